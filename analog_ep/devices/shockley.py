@@ -1,0 +1,237 @@
+"""The junction diode, by the equation that ngspice solves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from analog_ep.constants import DEFAULT_TEMPERATURE, SIMULATION_GMIN, thermal_voltage
+from analog_ep.devices.diode import Diode, require, require_finite, split_at
+
+_TAIL_START = -3.0
+"""ngspice leaves the exponential at this many n V_t and goes on with a cubic tail."""
+
+_MAX_SERIES_STEPS = 60
+_MAX_NEWTON_STEPS = 200
+
+
+@dataclass(frozen=True)
+class ShockleyDiode(Diode):
+    r"""Junction diode, :math:`i = I_S (e^{v/nV_t} - 1) + g_{min} v`, with ngspice's cubic tail in reverse.
+
+    For :math:`v < -3 n V_t` ngspice uses :math:`i = -I_S [1 + (3 n V_t / (e v))^3] + g_{min} v` [1]_ instead of the
+    exponential; the two differ by up to 1e-6 V at a node behind 100 MΩ, so it is modelled here. There is no
+    breakdown.
+
+    Parameters
+    ----------
+    saturation_current : float or Tensor (n_elements,)
+        :math:`I_S` at the nominal temperature; positive. [A]
+    ideality : float or Tensor (n_elements,)
+        Emission coefficient n; positive.
+    temperature : float or Tensor (n_elements,)
+        Junction temperature; positive. A slip to avoid: kelvin here, degrees Celsius in SPICE. [K]
+    series_resistance : float or Tensor (n_elements,)
+        Ohmic resistance in series with the junction, 0 for none. [Ω]
+    gmin : float or Tensor (n_elements,)
+        Conductance across the junction, SPICE's GMIN. [S]
+    nominal_temperature : float
+        Temperature at which `saturation_current` was measured, SPICE's TNOM. [K]
+    energy_gap : float
+        Activation energy EG of the saturation current. [eV]
+    saturation_exponent : float
+        Temperature exponent XTI of the saturation current.
+
+    Raises
+    ------
+    DeviceParameterError
+        If a parameter is not finite or not in its range.
+
+    References
+    ----------
+    .. [1] ngspice 39, ``src/spicelib/devices/dio/dioload.c`` and ``diotemp.c``.
+    """
+
+    saturation_current: float | Tensor = 1e-14
+    ideality: float | Tensor = 1.0
+    temperature: float | Tensor = DEFAULT_TEMPERATURE
+    series_resistance: float | Tensor = 0.0
+    gmin: float | Tensor = SIMULATION_GMIN
+    nominal_temperature: float = DEFAULT_TEMPERATURE
+    energy_gap: float = 1.11
+    saturation_exponent: float = 3.0
+
+    def __post_init__(self):
+        require_finite("ShockleyDiode", **{name: getattr(self, name) for name in self.__dataclass_fields__})
+        for name in ("saturation_current", "ideality", "temperature", "nominal_temperature"):
+            value = getattr(self, name)
+            require(torch.as_tensor(value) > 0, f"ShockleyDiode: {name} must be positive, found {value}")
+        for name in ("series_resistance", "gmin"):
+            value = getattr(self, name)
+            require(torch.as_tensor(value) >= 0, f"ShockleyDiode: {name} must not be negative, found {value}")
+
+    @property
+    def emission_voltage(self) -> float | Tensor:
+        """N k_B T / q. [V]"""
+        return self.ideality * thermal_voltage(self.temperature)  # pyright: ignore[reportArgumentType]
+
+    @property
+    def effective_saturation_current(self) -> float | Tensor:
+        """Saturation current at `temperature` (ngspice ``diotemp.c``). [A]"""
+        if isinstance(self.temperature, float) and self.temperature == self.nominal_temperature:
+            return self.saturation_current
+        ratio = torch.as_tensor(self.temperature, dtype=torch.float64) / self.nominal_temperature
+        ideality = torch.as_tensor(self.ideality, dtype=torch.float64)
+        exponent = (ratio - 1) * self.energy_gap / (ideality * thermal_voltage(self.temperature))  # pyright: ignore[reportArgumentType]
+        factor = torch.exp(exponent) * ratio ** (self.saturation_exponent / ideality)
+        if factor.ndim == 0:
+            return self.saturation_current * float(factor)
+        like = next(v for v in (self.temperature, self.ideality) if isinstance(v, Tensor))
+        return self.saturation_current * factor.to(like)
+
+    @property
+    def has_series_resistance(self) -> bool:
+        """Whether any element has a series resistance."""
+        return bool((torch.as_tensor(self.series_resistance) > 0).any())
+
+    def current(self, voltage: Tensor) -> Tensor:
+        return self._junction_current(self.junction_voltage(voltage))
+
+    def conductance(self, voltage: Tensor) -> Tensor:
+        slope = self._junction_conductance(self.junction_voltage(voltage))
+        return slope / (1 + self.series_resistance * slope) if self.has_series_resistance else slope
+
+    def cocontent(self, voltage: Tensor) -> Tensor:
+        junction = self.junction_voltage(voltage)
+        content = self._junction_cocontent(junction)
+        if not self.has_series_resistance:
+            return content
+        return content + 0.5 * self.series_resistance * self._junction_current(junction) ** 2
+
+    def current_difference(self, voltage: Tensor, change: Tensor) -> Tensor:
+        if not self.has_series_resistance:
+            return self._junction_difference(voltage, change)
+        junction = self.junction_voltage(voltage)
+        return self._junction_difference(junction, self._junction_change(junction, change))
+
+    def voltage_estimate(self, current: Tensor) -> Tensor:
+        logarithm = torch.log1p(current / self.effective_saturation_current)
+        return self.emission_voltage * logarithm + self.series_resistance * current
+
+    def solve_loaded(self, total: Tensor, drive: Tensor) -> Tensor:
+        if self.has_series_resistance:
+            return super().solve_loaded(total, drive)
+        # Both starts lie at or above the root where drive > 0, and the characteristic is convex: Newton descends to
+        # the root without leaving it, and needs no bracket.
+        start = torch.minimum(drive / total, self.voltage_estimate(torch.clamp(drive, min=0)))
+        return _descend(
+            start,
+            lambda v: total * v + self._junction_current(v) - drive,
+            lambda v: total + self._junction_conductance(v),
+        )
+
+    def solve_loaded_change(self, total: Tensor, voltage: Tensor, drive: Tensor) -> Tensor:
+        if self.has_series_resistance:
+            return super().solve_loaded_change(total, voltage, drive)
+        # Three bounds from above: the tangent, the diode taking all of the drive, and the diode switched off.
+        slope, current = self._junction_conductance(voltage), self._junction_current(voltage)
+        saturation = self.effective_saturation_current
+        start = torch.minimum(drive / (total + slope), (drive + current + saturation) / total)
+        exponential = torch.clamp(current - self.gmin * voltage + saturation, min=1e-3 * saturation)  # pyright: ignore
+        taken = self.emission_voltage * torch.log1p(torch.clamp(drive, min=0) / exponential)
+        start = torch.where(drive > 0, torch.minimum(start, taken), start)
+        return _descend(
+            start,
+            lambda d: total * d + self._junction_difference(voltage, d) - drive,
+            lambda d: total + self._junction_conductance(voltage + d),
+        )
+
+    def junction_voltage(self, voltage: Tensor) -> Tensor:
+        """Voltage across the junction itself, behind the series resistance. [V]"""
+        if not self.has_series_resistance:
+            return voltage
+        return self._junction_change(torch.zeros_like(voltage), voltage)
+
+    def _junction_change(self, junction: Tensor, change: Tensor) -> Tensor:
+        """Solve j + R_s [i(junction + j) − i(junction)] = change for j, by Newton kept inside its bracket."""
+        low, high = torch.clamp(change, max=0), torch.clamp(change, min=0)
+        # A start beyond the knee would descend by only n V_t a step: begin where the current is all the drop allows.
+        available = self._junction_current(junction) + high / torch.clamp_min(
+            torch.as_tensor(self.series_resistance).to(change), 1e-30
+        )
+        knee = self.emission_voltage * torch.log1p(available / self.effective_saturation_current) - junction
+        step = torch.clamp(torch.minimum(change, torch.nan_to_num(knee, nan=0.0)), low, high)
+        for _ in range(_MAX_SERIES_STEPS):
+            excess = step + self.series_resistance * self._junction_difference(junction, step) - change
+            low, high = torch.where(excess < 0, step, low), torch.where(excess > 0, step, high)
+            slope = 1 + self.series_resistance * self._junction_conductance(junction + step)
+            proposal = step - excess / slope
+            outside = (proposal < low) | (proposal > high)
+            proposal = torch.where(outside, 0.5 * (low + high), proposal)
+            settled = (proposal - step).abs() <= 4 * torch.finfo(change.dtype).eps * proposal.abs()
+            step = proposal
+            if settled.all():
+                break
+        return step
+
+    def _junction_current(self, voltage: Tensor) -> Tensor:
+        emission, saturation = self.emission_voltage, self.effective_saturation_current
+        forward = torch.expm1(torch.clamp(voltage / emission, min=_TAIL_START))
+        tail = -1 - _tail_cube(voltage, emission)
+        return saturation * torch.where(voltage >= _TAIL_START * emission, forward, tail) + self.gmin * voltage
+
+    def _junction_conductance(self, voltage: Tensor) -> Tensor:
+        emission, saturation = self.emission_voltage, self.effective_saturation_current
+        forward = torch.exp(torch.clamp(voltage / emission, min=_TAIL_START)) / emission
+        tail = 3 * _tail_cube(voltage, emission) / _clamp_max(voltage, _TAIL_START * emission)
+        return saturation * torch.where(voltage >= _TAIL_START * emission, forward, tail) + self.gmin
+
+    def _junction_cocontent(self, voltage: Tensor) -> Tensor:
+        emission, saturation = self.emission_voltage, self.effective_saturation_current
+        boundary = _TAIL_START * emission
+        bounded = torch.clamp(voltage / emission, min=_TAIL_START)
+        forward = emission * (torch.expm1(bounded) - bounded)
+        tail_voltage = _clamp_max(voltage, boundary)
+        cube = (3 * emission / math.e) ** 3
+        tail = -(tail_voltage - boundary) + 0.5 * cube * (1 / tail_voltage**2 - 1 / boundary**2)
+        at_boundary = emission * (math.expm1(_TAIL_START) - _TAIL_START)
+        content = torch.where(voltage >= boundary, forward, at_boundary + tail)
+        return saturation * content + 0.5 * self.gmin * voltage**2
+
+    def _junction_difference(self, voltage: Tensor, change: Tensor) -> Tensor:
+        emission, saturation = self.emission_voltage, self.effective_saturation_current
+        boundary = _TAIL_START * emission
+        below, above = split_at(voltage - boundary, change)
+        start = torch.clamp(voltage / emission, min=_TAIL_START)
+        forward = torch.exp(start) * torch.expm1(above / emission)
+        begin = _clamp_max(voltage, boundary)
+        end = _clamp_max(begin + below, boundary)
+        # 1/b³ − 1/e³ without cancellation, for e = b + below.
+        cubes = (3 * emission / math.e) ** 3
+        tail = cubes * below * (begin**2 + begin * end + end**2) / (begin * end) ** 3
+        return saturation * (forward + tail) + self.gmin * change
+
+
+def _descend(start: Tensor, function: Callable[[Tensor], Tensor], slope: Callable[[Tensor], Tensor]) -> Tensor:
+    """Newton from a start at which it cannot overshoot by more than it undoes in the next step."""
+    x = start
+    tolerance = 2 * torch.finfo(x.dtype).eps
+    for _ in range(_MAX_NEWTON_STEPS):
+        step = function(x) / slope(x)
+        x = x - step
+        if bool((step.abs() <= tolerance * x.abs()).all()):
+            break
+    return x
+
+
+def _clamp_max(voltage: Tensor, bound: float | Tensor) -> Tensor:
+    return torch.minimum(voltage, torch.as_tensor(bound, dtype=voltage.dtype, device=voltage.device))
+
+
+def _tail_cube(voltage: Tensor, emission: float | Tensor) -> Tensor:
+    """(3 n V_t / (e v))³, guarded for the voltages where the exponential holds; −1/e³ at the boundary."""
+    return (3 * emission / (math.e * _clamp_max(voltage, _TAIL_START * emission))) ** 3
