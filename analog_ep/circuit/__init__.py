@@ -1,0 +1,41 @@
+"""What a circuit is: nodes, arrays of branches, the sanity check on its graph, and one chip's mismatch."""
+
+from analog_ep.circuit.branches import (
+    Amplifiers,
+    Branches,
+    Capacitors,
+    Conductances,
+    CurrentControlledCurrentSources,
+    CurrentControlledVoltageSources,
+    CurrentSources,
+    Diodes,
+    VoltageControlledCurrentSources,
+    VoltageControlledVoltageSources,
+    VoltageSources,
+)
+from analog_ep.circuit.checks import check_circuit
+from analog_ep.circuit.chip import Chip
+from analog_ep.circuit.circuit import GROUND, Circuit, CircuitBuilder
+from analog_ep.circuit.energy import EnergyWeights, circuit_energy, energy_weights
+
+__all__ = [
+    "GROUND",
+    "Amplifiers",
+    "Branches",
+    "Capacitors",
+    "Chip",
+    "Circuit",
+    "CircuitBuilder",
+    "Conductances",
+    "CurrentControlledCurrentSources",
+    "CurrentControlledVoltageSources",
+    "CurrentSources",
+    "Diodes",
+    "EnergyWeights",
+    "VoltageControlledCurrentSources",
+    "VoltageControlledVoltageSources",
+    "VoltageSources",
+    "check_circuit",
+    "circuit_energy",
+    "energy_weights",
+]

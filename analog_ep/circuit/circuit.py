@@ -1,0 +1,187 @@
+"""The one description of hardware."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+
+from analog_ep.circuit.branches import Branches, Conductances, Diodes, VoltageSources
+from analog_ep.devices import ShockleyDiode
+from analog_ep.errors import CircuitError, NodeNameError
+
+GROUND = 0
+"""Index of the ground node, named "0"."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_RESERVED = "all allv alli ally ac temper time hertz gnd value table agauss gauss aunif unif limit idx phase energy"
+"""Names that ngspice gives a meaning of its own, and those that the netlists here use for themselves."""
+
+_Kind = TypeVar("_Kind", bound=Branches)
+
+
+def validate_name(name: str) -> str:
+    """Return `name` if every netlist can carry it.
+
+    Raises
+    ------
+    NodeNameError
+        If it is not lower-case letters, digits and underscores after a letter, or is reserved.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise NodeNameError(
+            f"a name must match [a-z][a-z0-9_]*, found {name!r}; use lower-case letters, digits and underscores"
+        )
+    if name in _RESERVED.split():
+        raise NodeNameError(f"the name {name!r} is reserved in netlists; choose another")
+    return name
+
+
+@dataclass(frozen=True, eq=False)
+class Circuit:
+    """Nodes and arrays of branches. Immutable; samples and nudges are not part of it.
+
+    Build one with `CircuitBuilder`. Solvers call `check_circuit` before they run.
+
+    Attributes
+    ----------
+    title : str
+        What it is, for the head of a netlist.
+    node_names : tuple of str
+        Name of each node; index 0 is ground, "0".
+    groups : tuple of Branches
+        The elements, in the order they were added.
+    outputs : (ndarray, ndarray) or None
+        Nodes v₊ and v₋ of the differential outputs, each `(n_outputs,)`.
+    layers : dict of str to ndarray
+        Named sets of nodes, for reports.
+    """
+
+    title: str
+    node_names: tuple[str, ...]
+    groups: tuple[Branches, ...]
+    outputs: tuple[np.ndarray, np.ndarray] | None = None
+    layers: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes, ground included."""
+        return len(self.node_names)
+
+    @cached_property
+    def n_inputs(self) -> int:
+        """Number of inputs that the voltage sources refer to."""
+        return max((int(g.input.max(initial=-1)) for g in self.of_kind(VoltageSources)), default=-1) + 1
+
+    @cached_property
+    def n_branches(self) -> int:
+        """Number of elements."""
+        return sum(len(group) for group in self.groups)
+
+    def of_kind(self, kind: type[_Kind]) -> list[_Kind]:
+        """The groups of one kind."""
+        return [group for group in self.groups if isinstance(group, kind)]
+
+    def group(self, label: str) -> Branches:
+        """The group with this label."""
+        for group in self.groups:
+            if group.label == label:
+                return group
+        raise CircuitError(f"no group of branches is called {label!r}; there are {[g.label for g in self.groups]}")
+
+    def node(self, name: str) -> int:
+        """Index of the node with this name."""
+        try:
+            return self._node_index[name]
+        except KeyError:
+            raise CircuitError(f"no node is called {name!r} in {self.title!r}") from None
+
+    @cached_property
+    def _node_index(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.node_names)}
+
+    def with_groups(self, groups: Iterable[Branches]) -> Circuit:
+        """The same nodes with other branches."""
+        return replace(self, groups=tuple(groups))
+
+    def trainable(self) -> dict[str, Conductances]:
+        """The conductance groups that a parameter stands behind, by the parameter's name."""
+        return {g.parameter: g for g in self.of_kind(Conductances) if g.parameter is not None}
+
+
+class CircuitBuilder:
+    """Collects nodes and branches; `build` gives the `Circuit`.
+
+    Examples
+    --------
+    >>> from analog_ep.circuit import CircuitBuilder, Conductances, VoltageSources
+    >>> builder = CircuitBuilder("divider")
+    >>> top, middle = builder.add_nodes(["top", "middle"])
+    >>> builder.add(VoltageSources("v", top, 0, 2.0))
+    >>> builder.add(Conductances("r", [top, middle], [middle, 0], 1e-3))
+    >>> circuit = builder.build()
+    """
+
+    def __init__(self, title: str):
+        if not title.isprintable() or not title.isascii():
+            raise NodeNameError(f"a title must be printable ASCII on one line, found {title!r}")
+        self._title = title
+        self._names = ["0"]
+        self._known = {"0"}
+        self._groups: list[Branches] = []
+        self._outputs: tuple[np.ndarray, np.ndarray] | None = None
+        self._layers: dict[str, np.ndarray] = {}
+
+    def add_nodes(self, names: Iterable[str]) -> np.ndarray:
+        """Add named nodes and return their indices, int64 `(n_nodes,)`."""
+        first = len(self._names)
+        for name in names:
+            validate_name(name)
+            if name in self._known:
+                raise NodeNameError(f"node names must be unique, found {name!r} twice")
+            self._known.add(name)
+            self._names.append(name)
+        return np.arange(first, len(self._names))
+
+    def add(self, group: Branches) -> None:
+        """Add a group of branches."""
+        validate_name(group.label)
+        if any(group.label == other.label for other in self._groups):
+            raise NodeNameError(f"labels of groups must be unique, found {group.label!r} twice")
+        nodes = group.nodes()
+        if len(nodes) and (nodes.min() < 0 or nodes.max() >= len(self._names)):
+            raise CircuitError(f"{group.label}: node indices must lie in 0…{len(self._names) - 1}, found others")
+        self._groups.append(group)
+
+    def add_diodes(self, label: str, anode: np.ndarray, cathode: np.ndarray, device) -> None:
+        """Add diodes; a series resistance becomes a node `label_j<i>` and a resistor of its own.
+
+        The junction can then be probed, and every solver sees the same node.
+        """
+        anode, cathode = np.broadcast_arrays(np.atleast_1d(anode), np.atleast_1d(cathode))
+        device = device.expand(len(anode))
+        if isinstance(device, ShockleyDiode) and device.has_series_resistance:
+            resistance = np.asarray(device.series_resistance)
+            behind = np.flatnonzero(resistance > 0)
+            junction = self.add_nodes(f"{label}_j{i}" for i in behind)
+            self.add(Conductances(f"{label}_rs", anode[behind], junction, 1 / resistance[behind]))
+            anode = anode.copy()
+            anode[behind] = junction
+            device = replace(device, series_resistance=0.0)
+        self.add(Diodes(label, anode, cathode, device))
+
+    def set_outputs(self, positive: np.ndarray, negative: np.ndarray) -> None:
+        """Declare the differential outputs o = v₊ − v₋."""
+        self._outputs = (np.atleast_1d(positive), np.atleast_1d(negative))
+
+    def set_layer(self, name: str, nodes: np.ndarray) -> None:
+        """Name a set of nodes for reports."""
+        self._layers[name] = np.atleast_1d(nodes)
+
+    def build(self) -> Circuit:
+        """The finished circuit."""
+        return Circuit(self._title, tuple(self._names), tuple(self._groups), self._outputs, dict(self._layers))

@@ -1,0 +1,174 @@
+"""The energy of a circuit: the weights of its resistive blocks, and its value at a state."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from analog_ep.circuit.branches import (
+    Amplifiers,
+    Branches,
+    Conductances,
+    CurrentControlledCurrentSources,
+    CurrentControlledVoltageSources,
+    CurrentSources,
+    Diodes,
+    VoltageControlledCurrentSources,
+    VoltageControlledVoltageSources,
+    VoltageSources,
+)
+from analog_ep.circuit.circuit import GROUND, Circuit
+from analog_ep.errors import EnergyUnavailableError
+
+_ONE_WAY = (
+    VoltageControlledVoltageSources,
+    VoltageControlledCurrentSources,
+    CurrentControlledCurrentSources,
+    CurrentControlledVoltageSources,
+)
+_RTOL = 1e-9
+
+
+@dataclass(frozen=True)
+class EnergyWeights:
+    """Weight w of every node's resistive block in E = Σ w P, or why there are none.
+
+    Attributes
+    ----------
+    nodes : ndarray (n_nodes,) or None
+        Weight of each node's block; 1 at ground and at nodes that voltage sources hold.
+    reason : str
+        Why the circuit has no energy; empty where it has one.
+    """
+
+    nodes: np.ndarray | None
+    reason: str = ""
+
+    def require(self) -> np.ndarray:
+        """The weights, or `EnergyUnavailableError` with the reason."""
+        if self.nodes is None:
+            raise EnergyUnavailableError(f"this circuit has no energy: {self.reason}")
+        return self.nodes
+
+
+def held_nodes(circuit: Circuit) -> np.ndarray:
+    """Mask `(n_nodes,)` of ground and the nodes that grounded independent sources hold."""
+    held = np.zeros(circuit.n_nodes, dtype=bool)
+    held[GROUND] = True
+    for group in circuit.of_kind(VoltageSources):
+        held[group.positive[group.negative == GROUND]] = True
+        held[group.negative[group.positive == GROUND]] = True
+    return held
+
+
+def energy_weights(circuit: Circuit) -> EnergyWeights:
+    """Assign the weight of each resistive block, or say why reciprocity fails.
+
+    Nodes joined by conductances, diodes or floating voltage sources form a block. An amplifier with gain a and
+    feedback k from block A into block B asks for w_B = w_A k/a; the weights exist if all amplifiers between two
+    blocks agree and the product around every cycle is 1 (k = 1/a is Kendall et al. 2020, arXiv:2006.01981; k = a is an
+    ideal transformer).
+    """
+    for group in circuit.groups:
+        if isinstance(group, _ONE_WAY) and len(group):
+            return EnergyWeights(None, f"{group.label} is a one-way controlled source")
+    held = held_nodes(circuit)
+    n_blocks, block = _blocks(circuit, held)
+    links = _links(circuit, held, block)
+    weights = np.zeros(n_blocks)
+    for start in range(n_blocks):
+        if weights[start]:
+            continue
+        weights[start] = 1.0
+        queue = deque([start])
+        while queue:
+            here = queue.popleft()
+            for there, ratio, label in links.get(here, ()):
+                wanted = weights[here] * ratio
+                if not weights[there]:
+                    weights[there] = wanted
+                    queue.append(there)
+                elif abs(weights[there] - wanted) > _RTOL * wanted:
+                    return EnergyWeights(
+                        None,
+                        f"the amplifiers {label} join two blocks by different k/a, or k/a does not multiply to 1 "
+                        f"around a cycle",
+                    )
+    return EnergyWeights(np.where(held, 1.0, weights[block]))
+
+
+def _blocks(circuit: Circuit, held: np.ndarray) -> tuple[int, np.ndarray]:
+    pairs = [np.zeros((0, 2), np.int64)]
+    for group in circuit.groups:
+        if isinstance(group, (Conductances, Diodes, VoltageSources)):
+            first, second = (getattr(group, name) for name in group.terminals)
+            free = ~held[first] & ~held[second]
+            pairs.append(np.stack([first[free], second[free]], axis=1))
+    edges = np.concatenate(pairs)
+    graph = coo_array((np.ones(len(edges), np.int8), edges.T), shape=(circuit.n_nodes,) * 2)
+    return connected_components(graph.tocsr(), directed=False)
+
+
+def _links(circuit: Circuit, held: np.ndarray, block: np.ndarray) -> dict[int, set[tuple[int, float, str]]]:
+    links: dict[int, set[tuple[int, float, str]]] = {}
+    for group in circuit.of_kind(Amplifiers):
+        element, node, _ = group.outputs()
+        source = group.input[element]
+        free = ~held[source]
+        ratio = (group.feedback / group.gain)[element]
+        # Ratios equal to rounding are one link: a million amplifiers make a handful of them.
+        rounded = np.exp(np.round(np.log(ratio) / (0.1 * _RTOL)) * (0.1 * _RTOL))
+        rows = np.unique(np.stack([block[source[free]], block[node[free]], rounded[free]], axis=1), axis=0)
+        for first, second, value in rows:
+            links.setdefault(int(first), set()).add((int(second), float(value), group.label))
+            links.setdefault(int(second), set()).add((int(first), 1 / float(value), group.label))
+    return links
+
+
+def branch_weights(group: Branches, weights: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """Weight of each branch's block: that of its free end."""
+    first, second = (getattr(group, name) for name in group.terminals[:2])
+    return np.where(held[first], weights[second], weights[first])
+
+
+def circuit_energy(circuit: Circuit, voltages: np.ndarray, injected: np.ndarray | None = None) -> np.ndarray:
+    """Energy E = Σ w (Σ φ − Σ I v), `(*batch,)`, of the state `voltages`. [W]
+
+    Parameters
+    ----------
+    circuit : Circuit
+        With energy weights.
+    voltages : ndarray (*batch, n_nodes)
+        Node voltages, ground first. [V]
+    injected : ndarray (*batch, n_nodes), optional
+        Additional currents into the nodes. [A]
+
+    Raises
+    ------
+    EnergyUnavailableError
+        If the circuit has no energy.
+    """
+    weights, held = energy_weights(circuit).require(), held_nodes(circuit)
+    total = np.zeros(voltages.shape[:-1])
+    for group in circuit.groups:
+        if isinstance(group, CurrentSources):
+            # Its ends may lie in blocks of different weight; a held end shares that of the other.
+            for near, far, sign in ((group.positive, group.negative, 1.0), (group.negative, group.positive, -1.0)):
+                weight = np.where(held[near], weights[far], weights[near])
+                total = total + voltages[..., near] @ (sign * group.amperes * weight)
+        elif isinstance(group, (Conductances, Diodes)):
+            first, second = (getattr(group, name) for name in group.terminals)
+            across = voltages[..., first] - voltages[..., second]
+            if isinstance(group, Conductances):
+                content = 0.5 * group.siemens * across**2
+            else:
+                content = group.device.cocontent(torch.from_numpy(across)).numpy()
+            total = total + content @ branch_weights(group, weights, held)
+    if injected is not None:
+        total = total - (injected * voltages) @ weights
+    return total
