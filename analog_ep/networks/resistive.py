@@ -1,0 +1,372 @@
+"""Deep resistive networks: crossbars, diode layers and bidirectional amplifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analog_ep.circuit import Amplifiers, Chip, Circuit, VoltageSources
+from analog_ep.devices import Diode, DiodeClamp, IdealDiode, ShockleyDiode
+from analog_ep.errors import NetworkError
+from analog_ep.networks.layout import Drive, StageLayout, nodes_with_diode, side_names
+from analog_ep.networks.network import Network
+from analog_ep.networks.resistive_circuit import resistive_circuit
+from analog_ep.networks.stage import Stage
+
+
+class ResistiveNetwork(Network):
+    """Layered resistive network with diode layers and bidirectional amplifiers (Kendall et al. 2020).
+
+    The inputs drive the first crossbar as ±x. Each hidden node has a diode clamp and an amplifier that drives the next
+    crossbar, with +a·u alone or with the pair ±a·u. The outputs are differential, o = v₊ − v₋, and carry no diodes.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Units of the inputs, the hidden layers and the outputs, such as [64, 100, 10].
+    diode : Diode, IdealDiode, DiodeClamp or a sequence of DiodeClamp, one per hidden layer
+        A bare device stands for alternating clamps at 0 V: even nodes held below it, odd ones above.
+    gain : float
+        Amplifiers' a; positive.
+    feedback : float, optional
+        Amplifiers' k; positive; by default 1/a (Kendall et al. 2020). k = a is an ideal transformer.
+    drive : "differential" or "single"
+        Whether an amplifier drives ±a·u or a·u alone.
+    bias_voltage : float or None
+        Every crossbar has two rows at ±this voltage; None for none. [V]
+    conductance_range : (float, float)
+        g_min and g_max, 0 < g_min < g_max. [S]
+    reference_conductance : float, optional
+        g_ref of the parameters θ = g/g_ref; by default g_max. [S]
+    initial_range : (float, float), optional
+        Range of the uniform initial conductances; by default the lower half of `conductance_range`. [S]
+    seed : int
+        Seed of the initial conductances.
+    dtype : torch.dtype
+        Type of the parameters.
+
+    Attributes
+    ----------
+    stage1, stage2, … : Parameter (n_rows, n_columns)
+        θ of each crossbar; rows +u, −u, bias; the output crossbar's columns are v₊ of all outputs, then v₋.
+
+    Raises
+    ------
+    NetworkError
+        If sizes, gains or conductances are not as above.
+
+    References
+    ----------
+    .. [1] Kendall et al., "Training End-to-End Analog Neural Networks with Equilibrium Propagation," 2020,
+       arXiv:2006.01981.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        *,
+        diode: Diode | IdealDiode | DiodeClamp | Sequence[DiodeClamp] | None = None,
+        gain: float = 4.0,
+        feedback: float | None = None,
+        drive: Drive = "differential",
+        bias_voltage: float | None = 1.0,
+        conductance_range: tuple[float, float] = (1e-7, 1e-4),
+        reference_conductance: float | None = None,
+        initial_range: tuple[float, float] | None = None,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+    ):
+        super().__init__()
+        self.sizes = tuple(int(size) for size in sizes)
+        if len(self.sizes) < 2 or min(self.sizes) < 1:
+            raise NetworkError(f"sizes must be at least two positive numbers, found {list(sizes)}")
+        self.gain = _positive("gain", gain)
+        self.feedback = _positive("feedback", 1 / self.gain if feedback is None else feedback)
+        if drive not in ("single", "differential"):
+            raise NetworkError(f'drive must be "single" or "differential", found {drive!r}')
+        self.drive: Drive = drive
+        self.bias_voltage = None if bias_voltage is None else _positive("bias_voltage", bias_voltage)
+        low, high = self.conductance_range = _range("conductance_range", conductance_range)
+        self.reference_conductance = _positive("reference_conductance", reference_conductance or high)
+        self.initial_range = _range("initial_range", initial_range or (low, 0.5 * (low + high)))
+        if not low <= self.initial_range[0] <= self.initial_range[1] <= high:
+            raise NetworkError(f"initial_range must lie in {(low, high)} S, found {self.initial_range}")
+        self.clamps = self._clamps(ShockleyDiode() if diode is None else diode)
+        generator = torch.Generator().manual_seed(seed)
+        for layout in self.layouts:
+            uniform = torch.rand(layout.shape, generator=generator, dtype=torch.float64)
+            siemens = self.initial_range[0] + (self.initial_range[1] - self.initial_range[0]) * uniform
+            theta = (siemens / self.reference_conductance).to(dtype)
+            self.register_parameter(layout.label, torch.nn.Parameter(theta))
+
+    def _clamps(self, diode: Diode | IdealDiode | DiodeClamp | Sequence[DiodeClamp]) -> tuple[DiodeClamp, ...]:
+        hidden = self.sizes[1:-1]
+        if isinstance(diode, (Diode, IdealDiode)):
+            return tuple(DiodeClamp.alternating(diode, size) for size in hidden)
+        clamps = (diode,) * len(hidden) if isinstance(diode, DiodeClamp) else tuple(diode)
+        if len(clamps) != len(hidden):
+            raise NetworkError(f"one clamp per hidden layer is needed, {len(hidden)}, found {len(clamps)}")
+        for clamp, size in zip(clamps, hidden, strict=True):
+            for bound in (clamp.upper, clamp.lower):
+                if isinstance(bound, Tensor) and bound.shape != (size,):
+                    raise NetworkError(f"a clamp of a layer of {size} needs {size} voltages, found {len(bound)}")
+        return clamps
+
+    @property
+    def n_inputs(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Number of inputs."""
+        return self.sizes[0]
+
+    @property
+    def n_outputs(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Number of differential outputs."""
+        return self.sizes[-1]
+
+    @property
+    def n_stages(self) -> int:
+        """Number of crossbars."""
+        return len(self.sizes) - 1
+
+    @cached_property
+    def layouts(self) -> tuple[StageLayout, ...]:
+        """Rows and columns of each crossbar."""
+        columns = [*self.sizes[1:-1], 2 * self.sizes[-1]]
+        return tuple(
+            StageLayout(
+                label=f"stage{s + 1}",
+                n_in=self.sizes[s],
+                n_out=columns[s],
+                differential=s == 0 or self.drive == "differential",
+                biased=self.bias_voltage is not None,
+            )
+            for s in range(self.n_stages)
+        )
+
+    @property
+    def conductances(self) -> dict[str, Tensor]:
+        """Conductances of each crossbar, rows × columns. [S]"""
+        return {layout.label: self.theta(layout.label).detach() * self.reference_conductance for layout in self.layouts}
+
+    def theta(self, label: str) -> torch.nn.Parameter:
+        """The parameter θ = g/g_ref of one crossbar."""
+        return self.get_parameter(label)
+
+    @torch.no_grad()
+    def set_conductances(self, conductances: dict[str, Tensor]) -> None:
+        """Set conductances, each rows × columns. [S]
+
+        Raises
+        ------
+        NetworkError
+            If a crossbar is missing, has another shape, or a value lies outside the range; nothing is set then.
+        """
+        low, high = self.conductance_range
+        for layout in self.layouts:
+            value = conductances.get(layout.label)
+            if value is None or tuple(value.shape) != layout.shape:
+                found = "nothing" if value is None else f"shape {tuple(value.shape)}"
+                raise NetworkError(f"{layout.label} needs conductances of shape {layout.shape}, found {found}")
+            # θ in single precision carries the bounds only to 1e-7.
+            if not bool(((value >= low * (1 - 1e-6)) & (value <= high * (1 + 1e-6))).all()):
+                worst = value[~((value >= low) & (value <= high))].flatten()[0]
+                raise NetworkError(f"{layout.label}: conductances must lie in {low:g}…{high:g} S, found {worst:g}")
+        for layout in self.layouts:
+            self.theta(layout.label).copy_(conductances[layout.label] / self.reference_conductance)
+
+    @property
+    def weight_ratios(self) -> tuple[float, ...]:
+        """w_s / w_L of each stage's energy to the output stage's."""
+        ratio = self.gain / self.feedback
+        return tuple(ratio ** (self.n_stages - 1 - s) for s in range(self.n_stages))
+
+    @torch.no_grad()
+    def stages(self, chip: Chip | None = None) -> tuple[Stage, ...]:
+        """The crossbars as the layer equations need them."""
+        return tuple(self._stage(s, chip) for s in range(self.n_stages))
+
+    def _stage(self, s: int, chip: Chip | None) -> Stage:
+        layout = self.layouts[s]
+        theta = self.theta(layout.label).detach()
+        siemens = theta * self.reference_conductance
+        if chip is not None:
+            factor = chip.factor(layout.label, "siemens", siemens.numel()).reshape(layout.shape[::-1]).T
+            siemens = siemens * torch.from_numpy(factor).to(siemens)
+        positive, negative, bias = layout.split(siemens)
+        current = torch.zeros_like(siemens[0]) if bias is None else self._bias() * (bias[0] - bias[1])
+        return Stage(
+            weight=positive if negative is None else positive - negative,
+            total=siemens.sum(0),
+            bias=current,
+            load=positive.sum(1) if negative is None else (positive + negative).sum(1),
+            gain=1.0 if s == 0 else self._amplifier(s, "gain", self.gain, chip, siemens),
+            feedback=0.0 if s == 0 else self._amplifier(s, "feedback", self.feedback, chip, siemens),
+        )
+
+    def _bias(self) -> float:
+        return 0.0 if self.bias_voltage is None else self.bias_voltage
+
+    def _amplifier(self, s: int, name: str, nominal: float, chip: Chip | None, like: Tensor) -> float | Tensor:
+        if chip is None:
+            return nominal
+        return nominal * torch.from_numpy(chip.factor(f"amplifier{s}", name, self.sizes[s])).to(like)
+
+    def layer_clamps(self, like: Tensor, chip: Chip | None = None) -> tuple[DiodeClamp | None, ...]:
+        """The clamp of each layer in the dtype of `like`; None at the outputs."""
+        clamps = self.clamps if chip is None else tuple(self._chip_clamp(n, chip) for n in range(len(self.clamps)))
+        return (*(clamp.to(like) for clamp in clamps), None)
+
+    def _chip_clamp(self, layer: int, chip: Chip) -> DiodeClamp:
+        clamp, size = self.clamps[layer], self.sizes[layer + 1]
+        if isinstance(clamp.diode, IdealDiode):
+            return clamp
+        sides: dict[str, Diode] = {}
+        for name, (_, bound, diode) in zip(side_names(clamp), clamp.sides(), strict=True):
+            nodes = nodes_with_diode(bound, size)
+            expanded = diode.expand(size)
+            fields: dict[str, Tensor] = {}
+            for key in chip.factors:
+                label, _, parameter = key.partition(".")
+                if label == f"clamp{layer + 1}_{name}":
+                    factor = torch.ones(size, dtype=torch.float64)
+                    factor[nodes] = torch.from_numpy(chip.factor(label, parameter, len(nodes)))
+                    fields[parameter] = getattr(expanded, parameter) * factor
+            sides[name] = replace(expanded, **fields)  # pyright: ignore[reportArgumentType]
+        return replace(clamp, diode=sides.get("upper", clamp.diode), lower_diode=sides.get("lower"))
+
+    def circuit(self, chip: Chip | None = None) -> Circuit:
+        circuit = resistive_circuit(self)
+        return circuit if chip is None else chip.apply(circuit)
+
+    @cached_property
+    def _skeleton(self) -> Circuit:
+        """The circuit for its nodes and indices; its conductances are those at the first use."""
+        return self.circuit()
+
+    def layers_of(self, voltages: Tensor) -> tuple[Tensor, ...]:
+        names = [*(f"h{layer}" for layer in range(1, self.n_stages)), "o"]
+        return tuple(voltages[..., torch.from_numpy(self._skeleton.layers[name])] for name in names)
+
+    def outputs_of(self, layers: tuple[Tensor, ...]) -> Tensor:
+        return layers[-1][..., : self.n_outputs] - layers[-1][..., self.n_outputs :]
+
+    @torch.no_grad()
+    def node_voltages(self, inputs: Tensor, layers: tuple[Tensor, ...], chip: Chip | None = None) -> Tensor:
+        skeleton = self._skeleton if chip is None else chip.apply(self._skeleton)
+        voltages = torch.zeros(*inputs.shape[:-1], skeleton.n_nodes, dtype=inputs.dtype, device=inputs.device)
+        for group in skeleton.of_kind(VoltageSources):
+            values = torch.from_numpy(np.array(group.source_values(inputs.detach().cpu().double().numpy())))
+            voltages[..., torch.from_numpy(group.positive.copy())] = values.to(voltages)
+        names = [*(f"h{layer}" for layer in range(1, self.n_stages)), "o"]
+        for name, layer in zip(names, layers, strict=True):
+            voltages[..., torch.from_numpy(skeleton.layers[name])] = layer
+        for group in skeleton.of_kind(Amplifiers):
+            element, nodes, sign = (torch.from_numpy(array) for array in group.outputs())
+            scale = (torch.from_numpy(group.gain.copy())[element] * sign).to(voltages)
+            voltages[..., nodes] = scale * voltages[..., torch.from_numpy(group.input.copy())[element]]
+        self._fill_junctions(voltages, layers, chip)
+        return voltages
+
+    def _fill_junctions(self, voltages: Tensor, layers: tuple[Tensor, ...], chip: Chip | None) -> None:
+        """Nodes behind the diodes' series resistances, which the layer equations do not carry."""
+        clamps = self.layer_clamps(voltages, chip)
+        for number, (clamp, layer) in enumerate(zip(clamps[:-1], layers[:-1], strict=True), start=1):
+            if clamp is None or not isinstance(clamp.diode, ShockleyDiode) or not clamp.diode.has_series_resistance:
+                continue
+            for name, (sign, bound, diode) in zip(side_names(clamp), clamp.sides(), strict=True):
+                assert isinstance(diode, ShockleyDiode)
+                bias = torch.as_tensor(bound, dtype=layer.dtype, device=layer.device).expand(layer.shape[-1])
+                across = torch.where(torch.isfinite(bias), sign * (layer - bias), 0.0)
+                # The resistor stands at the anode: the node on the upper side, the rail on the lower one.
+                anode = layer if sign > 0 else bias
+                junction = anode - (across - diode.junction_voltage(across))
+                has = nodes_with_diode(bound, layer.shape[-1])
+                nodes = [self._skeleton.node(f"clamp{number}_{name}_j{i}") for i in range(len(has))]
+                voltages[..., nodes] = junction[..., torch.from_numpy(has)]
+
+    @torch.no_grad()
+    def energy(self, inputs: Tensor, layers: tuple[Tensor, ...]) -> Tensor:
+        clamps = self.layer_clamps(inputs)
+        before, weight = inputs, 1.0
+        total = torch.zeros(inputs.shape[:-1], dtype=inputs.dtype, device=inputs.device)
+        for s, (layout, layer) in enumerate(zip(self.layouts, layers, strict=True)):
+            content = self._crossbar_energy(layout, before, layer)
+            clamp = clamps[s]
+            if clamp is not None and isinstance(clamp.diode, Diode):
+                content = content + clamp.cocontent(layer).sum(-1)
+            total = total + weight * content
+            before, weight = self.gain * layer, weight * self.feedback / self.gain
+        return total
+
+    def _crossbar_energy(self, layout: StageLayout, before: Tensor, layer: Tensor) -> Tensor:
+        """½ Σ g (s − v)² over the crossbar, by its expanded square. [W]"""
+        positive, negative, bias = layout.split(self.conductances[layout.label])
+        rows = positive if negative is None else positive + negative
+        signed = positive if negative is None else positive - negative
+        energy = (
+            (before.square() @ rows).sum(-1) + layer.square() @ rows.sum(0) - 2 * ((before @ signed) * layer).sum(-1)
+        )
+        if bias is not None:
+            v_b = self._bias()
+            energy = energy + ((layer - v_b).square() @ bias[0]) + ((layer + v_b).square() @ bias[1])
+        return 0.5 * energy
+
+    @torch.no_grad()
+    def contrast(
+        self, inputs: Tensor, layers: tuple[Tensor, ...], response: tuple[Tensor, ...], *, linear: bool = False
+    ) -> dict[str, Tensor]:
+        if not linear:
+            # d (v + d/2) is the linear form about the middle of the step.
+            layers = tuple(layer + 0.5 * change for layer, change in zip(layers, response, strict=True))
+        before, before_change = inputs, None
+        ratios = self.weight_ratios
+        result: dict[str, Tensor] = {}
+        for s, layout in enumerate(self.layouts):
+            gradient = self._stage_contrast(layout, before, before_change, layers[s], response[s])
+            result[layout.label] = gradient.mul_(ratios[s])
+            before, before_change = self.gain * layers[s], self.gain * response[s]
+        return result
+
+    def _stage_contrast(
+        self, layout: StageLayout, before: Tensor, before_change: Tensor | None, layer: Tensor, change: Tensor
+    ) -> Tensor:
+        # Σ (ds ∓ d)(s ∓ v), expanded so that one matrix product serves the +u and the −u rows.
+        layer, change, before = (t.reshape(-1, t.shape[-1]) for t in (layer, change, before))
+        own = (change * layer).sum(0)
+        if before_change is None:
+            cross, row = before.T @ change, None
+        else:
+            before_change = before_change.reshape(-1, before_change.shape[-1])
+            cross = torch.cat([before, before_change]).T @ torch.cat([change, layer])
+            row = (before * before_change).sum(0)[:, None]
+        result = own.expand(layout.shape).clone()
+        positive, negative, bias = layout.split(result)
+        positive.sub_(cross)
+        if negative is not None:
+            negative.add_(cross)
+        if row is not None:
+            positive.add_(row)
+            if negative is not None:
+                negative.add_(row)
+        if bias is not None:
+            drift = self._bias() * change.sum(0)
+            bias[0].sub_(drift)
+            bias[1].add_(drift)
+        return result
+
+
+def _positive(name: str, value: float) -> float:
+    if not (0 < value < float("inf")):
+        raise NetworkError(f"{name} must be positive and finite, found {value}")
+    return float(value)
+
+
+def _range(name: str, value: tuple[float, float]) -> tuple[float, float]:
+    low, high = (float(bound) for bound in value)
+    if not (0 < low <= high < float("inf")):
+        raise NetworkError(f"{name} must be 0 < low ≤ high, found {value}")
+    return low, high

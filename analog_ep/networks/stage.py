@@ -1,0 +1,54 @@
+"""One crossbar of a layered network, as its Kirchhoff equations need it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    r"""A crossbar from the layer (or the inputs) u before it to the nodes v of its own layer.
+
+    Its columns carry into node j the current :math:`\sum_i a_i W_{ij} u_i + b_j - T_j v_j`; its amplifiers draw from
+    node i of the layer before the current :math:`k_i (a_i R_i u_i - \sum_j W_{ij} v_j)`.
+
+    Attributes
+    ----------
+    weight : Tensor (n_in, n_out)
+        W, conductances from +u less those from −u. [S]
+    total : Tensor (n_out,)
+        T, sum of all conductances of a column, bias rows included. [S]
+    bias : Tensor (n_out,)
+        b, current of the bias rows at v = 0. [A]
+    load : Tensor (n_in,)
+        R, sum of the conductances of a row, both signs. [S]
+    gain, feedback : float or Tensor (n_in,)
+        Amplifiers' a and k; 1 and 0 at the inputs, which sources hold.
+    """
+
+    weight: Tensor
+    total: Tensor
+    bias: Tensor
+    load: Tensor
+    gain: float | Tensor
+    feedback: float | Tensor
+
+    def forward(self, before: Tensor) -> Tensor:
+        """Current into the stage's nodes at 0 V, `(*batch, n_out)`, from the layer before. [A]"""
+        return torch.nn.functional.linear(self.gain * before, self.weight.T, self.bias)
+
+    def forward_change(self, before: Tensor) -> Tensor:
+        """Change of `forward` when the layer before changes by `before`. [A]"""
+        return (self.gain * before) @ self.weight
+
+    def backward(self, after: Tensor) -> Tensor:
+        """Current that the amplifiers return to the layer before, `(*batch, n_in)`, for the stage's voltages. [A]"""
+        return self.feedback * (after @ self.weight.T)
+
+    @property
+    def input_load(self) -> Tensor:
+        """Conductance that the amplifiers put on the nodes of the layer before, k a R, `(n_in,)`. [S]"""
+        return self.feedback * self.gain * self.load

@@ -1,0 +1,171 @@
+"""What is done to the hardware, apart from the hardware: costs on its outputs, and the nudges they cause."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from analog_ep.errors import StimulusError
+
+NudgeKind = Literal["frozen", "elastic"]
+
+
+class Cost(ABC):
+    """A cost C(o, y) of the differential outputs o `(*batch, n_outputs)` [V] and targets y of the same shape."""
+
+    @abstractmethod
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """C, `(*batch,)`."""
+
+    @abstractmethod
+    def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """∂C/∂o, `(*batch, n_outputs)`."""
+
+    @abstractmethod
+    def gradient_change(self, outputs: Tensor, change: Tensor) -> Tensor:
+        """∂C/∂o at o + d less ∂C/∂o at o, at full relative precision in d."""
+
+    @abstractmethod
+    def hessian(self, outputs: Tensor) -> Tensor:
+        """∂²C/∂o², `(*batch, n_outputs, n_outputs)`."""
+
+    @property
+    @abstractmethod
+    def curvature_bound(self) -> float:
+        """Largest eigenvalue that `hessian` has at any output."""
+
+    @abstractmethod
+    def encode(self, labels: Tensor, n_classes: int, like: Tensor) -> Tensor:
+        """Targets for class labels `(*batch,)`, in the dtype and on the device of `like`."""
+
+
+@dataclass(frozen=True)
+class SquaredError(Cost):
+    """C = ½ Σ (o − y)² [V²]; with it the nudging strength β is a conductance [S].
+
+    Parameters
+    ----------
+    target_voltage : float
+        Target of the true class when labels are encoded; the others get 0. [V]
+    """
+
+    target_voltage: float = 1.0
+
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return 0.5 * (outputs - targets).square().sum(-1)
+
+    def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return outputs - targets
+
+    def gradient_change(self, outputs: Tensor, change: Tensor) -> Tensor:
+        return change
+
+    def hessian(self, outputs: Tensor) -> Tensor:
+        n = outputs.shape[-1]
+        return torch.eye(n, dtype=outputs.dtype, device=outputs.device).expand(*outputs.shape, n)
+
+    @property
+    def curvature_bound(self) -> float:
+        return 1.0
+
+    def encode(self, labels: Tensor, n_classes: int, like: Tensor) -> Tensor:
+        return self.target_voltage * _one_hot(labels, n_classes, like)
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Cost):
+    """C = −Σ y log softmax(o/v_0), with targets y ≥ 0 that sum to 1; with it β is in [A·V].
+
+    Parameters
+    ----------
+    logit_scale : float
+        v_0, the output voltage that counts as one logit; positive. [V]
+    """
+
+    logit_scale: float = 1.0
+
+    def __post_init__(self):
+        if not (0 < self.logit_scale < float("inf")):
+            raise StimulusError(f"CrossEntropy: logit_scale must be positive and finite, found {self.logit_scale}")
+
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return -(targets * torch.log_softmax(outputs / self.logit_scale, -1)).sum(-1)
+
+    def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return (torch.softmax(outputs / self.logit_scale, -1) - targets) / self.logit_scale
+
+    def gradient_change(self, outputs: Tensor, change: Tensor) -> Tensor:
+        # p(o + d) − p(o) = p (e − p·e)/(1 + p·e) with e = expm1(d/v_0): no difference of near-equal numbers.
+        probability = torch.softmax(outputs / self.logit_scale, -1)
+        large = torch.softmax((outputs + change) / self.logit_scale, -1) - probability
+        small = torch.expm1(change / self.logit_scale)
+        mean = (probability * small).sum(-1, keepdim=True)
+        exact = probability * (small - mean) / (1 + mean)
+        usable = change.abs().amax(-1, keepdim=True) < self.logit_scale
+        return torch.where(usable, exact, large) / self.logit_scale
+
+    def hessian(self, outputs: Tensor) -> Tensor:
+        probability = torch.softmax(outputs / self.logit_scale, -1)
+        outer = probability[..., :, None] * probability[..., None, :]
+        return (torch.diag_embed(probability) - outer) / self.logit_scale**2
+
+    @property
+    def curvature_bound(self) -> float:
+        # diag(p) − p pᵀ has no eigenvalue above ½, by Gershgorin: p(1 − p) + p(1 − p) ≤ ½.
+        return 0.5 / self.logit_scale**2
+
+    def encode(self, labels: Tensor, n_classes: int, like: Tensor) -> Tensor:
+        return _one_hot(labels, n_classes, like)
+
+
+def _one_hot(labels: Tensor, n_classes: int, like: Tensor) -> Tensor:
+    if labels.numel() and not (int(labels.min()) >= 0 and int(labels.max()) < n_classes):
+        raise StimulusError(
+            f"labels must lie in 0…{n_classes - 1}, found {int(labels.min())}…{int(labels.max())}; "
+            f"the network has {n_classes} outputs"
+        )
+    return torch.nn.functional.one_hot(labels.long(), n_classes).to(like)
+
+
+@dataclass(frozen=True, eq=False)
+class Nudge:
+    """A current −β ∂C/∂o into the outputs: into v₊, and out of v₋.
+
+    Parameters
+    ----------
+    strength : float
+        β; [S] for `SquaredError`, [A·V] for `CrossEntropy`. Negative for the negative phase.
+    target : Tensor (*batch, n_outputs)
+        Targets of the cost.
+    cost : Cost
+        C.
+    kind : "frozen" or "elastic"
+        Frozen: the constant current of the free state's error, as a sample-and-hold gives it; always stable.
+        Elastic: the current follows the live output, so that the network minimises E + w_L β C; with β < 0 stable only
+        up to a bound.
+    """
+
+    strength: float
+    target: Tensor
+    cost: Cost
+    kind: NudgeKind = "frozen"
+
+    def __post_init__(self):
+        if self.kind not in ("frozen", "elastic"):
+            raise StimulusError(f"a nudge is frozen or elastic, found {self.kind!r}")
+        if not torch.isfinite(torch.as_tensor(self.strength)):
+            raise StimulusError(f"the nudging strength must be finite, found {self.strength}")
+        if not bool(torch.isfinite(self.target).all()):
+            raise StimulusError("the targets of a nudge must be finite, found NaN or infinity")
+
+    def current(self, outputs: Tensor) -> Tensor:
+        """Current into v₊ and out of v₋ at `outputs`. [A]"""
+        return -self.strength * self.cost.gradient(outputs, self.target)
+
+    def scaled(self, strength: float) -> Nudge:
+        """The same nudge at another strength."""
+        return replace(self, strength=strength)
