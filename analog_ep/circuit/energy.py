@@ -122,9 +122,10 @@ def _links(circuit: Circuit, held: np.ndarray, block: np.ndarray) -> dict[int, s
         free = ~held[source]
         ratio = (group.feedback / group.gain)[element]
         # Ratios equal to rounding are one link: a million amplifiers make a handful of them.
-        rounded = np.exp(np.round(np.log(ratio) / (0.1 * _RTOL)) * (0.1 * _RTOL))
-        rows = np.unique(np.stack([block[source[free]], block[node[free]], rounded[free]], axis=1), axis=0)
-        for first, second, value in rows:
+        rounded = np.round(np.log(ratio) / (0.1 * _RTOL))
+        ends = np.stack([block[source[free]], block[node[free]]], axis=1)
+        _, at = np.unique(np.column_stack([ends, rounded[free]]), axis=0, return_index=True)
+        for (first, second), value in zip(ends[at], ratio[free][at], strict=True):
             links.setdefault(int(first), set()).add((int(second), float(value), group.label))
             links.setdefault(int(second), set()).add((int(first), 1 / float(value), group.label))
     return links

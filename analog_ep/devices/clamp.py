@@ -66,17 +66,29 @@ class DiodeClamp:
         high = torch.inf if self.upper is None else self.upper + drop
         return low, high
 
+    def limits_like(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """`limits` as tensors in the dtype and on the device of `like`. [V]"""
+        low, high = (torch.as_tensor(bound, dtype=like.dtype, device=like.device) for bound in self.limits)
+        return low, high
+
     @property
     def for_spice(self) -> Self:
         """The same clamp with an ideal diode replaced by its SPICE model."""
         return replace(self, diode=self.diode.spice_model) if isinstance(self.diode, IdealDiode) else self
 
     def to(self, like: Tensor) -> Self:
-        """The same clamp in the dtype and on the device of `like`."""
-        bounds = {n: b.to(like) for n in ("upper", "lower") if isinstance(b := getattr(self, n), Tensor)}
-        diode = self.diode.to(like) if isinstance(self.diode, Diode) else self.diode
-        lower_diode = None if self.lower_diode is None else self.lower_diode.to(like)
-        return replace(self, diode=diode, lower_diode=lower_diode, **bounds)
+        """The same clamp in the dtype and on the device of `like`; made once for each."""
+        key = (like.dtype, like.device)
+        if key not in self._converted:
+            bounds = {n: b.to(like) for n in ("upper", "lower") if isinstance(b := getattr(self, n), Tensor)}
+            diode = self.diode.to(like) if isinstance(self.diode, Diode) else self.diode
+            lower_diode = None if self.lower_diode is None else self.lower_diode.to(like)
+            self._converted[key] = replace(self, diode=diode, lower_diode=lower_diode, **bounds)
+        return self._converted[key]
+
+    @cached_property
+    def _converted(self) -> dict[tuple[torch.dtype, torch.device], Self]:
+        return {}
 
     def current(self, voltage: Tensor) -> Tensor:
         """Current that leaves the node through its diodes. [A]"""
@@ -129,7 +141,11 @@ class DiodeClamp:
         above = torch.isfinite(upper)
         if bool((above == torch.isfinite(lower)).any()):
             return None
-        bias = torch.where(above, *(torch.as_tensor(0.0 if b is None else b) for b in (self.upper, self.lower)))
+        # A float bound must not become a single-precision tensor; as a 0-dimensional one it promotes nothing.
+        given = (0.0 if b is None else b for b in (self.upper, self.lower))
+        bias = torch.where(
+            above, *(b if isinstance(b, Tensor) else torch.tensor(b, dtype=torch.float64) for b in given)
+        )
         tensors = [b for b in (self.upper, self.lower) if isinstance(b, Tensor)]
         like = tensors[0] if tensors else bias
         return torch.where(above, 1.0, -1.0).to(like), bias.to(like), self.diode
@@ -154,11 +170,13 @@ class DiodeClamp:
             Current into the node at 0 V. [A]
         """
         if isinstance(self.diode, IdealDiode):
-            low, high = self.limits
-            return _clip(drive / total, low, high)
+            return torch.clamp(drive / total, *self.limits_like(drive))
         if self._single is not None:
             sign, bias, diode = self._single
-            return bias + sign * diode.solve_loaded(total, sign * (drive - total * bias))
+            voltage = bias + sign * diode.solve_loaded(total, sign * (drive - total * bias))
+            # The sum with the bias rounds to the bias's digits; a step on the node's own equation restores v's.
+            wrong = total * voltage + self.current(voltage) - drive
+            return voltage - wrong / (total + self.conductance(voltage))
         return bracketed_newton(
             self._estimate(total, drive),
             lambda v: total * v + self.current(v) - drive,
@@ -181,8 +199,8 @@ class DiodeClamp:
             Change of the current into the node. [A]
         """
         if isinstance(self.diode, IdealDiode):
-            low, high = self.limits
-            return _clip(excess + drive / total, low - voltage, high - voltage)
+            low, high = self.limits_like(drive)
+            return torch.clamp(excess + drive / total, low - voltage, high - voltage)
 
         if self._single is not None:
             sign, bias, diode = self._single
@@ -212,8 +230,3 @@ def _present(bound: float | Tensor, value: Tensor, otherwise: float | Tensor = 0
 
 def _finite(bound: float | Tensor) -> float | Tensor:
     return torch.where(torch.isfinite(bound), bound, 0.0) if isinstance(bound, Tensor) else bound
-
-
-def _clip(value: Tensor, low: float | Tensor, high: float | Tensor) -> Tensor:
-    low, high = (torch.as_tensor(bound, dtype=value.dtype, device=value.device) for bound in (low, high))
-    return torch.clamp(value, low, high)

@@ -98,7 +98,7 @@ class PiecewiseLinearDiode(Diode):
     def conductance(self, voltage: Tensor) -> Tensor:
         total = self.leakage + torch.zeros_like(voltage)
         for excess, increment, _ in self._offsets(voltage):
-            total = total + increment * (excess >= 0)
+            total = total + increment * (excess >= 0).to(voltage)
         return total
 
     def cocontent(self, voltage: Tensor) -> Tensor:

@@ -15,7 +15,9 @@ from analog_ep.devices.diode import Diode, require, require_finite, split_at
 _TAIL_START = -3.0
 """ngspice leaves the exponential at this many n V_t and goes on with a cubic tail."""
 
-_MAX_SERIES_STEPS = 60
+_DEEPEST = 1 + math.exp(_TAIL_START)
+"""Largest reverse current of the junction, where the tail begins, in units of I_S."""
+
 _MAX_NEWTON_STEPS = 200
 
 
@@ -123,29 +125,39 @@ class ShockleyDiode(Diode):
         return self.emission_voltage * logarithm + self.series_resistance * current
 
     def solve_loaded(self, total: Tensor, drive: Tensor) -> Tensor:
-        if self.has_series_resistance:
-            return super().solve_loaded(total, drive)
+        # With j the junction's voltage, v = j + R i(j): the junction sees the load behind R.
+        share = 1 + total * self.series_resistance
+        junction = self._solve_junction(total / share, drive / share)
+        return junction + self.series_resistance * self._junction_current(junction)
+
+    def solve_loaded_change(self, total: Tensor, voltage: Tensor, drive: Tensor) -> Tensor:
+        share = 1 + total * self.series_resistance
+        start = self.junction_voltage(voltage)
+        change = self._solve_junction_change(total / share, start, drive / share)
+        return change + self.series_resistance * self._junction_difference(start, change)
+
+    def _solve_junction(self, total: Tensor, drive: Tensor) -> Tensor:
         # Both starts lie at or above the root where drive > 0, and the characteristic is convex: Newton descends to
         # the root without leaving it, and needs no bracket.
-        start = torch.minimum(drive / total, self.voltage_estimate(torch.clamp(drive, min=0)))
+        knee = self.emission_voltage * torch.log1p(torch.clamp(drive, min=0) / self.effective_saturation_current)
         return _descend(
-            start,
+            torch.minimum(drive / total, knee),
+            drive,
             lambda v: total * v + self._junction_current(v) - drive,
             lambda v: total + self._junction_conductance(v),
         )
 
-    def solve_loaded_change(self, total: Tensor, voltage: Tensor, drive: Tensor) -> Tensor:
-        if self.has_series_resistance:
-            return super().solve_loaded_change(total, voltage, drive)
+    def _solve_junction_change(self, total: Tensor, voltage: Tensor, drive: Tensor) -> Tensor:
         # Three bounds from above: the tangent, the diode taking all of the drive, and the diode switched off.
         slope, current = self._junction_conductance(voltage), self._junction_current(voltage)
         saturation = self.effective_saturation_current
         start = torch.minimum(drive / (total + slope), (drive + current + saturation) / total)
-        exponential = torch.clamp(current - self.gmin * voltage + saturation, min=1e-3 * saturation)  # pyright: ignore
+        exponential = saturation * torch.exp(torch.clamp(voltage / self.emission_voltage, min=_TAIL_START))
         taken = self.emission_voltage * torch.log1p(torch.clamp(drive, min=0) / exponential)
         start = torch.where(drive > 0, torch.minimum(start, taken), start)
         return _descend(
             start,
+            drive,
             lambda d: total * d + self._junction_difference(voltage, d) - drive,
             lambda d: total + self._junction_conductance(voltage + d),
         )
@@ -157,26 +169,11 @@ class ShockleyDiode(Diode):
         return self._junction_change(torch.zeros_like(voltage), voltage)
 
     def _junction_change(self, junction: Tensor, change: Tensor) -> Tensor:
-        """Solve j + R_s [i(junction + j) − i(junction)] = change for j, by Newton kept inside its bracket."""
-        low, high = torch.clamp(change, max=0), torch.clamp(change, min=0)
-        # A start beyond the knee would descend by only n V_t a step: begin where the current is all the drop allows.
-        available = self._junction_current(junction) + high / torch.clamp_min(
-            torch.as_tensor(self.series_resistance).to(change), 1e-30
-        )
-        knee = self.emission_voltage * torch.log1p(available / self.effective_saturation_current) - junction
-        step = torch.clamp(torch.minimum(change, torch.nan_to_num(knee, nan=0.0)), low, high)
-        for _ in range(_MAX_SERIES_STEPS):
-            excess = step + self.series_resistance * self._junction_difference(junction, step) - change
-            low, high = torch.where(excess < 0, step, low), torch.where(excess > 0, step, high)
-            slope = 1 + self.series_resistance * self._junction_conductance(junction + step)
-            proposal = step - excess / slope
-            outside = (proposal < low) | (proposal > high)
-            proposal = torch.where(outside, 0.5 * (low + high), proposal)
-            settled = (proposal - step).abs() <= 4 * torch.finfo(change.dtype).eps * proposal.abs()
-            step = proposal
-            if settled.all():
-                break
-        return step
+        """Solve j + R [i(junction + j) − i(junction)] = change for j: the junction loaded by 1/R."""
+        resistance = torch.as_tensor(self.series_resistance).to(change)
+        present = resistance > 0
+        conductance = 1 / torch.where(present, resistance, 1.0)
+        return torch.where(present, self._solve_junction_change(conductance, junction, conductance * change), change)
 
     def _junction_current(self, voltage: Tensor) -> Tensor:
         emission, saturation = self.emission_voltage, self.effective_saturation_current
@@ -216,14 +213,18 @@ class ShockleyDiode(Diode):
         return saturation * (forward + tail) + self.gmin * change
 
 
-def _descend(start: Tensor, function: Callable[[Tensor], Tensor], slope: Callable[[Tensor], Tensor]) -> Tensor:
+def _descend(
+    start: Tensor, drive: Tensor, function: Callable[[Tensor], Tensor], slope: Callable[[Tensor], Tensor]
+) -> Tensor:
     """Newton from a start at which it cannot overshoot by more than it undoes in the next step."""
     x = start
-    tolerance = 2 * torch.finfo(x.dtype).eps
+    eps = 4 * torch.finfo(x.dtype).eps
     for _ in range(_MAX_NEWTON_STEPS):
-        step = function(x) / slope(x)
-        x = x - step
-        if bool((step.abs() <= tolerance * x.abs()).all()):
+        excess, steepness = function(x), slope(x)
+        # What rounding of the terms, which are no larger than the drive, and of x in the exponential leaves.
+        floor = eps * (drive.abs() + steepness * x.abs())
+        x = x - excess / steepness
+        if bool((excess.abs() <= floor).all()):
             break
     return x
 

@@ -92,7 +92,8 @@ class ResistiveNetwork(Network):
         self.drive: Drive = drive
         self.bias_voltage = None if bias_voltage is None else _positive("bias_voltage", bias_voltage)
         low, high = self.conductance_range = _range("conductance_range", conductance_range)
-        self.reference_conductance = _positive("reference_conductance", reference_conductance or high)
+        reference = high if reference_conductance is None else reference_conductance
+        self.reference_conductance = _positive("reference_conductance", reference)
         self.initial_range = _range("initial_range", initial_range or (low, 0.5 * (low + high)))
         if not low <= self.initial_range[0] <= self.initial_range[1] <= high:
             raise NetworkError(f"initial_range must lie in {(low, high)} S, found {self.initial_range}")
@@ -235,6 +236,11 @@ class ResistiveNetwork(Network):
                     factor = torch.ones(size, dtype=torch.float64)
                     factor[nodes] = torch.from_numpy(chip.factor(label, parameter, len(nodes)))
                     fields[parameter] = getattr(expanded, parameter) * factor
+                elif key == f"clamp{layer + 1}_{name}_rs.siemens" and isinstance(expanded, ShockleyDiode):
+                    resistance = torch.as_tensor(expanded.series_resistance).clone()
+                    behind = nodes[resistance[nodes].numpy() > 0]
+                    resistance[behind] /= torch.from_numpy(chip.factor(label, parameter, len(behind)))
+                    fields["series_resistance"] = resistance
             sides[name] = replace(expanded, **fields)  # pyright: ignore[reportArgumentType]
         return replace(clamp, diode=sides.get("upper", clamp.diode), lower_diode=sides.get("lower"))
 
@@ -285,7 +291,9 @@ class ResistiveNetwork(Network):
                 anode = layer if sign > 0 else bias
                 junction = anode - (across - diode.junction_voltage(across))
                 has = nodes_with_diode(bound, layer.shape[-1])
-                nodes = [self._skeleton.node(f"clamp{number}_{name}_j{i}") for i in range(len(has))]
+                behind = np.flatnonzero(np.asarray(diode.expand(layer.shape[-1]).series_resistance)[has] > 0)
+                nodes = [self._skeleton.node(f"clamp{number}_{name}_j{i}") for i in behind]
+                has = has[behind]
                 voltages[..., nodes] = junction[..., torch.from_numpy(has)]
 
     @torch.no_grad()

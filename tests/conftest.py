@@ -1,0 +1,23 @@
+"""Skips what a machine has no program or device for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+import torch
+
+_AVAILABLE = {
+    "ngspice": lambda: shutil.which(os.environ.get("ANALOG_EP_NGSPICE") or "ngspice") is not None,
+    "gnucap": lambda: shutil.which("gnucap") is not None,
+    "cuda": torch.cuda.is_available,
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing = [marker for marker, available in _AVAILABLE.items() if not available()]
+    for item in items:
+        for marker in missing:
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=f"{marker} is not on this machine"))

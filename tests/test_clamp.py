@@ -1,0 +1,188 @@
+"""A node's diodes to their bias voltages, against sums of single diodes and root finding."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import brentq
+from scipy.special import lambertw
+
+from analog_ep.constants import BOLTZMANN, ELEMENTARY_CHARGE
+from analog_ep.devices import DiodeClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
+from analog_ep.errors import DeviceParameterError
+
+INFINITY = math.inf
+SHOCKLEY = ShockleyDiode(1e-9, 1.5)
+PIECEWISE = PiecewiseLinearDiode((0.1, 0.3), (1e-5, 1e-3), leakage=1e-9)
+REAL = pytest.mark.parametrize("diode", [SHOCKLEY, PIECEWISE, ShockleyDiode(1e-9, series_resistance=1e3)])
+VOLTAGE = torch.linspace(-0.83, 0.91, 18, dtype=torch.float64)
+
+
+def tensor(*values: float) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+@REAL
+def test_current_is_that_of_its_two_diodes(diode):
+    clamp = DiodeClamp(diode, upper=0.25, lower=-0.5)
+    truth = diode.current(VOLTAGE - 0.25) - diode.current(-0.5 - VOLTAGE)
+    torch.testing.assert_close(clamp.current(VOLTAGE), truth, rtol=1e-14, atol=0)
+    slope = diode.conductance(VOLTAGE - 0.25) + diode.conductance(-0.5 - VOLTAGE)
+    torch.testing.assert_close(clamp.conductance(VOLTAGE), slope, rtol=1e-14, atol=0)
+    content = diode.cocontent(VOLTAGE - 0.25) + diode.cocontent(-0.5 - VOLTAGE)
+    torch.testing.assert_close(clamp.cocontent(VOLTAGE), content, rtol=1e-14, atol=0)
+
+
+@REAL
+def test_current_is_the_slope_of_the_cocontent(diode):
+    clamp = DiodeClamp(diode, upper=0.2501, lower=-0.5003)
+    h = 1e-5
+    slope = (clamp.cocontent(VOLTAGE + h) - clamp.cocontent(VOLTAGE - h)) / (2 * h)
+    torch.testing.assert_close(slope, clamp.current(VOLTAGE), rtol=1e-6, atol=1e-15)
+
+
+@REAL
+def test_current_difference_over_large_steps(diode):
+    clamp = DiodeClamp(diode, upper=0.25, lower=-0.5)
+    for change in (-0.7, -0.1, 0.1, 0.7):
+        truth = clamp.current(VOLTAGE + change) - clamp.current(VOLTAGE)
+        difference = clamp.current_difference(VOLTAGE, torch.full_like(VOLTAGE, change))
+        torch.testing.assert_close(difference, truth, rtol=1e-9, atol=1e-15)
+
+
+@REAL
+def test_current_difference_over_small_steps_is_linear(diode):
+    clamp = DiodeClamp(diode, upper=0.2501, lower=-0.5003)
+    difference = clamp.current_difference(VOLTAGE, torch.full_like(VOLTAGE, 1e-14))
+    torch.testing.assert_close(difference, 1e-14 * clamp.conductance(VOLTAGE), rtol=1e-11, atol=0)
+
+
+def test_infinite_bias_means_no_diode():
+    clamp = DiodeClamp(SHOCKLEY, upper=tensor(0.1, INFINITY), lower=tensor(-INFINITY, -0.2))
+    high, low = torch.full((2,), 0.6, dtype=torch.float64), torch.full((2,), -0.6, dtype=torch.float64)
+    for quantity in (clamp.current, clamp.conductance, clamp.cocontent):
+        assert quantity(high)[1].abs() < 1e-8 < quantity(high)[0]
+        assert quantity(low)[0].abs() < 1e-8 < quantity(low)[1].abs()
+    neither = DiodeClamp(SHOCKLEY, upper=tensor(INFINITY, 0.0))
+    assert neither.current(high).tolist()[0] == 0.0
+    assert neither.current_difference(high, high).tolist()[0] == 0.0
+
+
+def test_alternating_bounds_even_nodes_above_and_odd_ones_below():
+    clamp = DiodeClamp.alternating(IdealDiode(), 3, upper=0.5, lower=-0.25)
+    low, high = clamp.limits
+    assert torch.equal(torch.as_tensor(high), tensor(0.5, INFINITY, 0.5))
+    assert torch.equal(torch.as_tensor(low), tensor(-INFINITY, -0.25, -INFINITY))
+
+
+def test_limits_include_the_forward_voltage_of_ideal_diodes():
+    assert DiodeClamp(IdealDiode(forward_voltage=0.25), upper=0.5, lower=-0.5).limits == (-0.75, 0.75)
+    assert DiodeClamp(IdealDiode(), upper=0.5).limits == (-INFINITY, 0.5)
+
+
+def test_ideal_diode_has_a_stand_in_for_spice():
+    clamp = DiodeClamp(IdealDiode(on_conductance=0.5, forward_voltage=0.25), upper=0.5)
+    assert clamp.for_spice.current(tensor(0.75, 1.75)).tolist() == [0.0, 0.5]
+    assert DiodeClamp(SHOCKLEY, upper=0.0).for_spice.diode is SHOCKLEY
+    with pytest.raises(TypeError, match="an ideal diode has no current function; use for_spice"):
+        clamp.current(VOLTAGE)
+
+
+def test_conducting_share():
+    clamp = DiodeClamp(PIECEWISE, upper=0.0)
+    voltage = torch.tensor([[0.0, 0.2, 0.4, -1.0], [0.4, 0.4, 0.4, 0.4]], dtype=torch.float64)
+    assert clamp.conducting(voltage, torch.tensor(5e-7)).tolist() == [0.5, 1.0]
+
+
+def test_to_follows_precision():
+    per_node = ShockleyDiode(tensor(1e-9, 1e-8))
+    clamp = DiodeClamp(per_node, upper=tensor(0.0, 0.1), lower_diode=per_node, lower=tensor(-0.3, -0.2))
+    single = clamp.to(torch.zeros(1))
+    assert single.current(torch.zeros(2)).dtype == torch.float32
+    torch.testing.assert_close(
+        single.current(torch.full((2,), 0.3)).double(), clamp.current(tensor(0.3, 0.3)), rtol=1e-5, atol=0
+    )
+
+
+def test_lower_diode_may_differ():
+    other = ShockleyDiode(1e-6)
+    clamp = DiodeClamp(SHOCKLEY, upper=0.0, lower=0.0, lower_diode=other)
+    v = tensor(-0.3, 0.3)
+    torch.testing.assert_close(clamp.current(v), SHOCKLEY.current(v) - other.current(-v), rtol=1e-14, atol=0)
+
+
+TOTALS = (1e-11, 1e-9, 1e-6, 1e-3)
+DRIVES = torch.cat([-torch.logspace(-9, -2, 8), torch.zeros(1), torch.logspace(-9, -2, 8)]).double()
+
+
+@REAL
+@pytest.mark.parametrize("total", TOTALS)
+def test_node_voltage_against_root_finding(diode, total):
+    clamp = DiodeClamp(diode, upper=0.25, lower=-0.5)
+    found = clamp.solve_node(torch.full_like(DRIVES, total), DRIVES)
+    for voltage, drive in zip(found.tolist(), DRIVES.tolist(), strict=True):
+        reach = max(1.0, abs(drive) / total)
+
+        def imbalance(v: float, drive: float = drive) -> float:
+            value = total * v + clamp.current(tensor(v)).item() - drive
+            return math.copysign(min(abs(value), 1e300), value)
+
+        bound = min(reach, 30.0)
+        truth = brentq(imbalance, -bound, bound, xtol=1e-16, rtol=1e-15, maxiter=1000)
+        assert voltage == pytest.approx(truth, rel=1e-12, abs=1e-14)
+
+
+def test_node_voltage_against_lambert_w():
+    # T v + I_S (exp(v/n V_t) − 1) = J has v = (J + I_S)/T − n V_t W(I_S/(T n V_t) exp((J + I_S)/(T n V_t))).
+    total, saturation, vte = 1e-4, 1e-9, 1.5 * BOLTZMANN * 300.15 / ELEMENTARY_CHARGE
+    drive = np.linspace(1e-6, 2e-3, 12) * total * 10
+    clamp = DiodeClamp(ShockleyDiode(saturation, 1.5, gmin=0.0), upper=0.0)
+    level = (drive + saturation) / total
+    truth = level - vte * lambertw(saturation / (total * vte) * np.exp(level / vte)).real
+    found = clamp.solve_node(torch.full((12,), total, dtype=torch.float64), torch.from_numpy(drive))
+    np.testing.assert_allclose(found.numpy(), truth, rtol=1e-12)
+
+
+@REAL
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_change_of_a_node_keeps_its_relative_precision(diode, dtype):
+    clamp = DiodeClamp(diode, upper=0.25, lower=-0.5)
+    wide = torch.meshgrid(VOLTAGE, 10 ** torch.linspace(-18, -3, 16, dtype=torch.float64), indexing="ij")
+    voltage, drive = (t.flatten().to(dtype) for t in wide)
+    total = torch.full_like(voltage, 1e-5)
+    change = clamp.solve_change(total, voltage, torch.zeros_like(voltage), drive)
+    balance = total * change + clamp.current_difference(voltage, change)
+    torch.testing.assert_close(balance, drive, rtol={torch.float64: 1e-11, torch.float32: 1e-3}[dtype], atol=0)
+    slope = total + clamp.conductance(voltage)
+    small = (drive / slope).abs() < 1e-9
+    linear = torch.where(small, drive / slope, change)
+    torch.testing.assert_close(change, linear, rtol={torch.float64: 1e-7, torch.float32: 1e-5}[dtype], atol=0)
+
+
+def test_change_of_an_ideal_node_stops_at_the_clamp_and_leaves_it():
+    clamp = DiodeClamp(IdealDiode(), upper=0.5, lower=-0.5)
+    total, voltage = torch.full((4,), 2.0, dtype=torch.float64), tensor(0.4, 0.5, 0.5, -0.5)
+    excess = tensor(0.0, 0.1, 0.1, -0.1)
+    drive = tensor(1.0, -0.1, -0.4, 0.1)
+    assert clamp.solve_change(total, voltage, excess, drive).tolist() == pytest.approx([0.1, 0.0, -0.1, 0.0], abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: DiodeClamp(SHOCKLEY), "DiodeClamp: upper or lower must be given, found neither"),
+        (lambda: DiodeClamp(SHOCKLEY, upper=math.nan), "DiodeClamp: upper must be a number, found nan"),
+        (
+            lambda: DiodeClamp(SHOCKLEY, lower=tensor(0.0, math.nan)),
+            r"DiodeClamp: lower must be a number, found tensor\(\[0., nan\]",
+        ),
+        (
+            lambda: DiodeClamp(IdealDiode(), upper=-0.5, lower=0.5),
+            "DiodeClamp: lower must be below upper, found 0.5 and -0.5",
+        ),
+    ],
+)
+def test_errors_say_what_must_hold(build, words):
+    with pytest.raises(DeviceParameterError, match=words):
+        build()
