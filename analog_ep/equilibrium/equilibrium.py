@@ -1,0 +1,247 @@
+"""What a solver returns, and the interface every solver has."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analog_ep.circuit import Chip, Circuit
+from analog_ep.errors import ConvergenceError, StimulusError
+from analog_ep.networks.network import Network
+from analog_ep.stimulus import Nudge
+
+
+@dataclass(frozen=True, eq=False)
+class Equilibrium:
+    """The steady state of a network or circuit under inputs and, perhaps, a nudge.
+
+    Attributes
+    ----------
+    system : Network or Circuit
+        What was solved.
+    inputs : Tensor (*batch, n_inputs)
+        Inputs. [V]
+    layers : tuple of Tensor (*batch, n_units)
+        Voltages of the hidden layers and the output layer (v₊ then v₋) of a network; empty for a bare circuit. [V]
+    outputs : Tensor (*batch, n_outputs)
+        Differential outputs o = v₊ − v₋. [V]
+    converged : Tensor (*batch,)
+        Whether each sample met its tolerance, bool.
+    residual : Tensor (*batch,)
+        Largest Kirchhoff residual over the nodes, as the solver saw it at its end. [A]
+    iterations : int
+        Iterations, sweeps or, for a simulator, analyses.
+    message : str
+        The status in a sentence.
+    nudge : Nudge or None
+        What nudged it; None for the free state.
+    """
+
+    system: Network | Circuit
+    inputs: Tensor
+    layers: tuple[Tensor, ...]
+    outputs: Tensor
+    converged: Tensor
+    residual: Tensor
+    iterations: int
+    message: str
+    nudge: Nudge | None = None
+    node_voltages: Callable[[], Tensor] = field(repr=False, default=lambda: torch.empty(0))
+    reference: tuple[Equilibrium, tuple[Tensor, ...]] | None = field(repr=False, default=None)
+    """The free state this one was solved about, with the response, where the solver found the response itself."""
+    workings: object = field(repr=False, default=None)
+    """What the solver may use again when it nudges this state."""
+
+    @cached_property
+    def voltages(self) -> Tensor:
+        """Voltages of all the circuit's nodes, ground first, `(*batch, n_nodes)`. [V]"""
+        return self.node_voltages()
+
+    def response(self, about: Equilibrium) -> tuple[Tensor, ...]:
+        """Layer voltages less those of the free state `about`. [V]
+
+        At full relative precision where the solver solved for it about that very state (`Relaxation`); a subtraction
+        otherwise.
+        """
+        if self.reference is not None and self.reference[0] is about:
+            return self.reference[1]
+        return tuple(nudged - free for nudged, free in zip(self.layers, about.layers, strict=True))
+
+    def require_converged(self) -> Equilibrium:
+        """Return self, or raise `ConvergenceError` with the message."""
+        if not bool(self.converged.all()):
+            raise ConvergenceError(self.message)
+        return self
+
+
+class Solver(ABC):
+    """Finds equilibria. Solvers are small frozen objects that hold tolerances, never state."""
+
+    @abstractmethod
+    def solve(
+        self,
+        system: Network | Circuit,
+        inputs: Tensor,
+        nudge: Nudge | None = None,
+        free: Equilibrium | None = None,
+        chip: Chip | None = None,
+    ) -> Equilibrium:
+        """Solve for the equilibrium.
+
+        Parameters
+        ----------
+        system : Network or Circuit
+            What to solve.
+        inputs : Tensor (*batch, n_inputs)
+            Inputs. [V]
+        nudge : Nudge, optional
+            None for the free phase.
+        free : Equilibrium, optional
+            The free state: a frozen nudge takes its current from there (it is solved for first where it is not given),
+            and solvers may start there.
+        chip : Chip, optional
+            Mismatch of one piece of hardware.
+        """
+
+
+def solve(
+    system: Network | Circuit,
+    inputs: Tensor,
+    nudge: Nudge | None = None,
+    *,
+    solver: Solver,
+    start: Equilibrium | None = None,
+    chip: Chip | None = None,
+    throw: bool = True,
+) -> Equilibrium:
+    """Check the inputs, then solve: see `Solver.solve`.
+
+    Parameters
+    ----------
+    system, inputs, nudge, chip
+        As for `Solver.solve`.
+    solver : Solver
+        What solves it.
+    start : Equilibrium, optional
+        The free state to nudge, or to begin from.
+    throw : bool
+        Raise where a sample did not converge; otherwise `Equilibrium.converged` says so.
+
+    Raises
+    ------
+    StimulusError
+        If inputs are not finite or have another width than the system.
+    ConvergenceError
+        If a sample did not converge and `throw` is set.
+    """
+    if inputs.shape[-1] != system.n_inputs:
+        raise StimulusError(f"inputs must end in {system.n_inputs} values, found shape {tuple(inputs.shape)}")
+    if not bool(torch.isfinite(inputs).all()):
+        raise StimulusError("inputs must be finite, found NaN or infinity")
+    equilibrium = solver.solve(system, inputs, nudge, start, chip)
+    return equilibrium.require_converged() if throw else equilibrium
+
+
+@dataclass(frozen=True, eq=False)
+class CircuitState:
+    """What the solvers of a whole circuit find, before it is read as layers.
+
+    Attributes
+    ----------
+    voltages : ndarray (n_samples, n_nodes)
+        Node voltages, ground first. [V]
+    converged : ndarray (n_samples,)
+        Bool.
+    residual : ndarray (n_samples,)
+        Largest Kirchhoff residual over the free nodes. [A]
+    iterations : int
+        Iterations taken, or analyses run.
+    message : str
+        The status in a sentence.
+    """
+
+    voltages: np.ndarray
+    converged: np.ndarray
+    residual: np.ndarray
+    iterations: int
+    message: str
+
+
+class CircuitSolver(Solver):
+    """A solver that works on any `Circuit`; subclasses give `solve_circuit`."""
+
+    @abstractmethod
+    def solve_circuit(
+        self,
+        circuit: Circuit,
+        inputs: np.ndarray,
+        nudge: Nudge | None = None,
+        free_outputs: np.ndarray | None = None,
+        start: np.ndarray | None = None,
+    ) -> CircuitState:
+        """Solve one circuit for a flat batch.
+
+        Parameters
+        ----------
+        circuit : Circuit
+            Checked by the solver before it runs.
+        inputs : ndarray (n_samples, n_inputs)
+            Inputs. [V]
+        nudge : Nudge, optional
+            With targets `(n_samples, n_outputs)`, float64.
+        free_outputs : ndarray (n_samples, n_outputs), optional
+            Differential outputs of the free state; required for a frozen nudge. [V]
+        start : ndarray (n_samples, n_nodes), optional
+            Voltages to begin from, where the method can use them. [V]
+        """
+
+    def solve(
+        self,
+        system: Network | Circuit,
+        inputs: Tensor,
+        nudge: Nudge | None = None,
+        free: Equilibrium | None = None,
+        chip: Chip | None = None,
+    ) -> Equilibrium:
+        circuit = system if isinstance(system, Circuit) else system.circuit()
+        circuit = circuit if chip is None else chip.apply(circuit)
+        batch = inputs.shape[:-1]
+        flat = inputs.detach().reshape(batch.numel(), inputs.shape[-1]).to("cpu", torch.float64)
+        free_outputs = start = None
+        flat_nudge = nudge
+        if nudge is not None:
+            if free is None and nudge.kind == "frozen":
+                free = self.solve(system, inputs, chip=chip).require_converged()
+            target = nudge.target.detach().to("cpu", torch.float64)
+            flat_nudge = Nudge(nudge.strength, target.reshape(-1, target.shape[-1]), nudge.cost, nudge.kind)
+        if free is not None:
+            free_outputs = free.outputs.detach().to("cpu", torch.float64).reshape(len(flat), -1).numpy()
+            start = free.voltages.detach().to("cpu", torch.float64).reshape(len(flat), -1).numpy()
+        state = self.solve_circuit(circuit, flat.numpy(), flat_nudge, free_outputs, start)
+        voltages = torch.from_numpy(state.voltages).reshape(*batch, circuit.n_nodes)
+        layers = () if isinstance(system, Circuit) else system.layers_of(voltages)
+        return Equilibrium(
+            system=system,
+            inputs=inputs,
+            layers=layers,
+            outputs=_outputs(circuit, voltages),
+            converged=torch.from_numpy(state.converged).reshape(batch),
+            residual=torch.from_numpy(state.residual).reshape(batch),
+            iterations=state.iterations,
+            message=state.message,
+            nudge=nudge,
+            node_voltages=lambda: voltages,
+        )
+
+
+def _outputs(circuit: Circuit, voltages: Tensor) -> Tensor:
+    if circuit.outputs is None:
+        return voltages[..., :0]
+    positive, negative = (torch.from_numpy(index) for index in circuit.outputs)
+    return voltages[..., positive] - voltages[..., negative]

@@ -1,0 +1,164 @@
+"""The Kirchhoff residual of given node voltages: the judge of every solver, and no part of any."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.sparse import csc_array, csr_array
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import SuperLU, splu
+
+from analog_ep.circuit import (
+    GROUND,
+    Amplifiers,
+    Branches,
+    Circuit,
+    Conductances,
+    CurrentControlledCurrentSources,
+    CurrentControlledVoltageSources,
+    CurrentSources,
+    Diodes,
+    VoltageControlledCurrentSources,
+    VoltageControlledVoltageSources,
+    VoltageSources,
+)
+from analog_ep.equilibrium.assembly import Entries, ends, incidence
+from analog_ep.errors import CircuitError
+
+_CHUNK = 2**22
+"""Branch currents held at a time: 32 MiB."""
+
+
+def kirchhoff_residual(
+    circuit: Circuit, voltages: np.ndarray, injected: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Net current out of each free node, and the sum of the magnitudes it is made of.
+
+    The currents of independent sources, E and H sources and amplifier outputs are not functions of the node voltages;
+    they follow from Kirchhoff's law at the nodes that these branches join. What such a branch joins is therefore one
+    supernode: its net current stands at its first node, and is no condition at all where ground belongs to it. So the
+    residual is zero at ground, at nodes that sources hold and at amplifier outputs, while the current that an
+    amplifier draws from its input, and the F and H sources, are part of the law at the other nodes. Whether the sources
+    have the voltages that they prescribe is not looked at.
+
+    Parameters
+    ----------
+    circuit : Circuit
+        One that `check_circuit` accepts.
+    voltages : ndarray (n_samples, n_nodes)
+        Node voltages, ground first. [V]
+    injected : ndarray (n_samples, n_nodes), optional
+        Additional currents into the nodes. [A]
+
+    Returns
+    -------
+    residual : ndarray (n_samples, n_nodes)
+        Net current out of each node. [A]
+    scale : ndarray (n_samples, n_nodes)
+        Sum of |branch current| at each node, `injected` included. [A]
+
+    Raises
+    ------
+    CircuitError
+        If the currents of the voltage-defined branches are not determined.
+    """
+    currents: list[Branches] = [group for group in circuit.groups if isinstance(group, _CURRENT_DEFINED)]
+    branches = incidence([ends(group) for group in currents], circuit.n_nodes)
+    sources = _VoltageDefined(circuit)
+    magnitude, magnitude_unknown = abs(branches), abs(sources.incidence)
+    residual, scale = np.zeros_like(voltages), np.zeros_like(voltages)
+    step = max(1, _CHUNK // max(circuit.n_branches, circuit.n_nodes))
+    for begin in range(0, len(voltages), step):
+        part = slice(begin, begin + step)
+        into = np.zeros_like(voltages[part]) if injected is None else injected[part]
+        through = np.concatenate(
+            [np.zeros((len(into), 0)), *(_branch_current(group, voltages[part]) for group in currents)], axis=1
+        ).T
+        outflow = branches @ through - into.T
+        unknown = sources.currents(outflow)
+        residual[part] = np.where(sources.is_condition[:, None], outflow + sources.incidence @ unknown, 0.0).T
+        scale[part] = (magnitude @ np.abs(through) + magnitude_unknown @ np.abs(unknown)).T + np.abs(into)
+    return residual, scale
+
+
+_CURRENT_DEFINED = (Conductances, Diodes, CurrentSources, VoltageControlledCurrentSources)
+_FIXES_VOLTAGE = (VoltageSources, VoltageControlledVoltageSources, CurrentControlledVoltageSources)
+
+
+def _branch_current(group: Branches, voltages: np.ndarray) -> np.ndarray:
+    """Currents from the first to the second terminal, `(n_samples, n_elements)`."""
+    if isinstance(group, CurrentSources):
+        return np.broadcast_to(group.amperes, (len(voltages), len(group)))
+    if isinstance(group, VoltageControlledCurrentSources):
+        return group.gain * (voltages[:, group.control_positive] - voltages[:, group.control_negative])
+    first, second = ends(group)
+    across = voltages[:, first] - voltages[:, second]
+    if isinstance(group, Conductances):
+        return group.siemens * across
+    if isinstance(group, Diodes):
+        return group.device.current(torch.from_numpy(across)).numpy()
+    raise TypeError(f"{group.label}: a {type(group).__name__} has no current of its own")
+
+
+class _VoltageDefined:
+    """The branches whose current is not a function of the node voltages, and how Kirchhoff's law gives it."""
+
+    def __init__(self, circuit: Circuit):
+        entries, edges = Entries(), []
+        first_column, n_columns = {}, 0
+        for group in circuit.groups:
+            if isinstance(group, _FIXES_VOLTAGE):
+                column = n_columns + np.arange(len(group))
+                entries.put(group.positive, column, 1.0)
+                entries.put(group.negative, column, -1.0)
+                edges.append(np.stack([group.positive, group.negative]))
+                first_column[group.label] = n_columns
+            elif isinstance(group, Amplifiers):
+                element, node, sign = group.outputs()
+                column = n_columns + np.arange(len(node))
+                entries.put(node, column, -1.0)
+                entries.put(group.input[element], column, sign * group.feedback[element])
+                edges.append(np.stack([node, np.full_like(node, GROUND)]))
+            else:
+                continue
+            n_columns += len(column)
+        for group in circuit.of_kind(CurrentControlledCurrentSources):
+            column = first_column[group.control_label] + group.control
+            entries.put(group.positive, column, group.gain)
+            entries.put(group.negative, column, -group.gain)
+        self.incidence = entries.matrix((circuit.n_nodes, n_columns))
+        self._joined, self.is_condition = _supernodes(edges, circuit.n_nodes)
+        self._factors = self._factorise(n_columns)
+
+    def _factorise(self, n_columns: int) -> SuperLU | None:
+        if not len(self._joined):
+            return None
+        if len(self._joined) != n_columns:
+            raise CircuitError("voltage sources must not form a loop: then their currents are not determined")
+        try:
+            return splu(csc_array(self.incidence[self._joined]))
+        except RuntimeError:
+            raise CircuitError(
+                "the currents of the voltage sources are not determined; look at current-controlled sources and "
+                "amplifiers that feed back on themselves"
+            ) from None
+
+    def currents(self, outflow: np.ndarray) -> np.ndarray:
+        """Currents of these branches `(n_columns, n_samples)` from what else leaves the nodes."""
+        if self._factors is None:
+            return np.zeros((0, outflow.shape[1]))
+        return self._factors.solve(-outflow[self._joined])
+
+
+def _supernodes(edges: list[np.ndarray], n_nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes whose law gives a source's current, and the mask of those whose law is a condition."""
+    first, second = np.concatenate([np.zeros((2, 0), np.int64), *edges], axis=1)
+    graph = csr_array((np.ones(len(first), np.int8), (first, second)), shape=(n_nodes, n_nodes))
+    _, component = connected_components(graph, directed=False)
+    # The first node of each component represents it; ground is node 0, so it represents its own.
+    _, first_node = np.unique(component, return_index=True)
+    represents = np.zeros(n_nodes, dtype=bool)
+    represents[first_node] = True
+    joined = np.flatnonzero(~represents)
+    represents[GROUND] = False
+    return joined, represents

@@ -1,0 +1,124 @@
+"""A layered network's Kirchhoff equations at one set of parameters, and a state of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from analog_ep.circuit import Chip
+from analog_ep.devices import DiodeClamp, IdealDiode
+from analog_ep.networks import ResistiveNetwork, Stage
+
+
+@dataclass(frozen=True, eq=False)
+class Ladder:
+    """Layers that see only their neighbours: total·v + i(v) = current from the layer before and the layer after.
+
+    Attributes
+    ----------
+    stages : tuple of Stage
+        The crossbars.
+    clamps : tuple of DiodeClamp or None
+        Diodes of each layer; None at the outputs.
+    totals : tuple of Tensor (n_units,)
+        All conductances at each node, the load of the amplifiers behind it included. [S]
+    """
+
+    stages: tuple[Stage, ...]
+    clamps: tuple[DiodeClamp | None, ...]
+    totals: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, network: ResistiveNetwork, like: Tensor, chip: Chip | None = None) -> Ladder:
+        """The equations of `network` as its parameters are now, for voltages in the dtype of `like`."""
+        stages = network.stages(chip)
+        totals = [stage.total + behind.input_load for stage, behind in pairwise(stages)]
+        return cls(stages, network.layer_clamps(like, chip), (*totals, stages[-1].total))
+
+    @property
+    def last(self) -> int:
+        """Index of the output layer."""
+        return len(self.stages) - 1
+
+    @cached_property
+    def resistances(self) -> tuple[Tensor, ...]:
+        """1/total of each node. [Ω]"""
+        return tuple(1 / total for total in self.totals)
+
+    def forward(self, k: int, layers: Sequence[Tensor]) -> Tensor:
+        """Current into layer k > 0 from the layer before. [A]"""
+        return self.stages[k].forward(layers[k - 1])
+
+    def forward_change(self, k: int, change: Sequence[Tensor]) -> Tensor:
+        """Change of `forward`. [A]"""
+        return self.stages[k].forward_change(change[k - 1])
+
+    def backward(self, k: int, layers: Sequence[Tensor]) -> Tensor:
+        """Current that the amplifiers behind layer k return to it. [A]"""
+        return self.stages[k + 1].backward(layers[k + 1])
+
+    def solve(self, k: int, drive: Tensor) -> Tensor:
+        """Voltages of layer k under the current `drive`. [V]"""
+        clamp = self.clamps[k]
+        if clamp is None:
+            return drive * self.resistances[k]
+        return clamp.solve_node(self.totals[k], drive)
+
+    def solve_change(self, k: int, state: LadderState, drive: Tensor) -> Tensor:
+        """Change of layer k's voltages about `state` under the change `drive` of its current. [V]"""
+        clamp = self.clamps[k]
+        if clamp is None:
+            return drive * self.resistances[k]
+        return clamp.solve_change(self.totals[k], state.layers[k], state.excess(k), drive)
+
+
+@dataclass(frozen=True, eq=False)
+class LadderState:
+    """Layer voltages, with the currents they were solved under.
+
+    Attributes
+    ----------
+    ladder : Ladder
+        The equations.
+    layers : tuple of Tensor (*batch, n_units)
+        Voltages. [V]
+    drives : tuple of Tensor (*batch, n_units)
+        Current into each node at 0 V, from both neighbours. [A]
+    """
+
+    ladder: Ladder
+    layers: tuple[Tensor, ...]
+    drives: tuple[Tensor, ...]
+
+    @classmethod
+    def at(cls, ladder: Ladder, inputs: Tensor, layers: tuple[Tensor, ...]) -> LadderState:
+        """A state that some other solver found."""
+        drives = [ladder.stages[0].forward(inputs), *(ladder.forward(k, layers) for k in range(1, len(layers)))]
+        returned = [drive + ladder.backward(k, layers) for k, drive in enumerate(drives[:-1])]
+        return cls(ladder, layers, (*returned, drives[-1]))
+
+    def excess(self, k: int) -> Tensor:
+        """How far each node would lie beyond an ideal diode's clamp without it; 0 where it is free. [V]"""
+        clamp, layer = self.ladder.clamps[k], self.layers[k]
+        if clamp is None or not isinstance(clamp.diode, IdealDiode):
+            return torch.zeros_like(layer)
+        low, high = clamp.limits_like(layer)
+        beyond = self.drives[k] * self.ladder.resistances[k] - layer
+        return torch.where(layer >= high, beyond.clamp(min=0), torch.where(layer <= low, beyond.clamp(max=0), 0.0))
+
+    def response_resistances(self) -> tuple[Tensor, ...]:
+        """Voltage per current of each node alone, linearised here; 0 at an ideal clamp. [Ω]"""
+        return tuple(self._response_resistance(k) for k in range(len(self.layers)))
+
+    def _response_resistance(self, k: int) -> Tensor:
+        clamp = self.ladder.clamps[k]
+        if clamp is None:
+            return self.ladder.resistances[k]
+        if isinstance(clamp.diode, IdealDiode):
+            return torch.where(self.excess(k) == 0, self.ladder.resistances[k], 0.0)
+        return 1 / (self.ladder.totals[k] + clamp.conductance(self.layers[k]))

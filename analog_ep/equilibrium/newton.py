@@ -1,0 +1,181 @@
+"""Newton's method on Kirchhoff's equations: any circuit, float64, to rounding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from analog_ep.circuit import Circuit, check_circuit
+from analog_ep.equilibrium.equations import Equations, State
+from analog_ep.equilibrium.equilibrium import CircuitSolver, CircuitState
+from analog_ep.equilibrium.jacobian import Jacobian
+from analog_ep.equilibrium.kirchhoff import kirchhoff_residual
+from analog_ep.equilibrium.line_search import search_convex, search_residual
+from analog_ep.equilibrium.reduction import ReducedSystem
+from analog_ep.equilibrium.spectrum import stable_samples
+from analog_ep.stimulus import Nudge
+
+_MATRIX_CHUNK = 2**23
+"""Entries of dense Jacobians held at a time: 64 MiB, and as much again for their factors."""
+
+_STALLED = 1e-9
+"""Relative residual below which no more progress means that rounding is reached."""
+
+_SYSTEMS: WeakKeyDictionary[Circuit, ReducedSystem] = WeakKeyDictionary()
+
+
+def reduced_system(circuit: Circuit) -> ReducedSystem:
+    """The reduced equations of a circuit, checked and formed once for each circuit."""
+    if circuit not in _SYSTEMS:
+        check_circuit(circuit)
+        _SYSTEMS[circuit] = ReducedSystem(circuit)
+    return _SYSTEMS[circuit]
+
+
+@dataclass(frozen=True)
+class Newton(CircuitSolver):
+    """Damped Newton iteration on the reduced Kirchhoff equations (`ReducedSystem`), the whole batch at once.
+
+    It ends with one full step after every row's residual is at most `rtol` of the sum of the magnitudes in it, or
+    where rounding allows no more progress. Symmetric factorisations and a line search on the energy are used where the
+    circuit has one; LU and a line search on the residual where it has none. Small or full Jacobians are factorised as
+    dense batches, large sparse ones one by one. An unstable equilibrium, which only amplifiers, controlled sources and
+    negative nudges can cause, counts as not converged.
+
+    Parameters
+    ----------
+    rtol : float
+        Residual relative to the sum of the magnitudes of its terms.
+    atol : float
+        Residual that is always small enough. [A], border rows [V]
+    max_steps : int
+        Newton steps at most.
+    """
+
+    rtol: float = 1e-13
+    atol: float = 1e-18
+    max_steps: int = 200
+
+    def solve_circuit(
+        self,
+        circuit: Circuit,
+        inputs: np.ndarray,
+        nudge: Nudge | None = None,
+        free_outputs: np.ndarray | None = None,
+        start: np.ndarray | None = None,
+    ) -> CircuitState:
+        system = reduced_system(circuit)
+        equations = Equations.of(system, inputs, nudge, free_outputs)
+        iteration = _Iteration(self, Jacobian(system, equations.elastic is not None, equations.is_reciprocal))
+        unknowns = np.zeros((len(inputs), system.n_unknowns)) if start is None else system.unknowns(start)
+        outcome = _Outcome(np.zeros(len(inputs), dtype=bool), np.zeros(len(inputs), dtype=bool))
+        for begin in range(0, len(inputs), iteration.chunk):
+            part = np.arange(begin, min(begin + iteration.chunk, len(inputs)))
+            iteration.run(equations.select(part), unknowns, part, outcome, started=start is not None)
+        voltages = system.node_voltages(unknowns, equations.drive)
+        residual, _ = kirchhoff_residual(circuit, voltages, equations.injected_into_nodes(unknowns))
+        largest = np.abs(residual).max(axis=1, initial=0.0)
+        converged = outcome.solved & ~outcome.unstable
+        return CircuitState(voltages, converged, largest, outcome.steps, outcome.message(largest))
+
+
+@dataclass
+class _Outcome:
+    """What became of every sample."""
+
+    solved: np.ndarray
+    unstable: np.ndarray
+    steps: int = 0
+    judged: bool = True
+
+    def message(self, residual: np.ndarray) -> str:
+        """The status in a sentence."""
+        n_samples, missed = len(self.solved), np.flatnonzero(~self.solved)
+        if len(missed):
+            return (
+                f"{len(missed)} of {n_samples} samples did not converge in {self.steps} Newton steps; the Kirchhoff "
+                f"residual of sample {missed[0]} is {residual[missed[0]]:.1e} A"
+            )
+        if self.unstable.any():
+            return (
+                f"the equilibrium of {int(self.unstable.sum())} of {n_samples} samples is unstable (sample "
+                f"{np.flatnonzero(self.unstable)[0]} first): a disturbance grows, so hardware would not stay there; "
+                f"look for a loop gain above 1 or a negative nudge"
+            )
+        unjudged = "" if self.judged else "; too many unknowns to judge the stability"
+        return f"all {n_samples} samples converged in {self.steps} Newton steps{unjudged}"
+
+
+class _Iteration:
+    """The loop of Newton's method over the samples that still move."""
+
+    def __init__(self, newton: Newton, jacobian: Jacobian):
+        self.newton, self.jacobian = newton, jacobian
+        entries = max(1, len(jacobian.rows), jacobian.size**2 if jacobian.is_dense else 0)
+        self.chunk = max(1, _MATRIX_CHUNK // entries)
+
+    def run(
+        self, equations: Equations, unknowns: np.ndarray, samples: np.ndarray, outcome: _Outcome, started: bool
+    ) -> None:
+        """Solve `samples` of the batch, whose equations these are, and write down what came out."""
+        x = unknowns[samples]
+        caps = equations.first_caps(x if started else None)
+        solved, previous = np.zeros(len(x), dtype=bool), np.full(len(x), np.inf)
+        moving, steps = np.arange(len(x)), 0
+        while len(moving) and steps < self.newton.max_steps:
+            steps += 1
+            here = equations.select(moving)
+            state = here.at(x[moving], caps[moving])
+            scale = here.scale(x[moving], state)
+            settled, previous[moving] = self._settled(state, scale, caps[moving], previous[moving])
+            direction, length = self._step(here, x[moving], caps[moving], state, settled)
+            singular = ~np.isfinite(direction).all(1)
+            direction[singular] = 0.0
+            x[moving] += length[:, None] * direction
+            caps[moving] = equations.raised(caps[moving], here.across(x[moving]))
+            solved[moving] = settled & ~singular
+            moving = moving[~settled & ~singular]
+        unknowns[samples], outcome.solved[samples] = x, solved
+        outcome.steps = max(outcome.steps, steps)
+        self._judge(equations.select(np.flatnonzero(solved)), x[solved], samples[solved], outcome)
+
+    def _judge(self, equations: Equations, x: np.ndarray, samples: np.ndarray, outcome: _Outcome) -> None:
+        state = equations.at(x, np.full_like(equations.drive.across, np.inf))
+        values = self.jacobian.values(state.conductances)
+        stable, judged = stable_samples(self.jacobian, values, equations.system.n_voltages)
+        outcome.unstable[samples] = ~stable
+        outcome.judged &= judged
+
+    def _settled(
+        self, state: State, scale: np.ndarray, caps: np.ndarray, previous: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Which samples need only one more step, and the relative residuals."""
+        excess = np.abs(state.residual) - self.newton.atol
+        relative = (excess / np.maximum(scale, np.finfo(np.float64).tiny)).max(axis=1, initial=0.0)
+        small = (relative <= self.newton.rtol) | ((relative <= _STALLED) & (relative > 0.5 * previous))
+        return small & (state.across <= caps).all(1), relative
+
+    def _step(
+        self, equations: Equations, x: np.ndarray, caps: np.ndarray, state: State, settled: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Newton's direction, and how far to go along it: all the way for settled samples."""
+        values = self.jacobian.values(state.conductances)
+        direction = self.jacobian.solve(values, -state.residual)
+        length = np.ones(len(x))
+        searched = np.flatnonzero(~settled & np.isfinite(direction).all(1))
+        if not len(searched):
+            return direction, length
+        equations, x, caps, ahead = equations.select(searched), x[searched], caps[searched], direction[searched]
+
+        def evaluate(chosen: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+            point = x[chosen] + lengths[:, None] * ahead[chosen]
+            return equations.select(chosen).at(point, caps[chosen]).residual
+
+        if equations.is_convex and self.jacobian.weights is not None:
+            length[searched] = search_convex(evaluate, state.residual[searched], ahead, self.jacobian.weights)
+        else:
+            norms = self.jacobian.row_norms(values[searched])
+            length[searched] = search_residual(evaluate, state.residual[searched], norms)
+        return direction, length

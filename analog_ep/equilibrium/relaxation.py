@@ -1,0 +1,267 @@
+"""Block coordinate descent on the layers: the fast solver, on tensors of any dtype and device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from analog_ep.circuit import Chip, Circuit
+from analog_ep.equilibrium.anderson import Anderson
+from analog_ep.equilibrium.equilibrium import Equilibrium, Solver
+from analog_ep.equilibrium.ladder import Ladder, LadderState
+from analog_ep.errors import StimulusError
+from analog_ep.networks import Network, ResistiveNetwork
+from analog_ep.stimulus import Nudge, SquaredError
+
+_RTOL = {torch.float32: 1e-6, torch.float64: 1e-13}
+_RESPONSE_RTOL = {torch.float32: 1e-5, torch.float64: 1e-12}
+_MAX_OUTPUT_STEPS = 50
+_MAX_HALVINGS = 12
+
+
+@dataclass(frozen=True)
+class Relaxation(Solver):
+    """Solves layered resistive networks layer by layer, each exactly given its neighbours.
+
+    With the layers before and after held, the nodes of a layer do not see each other, so each obeys a scalar equation
+    with one root. Every such step lowers the energy where there is one; without one (mismatched gains) the steps solve
+    the same Kirchhoff equations block by block.
+
+    Sweeps follow the signal. The free state runs from the inputs to the outputs; what is then wrong at a layer is
+    exactly the change of the current that its amplifiers return, and sweeps end when that is below `rtol` of the
+    layer's largest current, in every sample. A nudged state is the free state plus a response that is an unknown of
+    its own: it runs from the outputs back, and is judged against its own currents, so that it keeps its relative
+    precision however small it is.
+
+    Parameters
+    ----------
+    rtol : float, optional
+        Tolerance of the free state; by default 1e-6 in float32 and 1e-13 in float64.
+    response_rtol : float, optional
+        Tolerance of the response; by default 1e-5 and 1e-12.
+    max_steps : int
+        Most sweeps.
+    """
+
+    rtol: float | None = None
+    response_rtol: float | None = None
+    max_steps: int = 500
+
+    @torch.no_grad()
+    def solve(
+        self,
+        system: Network | Circuit,
+        inputs: Tensor,
+        nudge: Nudge | None = None,
+        free: Equilibrium | None = None,
+        chip: Chip | None = None,
+    ) -> Equilibrium:
+        if not isinstance(system, ResistiveNetwork):
+            raise StimulusError(
+                f"Relaxation solves layered networks, found a {type(system).__name__}; use Newton for any circuit"
+            )
+        if nudge is None:
+            state, status = self.free_state(
+                Ladder.of(system, inputs, chip), inputs, None if free is None else free.layers
+            )
+            return _equilibrium(system, inputs, state.layers, status, chip, workings=state)
+        if free is None:
+            free = self.solve(system, inputs, chip=chip)
+        change, status = self.response(_state_of(system, inputs, free, chip), free.outputs, nudge)
+        layers = tuple(layer + d for layer, d in zip(free.layers, change, strict=True))
+        if not bool(free.converged.all()):
+            status = replace(status, converged=status.converged & free.converged, message=f"free state: {free.message}")
+        return _equilibrium(system, inputs, layers, status, chip, nudge, reference=(free, change))
+
+    def free_state(
+        self, ladder: Ladder, inputs: Tensor, start: tuple[Tensor, ...] | None = None
+    ) -> tuple[LadderState, Status]:
+        """The equilibrium without a nudge, from zero feedback or from the feedback of the layers `start`."""
+        first = ladder.stages[0].forward(inputs)
+        layers: list[Tensor] = [first] * (ladder.last + 1)
+        drives: list[Tensor] = list(layers)
+
+        def sweep(returned: list[Tensor] | None) -> list[Tensor]:
+            for k in range(ladder.last + 1):
+                drive = first if k == 0 else ladder.forward(k, layers)
+                drives[k] = drive if returned is None or k == ladder.last else drive + returned[k]
+                layers[k] = ladder.solve(k, drives[k])
+            return [ladder.backward(k, layers) for k in range(ladder.last)]
+
+        feedback = None if start is None else [ladder.backward(k, start) for k in range(ladder.last)]
+        status = self._iterate(sweep, feedback, lambda k: drives[k], self.rtol or _RTOL[first.dtype], first)
+        return LadderState(ladder, tuple(layers), tuple(drives)), status
+
+    def response(self, state: LadderState, outputs: Tensor, nudge: Nudge) -> tuple[tuple[Tensor, ...], Status]:
+        """Change of the layers under the nudge about a free state with these outputs, as an unknown of its own."""
+        ladder = state.ladder
+        error = nudge.current(outputs)
+
+        def solve_layer(k: int, drive: Tensor) -> Tensor:
+            if k < ladder.last:
+                return ladder.solve_change(k, state, drive)
+            if nudge.kind == "elastic":
+                drive = drive + _elastic_current(ladder.totals[k], drive, outputs, nudge)
+            return drive * ladder.resistances[k]
+
+        return self._respond(ladder, error, solve_layer)
+
+    def linear_response(self, state: LadderState, error: Tensor) -> tuple[tuple[Tensor, ...], Status]:
+        """Response to the current `error` into v₊ and out of v₋, linearised at a free state."""
+        resistances = state.response_resistances()
+        return self._respond(state.ladder, error, lambda k, drive: drive * resistances[k])
+
+    def _respond(
+        self, ladder: Ladder, error: Tensor, solve_layer: Callable[[int, Tensor], Tensor]
+    ) -> tuple[tuple[Tensor, ...], Status]:
+        fixed = torch.cat([error, -error], -1)
+        change: list[Tensor] = [fixed] * (ladder.last + 1)
+        drives: list[Tensor] = list(change)
+
+        def sweep(carried: list[Tensor] | None) -> list[Tensor]:
+            for k in range(ladder.last, -1, -1):
+                drive = fixed if k == ladder.last else ladder.backward(k, change)
+                drives[k] = drive if carried is None or k == 0 else drive + carried[k - 1]
+                change[k] = solve_layer(k, drives[k])
+            return [ladder.forward_change(k, change) for k in range(1, ladder.last + 1)]
+
+        rtol = self.response_rtol or _RESPONSE_RTOL[fixed.dtype]
+        status = self._iterate(sweep, None, lambda k: drives[k + 1], rtol, fixed)
+        return tuple(change), status
+
+    def _iterate(
+        self,
+        sweep: Callable[[list[Tensor] | None], list[Tensor]],
+        carried: list[Tensor] | None,
+        drive: Callable[[int], Tensor],
+        rtol: float,
+        like: Tensor,
+    ) -> Status:
+        """Sweep until the currents against the direction of the sweep no longer change.
+
+        `sweep` takes these currents, one for each layer but the one it ends at, visits the layers, and returns what
+        the currents have become. Their change is the Kirchhoff residual of the state it leaves.
+        """
+        residual = ratio = like.new_zeros(like.shape[:-1])
+        anderson = Anderson()
+        for number in range(1, self.max_steps + 1):
+            found = sweep(carried)
+            changes = [_largest(new if carried is None else new - carried[k]) for k, new in enumerate(found)]
+            if changes:
+                residual = torch.stack(changes).amax(0)
+                scales = [_largest(drive(k)) for k in range(len(found))]
+                ratio = torch.stack([c / s.clamp(min=_TINY) for c, s in zip(changes, scales, strict=True)]).amax(0)
+            if bool((ratio <= rtol).all()):
+                return Status(ratio <= rtol, residual, number, f"converged in {number} sweeps")
+            carried = found if number < _PATIENCE else _accelerated(anderson, carried, found)
+        missed = int((~(ratio <= rtol)).sum())
+        message = f"{missed} samples did not reach rtol {rtol:g} in {self.max_steps} sweeps; raise max_steps or rtol"
+        return Status(ratio <= rtol, residual, self.max_steps, message)
+
+
+def _accelerated(anderson: Anderson, carried: list[Tensor] | None, found: list[Tensor]) -> list[Tensor]:
+    """What to carry into the next sweep, from what past sweeps took and gave."""
+    assert carried is not None
+    widths = [current.shape[-1] for current in found]
+    return list(anderson.next(torch.cat(carried, -1), torch.cat(found, -1)).split(widths, -1))
+
+
+_PATIENCE = 8
+"""Sweeps before acceleration begins; most networks have converged by then, and it costs more than a sweep."""
+
+_TINY = 1e-37
+"""Keeps 0/0 from being NaN where nothing flows; below any current that float32 carries."""
+
+
+@dataclass(frozen=True, eq=False)
+class Status:
+    """How a relaxation ended, per sample."""
+
+    converged: Tensor
+    residual: Tensor
+    sweeps: int
+    message: str
+
+
+def _largest(current: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(current, ord=torch.inf, dim=-1)
+
+
+def _state_of(network: ResistiveNetwork, inputs: Tensor, free: Equilibrium, chip: Chip | None) -> LadderState:
+    """The free state with its currents; they need not be formed again where `Relaxation` itself found it."""
+    if isinstance(free.workings, LadderState):
+        return free.workings
+    return LadderState.at(Ladder.of(network, inputs, chip), inputs, free.layers)
+
+
+def _elastic_current(total: Tensor, current: Tensor, outputs: Tensor, nudge: Nudge) -> Tensor:
+    """Change of the elastic nudge's current with the output's own change, solved with the pair of nodes it joins."""
+    n = outputs.shape[-1]
+    resistance = 1 / total[:n] + 1 / total[n:]
+    open_change = current[..., :n] / total[:n] - current[..., n:] / total[n:]
+    change = _elastic_change(resistance, open_change, outputs, nudge)
+    back = -nudge.strength * nudge.cost.gradient_change(outputs, change)
+    return torch.cat([back, -back], -1)
+
+
+def _elastic_change(resistance: Tensor, open_change: Tensor, outputs: Tensor, nudge: Nudge) -> Tensor:
+    """Solve d + β r [∂C(o + d) − ∂C(o)] = open_change for the outputs' change d."""
+    if isinstance(nudge.cost, SquaredError):
+        return open_change / (1 + nudge.strength * resistance)
+    stiffness = nudge.strength * resistance
+
+    def excess(change: Tensor) -> Tensor:
+        return change + stiffness * nudge.cost.gradient_change(outputs, change) - open_change
+
+    change, wrong = open_change, excess(open_change)
+    identity = torch.eye(change.shape[-1], dtype=change.dtype, device=change.device)
+    for _ in range(_MAX_OUTPUT_STEPS):
+        jacobian = identity + stiffness[:, None] * nudge.cost.hessian(outputs + change)
+        step = torch.linalg.solve(jacobian, wrong)
+        change, wrong = _shortened(change, step, wrong, excess)
+        if bool((step.abs() <= 4 * torch.finfo(step.dtype).eps * change.abs().amax(-1, keepdim=True)).all()):
+            break
+    return change
+
+
+def _shortened(point: Tensor, step: Tensor, wrong: Tensor, excess: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Newton's step against `step`, halved in each sample until it makes the equations less wrong."""
+    before = torch.linalg.vector_norm(wrong, dim=-1, keepdim=True)
+    factor = torch.ones_like(before)
+    for _ in range(_MAX_HALVINGS):
+        found = excess(point - factor * step)
+        worse = torch.linalg.vector_norm(found, dim=-1, keepdim=True) > before
+        if not bool(worse.any()):
+            break
+        factor = torch.where(worse, 0.5 * factor, factor)
+    return point - factor * step, excess(point - factor * step)
+
+
+def _equilibrium(
+    network: ResistiveNetwork,
+    inputs: Tensor,
+    layers: tuple[Tensor, ...],
+    status: Status,
+    chip: Chip | None,
+    nudge: Nudge | None = None,
+    *,
+    reference: tuple[Equilibrium, tuple[Tensor, ...]] | None = None,
+    workings: LadderState | None = None,
+) -> Equilibrium:
+    return Equilibrium(
+        system=network,
+        inputs=inputs,
+        layers=layers,
+        outputs=network.outputs_of(layers),
+        converged=status.converged,
+        residual=status.residual,
+        iterations=status.sweeps,
+        message=status.message,
+        nudge=nudge,
+        node_voltages=lambda: network.node_voltages(inputs, layers, chip),
+        reference=reference,
+        workings=workings,
+    )
