@@ -1,0 +1,150 @@
+"""ngspice as a solver: the circuit simulator's word on any circuit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from analog_ep.circuit import Circuit, Conductances, check_circuit
+from analog_ep.equilibrium.equilibrium import CircuitSolver, CircuitState
+from analog_ep.equilibrium.kirchhoff import kirchhoff_residual
+from analog_ep.errors import NgspiceResultError, StimulusError
+from analog_ep.spice.netlist import SpiceOptions
+from analog_ep.spice.sweep import run_sweep
+from analog_ep.stimulus import Nudge
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Ngspice(CircuitSolver):
+    """Solves with the ngspice program, in a process of its own; a batch is one sweep over a sample index.
+
+    It starts from nothing: a given free state serves only for the currents of a frozen nudge. The Kirchhoff residual
+    is computed here from the voltages that ngspice returns, and decides about convergence.
+
+    Parameters
+    ----------
+    executable : str or Path, optional
+        ngspice; by default what ``ANALOG_EP_NGSPICE`` names, otherwise the one on the path.
+    options : SpiceOptions
+        Tolerances.
+    timeout : float or None
+        Time limit of each run. [s]
+    max_points : int
+        Samples a run; longer batches take several.
+    rtol : float
+        Kirchhoff residual at a node, relative to the sum of |branch current| there, at which a sample counts as
+        converged; beyond it only ngspice's own absolute tolerances are forgiven.
+
+    Raises
+    ------
+    CircuitError, StimulusError, NgspiceError
+        On `solve`: see `check_circuit`, and the errors of `run_ngspice`.
+    """
+
+    executable: str | Path | None = None
+    options: SpiceOptions = field(default_factory=SpiceOptions)
+    timeout: float | None = 600.0
+    max_points: int = 2000
+    rtol: float = 1e-6
+
+    def __post_init__(self):
+        if self.max_points < 1:
+            raise StimulusError(f"Ngspice: max_points must be at least 1, found {self.max_points}")
+
+    def solve_circuit(
+        self,
+        circuit: Circuit,
+        inputs: np.ndarray,
+        nudge: Nudge | None = None,
+        free_outputs: np.ndarray | None = None,
+        start: np.ndarray | None = None,
+    ) -> CircuitState:
+        check_circuit(circuit)
+        frozen = _frozen_currents(circuit, inputs, nudge, free_outputs)
+        elastic = None if frozen is not None else nudge
+        parts = [
+            self._run(circuit, inputs, elastic, frozen, slice(begin, begin + self.max_points))
+            for begin in range(0, len(inputs), self.max_points)
+        ]
+        voltages = np.concatenate([np.zeros((0, circuit.n_nodes)), *parts])
+        injected = None if nudge is None else _injected(circuit, voltages, nudge, frozen)
+        residual, scale = kirchhoff_residual(circuit, voltages, injected)
+        magnitude = np.abs(residual)
+        allowed = self.rtol * scale + self.options.abstol + self.options.vntol * _node_conductance(circuit)
+        converged = np.all(magnitude <= allowed, axis=1)
+        return CircuitState(
+            voltages=voltages,
+            converged=converged,
+            residual=magnitude.max(axis=1, initial=0.0),
+            iterations=len(inputs),
+            message=_message(circuit, converged, magnitude, scale),
+        )
+
+    def _run(
+        self, circuit: Circuit, inputs: np.ndarray, elastic: Nudge | None, frozen: np.ndarray | None, part: slice
+    ) -> np.ndarray:
+        if elastic is not None:
+            elastic = Nudge(elastic.strength, elastic.target[part], elastic.cost, elastic.kind)
+        currents = None if frozen is None else frozen[part]
+        try:
+            return run_sweep(circuit, inputs[part], elastic, currents, self.options, self.executable, self.timeout)
+        except NgspiceResultError as error:
+            raise NgspiceResultError(f"samples {part.start}…{min(part.stop, len(inputs)) - 1}: {error}") from None
+
+
+def _frozen_currents(
+    circuit: Circuit, inputs: np.ndarray, nudge: Nudge | None, free_outputs: np.ndarray | None
+) -> np.ndarray | None:
+    """Currents of a frozen nudge, `(n_samples, n_outputs)`; checks the shape of any nudge."""
+    if nudge is None:
+        return None
+    if circuit.outputs is None:
+        raise StimulusError(f"a nudge needs outputs, found none in {circuit.title!r}; declare them with set_outputs")
+    shape = (len(inputs), len(circuit.outputs[0]))
+    if tuple(nudge.target.shape) != shape:
+        raise StimulusError(f"the targets of a nudge must have shape {shape}, found {tuple(nudge.target.shape)}")
+    if nudge.kind == "elastic":
+        return None
+    if free_outputs is None:
+        raise StimulusError("a frozen nudge needs the outputs of the free state, found none; solve that first")
+    return nudge.current(torch.from_numpy(np.array(free_outputs))).numpy()
+
+
+def _injected(circuit: Circuit, voltages: np.ndarray, nudge: Nudge, frozen: np.ndarray | None) -> np.ndarray:
+    """Current of the nudge into each node."""
+    assert circuit.outputs is not None
+    positive, negative = circuit.outputs
+    if frozen is None:
+        frozen = nudge.current(torch.from_numpy(voltages[:, positive] - voltages[:, negative])).numpy()
+    injected = np.zeros((circuit.n_nodes, len(voltages)))
+    np.add.at(injected, positive, frozen.T)
+    np.add.at(injected, negative, -frozen.T)
+    return injected.T
+
+
+def _node_conductance(circuit: Circuit) -> np.ndarray:
+    """Sum of the linear conductances at each node, `(n_nodes,)`: what a volt of error there costs in current. [S]"""
+    total = np.zeros(circuit.n_nodes)
+    for group in circuit.of_kind(Conductances):
+        for node in (group.positive, group.negative):
+            total += np.bincount(node, np.abs(group.siemens), minlength=circuit.n_nodes)
+    return total
+
+
+def _message(circuit: Circuit, converged: np.ndarray, magnitude: np.ndarray, scale: np.ndarray) -> str:
+    relative = np.divide(magnitude, scale, out=np.zeros_like(scale), where=scale > 0)
+    bad = np.flatnonzero(~converged)
+    if not len(bad):
+        return f"ngspice solved {len(converged)} samples; largest Kirchhoff residual {magnitude.max(initial=0.0):.1e} A"
+    worst = int(relative[bad[0]].argmax())
+    shown = ", ".join(map(str, bad[:_SHOWN])) + ("…" if len(bad) > _SHOWN else "")
+    return (
+        f"ngspice's voltages must satisfy Kirchhoff's current law, found {len(bad)} of {len(converged)} samples that "
+        f"do not ({shown}): in sample {bad[0]} {magnitude[bad[0], worst]:.1e} A are left over at node "
+        f"{circuit.node_names[worst]!r}; tighten the tolerances or look at the circuit's gain"
+    )

@@ -1,0 +1,221 @@
+r"""The energy of a circuit as SPICE elements: their currents add up in 1 Ω at the node `energy`, so v(energy) is E [W].
+
+A source per resistor would double the netlist. By Tellegen's theorem the co-content of a block's resistors is
+:math:`\tfrac12 \sum_R g v^2 = \tfrac12 \sum_n V_n J_n`, with :math:`J_n` the current that the *other* elements carry
+into node n. With :math:`\omega_n` the energy weight of node n, every other element that takes the current I out of node
+p and returns it to node n therefore contributes :math:`-\tfrac12 (\omega_p V_p - \omega_n V_n) I`, besides its own
+co-content. Amplifiers between two blocks contribute nothing: that is what the weights are chosen for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from analog_ep.circuit import Amplifiers, Conductances, CurrentSources, Diodes, VoltageSources, energy_weights
+from analog_ep.circuit.circuit import GROUND
+from analog_ep.circuit.energy import branch_weights, held_nodes
+from analog_ep.devices import PiecewiseLinearDiode, ShockleyDiode
+from analog_ep.spice.netlist import NetlistWriter, number
+from analog_ep.spice.nudge_cards import NudgeCurrent
+from analog_ep.spice.subcircuits import amplifier_ammeters
+
+_TERMS_PER_SOURCE = 16
+"""ngspice takes quadratic time over the length of an expression."""
+
+_CANCELLED = 1e-8
+"""Relative imbalance of an amplifier's two sides that is the weights' rounding."""
+
+
+@dataclass(frozen=True)
+class EnergyCards:
+    """Cards that print the energy, or the reason why there are none.
+
+    Attributes
+    ----------
+    cards : list of str
+        Empty where there are none.
+    reason : str
+        Empty where there are cards.
+    """
+
+    cards: list[str]
+    reason: str = ""
+
+
+def energy_cards(writer: NetlistWriter, nudge: Sequence[NudgeCurrent] = ()) -> EnergyCards:
+    """The sources whose sum is E of the circuit, without the nudge's own term.
+
+    Parameters
+    ----------
+    writer : NetlistWriter
+        Of the circuit, with constant sources.
+    nudge : sequence of NudgeCurrent
+        Currents that flow besides those of the circuit's elements.
+    """
+    circuit = writer.circuit
+    weights = energy_weights(circuit)
+    if weights.nodes is None:
+        return EnergyCards([], weights.reason)
+    for group in circuit.of_kind(Diodes):
+        if reason := _not_expressible(group):
+            return EnergyCards([], reason)
+    terms = list(_Terms(writer, weights.nodes).all(nudge))
+    sources = [f"b_energy_{i} 0 energy i={term}" for i, term in enumerate(terms)]
+    return EnergyCards([*_functions(writer), *sources, "r_energy energy 0 1.0"])
+
+
+def _not_expressible(group: Diodes) -> str:
+    device = group.device
+    if isinstance(device, ShockleyDiode):
+        return f"{group.label} has its series resistance inside the model" if device.has_series_resistance else ""
+    return "" if isinstance(device, PiecewiseLinearDiode) else f"{group.label} has no expression for its co-content"
+
+
+class _Terms:
+    """The terms of the energy, each an expression [W] in ngspice's words."""
+
+    def __init__(self, writer: NetlistWriter, weights: np.ndarray):
+        self.writer, self.circuit = writer, writer.circuit
+        # The weights are defined to 1e-9; the digits beyond would only be noise on every card.
+        distinct, which = np.unique(weights, return_inverse=True)
+        self.weights = np.array([float(f"{weight:.9g}") for weight in distinct])[which]
+        self.held = held_nodes(self.circuit)
+        self.terminal = self._terminal_weights()
+
+    def all(self, nudge: Sequence[NudgeCurrent]) -> Iterator[str]:
+        for group in self.circuit.groups:
+            if isinstance(group, VoltageSources):
+                yield from self._voltage_sources(group)
+            elif isinstance(group, CurrentSources):
+                yield from self._current_sources(group)
+            elif isinstance(group, Diodes):
+                yield from self._diodes(group)
+            elif isinstance(group, Amplifiers):
+                yield from self._amplifiers(group)
+            elif isinstance(group, Conductances):
+                yield from self._other_blocks(group)
+        for current in nudge:
+            if power := self._power(0.5, current.positive, current.negative):
+                yield f"{power}*({current.expression})*v(phase)"
+
+    def _terminal_weights(self) -> np.ndarray:
+        """ω of every node: its block's weight; at a held node that of most of its resistors, 0 where it has none."""
+        weight = np.where(self.held, 0.0, self.weights)
+        ends = [np.zeros((0, 2))]
+        for group in self.circuit.of_kind(Conductances):
+            own = branch_weights(group, self.weights, self.held)
+            ends += [np.stack([nodes, own], axis=1)[self.held[nodes]] for nodes in (group.positive, group.negative)]
+        rows, counts = np.unique(np.concatenate(ends), axis=0, return_counts=True)
+        for node, own in rows[np.argsort(counts, kind="stable")]:
+            weight[int(node)] = own
+        weight[GROUND] = 0.0
+        return weight
+
+    def _power(self, scale: float, positive: int, negative: int) -> str:
+        """Text of scale · (ω_p V_p − ω_n V_n), to be multiplied by a current; empty where it is zero."""
+        names = self.circuit.node_names
+        first, second = scale * self.terminal[positive], -scale * self.terminal[negative]
+        if first and first == -second:
+            return f"{number(first)}*v({names[positive]},{names[negative]})"
+        if first and second:
+            return f"({number(first)}*v({names[positive]})+({number(second)})*v({names[negative]}))"
+        if first or second:
+            return f"{number(first or second)}*v({names[positive if first else negative]})"
+        return ""
+
+    def _voltage_sources(self, group: VoltageSources) -> Iterator[str]:
+        for i, (p, n) in enumerate(zip(group.positive.tolist(), group.negative.tolist(), strict=True)):
+            if power := self._power(-0.5, p, n):
+                yield f"{power}*i({self.writer.element_name(group, i)})"
+
+    def _current_sources(self, group: CurrentSources) -> Iterator[str]:
+        own = branch_weights(group, self.weights, self.held)
+        for p, n, w, amperes in zip(group.positive, group.negative, own, group.amperes, strict=True):
+            yield f"{number(amperes)}*({number(w)}*{self._across(p, n)}+({self._power(-0.5, p, n) or 0}))"
+
+    def _diodes(self, group: Diodes) -> Iterator[str]:
+        own = branch_weights(group, self.weights, self.held)
+        name, parameters = _function_call(group)
+        for a, k, w, values in zip(group.anode, group.cathode, own, parameters, strict=True):
+            arguments = ",".join([self._across(a, k), *(number(value) for value in values)])
+            power = self._power(-0.5, a, k)
+            resistors = f"+({power})*{name}_current({arguments})" if power else ""
+            scale = "" if w == 1 else f"{number(w)}*"
+            yield f"{scale}{name}_content({arguments}){resistors}"
+
+    def _amplifiers(self, group: Amplifiers) -> Iterator[str]:
+        names = self.circuit.node_names
+        element, output, sign = group.outputs()
+        drawn = self.terminal[group.input[element]] * (group.feedback / group.gain)[element]
+        # Where a source holds the input, its side of the balance is that source's, and the two do not cancel.
+        for at in np.flatnonzero(np.abs(self.terminal[output] - drawn) > _CANCELLED * self.terminal[output]):
+            ammeter = amplifier_ammeters(group, int(element[at]))[0 if sign[at] > 0 else 1]
+            surplus = 0.5 * (self.terminal[output[at]] - drawn[at])
+            yield f"{number(surplus)}*v({names[output[at]]})*i({ammeter})"
+
+    def _other_blocks(self, group: Conductances) -> Iterator[str]:
+        """Corrections at held nodes for resistors of another block than most: ½ (w − ω) V_h g (V_h − V)."""
+        own = branch_weights(group, self.weights, self.held)
+        for near, far in ((group.positive, group.negative), (group.negative, group.positive)):
+            other = self.held[near] & (near != GROUND) & (own != self.terminal[near])
+            for node in np.unique(near[other]):
+                rows = np.flatnonzero(other & (near == node))
+                for first in range(0, len(rows), _TERMS_PER_SOURCE):
+                    yield self._correction(int(node), rows[first : first + _TERMS_PER_SOURCE], far, own, group)
+
+    def _correction(self, node: int, rows: np.ndarray, far: np.ndarray, own: np.ndarray, group: Conductances) -> str:
+        factors = 0.5 * (own - self.terminal[node]) * group.siemens
+        terms = [f"({number(factors[row])})*{self._across(node, int(far[row]))}" for row in rows]
+        return f"v({self.circuit.node_names[node]})*({'+'.join(terms)})"
+
+    def _across(self, positive: int, negative: int) -> str:
+        names = self.circuit.node_names
+        return f"v({names[positive]})" if negative == GROUND else f"v({names[positive]},{names[negative]})"
+
+
+def _function_call(group: Diodes) -> tuple[str, np.ndarray]:
+    """Stem of the functions of a group's diodes, and their arguments after the voltage, `(n_elements, 2)`."""
+    device = group.device
+    if isinstance(device, ShockleyDiode):
+        name, values = "junction", (device.effective_saturation_current, device.emission_voltage)
+    else:
+        assert isinstance(device, PiecewiseLinearDiode)
+        name, values = f"bends_{group.label}", (device.leakage, device.offset)
+    columns = [torch.as_tensor(value, dtype=torch.float64).expand(len(group)).numpy() for value in values]
+    return name, np.stack(columns, axis=1)
+
+
+def _functions(writer: NetlistWriter) -> Iterator[str]:
+    diodes = writer.circuit.of_kind(Diodes)
+    if any(isinstance(group.device, ShockleyDiode) for group in diodes):
+        yield from _junction_functions(writer.gmin)
+    for group in diodes:
+        if isinstance(group.device, PiecewiseLinearDiode):
+            yield from _bend_functions(f"bends_{group.label}", group.device)
+
+
+def _junction_functions(gmin: float) -> Iterator[str]:
+    """Junction as ngspice has it: exponential above −3 n V_t, cubic tail below; u the voltage, vte = n V_t."""
+    leak, cube = number(gmin), number(27 * math.exp(-3))
+    forward, tail = "isat*(exp(u/vte)-1)", f"-isat*(1+{cube}*vte*vte*vte/(u*u*u))"
+    yield f".func junction_current(u,isat,vte) {{(u >= -3*vte ? {forward} : {tail})+{leak}*u}}"
+    forward = "isat*(vte*(exp(u/vte)-1)-u)"
+    tail = f"isat*({number(math.expm1(-3))}*vte-u+0.5*{cube}*vte*(vte*vte/(u*u)-{number(1 / 9)}))"
+    yield f".func junction_content(u,isat,vte) {{(u >= -3*vte ? {forward} : {tail})+0.5*{leak}*u*u}}"
+
+
+def _bend_functions(name: str, device: PiecewiseLinearDiode) -> Iterator[str]:
+    """A piecewise-linear characteristic of the voltage u, with its leakage, all thresholds shifted."""
+    current, content = ["leak*u"], ["0.5*leak*u*u"]
+    for threshold, increment in zip(device.thresholds, device.increments, strict=True):
+        t, slope = f"({number(threshold)}+shift)", f"({number(increment)})"
+        above, origin = f"max(u-{t},0)", f"max(-{t},0)"
+        current.append(f"{slope}*({above}-{origin})")
+        content.append(f"{slope}*(0.5*({above}*{above}-{origin}*{origin})-{origin}*u)")
+    yield f".func {name}_current(u,leak,shift) {{{'+'.join(current)}}}"
+    yield f".func {name}_content(u,leak,shift) {{{'+'.join(content)}}}"

@@ -1,0 +1,156 @@
+"""The one module that starts ngspice. A crash, a hang or a kill of it never takes Python along."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+from analog_ep.errors import NgspiceCrashError, NgspiceNotFoundError, NgspiceResultError, NgspiceTimeoutError
+from analog_ep.spice.raw import RawFile, read_raw
+
+ENVIRONMENT_VARIABLE = "ANALOG_EP_NGSPICE"
+"""Environment variable with the path of the ngspice to use."""
+
+OLDEST_VERSION = 34
+"""Oldest ngspice whose results are accepted."""
+
+_VERSION_TIMEOUT = 30.0
+_WORDS_LIMIT = 300
+
+# The steps of ngspice's search for an operating point, of which those that fail are followed by others.
+_HARMLESS = re.compile(
+    r"Note:.*|Circuit:.*|Using (SPARSE|KLU).*|Trying gmin = *\S+|Supplies reduced to *\S+"
+    r"|Warning: (Further gmin increment|Last gmin step failed|(Dynamic|True) gmin stepping failed"
+    r"|gmin step failed|source stepping failed)"
+)
+_SUSPICIOUS = re.compile(r"warning|error|singular|fail|abort|can't|could not|unknown|missing|too small", re.IGNORECASE)
+
+
+def find_ngspice(executable: str | Path | None = None) -> Path:
+    """Path of the ngspice to use.
+
+    Parameters
+    ----------
+    executable : str or Path, optional
+        A path or command; otherwise the environment variable ``ANALOG_EP_NGSPICE``, otherwise ``ngspice``.
+
+    Raises
+    ------
+    NgspiceNotFoundError
+        If it is not there or cannot be executed.
+    """
+    wanted = str(executable or os.environ.get(ENVIRONMENT_VARIABLE) or "ngspice")
+    found = shutil.which(wanted)
+    if found is None:
+        raise NgspiceNotFoundError(
+            f"ngspice must be installed, found no program {wanted!r}; install it (Debian, Ubuntu: apt install ngspice) "
+            f"or set {ENVIRONMENT_VARIABLE} to its path"
+        )
+    return Path(found).absolute()
+
+
+@lru_cache
+def ngspice_version(path: Path) -> int:
+    """Major version of the ngspice at `path`.
+
+    Raises
+    ------
+    NgspiceNotFoundError
+        If the program does not say that it is ngspice, or is older than `OLDEST_VERSION`.
+    """
+    try:
+        _, output = _execute([str(path), "--version"], "", Path(tempfile.gettempdir()), _VERSION_TIMEOUT)
+    except (OSError, NgspiceTimeoutError) as error:
+        raise NgspiceNotFoundError(f"{path} must be ngspice, found a program that does not run: {error}") from None
+    match = re.search(r"ngspice-(\d+)", output)
+    if match is None:
+        raise NgspiceNotFoundError(f"{path} must be ngspice, found a program that names no version; check the path")
+    version = int(match[1])
+    if version < OLDEST_VERSION:
+        raise NgspiceNotFoundError(f"ngspice must be version {OLDEST_VERSION} or newer, found {version}; upgrade it")
+    return version
+
+
+def run_ngspice(
+    deck: str, n_points: int, executable: str | Path | None = None, timeout: float | None = 600.0
+) -> RawFile:
+    """Run a deck with one analysis and return its result if nothing speaks against it.
+
+    Accepted is a run that ends with exit status 0, no suspicious message, and a complete and finite result. No process
+    and no file is left behind in any case, an interrupt included.
+
+    Parameters
+    ----------
+    deck : str
+        Text of the netlist; cards only, since commands of a ``.control`` section would be executed.
+    n_points : int
+        Points that the analysis must have.
+    executable : str or Path, optional
+        See `find_ngspice`.
+    timeout : float, optional
+        Time limit; None for none. [s]
+
+    Raises
+    ------
+    NgspiceNotFoundError, NgspiceTimeoutError, NgspiceCrashError, NgspiceResultError
+        Each with the cause and ngspice's last words.
+    """
+    path = find_ngspice(executable)
+    ngspice_version(path)
+    with tempfile.TemporaryDirectory(prefix="analog_ep_") as folder:
+        status, output = _execute([str(path), "-n", "-b", "-r", "out.raw"], deck, Path(folder), timeout)
+        _require_success(status, output)
+        return read_raw(Path(folder) / "out.raw", n_points)
+
+
+def _execute(command: list[str], text: str, folder: Path, timeout: float | None) -> tuple[int, str]:
+    """Exit status and output of a command in a process group of its own, which does not outlive this call."""
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=folder,
+        env={**os.environ, "LC_ALL": "C", "SPICE_ASCIIRAWFILE": "0"},
+        start_new_session=True,
+    )
+    with process:
+        try:
+            output, _ = process.communicate(text.encode("ascii"), timeout=timeout)
+            return process.wait(), output.decode("ascii", "replace")
+        except subprocess.TimeoutExpired:
+            raise NgspiceTimeoutError(
+                f"ngspice must end within {timeout:g} s, found it still running and stopped it; "
+                f"raise the time limit or run fewer samples"
+            ) from None
+        finally:
+            # Until it is waited for, the process keeps its number, so that this reaches no other group.
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def _require_success(status: int, output: str) -> None:
+    words = _last_words(output)
+    if status < 0:
+        raise NgspiceCrashError(
+            f"ngspice must run to its end, found it ended by {signal.Signals(-status).name}: {words or 'no words'}"
+        )
+    if status:
+        raise NgspiceResultError(f"ngspice must end with status 0, found {status}: {words or 'no words'}")
+    if words:
+        raise NgspiceResultError(f"ngspice must run without complaint, found: {words}")
+
+
+def _last_words(output: str) -> str:
+    """What ngspice complains about, on one line: from the first complaint on, each line once."""
+    lines = [re.sub(r"\s+", " ", _HARMLESS.sub("", line)).strip() for line in output.splitlines()]
+    first = next((i for i, line in enumerate(lines) if _SUSPICIOUS.search(line)), len(lines))
+    text = "; ".join(dict.fromkeys(line for line in lines[first:] if line))
+    return text if len(text) <= _WORDS_LIMIT else text[: _WORDS_LIMIT - 1] + "…"

@@ -1,0 +1,30 @@
+"""Runs a deck as a circuit designer does, and reads what it prints."""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+from analog_ep.spice.process import find_ngspice
+
+
+def run_plain(path: Path, cwd: Path | None = None) -> dict[str, np.ndarray]:
+    """Tables printed by ``ngspice -b FILE``, a column by its heading."""
+    done = subprocess.run(
+        [find_ngspice(), "-b", path], cwd=cwd or path.parent, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "error" not in (done.stdout + done.stderr).lower()
+    table: dict[str, list[float]] = {}
+    headings: list[str] = []
+    for line in done.stdout.splitlines():
+        words = line.split()
+        if words[:1] == ["Index"]:
+            headings = words[1:]
+            table.update({heading: [] for heading in headings})
+        elif headings and words and words[0].isdigit() and len(words) == len(headings) + 1:
+            for heading, word in zip(headings, words[1:], strict=True):
+                table[heading].append(float(word))
+        elif words and not set(line) <= {"-"}:
+            headings = []
+    return {heading: np.array(values) for heading, values in table.items()}

@@ -1,0 +1,79 @@
+"""The generated decks; ``python tests/reference_decks.py`` writes them anew."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from deck_circuits import measured, mixed_circuit, network
+
+from analog_ep.constants import DEFAULT_TEMPERATURE
+from analog_ep.devices import DiodeClamp, IdealDiode, ShockleyDiode
+from analog_ep.networks import ResistiveNetwork
+from analog_ep.resources import netlists_folder
+from analog_ep.spice.deck import save_deck, write_deck
+from analog_ep.stimulus import CrossEntropy, Nudge, SquaredError
+
+STRONG, WEAK = 1e-4, 1e-7
+"""Conductances that carry a weight, and those that stand for none. [S]"""
+
+XOR_SAMPLES = ((1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0))
+XOR_FREE_OUTPUT = 0.8310503076
+"""Output of the free phase for the second sample, from which the frozen nudge follows. [V]"""
+
+
+def xor_network() -> ResistiveNetwork:
+    """Solves XOR by hand: h1_0 ∝ min(x0 + x1, 0), h1_1 ∝ max(x0 + x1, 0), o ∝ bias + h1_0 − h1_1."""
+    infinity = torch.inf
+    # The bias voltages make up for the drop of a conducting junction.
+    clamp = DiodeClamp(ShockleyDiode(), torch.tensor([-0.5, infinity]), torch.tensor([-infinity, 0.5]))
+    network = ResistiveNetwork([2, 2, 1], diode=clamp, dtype=torch.float64, reference_conductance=1.0)
+    stage1 = torch.full((6, 2), WEAK, dtype=torch.float64)
+    stage1[:2] = STRONG
+    # Columns v+ and v−; rows +a·u of both hidden units, −a·u of both, and the two bias rows.
+    stage2 = torch.full((6, 2), WEAK, dtype=torch.float64)
+    stage2[[0, 3, 4], 0] = STRONG
+    stage2[[2, 1, 5], 1] = STRONG
+    network.set_conductances({"stage1": stage1, "stage2": stage2})
+    return network
+
+
+def xor_deck(sample: tuple[float, float] = XOR_SAMPLES[1]) -> str:
+    """Both phases, with a frozen nudge of squared error."""
+    nudge = Nudge(1e-6, torch.tensor([1.0]), SquaredError(), "frozen")
+    return write_deck(xor_network().circuit(), np.array(sample), nudge, np.array([XOR_FREE_OUTPUT]), "both")
+
+
+def softmax_deck() -> str:
+    """Both phases of a single-ended network of ideal diodes and transformers, with the elastic nudge of a softmax."""
+    clamp = DiodeClamp(IdealDiode(on_conductance=1e-2), upper=0.06, lower=-0.06)
+    network = ResistiveNetwork(
+        [2, 3, 3], diode=clamp, gain=2.0, feedback=2.0, drive="single", seed=1, dtype=torch.float64
+    )
+    nudge = Nudge(1e-6, torch.tensor([0.0, 1.0, 0.0]), CrossEntropy(logit_scale=0.5), "elastic")
+    return write_deck(network.circuit(), np.array([1.0, 0.5]), nudge, phase="both")
+
+
+def flat_deck() -> str:
+    """A circuit for whose diodes the library has no subcircuit."""
+    return write_deck(
+        mixed_circuit(DEFAULT_TEMPERATURE), np.array([1.5]), Nudge(1e-6, torch.tensor([0.2]), SquaredError(), "elastic")
+    )
+
+
+def included_deck() -> str:
+    """A network with measured diodes that includes its library."""
+    circuit = network([2, 2, 1], DiodeClamp(measured(), upper=-0.2, lower=0.2))
+    return write_deck(circuit, np.array([1.0, -0.5]), include_from="../../netlists")
+
+
+GOLDEN = Path(__file__).parent / "golden"
+REFERENCE_DECKS = {
+    netlists_folder() / "xor.cir": xor_deck,
+    netlists_folder() / "softmax.cir": softmax_deck,
+    GOLDEN / "flat.cir": flat_deck,
+    GOLDEN / "included.cir": included_deck,
+}
+
+if __name__ == "__main__":
+    for path, deck in REFERENCE_DECKS.items():
+        save_deck(deck(), path)

@@ -1,0 +1,227 @@
+"""ngspice as a process: whatever it does, Python gets one clear error, and nothing is left behind."""
+
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from analog_ep.errors import NgspiceCrashError, NgspiceNotFoundError, NgspiceResultError, NgspiceTimeoutError
+from analog_ep.spice.process import find_ngspice, ngspice_version, run_ngspice
+
+OPTIONS = ".options reltol=1e-9 vntol=1e-12 abstol=1e-15 gmin=1e-15\n"
+SWEEP = "vidx idx 0 0\n.dc vidx 0 2 1\n.end\n"
+DIVIDER = f"* divider\n{OPTIONS}b_x_0 a 0 v=pwl(v(idx),0,1.0,1,2.0,2,4.0)\nr_0 a b 1e3\nr_1 b 0 1e3\n{SWEEP}"
+
+
+@pytest.fixture
+def scratch(tmp_path, monkeypatch):
+    """The folder for temporary files; it must be empty at the end of every test."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield folder
+    assert list(folder.iterdir()) == []
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """Puts a shell script in ngspice's place."""
+
+    def install(body: str, version: str = "** ngspice-39 : Circuit level simulation program") -> Path:
+        path = tmp_path / "ngspice_fake"
+        path.write_text(f'#!/bin/sh\nif [ "$1" = --version ]; then echo "{version}"; exit 0; fi\n{body}\n')
+        path.chmod(0o755)
+        monkeypatch.setenv("ANALOG_EP_NGSPICE", str(path))
+        ngspice_version.cache_clear()
+        return path
+
+    return install
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def read_pids(path: Path) -> list[int]:
+    for _ in range(200):
+        if path.exists() and path.read_text().endswith("\n"):
+            return [int(word) for word in path.read_text().split()]
+        time.sleep(0.02)
+    raise AssertionError("the fake did not start")
+
+
+def assert_gone(pids: list[int]) -> None:
+    for _ in range(100):
+        if not any(is_running(pid) for pid in pids):
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"still running: {pids}")
+
+
+@pytest.mark.ngspice
+def test_a_sweep(scratch):
+    result = run_ngspice(DIVIDER, 3)
+    assert result.columns(["v(b)"]).ravel().tolist() == [0.5, 1.0, 2.0]
+
+
+@pytest.mark.ngspice
+def test_the_version_is_read():
+    assert ngspice_version(find_ngspice()) >= 34
+
+
+@pytest.mark.ngspice
+def test_start_up_files_and_the_working_directory_are_ignored(scratch, tmp_path, monkeypatch):
+    for name in (".spiceinit", "spice.rc"):
+        (tmp_path / name).write_text(f"shell touch {tmp_path}/executed\nset ngbehavior=ltps\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SPICE_ASCIIRAWFILE", "1")
+    run_ngspice(DIVIDER, 3)
+    assert not (tmp_path / "executed").exists()
+    assert not (tmp_path / "out.raw").exists()
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize(
+    ("cards", "words"),
+    [
+        ("v_0 a 0 1\nr_0 a 0 1\ni_0 0 b 1e-3\nc_0 b 0 1e-9", "without complaint.*singular matrix: check node b"),
+        ("v_0 a 0 1\nr_0 a b 1\ng_0 0 b b 0 1", "singular matrix: check node b"),
+        ("v_0 a 0 1\nv_1 a 0 2\nr_0 a 0 1", "status 0, found 1: .*singular matrix: check node v_0#branch"),
+        ("v_0 a 0 1\nr_0 a 0", "resistance to low"),
+        ("v_0 a 0 1\nr_0 a b 1\nd_0 b 0 nomodel", "can't find model 'nomodel'"),
+        ("v_0 a 0 1\nr_0 a 0 1\nb_0 a 0 i=foo(v(a))", "no such function 'foo'"),
+        ("v_0 a 0 1\nr_0 a 0 1\nf_0 a 0 v_9 2", "unknown controlling source v_9"),
+        ("v_0 a 0 1\nr_0 a 0 1\nr_0 a 0 2", "device already exists"),
+        ("b_0 a 0 v=pwl(v(idx),0,1,0,2)\nr_0 a 0 1", "ended by SIGSEGV: .*abscissa of points must be ascending"),
+        (
+            "v_0 a 0 1\nr_0 a b 1\nb_0 b 0 i=v(idx)>1.5 ? (v(b)>0.5 ? 10 : -10) : 0",
+            'Timestep too small; vidx = 2: trouble with node "b"',
+        ),
+    ],
+)
+def test_what_ngspice_complains_about(scratch, cards, words):
+    with pytest.raises((NgspiceResultError, NgspiceCrashError), match=words) as caught:
+        run_ngspice(f"* t\n{OPTIONS}{cards}\n{SWEEP}", 3)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.ngspice
+def test_failed_steps_on_the_way_to_a_solution_are_no_complaint(scratch, tmp_path):
+    # Newton cycles around this arctangent; both kinds of gmin stepping fail too, and source stepping succeeds.
+    cards = "v_0 a 0 1\nr_0 a b 10\nb_0 b 0 i=0.1*atan(6*(v(b)-0.5))\n"
+    deck = f"* t\n{OPTIONS}{cards}{SWEEP}"
+    program = [str(find_ngspice()), "-n", "-b", "-r", "o.raw"]
+    output = subprocess.run(program, input=deck, text=True, capture_output=True, cwd=tmp_path, check=True).stderr
+    assert "Warning: True gmin stepping failed" in output
+    voltage = run_ngspice(deck, 3).columns(["v(b)"])[0, 0]
+    assert (1 - voltage) / 10 == pytest.approx(0.1 * math.atan(6 * (voltage - 0.5)), rel=1e-9)
+
+
+@pytest.mark.ngspice
+def test_no_analysis_and_another_number_of_points(scratch):
+    with pytest.raises(NgspiceResultError, match="must write a result, found none"):
+        run_ngspice("* t\nv_0 a 0 1\nr_0 a 0 1\n.end\n", 1)
+    with pytest.raises(NgspiceResultError, match="must return 4 points, found 3"):
+        run_ngspice(DIVIDER, 4)
+
+
+def test_a_hang_is_ended_with_all_its_children(scratch, fake, tmp_path):
+    fake(f"sleep 60 &\necho $$ $! > {tmp_path}/pids\nwait")
+    begin = time.monotonic()
+    with pytest.raises(NgspiceTimeoutError, match=r"must end within 0\.5 s, found it still running"):
+        run_ngspice(DIVIDER, 3, timeout=0.5)
+    assert time.monotonic() - begin < 5
+    assert_gone(read_pids(tmp_path / "pids"))
+
+
+def test_a_child_that_outlives_ngspice_is_ended_too(scratch, fake, tmp_path):
+    fake(f"sleep 60 &\necho $! > {tmp_path}/pids\nexit 0")
+    with pytest.raises(NgspiceTimeoutError):
+        run_ngspice(DIVIDER, 3, timeout=0.5)
+    assert_gone(read_pids(tmp_path / "pids"))
+
+
+def test_an_interrupt_ends_ngspice(scratch, fake, tmp_path):
+    fake(f"echo $$ > {tmp_path}/pids\nexec sleep 60")
+
+    def interrupt():
+        read_pids(tmp_path / "pids")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        run_ngspice(DIVIDER, 3, timeout=30)
+    assert_gone(read_pids(tmp_path / "pids"))
+
+
+def test_a_kill_from_outside(scratch, fake, tmp_path):
+    fake(f"echo $$ > {tmp_path}/pids\nexec sleep 60")
+    threading.Thread(target=lambda: os.kill(read_pids(tmp_path / "pids")[0], signal.SIGKILL)).start()
+    with pytest.raises(NgspiceCrashError, match="ended by SIGKILL: no words"):
+        run_ngspice(DIVIDER, 3, timeout=30)
+
+
+def test_a_crash(scratch, fake):
+    fake("echo 'Error: last words' >&2\nkill -SEGV $$")
+    with pytest.raises(NgspiceCrashError, match="ended by SIGSEGV: Error: last words"):
+        run_ngspice(DIVIDER, 3)
+
+
+def test_success_without_a_result(scratch, fake):
+    fake("cat > /dev/null\nexit 0")
+    with pytest.raises(NgspiceResultError, match="must write a result, found none"):
+        run_ngspice(DIVIDER, 3)
+
+
+def test_failure_without_words(scratch, fake):
+    fake("exit 3")
+    with pytest.raises(NgspiceResultError, match="status 0, found 3: no words"):
+        run_ngspice(DIVIDER, 3)
+
+
+@pytest.mark.ngspice
+def test_a_truncated_result(scratch, fake):
+    fake(f"{shutil.which('ngspice')} $@ && truncate -s -8 out.raw")
+    with pytest.raises(NgspiceResultError, match=r"found \d+; the analysis did not reach its end"):
+        run_ngspice(DIVIDER, 3)
+
+
+def test_no_ngspice(monkeypatch, tmp_path):
+    monkeypatch.setenv("ANALOG_EP_NGSPICE", str(tmp_path / "absent"))
+    with pytest.raises(NgspiceNotFoundError, match=r"apt install ngspice.* or set ANALOG_EP_NGSPICE"):
+        run_ngspice(DIVIDER, 3)
+    monkeypatch.delenv("ANALOG_EP_NGSPICE")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NgspiceNotFoundError, match="must be installed, found no program 'ngspice'"):
+        find_ngspice()
+    assert find_ngspice(sys.executable) == Path(sys.executable).absolute()
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [("** ngspice-30 : old", "version 34 or newer, found 30"), ("python 3", "a program that names no version")],
+)
+def test_another_program_or_version(fake, version, message):
+    fake("exit 0", version)
+    with pytest.raises(NgspiceNotFoundError, match=message):
+        run_ngspice(DIVIDER, 3)
+
+
+def test_a_program_that_does_not_run(fake):
+    fake("exit 0").write_text("\x7fELF broken")
+    with pytest.raises(NgspiceNotFoundError, match="must be ngspice, found a program that does not run"):
+        run_ngspice(DIVIDER, 3)

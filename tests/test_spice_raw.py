@@ -1,0 +1,60 @@
+"""Raw files: what is read, and what is refused."""
+
+import numpy as np
+import pytest
+
+from analog_ep.errors import NgspiceResultError
+from analog_ep.spice.raw import read_raw
+
+HEADER = (
+    "Title: t\nDate: today\nPlotname: DC transfer characteristic\nFlags: {flags}\nNo. Variables: {variables}\n"
+    "No. Points: {points}       \nVariables:\n\t0\tv(v-sweep)\tvoltage\n\t1\tv(a)\tvoltage\nBinary:\n"
+)
+
+
+def raw(tmp_path, values, points=None, variables=2, flags="real", cut=0):
+    values = np.asarray(values, dtype="<f8")
+    header = HEADER.format(flags=flags, variables=variables, points=len(values) if points is None else points)
+    path = tmp_path / "out.raw"
+    data = values.tobytes()
+    path.write_bytes(header.encode() + data[: len(data) - cut])
+    return path
+
+
+def test_values_by_name(tmp_path):
+    result = read_raw(raw(tmp_path, [[0, 1.5], [1, 2.5], [2, -1e-300]]), 3)
+    assert result.names == ("v(v-sweep)", "v(a)")
+    np.testing.assert_array_equal(result.columns(["v(a)", "v(v-sweep)"]), [[1.5, 0], [2.5, 1], [-1e-300, 2]])
+    with pytest.raises(NgspiceResultError, match=r"all 2 vectors asked for, found 1 missing, such as v\(b\)"):
+        result.columns(["v(a)", "v(b)"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "n_points", "message"),
+    [
+        ({"cut": 8}, 2, "must hold 32 bytes for 2 variables and 2 points, found 24"),
+        ({"cut": 3}, 2, "found 29"),
+        ({"points": 0}, 2, "must hold 0 bytes for 2 variables and 0 points, found 32"),
+        ({}, 3, "must return 3 points, found 2"),
+        ({"flags": "complex"}, 2, "2 real vectors, found 2 complex ones"),
+        ({"points": "many"}, 2, "must have a raw header, found a broken one"),
+        ({"variables": 7}, 2, "must have a raw header|7 real vectors"),
+    ],
+)
+def test_a_result_that_must_not_be_believed(tmp_path, arguments, n_points, message):
+    with pytest.raises(NgspiceResultError, match=message):
+        read_raw(raw(tmp_path, [[0, 1], [1, 2]], **arguments), n_points)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite(tmp_path, value):
+    with pytest.raises(NgspiceResultError, match=r"must be finite, found (nan|inf) for v\(a\) at point 1"):
+        read_raw(raw(tmp_path, [[0, 1], [1, value]]), 2)
+
+
+def test_no_file_and_no_raw_file(tmp_path):
+    with pytest.raises(NgspiceResultError, match="must write a result, found none"):
+        read_raw(tmp_path / "absent.raw", 1)
+    (tmp_path / "ascii.raw").write_text("Title: t\nValues:\n0 1.0\n")
+    with pytest.raises(NgspiceResultError, match="must be a binary raw file"):
+        read_raw(tmp_path / "ascii.raw", 1)
