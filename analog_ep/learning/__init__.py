@@ -1,0 +1,17 @@
+"""Gradient methods, updates, training, and the comparison with ngspice."""
+
+from analog_ep.learning.cross_check import CrossCheck, Tolerances, cross_check
+from analog_ep.learning.implicit import ImplicitDifferentiation
+from analog_ep.learning.propagation import EquilibriumPropagation, GradientMethod, SmallSignal
+from analog_ep.learning.update import Update
+
+__all__ = [
+    "CrossCheck",
+    "EquilibriumPropagation",
+    "GradientMethod",
+    "ImplicitDifferentiation",
+    "SmallSignal",
+    "Tolerances",
+    "Update",
+    "cross_check",
+]

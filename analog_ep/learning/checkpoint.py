@@ -1,0 +1,90 @@
+"""A checkpoint: tensors and plain facts in one file, so that it is whole or not there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from analog_ep.errors import CheckpointError
+from analog_ep.files import write_atomically
+from analog_ep.networks import ResistiveNetwork
+
+_FORMAT = "analog_ep checkpoint 1"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """State of a training between two epochs.
+
+    Stored as safetensors: the facts lie as JSON in the file's own header, since two files could not be replaced at
+    one instant. Loading runs no code, unlike a pickle.
+
+    Attributes
+    ----------
+    tensors : dict of str to Tensor
+        "parameter.…", "optimizer.…" and the states of generators.
+    facts : dict
+        Everything else, as JSON holds it.
+    """
+
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+    def save(self, path: Path) -> None:
+        """Write the file atomically."""
+        tensors = {name: value.detach().cpu().contiguous() for name, value in self.tensors.items()}
+        write_atomically(path, save(tensors, metadata={"format": _FORMAT, "facts": json.dumps(self.facts)}))
+
+    @classmethod
+    def load(cls, path: Path) -> Checkpoint:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is missing, truncated, or something else.
+        """
+        if not path.is_file():
+            raise CheckpointError(f"{path} must be a checkpoint, found no file; train without --resume first")
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = file.metadata() or {}
+                names = file.keys()
+                tensors = {name: file.get_tensor(name) for name in names}
+            if header.get("format") != _FORMAT:
+                raise CheckpointError(f"{path} must be of format {_FORMAT!r}, found {header.get('format')!r}")
+            return cls(tensors, json.loads(header["facts"]))
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            raise CheckpointError(
+                f"{path} must be a whole checkpoint, found a damaged one ({error}); restore it or train anew"
+            ) from None
+
+    def load_parameters(self, network: ResistiveNetwork) -> None:
+        """Set the parameters of `network`.
+
+        Raises
+        ------
+        CheckpointError
+            If they are those of a network of other shapes, or not finite; nothing is set then.
+        """
+        parameters = under(self.tensors, "parameter")
+        found = {name: tuple(value.shape) for name, value in parameters.items()}
+        wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+        if found != wanted:
+            raise CheckpointError(f"the checkpoint must hold parameters of shapes {wanted}, found {found}")
+        for name, value in parameters.items():
+            if not bool(torch.isfinite(value).all()):
+                raise CheckpointError(f"the checkpoint's parameters must be finite, found NaN or infinity in {name}")
+        network.load_state_dict(parameters)
+
+
+def under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix` and a dot, without these."""
+    return {name.removeprefix(f"{prefix}."): value for name, value in tensors.items() if name.startswith(f"{prefix}.")}

@@ -1,0 +1,193 @@
+"""Equilibrium propagation: the gradient of the cost from the free and the nudged phases alone."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from analog_ep.circuit import Chip
+from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, solve
+from analog_ep.equilibrium.ladder import LadderState
+from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.equilibrium.stability import require_stable_nudge
+from analog_ep.errors import ConvergenceError, StimulusError
+from analog_ep.networks import Network, ResistiveNetwork
+from analog_ep.stimulus import Cost, Nudge, NudgeKind, SquaredError
+
+Variant = Literal["positive", "negative", "centered", "random"]
+
+
+class GradientMethod(ABC):
+    """Finds dC/dθ of a network and leaves it in `.grad`, so that any optimiser of `torch.optim` works on top."""
+
+    def __init__(self, network: Network, cost: Cost | None = None):
+        self.network = network
+        self.cost = SquaredError() if cost is None else cost
+
+    @abstractmethod
+    def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean cost over the batch, and the gradient of it by every parameter θ = g/g_ref, by name.
+
+        Parameters
+        ----------
+        inputs : Tensor (*batch, n_inputs)
+            Inputs. [V]
+        targets : Tensor (*batch, n_outputs)
+            Targets of the cost.
+        """
+
+    def backward(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Add the gradient to each parameter's `.grad` and return the mean cost, a scalar."""
+        cost, gradients = self.gradients(inputs, targets)
+        for name, gradient in gradients.items():
+            parameter = self.network.get_parameter(name)
+            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+        return cost
+
+
+class EquilibriumPropagation(GradientMethod):
+    r"""Equilibrium propagation with finite nudges (Scellier & Bengio 2017; Kendall et al. 2020).
+
+    With v the voltage across a conductance of stage s in the phase with nudging β,
+
+    .. math:: \frac{dC}{dg} = \lim_{β→0} \frac{w_s}{w_L} \frac{1}{β} \frac{(v^β)^2 - (v^0)^2}{2}
+
+    The difference of squares is formed from the response v^β − v^0 as (v^β − v^0) (v^β + v^0)/2.
+
+    Parameters
+    ----------
+    network : Network
+        What to train.
+    nudging : float
+        Strength β > 0 of the nudge; [S] for `SquaredError`, [A·V] for `CrossEntropy`. The bias is O(β) for the
+        one-sided variants and O(β²) for the centered one.
+    cost : Cost, optional
+        C; by default `SquaredError`.
+    variant : "positive", "negative", "centered" or "random"
+        Phases (0, β), (−β, 0), (−β, β), or (0, ±β) with a random sign each batch.
+    kind : "frozen" or "elastic"
+        Kind of the nudge; see `Nudge`.
+    solver : Solver, optional
+        By default `Relaxation()`.
+    chip : Chip, optional
+        Mismatch of the hardware that is trained.
+    seed : int
+        Seed of the random signs.
+
+    Raises
+    ------
+    StimulusError
+        If `nudging` is not positive or the variant is unknown.
+    UnstableNudgeError
+        On `gradients`, if a negative elastic nudge is beyond the stable range.
+
+    References
+    ----------
+    .. [1] B. Scellier and Y. Bengio, "Equilibrium Propagation," Front. Comput. Neurosci. 11:24, 2017,
+       arXiv:1602.05179, Theorem 1.
+    .. [2] A. Laborieux et al., "Scaling Equilibrium Propagation to Deep ConvNets," 2021, arXiv:2006.03824, for the
+       centered variant.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        nudging: float,
+        cost: Cost | None = None,
+        variant: Variant = "centered",
+        kind: NudgeKind = "frozen",
+        solver: Solver | None = None,
+        chip: Chip | None = None,
+        seed: int = 0,
+    ):
+        super().__init__(network, cost)
+        if not 0 < nudging < float("inf"):
+            raise StimulusError(f"nudging must be positive and finite, found {nudging}; the variant sets the signs")
+        if variant not in ("positive", "negative", "centered", "random"):
+            raise StimulusError(f"variant must be positive, negative, centered or random, found {variant!r}")
+        self.nudging = nudging
+        self.variant: Variant = variant
+        self.kind: NudgeKind = kind
+        self.solver = Relaxation() if solver is None else solver
+        self.chip = chip
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        free = solve(self.network, inputs, solver=self.solver, chip=self.chip)
+        strengths = self._strengths()
+        total: dict[str, Tensor] = {}
+        for strength in strengths:
+            nudge = Nudge(strength, targets, self.cost, self.kind)
+            require_stable_nudge(self.network, nudge, [free], self.chip)
+            nudged = solve(self.network, inputs, nudge, solver=self.solver, start=free, chip=self.chip)
+            require_stable_nudge(self.network, nudge, [nudged], self.chip)
+            weight = 1 / (strength * len(strengths))
+            _accumulate(total, weight, self._contrast(inputs, free, nudged.response(about=free)))
+        return self.cost.value(free.outputs, targets.to(free.outputs)).mean(), _mean(self.network, total, inputs)
+
+    def _contrast(self, inputs: Tensor, free: Equilibrium, response: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        return self.network.contrast(inputs.to(free.layers[0]), free.layers, response)
+
+    def _strengths(self) -> tuple[float, ...]:
+        if self.variant == "centered":
+            return -self.nudging, self.nudging
+        if self.variant == "random":
+            positive = torch.rand((), generator=self.generator) < 0.5
+            return (self.nudging if positive else -self.nudging,)
+        return (self.nudging if self.variant == "positive" else -self.nudging,)
+
+
+class SmallSignal(GradientMethod):
+    """Equilibrium propagation in the limit β → 0: the response linearised at the free state.
+
+    One linear solve takes the place of the nudged phases, and there is no bias in β.
+
+    Parameters
+    ----------
+    network : ResistiveNetwork
+        What to train.
+    cost : Cost, optional
+        C; by default `SquaredError`.
+    solver : Relaxation, optional
+        Tolerances.
+    chip : Chip, optional
+        Mismatch of the hardware that is trained.
+    """
+
+    def __init__(
+        self,
+        network: ResistiveNetwork,
+        cost: Cost | None = None,
+        solver: Relaxation | None = None,
+        chip: Chip | None = None,
+    ):
+        super().__init__(network, cost)
+        self.solver = Relaxation() if solver is None else solver
+        self.chip = chip
+
+    def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        network = self.network
+        assert isinstance(network, ResistiveNetwork)
+        free = solve(network, inputs, solver=self.solver, chip=self.chip)
+        assert isinstance(free.workings, LadderState)
+        error = -self.cost.gradient(free.outputs, targets)
+        response, status = self.solver.linear_response(free.workings, error)
+        if not bool(status.converged.all()):
+            raise ConvergenceError(f"small-signal response: {status.message}")
+        contrast = network.contrast(inputs, free.layers, response, linear=True)
+        return self.cost.value(free.outputs, targets).mean(), _mean(network, contrast, inputs)
+
+
+def _accumulate(total: dict[str, Tensor], weight: float, contrast: dict[str, Tensor]) -> None:
+    for name, value in contrast.items():
+        value.mul_(weight)
+        total[name] = total[name].add_(value) if name in total else value
+
+
+def _mean(network: Network, total: dict[str, Tensor], inputs: Tensor) -> dict[str, Tensor]:
+    """Per sample, and by θ instead of g, in the parameters' own dtype."""
+    scale = network.reference_conductance / max(inputs.shape[:-1].numel(), 1)
+    return {name: value.mul_(scale).to(network.get_parameter(name)) for name, value in total.items()}

@@ -1,0 +1,231 @@
+"""The training loop: seeded shuffles, a schedule, accuracies after each epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analog_ep.datasets import Dataset
+from analog_ep.equilibrium.equilibrium import Solver, solve
+from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.errors import CheckpointError, ConvergenceError
+from analog_ep.learning.checkpoint import Checkpoint, under
+from analog_ep.learning.propagation import EquilibriumPropagation, GradientMethod
+from analog_ep.learning.update import Update
+from analog_ep.networks import ResistiveNetwork
+
+Schedule = Literal["constant", "cosine"]
+
+_EVALUATION_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch gave.
+
+    Attributes
+    ----------
+    epoch : int
+        Number of the epoch, from 1.
+    train_accuracy, test_accuracy : float
+        Share of samples whose largest output is their class, after the epoch.
+    cost : float
+        Mean cost of the training samples, each as it was met, before the step that used it.
+    seconds : float
+        Wall time of the epoch, evaluation included. [s]
+    """
+
+    epoch: int
+    train_accuracy: float
+    test_accuracy: float
+    cost: float
+    seconds: float
+
+
+class TrainingObserver(Protocol):
+    """Is told what happens; an exception that it raises ends the training."""
+
+    def batch_done(self, epoch: int, batch: int, n_batches: int) -> None:
+        """Batch `batch` of 1…`n_batches` of an epoch has been learnt."""
+
+    def epoch_done(self, record: EpochRecord) -> None:
+        """An epoch is complete."""
+
+
+class Trainer:
+    """Trains a network sample by sample batch; its state after every epoch is a `Checkpoint`.
+
+    Everything random comes from `seed` and the number of the epoch, or from a generator whose state is part of the
+    checkpoint: a restored trainer goes on to the very bits of one that never stopped, on the same machine and number
+    of threads.
+
+    Parameters
+    ----------
+    network : ResistiveNetwork
+        What to train.
+    gradient : GradientMethod
+        Fills `.grad`.
+    update : Update
+        Makes the step.
+    dataset : Dataset
+        Samples in volts.
+    batch_size : int
+        Samples a step; the last batch of an epoch may be smaller.
+    epochs : int
+        Length of the training, and of the schedule.
+    schedule : "constant" or "cosine"
+        Factor on the learning rates: 1, or ½ (1 + cos πt), t from 0 to 1 over all steps.
+    input_noise : float
+        Standard deviation of the Gaussian noise added to every training input at every step. [V]
+    seed : int
+        Seed of the shuffles and of the noise.
+    solver : Solver, optional
+        Of the accuracies; by default `Relaxation()`.
+    """
+
+    def __init__(
+        self,
+        network: ResistiveNetwork,
+        gradient: GradientMethod,
+        update: Update,
+        dataset: Dataset,
+        *,
+        batch_size: int,
+        epochs: int,
+        schedule: Schedule = "constant",
+        input_noise: float = 0.0,
+        seed: int = 0,
+        solver: Solver | None = None,
+    ):
+        self.network, self.gradient, self.update = network, gradient, update
+        self.batch_size, self.epochs, self.schedule, self.seed = batch_size, epochs, schedule, seed
+        self.input_noise = input_noise
+        self.solver = Relaxation() if solver is None else solver
+        self.history: list[EpochRecord] = []
+        self._rates = [group["lr"] for group in update.param_groups]
+        like = next(network.parameters())
+        self._train, self._test = (
+            (inputs.to(like), labels.to(like.device)) for inputs, labels in map(dataset.part, ("train", "test"))
+        )
+
+    @property
+    def epoch(self) -> int:
+        """Number of complete epochs."""
+        return len(self.history)
+
+    @property
+    def n_batches(self) -> int:
+        """Steps of one epoch."""
+        return math.ceil(len(self._train[1]) / self.batch_size)
+
+    def train(self, observer: TrainingObserver) -> None:
+        """Run the epochs that are left.
+
+        Raises
+        ------
+        ConvergenceError
+            If an equilibrium is not reached, or the cost is no longer finite.
+        """
+        while self.epoch < self.epochs:
+            began = time.perf_counter()
+            cost = self._train_epoch(observer)
+            train, test = (accuracy(self.network, *part, solver=self.solver) for part in (self._train, self._test))
+            self.history.append(EpochRecord(self.epoch + 1, train, test, cost, time.perf_counter() - began))
+            observer.epoch_done(self.history[-1])
+
+    def _train_epoch(self, observer: TrainingObserver) -> float:
+        inputs, labels = self._train
+        total = torch.zeros((), dtype=torch.float64, device=inputs.device)
+        noise = torch.Generator().manual_seed(int(np.random.default_rng([self.seed, self.epoch, 1]).integers(2**62)))
+        for batch, index in enumerate(self._shuffled()):
+            self._set_rates(batch)
+            targets = self.gradient.cost.encode(labels[index], self.network.n_outputs, like=inputs)
+            self.update.zero_grad()
+            total += len(index) * self.gradient.backward(self._noisy(inputs[index], noise), targets)
+            self.update.step()
+            observer.batch_done(self.epoch + 1, batch + 1, self.n_batches)
+        cost = float(total) / len(labels)
+        if not math.isfinite(cost):
+            raise ConvergenceError(f"the cost must stay finite, found {cost} in epoch {self.epoch + 1}; learn slower")
+        return cost
+
+    def _shuffled(self) -> Iterator[Tensor]:
+        """Indices of each batch of the coming epoch."""
+        n_samples = len(self._train[1])
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(n_samples)
+        return iter(torch.from_numpy(order).to(self._train[1].device).split(self.batch_size))
+
+    def _noisy(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
+        if not self.input_noise:
+            return inputs
+        return inputs + self.input_noise * torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype).to(inputs)
+
+    def _set_rates(self, batch: int) -> None:
+        done = (self.epoch * self.n_batches + batch) / (self.epochs * self.n_batches)
+        factor = 1.0 if self.schedule == "constant" else 0.5 * (1 + math.cos(math.pi * done))
+        for group, rate in zip(self.update.param_groups, self._rates, strict=True):
+            group["lr"] = rate * factor
+
+    def checkpoint(self) -> Checkpoint:
+        """Everything that the next epoch depends on."""
+        tensors = {f"parameter.{name}": value for name, value in self.network.state_dict().items()}
+        for index, state in self.update.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items() if value is not None}
+        if isinstance(self.gradient, EquilibriumPropagation):
+            tensors["gradient.generator"] = self.gradient.generator.get_state()
+        return Checkpoint(tensors, {"history": [asdict(record) for record in self.history]})
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Take up where `checkpoint` was made.
+
+        Raises
+        ------
+        CheckpointError
+            If it is another network's, or of another kind of training.
+        """
+        history = _history(checkpoint)
+        checkpoint.load_parameters(self.network)
+        if isinstance(self.gradient, EquilibriumPropagation):
+            self.gradient.generator.set_state(_generator(checkpoint))
+        self._restore_optimizer(under(checkpoint.tensors, "optimizer"))
+        self.history = history
+
+    def _restore_optimizer(self, tensors: dict[str, Tensor]) -> None:
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            index, _, key = name.partition(".")
+            state.setdefault(int(index), {})[key] = value
+        self.update.load_state_dict({**self.update.state_dict(), "state": state})
+
+
+def _history(checkpoint: Checkpoint) -> list[EpochRecord]:
+    try:
+        return [EpochRecord(**record) for record in checkpoint.facts["history"]]
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"the checkpoint must hold the history of its epochs, found none ({error!r})") from None
+
+
+def _generator(checkpoint: Checkpoint) -> Tensor:
+    state = checkpoint.tensors.get("gradient.generator")
+    if state is None:
+        raise CheckpointError("the checkpoint must hold the generator of the random signs, found none")
+    return state
+
+
+def predictions(network: ResistiveNetwork, inputs: Tensor, solver: Solver | None = None) -> Tensor:
+    """Index of the largest output of each sample, `(n_samples,)`, for inputs `(n_samples, n_inputs)` [V]."""
+    solver = Relaxation() if solver is None else solver
+    outputs = [solve(network, batch, solver=solver).outputs for batch in inputs.split(_EVALUATION_BATCH)]
+    return torch.cat(outputs).argmax(-1)
+
+
+def accuracy(network: ResistiveNetwork, inputs: Tensor, labels: Tensor, solver: Solver | None = None) -> float:
+    """Share of samples that are classified as their label."""
+    return float((predictions(network, inputs, solver) == labels).double().mean())

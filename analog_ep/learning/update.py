@@ -1,0 +1,69 @@
+"""How a wanted change of the conductances becomes a real one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from analog_ep.networks import ResistiveNetwork
+
+
+class Update:
+    """An optimiser whose conductances stay in their range.
+
+    After each step the parameters are projected on [g_min, g_max]; where one stands at a bound, a first moment that
+    pushes outward is set to zero, so that it does not hold the conductance there after the gradient has turned.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        Any; its parameters are those of `network`.
+    network : ResistiveNetwork
+        Gives the range.
+    """
+
+    _FIRST_MOMENTS = ("exp_avg", "momentum_buffer")
+
+    def __init__(self, optimizer: torch.optim.Optimizer, network: ResistiveNetwork):
+        self.optimizer = optimizer
+        low, high = network.conductance_range
+        self._low, self._high = low / network.reference_conductance, high / network.reference_conductance
+        optimizer.register_step_post_hook(lambda *_: self.project())
+
+    def step(self) -> None:
+        """One step of the optimiser, and back into the range."""
+        self.optimizer.step()
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        self.optimizer.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Put every parameter back into the range and stop first moments that push outward."""
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.clamp_(self._low, self._high)
+                for moment in self._first_moments(parameter):
+                    # Optimisers step against the moment: a positive one lowers the conductance.
+                    outward = ((parameter <= self._low) & (moment > 0)) | ((parameter >= self._high) & (moment < 0))
+                    moment.masked_fill_(outward, 0.0)
+
+    def _first_moments(self, parameter: Tensor) -> list[Tensor]:
+        state = self.optimizer.state.get(parameter, {})
+        return [state[key] for key in self._FIRST_MOMENTS if isinstance(state.get(key), Tensor)]
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The optimiser's parameter groups."""
+        return self.optimizer.param_groups
+
+    def state_dict(self) -> dict[str, Any]:
+        """The optimiser's state."""
+        return self.optimizer.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        self.optimizer.load_state_dict(state)
