@@ -1,0 +1,53 @@
+"""Equilibrium propagation on resistive crossbars: a SPICE netlist and a PyTorch solver of one circuit."""
+
+from analog_ep.circuit import Chip, Circuit, CircuitBuilder, check_circuit
+from analog_ep.devices import Diode, DiodeClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
+from analog_ep.equilibrium import Equilibrium, Newton, Ngspice, Relaxation, Solver, solve
+from analog_ep.errors import AnalogEPError
+from analog_ep.export import write_netlist
+from analog_ep.learning import (
+    CrossCheck,
+    EquilibriumPropagation,
+    GradientMethod,
+    ImplicitDifferentiation,
+    SmallSignal,
+    Tolerances,
+    Update,
+    cross_check,
+)
+from analog_ep.networks import Network, ResistiveNetwork
+from analog_ep.stimulus import Cost, CrossEntropy, Nudge, SquaredError
+
+__all__ = [
+    "AnalogEPError",
+    "Chip",
+    "Circuit",
+    "CircuitBuilder",
+    "Cost",
+    "CrossCheck",
+    "CrossEntropy",
+    "Diode",
+    "DiodeClamp",
+    "Equilibrium",
+    "EquilibriumPropagation",
+    "GradientMethod",
+    "IdealDiode",
+    "ImplicitDifferentiation",
+    "Network",
+    "Newton",
+    "Ngspice",
+    "Nudge",
+    "PiecewiseLinearDiode",
+    "Relaxation",
+    "ResistiveNetwork",
+    "ShockleyDiode",
+    "SmallSignal",
+    "Solver",
+    "SquaredError",
+    "Tolerances",
+    "Update",
+    "check_circuit",
+    "cross_check",
+    "solve",
+    "write_netlist",
+]

@@ -1,0 +1,129 @@
+"""From the words of a spec to the objects that they stand for."""
+
+from __future__ import annotations
+
+import torch
+
+from analog_ep.datasets import Dataset, load_dataset
+from analog_ep.devices import Diode, DiodeClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
+from analog_ep.errors import DataError
+from analog_ep.learning.propagation import EquilibriumPropagation, GradientMethod, SmallSignal
+from analog_ep.learning.update import Update
+from analog_ep.networks import ResistiveNetwork
+from analog_ep.spec import (
+    CrossEntropySpec,
+    DiodeSpec,
+    IdealSpec,
+    PiecewiseSpec,
+    Spec,
+)
+from analog_ep.stimulus import Cost, CrossEntropy, Nudge, SquaredError
+
+
+def build_dataset(spec: Spec) -> Dataset:
+    """The spec's samples, scaled, in volts.
+
+    Raises
+    ------
+    DataError
+        If the data cannot be loaded, or does not fit the ends of the network.
+    """
+    sizes = spec.network.sizes
+    dataset = load_dataset(spec.data.source, spec.training.seed, n_classes=sizes[-1])
+    if dataset.n_features != sizes[0]:
+        raise DataError(
+            f"{dataset.name} has {dataset.n_features} features a sample, network.sizes begins with {sizes[0]}; "
+            "give a spec whose sizes fit"
+        )
+    if dataset.n_classes > sizes[-1]:
+        raise DataError(
+            f"{dataset.name} has {dataset.n_classes} classes, network.sizes ends with {sizes[-1]}; "
+            "give a spec whose sizes fit"
+        )
+    if spec.data.validation:
+        dataset = dataset.hold_out(spec.data.validation, spec.training.seed)
+    return dataset.scaled(spec.data.scaling).in_volts(spec.data.input_voltage)
+
+
+def build_network(spec: Spec, dtype: torch.dtype | None = None) -> ResistiveNetwork:
+    """The spec's network with its initial conductances, in the spec's dtype or another.
+
+    Raises
+    ------
+    DeviceParameterError
+        If a diode cannot be as described.
+    NetworkError
+        If the network cannot.
+    """
+    network = spec.network
+    low, high = network.conductance_range
+    hidden = network.sizes[1:-1]
+    diodes = spec.diode * len(hidden) if len(spec.diode) == 1 else spec.diode
+    return ResistiveNetwork(
+        network.sizes,
+        diode=[_clamp(diode, size) for diode, size in zip(diodes, hidden, strict=True)],
+        gain=network.gain,
+        feedback=network.feedback,
+        drive=network.drive,
+        bias_voltage=network.bias_voltage if network.bias else None,
+        conductance_range=(low, high),
+        reference_conductance=network.reference_conductance,
+        initial_range=None if network.initial_range is None else (network.initial_range[0], network.initial_range[1]),
+        seed=spec.training.seed,
+        dtype=getattr(torch, spec.training.dtype) if dtype is None else dtype,
+    )
+
+
+def build_cost(spec: Spec) -> Cost:
+    """The spec's cost."""
+    if isinstance(spec.cost, CrossEntropySpec):
+        return CrossEntropy(spec.cost.logit_scale)
+    return SquaredError(spec.cost.target_voltage)
+
+
+def build_gradient(spec: Spec, network: ResistiveNetwork) -> GradientMethod:
+    """The spec's gradient method on a network."""
+    gradient, cost = spec.gradient, build_cost(spec)
+    if gradient.method == "small_signal":
+        return SmallSignal(network, cost)
+    return EquilibriumPropagation(
+        network, gradient.nudging, cost, variant=gradient.variant, kind=gradient.kind, seed=spec.training.seed
+    )
+
+
+def build_nudge(spec: Spec, targets: torch.Tensor) -> Nudge:
+    """The spec's nudge towards targets `(*batch, n_outputs)`."""
+    return Nudge(spec.gradient.nudging, targets, build_cost(spec), spec.gradient.kind)
+
+
+def build_update(spec: Spec, network: ResistiveNetwork) -> Update:
+    """The spec's optimiser on a network, one parameter group a crossbar."""
+    training = spec.training
+    parameters = list(network.parameters())
+    rates = training.learning_rate * len(parameters) if len(training.learning_rate) == 1 else training.learning_rate
+    groups = [{"params": [parameter], "lr": rate} for parameter, rate in zip(parameters, rates, strict=True)]
+    if training.optimizer == "sgd":
+        return Update(torch.optim.SGD(groups, lr=rates[0], momentum=training.momentum), network)
+    return Update(torch.optim.Adam(groups, lr=rates[0]), network)
+
+
+def _clamp(spec: DiodeSpec, n_nodes: int) -> DiodeClamp:
+    diode = _diode(spec)
+    if spec.clamp == "alternating":
+        return DiodeClamp.alternating(diode, n_nodes, upper=spec.upper, lower=spec.lower)
+    upper = None if spec.clamp == "lower" else spec.upper
+    lower = None if spec.clamp == "upper" else spec.lower
+    return DiodeClamp(diode, upper=upper, lower=lower)
+
+
+def _diode(spec: DiodeSpec) -> Diode | IdealDiode:
+    if isinstance(spec, IdealSpec):
+        return IdealDiode(on_conductance=spec.on_conductance, forward_voltage=spec.forward_voltage)
+    if isinstance(spec, PiecewiseSpec):
+        return PiecewiseLinearDiode(tuple(spec.thresholds), tuple(spec.increments), leakage=spec.leakage)
+    return ShockleyDiode(
+        saturation_current=spec.saturation_current,
+        ideality=spec.ideality,
+        temperature=spec.temperature,
+        series_resistance=spec.series_resistance,
+    )

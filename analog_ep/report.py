@@ -1,0 +1,89 @@
+"""What people look at: the progress of a training and its learning curve."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from analog_ep.learning.training import EpochRecord
+
+
+class TrainingProgress:
+    """A bar over the batches and a line for each epoch; a context manager.
+
+    Parameters
+    ----------
+    console : Console
+        Where to print; the bar shows on a terminal only.
+    epochs : int
+        Number of epochs of the whole training.
+    done : int
+        Epochs that were complete before.
+    """
+
+    def __init__(self, console: Console, epochs: int, done: int = 0):
+        self._console, self._epochs, self._done = console, epochs, done
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task("training")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def batch_done(self, epoch: int, batch: int, n_batches: int) -> None:
+        """Move the bar."""
+        self._progress.update(
+            self._task,
+            description=f"epoch {epoch}/{self._epochs}",
+            completed=(epoch - 1) * n_batches + batch,
+            total=self._epochs * n_batches,
+        )
+
+    def epoch_done(self, record: EpochRecord) -> None:
+        """Print a line."""
+        self._console.print(
+            f"epoch {record.epoch:>{len(str(self._epochs))}}/{self._epochs}  "
+            f"train {record.train_accuracy:7.2%}  test {record.test_accuracy:7.2%}  "
+            f"cost {record.cost:.4g}  {record.seconds:.2f} s",
+            highlight=False,
+        )
+
+
+def learning_curve(history: Sequence[EpochRecord], title: str) -> bytes:
+    """Accuracy and cost over the epochs, as a PNG."""
+    figure = Figure(figsize=(8, 3.5), layout="constrained")
+    accuracies, costs = figure.subplots(1, 2)
+    epochs = [record.epoch for record in history]
+    marker = "o" if len(epochs) == 1 else ""
+    for name in ("train", "test"):
+        values = [100 * getattr(record, f"{name}_accuracy") for record in history]
+        accuracies.plot(epochs, values, label=name, marker=marker)
+    accuracies.set(xlabel="epoch", ylabel="accuracy [%]")
+    accuracies.legend()
+    costs.plot(epochs, [record.cost for record in history], marker=marker)
+    costs.set(xlabel="epoch", ylabel="mean training cost")
+    # A cost of exactly zero, as of a solved problem, has no place on a logarithmic axis.
+    costs.set_yscale("log" if min(record.cost for record in history) > 0 else "linear")
+    figure.suptitle(title)
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=120)
+    return image.getvalue()

@@ -1,0 +1,241 @@
+"""A run folder: the spec, the newest checkpoint, the metrics and the learning curve of one training."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from analog_ep.building import build_dataset, build_gradient, build_network, build_update
+from analog_ep.datasets import BUILT_IN
+from analog_ep.errors import CheckpointError, SpecError
+from analog_ep.files import write_atomically
+from analog_ep.learning.checkpoint import Checkpoint
+from analog_ep.learning.training import EpochRecord, Trainer, TrainingObserver
+from analog_ep.report import learning_curve
+from analog_ep.spec import Spec, default_spec, load_spec, with_values
+from analog_ep.spice.conductance_table import read_conductances
+
+SPEC, CHECKPOINT, METRICS, CURVE = "spec.toml", "checkpoint.safetensors", "metrics.csv", "learning_curve.png"
+"""Files of a run folder."""
+
+_METRICS_COLUMNS = ("epoch", "train_accuracy", "test_accuracy", "cost", "seconds")
+
+
+class Run:
+    """One training and its folder. Made by `create` or `resume`.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    spec : Spec
+        What is trained.
+    trainer : Trainer
+        Its state after the last complete epoch.
+    """
+
+    def __init__(self, path: Path, spec: Spec, trainer: Trainer):
+        self.path, self.spec, self.trainer = path, spec, trainer
+
+    @classmethod
+    def create(cls, path: Path, spec: Spec, *, device: str = "cpu", start: Path | None = None) -> Run:
+        """Make a new folder, with a checkpoint of the initial state.
+
+        Parameters
+        ----------
+        path : Path
+            Must not exist.
+        spec : Spec
+            What to train.
+        device : str
+            Device of the tensors, such as "cpu" or "cuda".
+        start : Path, optional
+            Conductance table to begin from, as `write_conductances` makes it.
+
+        Raises
+        ------
+        CheckpointError
+            If the path exists.
+        DataError, NetworkError, DeviceParameterError
+            If data, network or table cannot be as they are described; no folder is left then.
+        """
+        if path.exists():
+            raise CheckpointError(f"the run folder {path} must be new, found it there; add --resume or choose another")
+        trainer = _trainer(spec, device)
+        if start is not None:
+            trainer.network.set_conductances(
+                {name: value.to(device) for name, value in read_conductances(trainer.network, start).items()}
+            )
+        run = cls(path, spec, trainer)
+        run._make_folder()
+        return run
+
+    @classmethod
+    def resume(cls, path: Path, spec: Spec | None = None, *, device: str = "cpu") -> Run:
+        """Go on with a training at its last complete epoch.
+
+        Parameters
+        ----------
+        path : Path
+            The run folder.
+        spec : Spec, optional
+            What the caller believes to be trained; may differ from the stored one in the number of epochs alone.
+        device : str
+            Device of the tensors.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder has no usable checkpoint, or was made from another spec.
+        """
+        stored, checkpoint = stored_spec(path), Checkpoint.load(path / CHECKPOINT)
+        spec = stored if spec is None else spec
+        different = [key for key in spec.differences(stored) if key != "training.epochs"]
+        if different:
+            raise CheckpointError(
+                f"{path} must be resumed with the spec it began with, found another {', '.join(different)}; "
+                "leave these options out or begin another run"
+            )
+        run = cls(path, spec, _trainer(spec, device))
+        run.trainer.restore(checkpoint)
+        if spec != stored:
+            write_atomically(path / SPEC, spec.to_toml())
+        run._write_metrics()
+        return run
+
+    def train(self, observers: Sequence[TrainingObserver] = ()) -> None:
+        """Run the epochs that are left, each ending in a checkpoint, and draw the learning curve."""
+        self.trainer.train(_Saving(self, observers))
+        if self.trainer.history:
+            write_atomically(self.path / CURVE, learning_curve(self.trainer.history, self.path.name))
+
+    def save(self) -> None:
+        """Write checkpoint and metrics."""
+        self.trainer.checkpoint().save(self.path / CHECKPOINT)
+        self._write_metrics()
+
+    def _write_metrics(self) -> None:
+        # From the checkpoint's own history, so that an interruption between the two files leaves no gap or double.
+        rows = [",".join(_METRICS_COLUMNS)]
+        rows += [",".join(repr(getattr(record, name)) for name in _METRICS_COLUMNS) for record in self.trainer.history]
+        write_atomically(self.path / METRICS, "\n".join(rows) + "\n")
+
+    def _make_folder(self) -> None:
+        """Fill a folder beside the path, then give it its name: a run folder is complete or not there."""
+        target = self.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self.path = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            self.path.chmod(0o755)
+            write_atomically(self.path / SPEC, self.spec.to_toml())
+            self.save()
+            os.rename(self.path, target)
+        except BaseException:
+            shutil.rmtree(self.path)
+            raise
+        self.path = target
+
+
+class _Saving:
+    """Saves the run before the others hear of a finished epoch."""
+
+    def __init__(self, run: Run, observers: Sequence[TrainingObserver]):
+        self._run, self._observers = run, observers
+
+    def batch_done(self, epoch: int, batch: int, n_batches: int) -> None:
+        for observer in self._observers:
+            observer.batch_done(epoch, batch, n_batches)
+
+    def epoch_done(self, record: EpochRecord) -> None:
+        self._run.save()
+        for observer in self._observers:
+            observer.epoch_done(record)
+
+
+def stored_spec(path: Path) -> Spec:
+    """The spec of a run folder.
+
+    Raises
+    ------
+    CheckpointError
+        If the path is no run folder.
+    """
+    if not (path / SPEC).is_file():
+        raise CheckpointError(f"{path} must be a run folder, found no {SPEC} in it; train with --out {path} first")
+    return load_spec(path / SPEC)
+
+
+def saved_epochs(path: Path) -> int:
+    """Number of complete epochs in the checkpoint of a run folder."""
+    return len(Checkpoint.load(path / CHECKPOINT).facts["history"])
+
+
+def choose_spec(
+    path: Path | None,
+    source: str | None = None,
+    seed: int | None = None,
+    epochs: int | None = None,
+    stored: Spec | None = None,
+) -> Spec:
+    """The spec that a command asks for.
+
+    Parameters
+    ----------
+    path : Path, optional
+        A spec in TOML. Without it: `stored`, or the shipped spec of `source`, that of MNIST where it is a folder.
+    source : str, optional
+        Data in place of the spec's; a folder is stored as an absolute path.
+    seed, epochs : int, optional
+        In place of the spec's.
+    stored : Spec, optional
+        Spec of the run that goes on.
+
+    Raises
+    ------
+    SpecError
+        If the spec is missing or broken, or a value is not allowed.
+    """
+    if path is not None:
+        spec = load_spec(path)
+    elif stored is not None:
+        spec = stored
+    else:
+        spec = default_spec("digits" if source is None else source if source in BUILT_IN else "mnist")
+    source = spec.data.source if source is None else source
+    if source not in BUILT_IN and Path(source).is_dir():
+        source = str(Path(source).absolute())
+    training = {"seed": seed, "epochs": epochs}
+    return with_values(
+        spec, data={"source": source}, training={name: value for name, value in training.items() if value is not None}
+    )
+
+
+def _trainer(spec: Spec, device: str) -> Trainer:
+    _require_device(device)
+    dataset = build_dataset(spec)
+    network = build_network(spec).to(device)
+    training = spec.training
+    return Trainer(
+        network,
+        build_gradient(spec, network),
+        build_update(spec, network),
+        dataset,
+        batch_size=training.batch_size,
+        epochs=training.epochs,
+        schedule=training.schedule,
+        input_noise=training.input_noise * spec.data.input_voltage,
+        seed=training.seed,
+    )
+
+
+def _require_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise SpecError(f"device must be one that PyTorch can use here, found {device!r} ({reason}); try cpu") from None

@@ -1,0 +1,34 @@
+"""A training run in TOML."""
+
+from analog_ep.spec.reading import default_spec, load_spec, parse_spec, with_values
+from analog_ep.spec.tables import (
+    CrossEntropySpec,
+    DataSpec,
+    DiodeSpec,
+    GradientSpec,
+    IdealSpec,
+    NetworkSpec,
+    PiecewiseSpec,
+    ShockleySpec,
+    Spec,
+    SquaredErrorSpec,
+    TrainingSpec,
+)
+
+__all__ = [
+    "CrossEntropySpec",
+    "DataSpec",
+    "DiodeSpec",
+    "GradientSpec",
+    "IdealSpec",
+    "NetworkSpec",
+    "PiecewiseSpec",
+    "ShockleySpec",
+    "Spec",
+    "SquaredErrorSpec",
+    "TrainingSpec",
+    "default_spec",
+    "load_spec",
+    "parse_spec",
+    "with_values",
+]

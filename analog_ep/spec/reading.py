@@ -1,0 +1,152 @@
+"""Reading a spec, and saying in one line what is wrong with it."""
+
+from __future__ import annotations
+
+import copy
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from analog_ep.errors import SpecError
+from analog_ep.resources import specs_folder
+from analog_ep.spec.tables import (
+    CrossEntropySpec,
+    DataSpec,
+    GradientSpec,
+    IdealSpec,
+    NetworkSpec,
+    PiecewiseSpec,
+    ShockleySpec,
+    Spec,
+    SquaredErrorSpec,
+    TrainingSpec,
+)
+
+
+def load_spec(path: Path) -> Spec:
+    """Read a spec.
+
+    Raises
+    ------
+    SpecError
+        If the file is missing, is not TOML, has an unknown key, lacks one, or holds a value that is not allowed.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"the spec {path} must be a readable file, found: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SpecError(f"{path} must be TOML in UTF-8, found other bytes") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{path} must be TOML, found: {error}") from None
+    return parse_spec(tables, str(path))
+
+
+def default_spec(name: str) -> Spec:
+    """The spec shipped for a data set: "digits", "iris", "xor" or "mnist"."""
+    return load_spec(specs_folder() / f"{name}.toml")
+
+
+def with_values(spec: Spec, **tables: dict[str, Any]) -> Spec:
+    """The spec with other values, such as ``training={"epochs": 3}``, checked anew.
+
+    Raises
+    ------
+    SpecError
+        If a key is unknown or a value is not allowed.
+    """
+    merged = spec.to_dict()
+    for name, entries in tables.items():
+        merged[name] = {**merged[name], **entries}
+    return parse_spec(merged, "the command")
+
+
+def parse_spec(tables: dict[str, Any], origin: str) -> Spec:
+    """Check the tables of a spec; `origin` begins the message of an error.
+
+    Raises
+    ------
+    SpecError
+        Naming the first key at fault, what it must be and what was found.
+    """
+    try:
+        return Spec.model_validate(copy.deepcopy(tables))
+    except ValidationError as error:
+        raise SpecError(f"{origin}: {_sentence(error.errors()[0], tables)}") from None
+
+
+_QUOTE = "'"
+
+_MODELS: dict[str, type[BaseModel]] = {
+    "data": DataSpec,
+    "network": NetworkSpec,
+    "shockley": ShockleySpec,
+    "piecewise": PiecewiseSpec,
+    "ideal": IdealSpec,
+    "cross_entropy": CrossEntropySpec,
+    "squared_error": SquaredErrorSpec,
+    "gradient": GradientSpec,
+    "training": TrainingSpec,
+}
+"""Tables by the part of an error's location that names them."""
+
+
+_EXPECTED = {
+    "model_type": "must be a table",
+    "list_type": "must be a list",
+    "string_type": "must be a string",
+    "bool_type": "must be true or false",
+    "float_type": "must be a number",
+    "int_type": "must be an integer",
+    "int_from_float": "must be an integer",
+}
+"""What pydantic says less plainly."""
+
+
+def _sentence(error: Any, tables: dict[str, Any]) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    key = _key(error["loc"], tables, drop_last_tag=kind == "value_error")
+    match kind:
+        case "extra_forbidden":
+            return f"{key} is not a known key; known are {', '.join(_known_keys(error['loc']))}"
+        case "missing":
+            return f"{key} is required, found nothing"
+        case "union_tag_not_found":
+            return f"{key}.{context['discriminator'].strip(_QUOTE)} is required, found nothing"
+        case "union_tag_invalid":
+            name = context["discriminator"].strip(_QUOTE)
+            return f"{key}.{name} must be one of {context['expected_tags']}, found {context['tag']!r}"
+        case "value_error":
+            return f"{key}.{context['error']}" if key else str(context["error"])
+        case "too_short" | "too_long":
+            bound = context.get("min_length", context.get("max_length"))
+            side = "at least" if kind == "too_short" else "at most"
+            return f"{key} must have {side} {bound} entries, found {_short(error['input'])}"
+    expected = _EXPECTED.get(kind, error["msg"].replace("Input should", "must"))
+    return f"{key} {expected}, found {_short(error['input'])}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _known_keys(location: tuple[str | int, ...]) -> list[str]:
+    named = [str(part) for part in location[:-1] if part in _MODELS]
+    return list((_MODELS[named[-1]] if named else Spec).model_fields)
+
+
+def _key(location: tuple[str | int, ...], tables: dict[str, Any], drop_last_tag: bool) -> str:
+    """The key as the user wrote it: without pydantic's tags, and without the index of a list of one."""
+    key = ""
+    at: Any = tables
+    for depth, part in enumerate(location):
+        last = depth == len(location) - 1
+        if isinstance(part, int):
+            if isinstance(at, list):
+                key, at = f"{key}[{part}]", at[part]
+        elif isinstance(at, dict) and (part in at or (last and not drop_last_tag)):
+            key, at = f"{key}.{part}" if key else part, at.get(part)
+    return key

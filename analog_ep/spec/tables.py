@@ -1,0 +1,251 @@
+"""A training run in TOML: data, network, diodes, cost, gradient method and training."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+
+def _listed(value: Any) -> Any:
+    """One value stands for a list of one: a table for every layer, a rate for every crossbar."""
+    return value if isinstance(value, list) else [value]
+
+
+_Pair = Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class DataSpec(_Table):
+    """What is learnt.
+
+    Attributes
+    ----------
+    source : str
+        "digits", "iris", "xor", "mnist", or a folder of idx files.
+    scaling : "unit", "centred" or "standardised"
+        See `analog_ep.datasets.Dataset.scaled`.
+    input_voltage : float
+        Volts per unit of a scaled feature. [V]
+    validation : int
+        Samples of the training part that take the place of the test part; 0 for none.
+    """
+
+    source: str = "digits"
+    scaling: Literal["unit", "centred", "standardised"] = "unit"
+    input_voltage: PositiveFloat = 1.0
+    validation: NonNegativeInt = 0
+
+
+class NetworkSpec(_Table):
+    """See `analog_ep.networks.ResistiveNetwork`; without `bias` a crossbar has no bias rows."""
+
+    sizes: Annotated[list[PositiveInt], Field(min_length=2)]
+    gain: PositiveFloat = 4.0
+    feedback: PositiveFloat | None = None
+    drive: Literal["single", "differential"] = "differential"
+    bias: bool = True
+    bias_voltage: PositiveFloat = 1.0
+    conductance_range: _Pair = [1e-7, 1e-4]
+    reference_conductance: PositiveFloat | None = None
+    initial_range: _Pair | None = None
+
+    @model_validator(mode="after")
+    def _ranges(self) -> NetworkSpec:
+        low, high = self.conductance_range
+        if not low < high:
+            raise ValueError(f"conductance_range must be [low, high] with low < high, found {self.conductance_range}")
+        if self.initial_range is not None and not low <= self.initial_range[0] <= self.initial_range[1] <= high:
+            raise ValueError(f"initial_range must lie in conductance_range {[low, high]}, found {self.initial_range}")
+        return self
+
+
+class _ClampSpec(_Table):
+    """Where a hidden layer's diodes stand: see `analog_ep.devices.DiodeClamp`.
+
+    Attributes
+    ----------
+    clamp : "alternating", "pair", "upper" or "lower"
+        Even nodes up to `upper` and odd ones down to `lower`; both at each node; or one side alone.
+    upper, lower : float
+        Bias voltages. [V]
+    """
+
+    clamp: Literal["alternating", "pair", "upper", "lower"] = "alternating"
+    upper: float = 0.0
+    lower: float = 0.0
+
+    @model_validator(mode="after")
+    def _sides(self) -> _ClampSpec:
+        for side, other in (("upper", "lower"), ("lower", "upper")):
+            if self.clamp == side and other in self.model_fields_set:
+                raise ValueError(f'{other} has no meaning with clamp = "{side}", found {getattr(self, other)}')
+        return self
+
+
+class ShockleySpec(_ClampSpec):
+    """See `analog_ep.devices.ShockleyDiode`."""
+
+    model: Literal["shockley"] = "shockley"
+    saturation_current: PositiveFloat = 1e-14
+    ideality: PositiveFloat = 1.0
+    temperature: PositiveFloat = 300.15
+    series_resistance: NonNegativeFloat = 0.0
+
+
+class PiecewiseSpec(_ClampSpec):
+    """See `analog_ep.devices.PiecewiseLinearDiode`."""
+
+    model: Literal["piecewise"]
+    thresholds: Annotated[list[float], Field(min_length=1)]
+    increments: Annotated[list[float], Field(min_length=1)]
+    leakage: NonNegativeFloat = 0.0
+
+
+class IdealSpec(_ClampSpec):
+    """See `analog_ep.devices.IdealDiode`."""
+
+    model: Literal["ideal"]
+    on_conductance: PositiveFloat = 1.0
+    forward_voltage: float = 0.0
+
+
+DiodeSpec = Annotated[ShockleySpec | PiecewiseSpec | IdealSpec, Field(discriminator="model")]
+
+
+class CrossEntropySpec(_Table):
+    """See `analog_ep.stimulus.CrossEntropy`."""
+
+    function: Literal["cross_entropy"] = "cross_entropy"
+    logit_scale: PositiveFloat = 1.0
+
+
+class SquaredErrorSpec(_Table):
+    """See `analog_ep.stimulus.SquaredError`."""
+
+    function: Literal["squared_error"]
+    target_voltage: float = 1.0
+
+
+CostSpec = Annotated[CrossEntropySpec | SquaredErrorSpec, Field(discriminator="function")]
+
+
+class GradientSpec(_Table):
+    """How the gradient is found.
+
+    Attributes
+    ----------
+    method : "ep" or "small_signal"
+        Equilibrium propagation with finite nudges, or its limit for vanishing ones.
+    nudging : float
+        Strength of the nudges; small_signal trains without, but the cross-check and netlists show nudged phases. [S],
+        with cross-entropy [A·V]
+    variant : "centered", "positive", "negative" or "random"
+        Of ep; see `analog_ep.learning.propagation.EquilibriumPropagation`.
+    kind : "frozen" or "elastic"
+        See `analog_ep.stimulus.Nudge`.
+    """
+
+    method: Literal["ep", "small_signal"] = "ep"
+    nudging: PositiveFloat = 1e-6
+    variant: Literal["centered", "positive", "negative", "random"] = "centered"
+    kind: Literal["frozen", "elastic"] = "frozen"
+
+    @model_validator(mode="after")
+    def _variant(self) -> GradientSpec:
+        if self.method != "ep" and self.variant != "centered":
+            raise ValueError(f'variant has a meaning only with method = "ep", found "{self.variant}"')
+        return self
+
+
+class TrainingSpec(_Table):
+    """How long, in which steps, from which seed.
+
+    Attributes
+    ----------
+    learning_rate : list of float
+        One rate for all crossbars, or one each; of the dimensionless θ = g/g_ref.
+    momentum : float
+        Of sgd.
+    schedule : "constant" or "cosine"
+        Cosine: each step's rate falls along half a period, to zero at the end of the last epoch.
+    input_noise : float
+        Standard deviation of the Gaussian noise that each training input gets anew at every step, in the unit of the
+        scaled features; it stands in for the noise of the input lines, and regularises.
+    seed : int
+        Seed of the split, the initial conductances, the shuffles, the noise and the random signs.
+    """
+
+    epochs: PositiveInt = 30
+    batch_size: PositiveInt = 32
+    optimizer: Literal["adam", "sgd"] = "adam"
+    learning_rate: Annotated[list[PositiveFloat], BeforeValidator(_listed), Field(min_length=1)] = [0.01]
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    schedule: Literal["constant", "cosine"] = "cosine"
+    input_noise: NonNegativeFloat = 0.0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    dtype: Literal["float32", "float64"] = "float32"
+
+    @model_validator(mode="after")
+    def _momentum(self) -> TrainingSpec:
+        if self.optimizer != "sgd" and self.momentum:
+            raise ValueError(f'momentum has a meaning only with optimizer = "sgd", found {self.momentum}')
+        return self
+
+
+class Spec(_Table):
+    """One training run. `diode` is one table for all hidden layers, or one each."""
+
+    data: DataSpec = DataSpec()
+    network: NetworkSpec
+    diode: Annotated[list[DiodeSpec], BeforeValidator(_listed), Field(min_length=1)] = [ShockleySpec()]
+    cost: CostSpec = CrossEntropySpec()
+    gradient: GradientSpec = GradientSpec()
+    training: TrainingSpec = TrainingSpec()
+
+    @model_validator(mode="after")
+    def _counts(self) -> Spec:
+        hidden, stages = len(self.network.sizes) - 2, len(self.network.sizes) - 1
+        if len(self.diode) not in (1, hidden):
+            raise ValueError(f"diode must be one table or {hidden}, one per hidden layer, found {len(self.diode)}")
+        rates = self.training.learning_rate
+        if len(rates) not in (1, stages):
+            raise ValueError(f"training.learning_rate must be one rate or {stages}, one per crossbar, found {rates}")
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Tables of plain values; optional keys that are not set are left out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def to_toml(self) -> str:
+        """The spec as `analog_ep.spec.load_spec` reads it."""
+        return tomli_w.dumps(self.to_dict())
+
+    def differences(self, other: Spec) -> list[str]:
+        """Dotted names of the keys in which two specs differ."""
+        mine, theirs = _flat(self.to_dict()), _flat(other.to_dict())
+        return sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
+
+
+def _flat(tables: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tables.items():
+        if isinstance(value, dict):
+            flat.update({f"{name}.{key}": entry for key, entry in value.items()})
+        else:
+            flat[name] = value
+    return flat

@@ -1,0 +1,109 @@
+"""What is done with a trained run: the comparison with ngspice, and netlists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from analog_ep.building import build_cost, build_dataset, build_network, build_nudge
+from analog_ep.errors import DataError
+from analog_ep.export import write_netlist
+from analog_ep.learning import CrossCheck, cross_check
+from analog_ep.learning.checkpoint import Checkpoint
+from analog_ep.networks import ResistiveNetwork
+from analog_ep.run import CHECKPOINT, stored_spec
+from analog_ep.spec import Spec
+from analog_ep.spice.deck import Phase
+
+
+def trained_network(path: Path, dtype: torch.dtype = torch.float64) -> tuple[Spec, ResistiveNetwork]:
+    """Spec and network of a run, with the conductances of its last checkpoint.
+
+    Parameters
+    ----------
+    path : Path
+        The run folder.
+    dtype : torch.dtype
+        Type of the parameters; they were trained in the spec's own.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder has no usable checkpoint.
+    """
+    spec, checkpoint = stored_spec(path), Checkpoint.load(path / CHECKPOINT)
+    network = build_network(spec, dtype)
+    checkpoint.load_parameters(network)
+    return spec, network
+
+
+def test_samples(spec: Spec, network: ResistiveNetwork, which: slice) -> tuple[Tensor, Tensor]:
+    """Inputs `(n, n_inputs)` [V] and targets `(n, n_outputs)` of some samples of the test part.
+
+    Raises
+    ------
+    DataError
+        If the data cannot be loaded, or have fewer samples than `which` asks for.
+    """
+    dataset = build_dataset(spec)
+    available = len(dataset.test_labels)
+    if not 0 <= which.start < which.stop <= available:
+        raise DataError(
+            f"{dataset.name} has test samples 0…{available - 1}, found {which.start}…{which.stop - 1} asked for"
+        )
+    inputs = dataset.test_inputs[which].to(next(network.parameters()))
+    return inputs, build_cost(spec).encode(dataset.test_labels[which], network.n_outputs, like=inputs)
+
+
+def cross_checked(path: Path, samples: int) -> CrossCheck:
+    """Compare PyTorch with ngspice on a run's network and the first test samples, with the spec's nudge.
+
+    Parameters
+    ----------
+    path : Path
+        The run folder.
+    samples : int
+        Number of test samples.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder has no usable checkpoint.
+    DataError
+        If there are fewer samples.
+    NgspiceError
+        If there is no ngspice, or it fails.
+    """
+    spec, network = trained_network(path)
+    inputs, targets = test_samples(spec, network, slice(0, samples))
+    nudge = spec.gradient
+    return cross_check(network, inputs, targets, nudging=nudge.nudging, cost=build_cost(spec), kind=nudge.kind)
+
+
+def export_deck(path: Path, sample: int, phase: Phase, out: Path) -> None:
+    """Write a run's network with one test sample as a deck for plain ``ngspice -b``.
+
+    Parameters
+    ----------
+    path : Path
+        The run folder.
+    sample : int
+        Index in the test part.
+    phase : "free", "nudged" or "both"
+        What the deck solves.
+    out : Path
+        Where to write it.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder has no usable checkpoint.
+    DataError
+        If there is no such sample.
+    """
+    spec, network = trained_network(path)
+    inputs, targets = (values[0] for values in test_samples(spec, network, slice(sample, sample + 1)))
+    nudge = None if phase == "free" else build_nudge(spec, targets)
+    write_netlist(network, inputs, nudge, path=out, phase=phase)

@@ -1,0 +1,256 @@
+"""The command line: what it prints, where it writes, and that every error is one line."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from analog_ep import cli
+from analog_ep.errors import NgspiceNotFoundError
+from analog_ep.learning import CrossCheck
+from analog_ep.run import CHECKPOINT, METRICS, SPEC, saved_epochs
+from analog_ep.spec import default_spec, load_spec, parse_spec
+
+Invoke = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    """A spec that trains in well under a second."""
+    tables: dict[str, Any] = default_spec("xor").to_dict() | {"diode": {"model": "shockley", "clamp": "alternating"}}
+    tables["network"]["sizes"] = [2, 4, 2]
+    tables["training"] |= {"epochs": 2, "batch_size": 4}
+    path = tmp_path / "tiny.toml"
+    path.write_text(parse_spec(tables, "test").to_toml())
+    return path
+
+
+@pytest.fixture
+def invoke(capsys) -> Iterator[Invoke]:
+    """Runs the command and gives its exit code, standard output and standard error."""
+    handler = signal.getsignal(signal.SIGINT)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        code = ended.value.code
+        # The interpreter itself prints a string on standard error, and exits with 1.
+        return (1, out, f"{err}{code}\n") if isinstance(code, str) else (int(code or 0), out, err)
+
+    yield run
+    signal.signal(signal.SIGINT, handler)
+
+
+@pytest.fixture
+def trained(spec: Path, tmp_path: Path, invoke: Invoke) -> Path:
+    code, _, _ = invoke("train", spec, "--out", tmp_path / "run")
+    assert code == 0
+    return tmp_path / "run"
+
+
+def test_version(invoke: Invoke):
+    assert invoke("--version")[:2] == (0, f"analog-ep {version('analog-ep')}\n")
+
+
+def test_every_command_and_every_option_has_help(invoke: Invoke):
+    commands = typer.main.get_command(cli.app).commands  # pyright: ignore[reportAttributeAccessIssue]
+    assert set(commands) == {"train", "check", "export", "demo"}
+    for name, command in commands.items():
+        code, out, _ = invoke(name, "--help")
+        assert code == 0
+        assert command.help
+        assert command.help.split()[0] in out
+        for parameter in command.params:
+            assert getattr(parameter, "help", None), f"{name}: {parameter.name} has no help"
+
+
+def test_train_prints_an_epoch_a_line_and_the_folder(spec: Path, tmp_path: Path, invoke: Invoke):
+    code, out, err = invoke("train", spec, "--out", tmp_path / "run", "--seed", 5, "--epochs", 3)
+    assert (code, err) == (0, "")
+    assert [line.split()[:2] for line in out.splitlines()[:3]] == [["epoch", f"{i}/3"] for i in (1, 2, 3)]
+    assert out.endswith(f"after 3 epochs, seed 5\nrun folder: {tmp_path / 'run'}\n")
+    assert len((tmp_path / "run" / METRICS).read_text().splitlines()) == 4
+    assert "seed = 5" in (tmp_path / "run" / SPEC).read_text()
+
+
+def test_resume_of_a_finished_run_changes_nothing_and_more_epochs_go_on(trained: Path, invoke: Invoke):
+    before = (trained / CHECKPOINT).read_bytes()
+    code, out, _ = invoke("train", "--out", trained, "--resume")
+    assert code == 0
+    assert f"{trained} has 2 of 2 epochs" in out
+    assert (trained / CHECKPOINT).read_bytes() == before
+    assert invoke("train", "--out", trained, "--resume", "--epochs", 3)[0] == 0
+    assert saved_epochs(trained) == 3
+
+
+def test_errors_are_one_line_on_standard_error(spec: Path, trained: Path, tmp_path: Path, invoke: Invoke):
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[network]\nsizes = [2, 2]\ngian = 3\n")
+    (tmp_path / "empty").mkdir()
+    new = tmp_path / "new"
+    cases = [
+        (("train", spec, "--out", trained), "must be new, found it there; add --resume"),
+        (("train", spec, "--out", trained, "--resume", "--seed", 9), "found another training.seed"),
+        (("train", "--out", new, "--resume"), "must be a run folder, found no spec.toml"),
+        (("train", "--out", new, "--data", "digit"), "found 'digit'"),
+        (("train", "--out", new, "--data", tmp_path / "empty"), "must hold train-images-idx3-ubyte.gz"),
+        (("train", tmp_path / "none.toml", "--out", new), "must be a readable file, found: No such file"),
+        (("train", broken, "--out", new), "network.gian is not a known key; known are sizes"),
+        (("train", spec, "--out", new, "--epochs", 0), "training.epochs must be greater than 0, found 0"),
+        (("train", spec, "--out", new, "--device", "abacus"), "device must be one that PyTorch can use here"),
+        (("train", spec, "--out", new, "--start", tmp_path / "none.csv"), "must be a readable file"),
+        (("train", spec, "--out", "/proc/none/run"), "No such file or directory"),
+        (("check", new), "must be a run folder, found no spec.toml"),
+        (("check", trained, "--samples", 5), "has test samples 0…3, found 0…4 asked for"),
+        (("export", trained, "--sample", 4, "-o", tmp_path / "x.cir"), "has test samples 0…3, found 4…4 asked for"),
+        (("export", trained, "-o", tmp_path / "none" / "x.cir"), "No such file or directory"),
+    ]
+    before = sorted(tmp_path.rglob("*"))
+    for arguments, words in cases:
+        code, out, err = invoke(*arguments)
+        assert (code, out) == (1, ""), arguments
+        assert words in err
+        assert err.startswith("analog-ep: ")
+        assert err.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_usage_errors_exit_with_two(trained: Path, tmp_path: Path, invoke: Invoke):
+    for arguments, words in [
+        (("train",), "Missing option '--out'"),
+        (("train", "--out", "x", "--epochs", "many"), "Invalid value for '--epochs'"),
+        (("train", "--out", trained, "--resume", "--start", "x.csv"), "goes on from its own conductances"),
+        (("export", trained), "give -o FILE, --conductances FILE.csv, or both"),
+        (("export", trained, "--phase", "half", "-o", tmp_path / "x.cir"), "'half' is not one of"),
+        (("chek", trained), "No such command 'chek'"),
+    ]:
+        code, _, err = invoke(*arguments)
+        assert code == 2, arguments
+        assert words in err
+
+
+def test_a_truncated_checkpoint(trained: Path, invoke: Invoke):
+    path = trained / CHECKPOINT
+    path.write_bytes(path.read_bytes()[:200])
+    for arguments in (("train", "--out", trained, "--resume"), ("check", trained), ("export", trained, "-o", "x")):
+        code, _, err = invoke(*arguments)
+        assert code == 1
+        assert "must be a whole checkpoint, found a damaged one" in err
+
+
+def test_exported_conductances_begin_another_training(spec: Path, trained: Path, tmp_path: Path, invoke: Invoke):
+    table = tmp_path / "g.csv"
+    code, out, _ = invoke("export", trained, "--conductances", table)
+    assert (code, out) == (0, f"wrote {table}: {6 * 4 + 10 * 4} conductances\n")
+    with table.open() as file:
+        assert list(next(csv.DictReader(file))) == ["branch", "parameter", "index", "positive", "negative", "siemens"]
+    assert invoke("train", spec, "--out", tmp_path / "second", "--start", table)[0] == 0
+
+
+def test_export_writes_a_deck(trained: Path, tmp_path: Path, invoke: Invoke):
+    for phase in ("free", "nudged", "both"):
+        path = tmp_path / f"{phase}.cir"
+        code, out, _ = invoke("export", trained, "--sample", 2, "--phase", phase, "-o", path)
+        assert (code, out) == (0, f"wrote {path}\n")
+        assert path.read_text().endswith(".end\n")
+
+
+@pytest.mark.ngspice
+def test_exported_decks_run_in_plain_ngspice(trained: Path, tmp_path: Path, invoke: Invoke):
+    path = tmp_path / "both.cir"
+    invoke("export", trained, "-o", path)
+    result = subprocess.run(["ngspice", "-n", "-b", path.name], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0
+    assert "h1_0" in result.stdout
+
+
+@pytest.mark.ngspice
+def test_check_prints_a_table_or_json(trained: Path, invoke: Invoke):
+    code, out, err = invoke("check", trained, "--samples", 4)
+    assert (code, err) == (0, "")
+    assert "largest node voltage error" in out
+    code, out, _ = invoke("check", trained, "--samples", 4, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["passed"] is True
+    assert found["samples"] == 4
+    assert found.keys() >= {"max_voltage_error", "max_response_error", "min_gradient_cosine", "predictions_identical"}
+    assert found["nodes"] > 0
+
+
+@pytest.mark.ngspice
+def test_check_exits_with_one_over_tolerance(trained: Path, monkeypatch, invoke: Invoke):
+    monkeypatch.setattr(CrossCheck, "passed", False)
+    assert invoke("check", trained, "--samples", 2)[0] == 1
+
+
+@pytest.fixture
+def tiny_demo(spec: Path, monkeypatch) -> None:
+    """The demonstration on the tiny spec in place of the digits'."""
+    monkeypatch.setattr(cli, "choose_spec", lambda *_: load_spec(spec))
+
+
+@pytest.mark.ngspice
+def test_demo_trains_checks_and_exports(tiny_demo: None, tmp_path: Path, invoke: Invoke):
+    for name in ("demo", "demo-2"):
+        code, out, _ = invoke("demo", "--out", tmp_path / "demo", "--samples", 2)
+        assert code == 0
+        assert "test accuracy" in out
+        assert "largest node voltage error" in out
+        for phase in ("free", "nudged"):
+            assert f"netlist, {phase} phase: {tmp_path / name / phase}.cir" in out
+            assert (tmp_path / name / f"{phase}.cir").is_file()
+
+
+def test_demo_without_ngspice_goes_on_and_says_so(tiny_demo: None, tmp_path: Path, monkeypatch, invoke: Invoke):
+    def missing(*_):
+        raise NgspiceNotFoundError("ngspice must be installed, found none; apt install ngspice")
+
+    monkeypatch.setattr(cli, "cross_checked", missing)
+    code, out, err = invoke("demo", "--out", tmp_path / "demo")
+    assert code == 0
+    assert "netlist, nudged phase" in out
+    assert err == (
+        "the comparison with ngspice is left out: ngspice must be installed, found none; apt install ngspice\n"
+    )
+
+
+def test_ctrl_c_leaves_a_checkpoint_that_resumes(spec: Path, tmp_path: Path, invoke: Invoke):
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "analog_ep", "train", str(spec), "--epochs", "100000", "--out", str(run)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("epoch      2/"):
+                break
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    epochs = saved_epochs(run)
+    assert process.returncode == 130
+    assert err == (
+        f"analog-ep: interrupted; {run / CHECKPOINT} holds {epochs} of 100000 epochs, "
+        f"continue with: analog-ep train --resume --out {run}\n"
+    )
+    assert epochs >= 2
+    assert not [path for path in run.iterdir() if path.name.startswith(".")]
+    assert invoke("train", "--resume", "--out", run, "--epochs", epochs + 1)[0] == 0
+    assert saved_epochs(run) == epochs + 1
+
+
+def test_module_and_command_are_one():
+    result = subprocess.run([sys.executable, "-m", "analog_ep", "--version"], capture_output=True, text=True)
+    assert result.stdout == f"analog-ep {version('analog-ep')}\n"

@@ -1,0 +1,123 @@
+"""The critical nudge against eigenvalues of the dense Hessian of the circuit."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from layered_networks import cases, dense_hessian, examples
+
+from analog_ep.devices import DiodeClamp, IdealDiode, ShockleyDiode
+from analog_ep.equilibrium.equilibrium import Equilibrium, solve
+from analog_ep.equilibrium.newton import Newton
+from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.equilibrium.stability import require_stable_nudge
+from analog_ep.errors import StimulusError, UnstableNudgeError
+from analog_ep.networks import ResistiveNetwork
+from analog_ep.stimulus import Cost, CrossEntropy, Nudge, SquaredError
+
+
+def critical(network: ResistiveNetwork, state: Equilibrium, cost: Cost) -> float:
+    """Smallest b over the batch at which the Hessian of E − b w_L C is singular."""
+    smallest, circuit = np.inf, network.circuit()
+    for voltages, curvature in zip(state.voltages.numpy(), cost.hessian(state.outputs).numpy(), strict=True):
+        hessian, across, weight = dense_hessian(circuit, voltages)
+        impedance = weight * across @ np.linalg.solve(hessian, across.T)
+        largest = np.linalg.eigvals(impedance @ curvature).real.max()
+        b = 1 / largest if largest > 0 else np.inf
+        lowest = [np.linalg.eigvalsh(hessian - c * b * weight * across.T @ curvature @ across)[0] for c in (0.99, 1.01)]
+        assert lowest[0] > 0 > lowest[1]
+        smallest = min(smallest, b)
+    return smallest
+
+
+@examples(60)
+@given(case=cases(kinds=("shockley", "piecewise"), n_samples=2, max_depth=2), cross_entropy=st.booleans())
+def test_the_bound_is_where_the_hessian_turns_singular(case, cross_entropy):
+    assume(not cross_entropy or case.network.n_outputs > 1)
+    cost = CrossEntropy(0.5) if cross_entropy else SquaredError()
+    free = solve(case.network, case.inputs, solver=Newton())
+    b = critical(case.network, free, cost)
+    nudge = Nudge(-1e-3 * b, case.targets, cost, "elastic")
+    for share in (0.5, 0.999):
+        require_stable_nudge(case.network, nudge.scaled(-share * b), [free])
+    for share in (1.001, 10.0):
+        with pytest.raises(UnstableNudgeError) as caught:
+            require_stable_nudge(case.network, nudge.scaled(-share * b), [free])
+        words = re.search(r"must be weaker than (\S+) here, found (\S+): beyond it", str(caught.value))
+        assert words is not None
+        assert float(words[1]) == pytest.approx(b, rel=6e-3)
+        assert float(words[2]) == pytest.approx(share * b, rel=6e-3)
+    require_stable_nudge(case.network, nudge.scaled(10 * b), [free])
+    require_stable_nudge(case.network, Nudge(-10 * b, case.targets, cost, "frozen"), [free])
+
+
+def test_the_worst_of_several_states_decides():
+    network = ResistiveNetwork(
+        [2, 3, 1], diode=DiodeClamp(ShockleyDiode(1e-9), upper=0.1, lower=-0.1), bias_voltage=None, dtype=torch.float64
+    )
+    inputs = torch.tensor([[0.0, 0.0], [5.0, -5.0]], dtype=torch.float64)
+    quiet, driven = (solve(network, row[None], solver=Newton()) for row in inputs)
+    low, high = (critical(network, state, SquaredError()) for state in (quiet, driven))
+    assert low < high
+    nudge = Nudge(-0.5 * (low + high), torch.zeros(1, 1, dtype=torch.float64), SquaredError(), "elastic")
+    require_stable_nudge(network, nudge, [driven])
+    for states in ([quiet], [driven, quiet], [solve(network, inputs, solver=Newton())]):
+        with pytest.raises(UnstableNudgeError, match="lower the nudging or use a frozen nudge"):
+            require_stable_nudge(network, nudge, states)
+
+
+def linear_network() -> tuple[ResistiveNetwork, torch.Tensor, torch.Tensor]:
+    """Inputs so small that no ideal diode conducts."""
+    network = ResistiveNetwork([2, 3, 2], diode=DiodeClamp(IdealDiode(), upper=9.0, lower=-9.0), dtype=torch.float64)
+    inputs = torch.tensor([[0.3, -0.4], [0.1, 0.2]], dtype=torch.float64)
+    return network, inputs, torch.eye(2, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_nudged_state_below_the_bound_is_a_minimum(share):
+    network, inputs, targets = linear_network()
+    free = solve(network, inputs, solver=Relaxation())
+    b = critical(network, free, SquaredError())
+    nudge = Nudge(-share * b, targets, SquaredError(), "elastic")
+    nudged = solve(network, inputs, nudge, solver=Relaxation(), start=free)
+    truth = solve(network, inputs, nudge, solver=Newton())
+    torch.testing.assert_close(nudged.voltages, truth.voltages, rtol=1e-9, atol=1e-9)
+
+    def total_energy(layers: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        return network.energy(inputs, layers) + weight * nudge.strength * nudge.cost.value(
+            network.outputs_of(layers), targets
+        )
+
+    weight = network.feedback / network.gain
+    lowest, random = total_energy(nudged.layers), torch.Generator().manual_seed(0)
+    for _ in range(20):
+        moved = tuple(v + 1e-3 * torch.randn(v.shape, dtype=v.dtype, generator=random) for v in nudged.layers)
+        assert (total_energy(moved) > lowest).all()
+
+
+def test_the_response_grows_as_the_bound_is_approached():
+    # Along the softest direction of the outputs the response to a negative elastic nudge is 1/(1 − b/b_c) times that
+    # to a frozen one.
+    network, inputs, _ = linear_network()
+    free = solve(network, inputs, solver=Relaxation())
+    hessian, across, weight = dense_hessian(network.circuit(), free.voltages[0].numpy())
+    values, vectors = np.linalg.eigh(weight * across @ np.linalg.solve(hessian, across.T))
+    b, soft = 1 / values[-1], torch.from_numpy(vectors[:, -1].copy())
+    for share in (0.1, 0.5, 0.9):
+        change = {}
+        for kind in ("frozen", "elastic"):
+            nudge = Nudge(-share * b, free.outputs + soft, SquaredError(), kind)
+            nudged = solve(network, inputs, nudge, solver=Relaxation(), start=free)
+            change[kind] = network.outputs_of(nudged.response(about=free)) @ soft
+        torch.testing.assert_close(change["elastic"], change["frozen"] / (1 - share), rtol=1e-9, atol=0)
+
+
+def test_only_layered_networks_are_judged():
+    network, inputs, targets = linear_network()
+    free = solve(network, inputs, solver=Relaxation())
+    nudge = Nudge(-1e-6, targets, SquaredError(), "elastic")
+    with pytest.raises(StimulusError, match="a negative elastic nudge needs a ResistiveNetwork, found a Circuit"):
+        require_stable_nudge(network.circuit(), nudge, [free])  # pyright: ignore[reportArgumentType]
