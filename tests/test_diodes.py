@@ -1,6 +1,7 @@
 """Devices against 50-digit arithmetic, quadrature, root finding and ngspice."""
 
 import math
+from itertools import pairwise
 
 import mpmath
 import numpy as np
@@ -28,7 +29,7 @@ SHOCKLEY = ShockleyDiode(saturation_current=2.0**-40, ideality=1.25, gmin=2.0**-
 PIECEWISE = PiecewiseLinearDiode((-0.5, 0.25, 0.375), (2.0**-20, 2.0**-12, 2.0**-7), leakage=2.0**-30)
 
 
-def exact_shockley(diode: ShockleyDiode, voltage) -> mpmath.mpf:
+def exact_shockley(diode: ShockleyDiode, voltage):
     """i(v) in 50 digits, at the nominal temperature and without series resistance."""
     v, vte = mpmath.mpf(voltage), mpmath.mpf(diode.ideality) * mpmath.mpf(THERMAL_VOLTAGE)
     scale = mpmath.mpf(diode.saturation_current)
@@ -36,7 +37,7 @@ def exact_shockley(diode: ShockleyDiode, voltage) -> mpmath.mpf:
     return scale * shape + mpmath.mpf(diode.gmin) * v
 
 
-def exact_piecewise(diode: PiecewiseLinearDiode, voltage) -> mpmath.mpf:
+def exact_piecewise(diode: PiecewiseLinearDiode, voltage):
     v, total = mpmath.mpf(voltage), mpmath.mpf(diode.leakage) * mpmath.mpf(voltage)
     for threshold, increment in zip(diode.thresholds, diode.increments, strict=True):
         t = mpmath.mpf(threshold) + mpmath.mpf(diode.offset)
@@ -83,10 +84,7 @@ def test_cocontent_is_the_integral_of_the_current(kind, voltage):
     diode, exact = EXACT[kind]
     corners = sorted({c for c in (TAIL, -0.5, 0.25, 0.375) if min(0, voltage) < c < max(0, voltage)})
     ends = [0.0, *(corners if voltage > 0 else corners[::-1]), voltage]
-    truth = sum(
-        quad(lambda v: float(exact(diode, v)), a, b, epsabs=0, epsrel=1e-12)[0]
-        for a, b in zip(ends, ends[1:], strict=False)
-    )
+    truth = sum(quad(lambda v: float(exact(diode, v)), a, b, epsabs=0, epsrel=1e-12)[0] for a, b in pairwise(ends))
     found = diode.cocontent(torch.tensor(voltage, dtype=torch.float64)).item()
     assert found == pytest.approx(truth, rel=1e-11, abs=1e-30)
 
@@ -149,7 +147,11 @@ def test_series_resistance_against_root_finding(resistance, voltage):
     v = torch.tensor(voltage, dtype=torch.float64)
     low, high = min(0.0, voltage), max(0.0, voltage)
     junction = brentq(
-        lambda j: float(j + resistance * exact_shockley(bare, j) - voltage), low, high, xtol=1e-300, rtol=1e-15
+        lambda j: float(j + resistance * exact_shockley(bare, j) - voltage),
+        low,
+        high,
+        xtol=1e-300,
+        rtol=np.float64(1e-15),
     )
     assert diode.junction_voltage(v).item() == pytest.approx(junction, rel=1e-13)
     assert diode.current(v).item() == pytest.approx(float(exact_shockley(bare, junction)), rel=3e-12)
@@ -175,7 +177,7 @@ def test_series_resistance_against_lambert_w():
 def test_series_resistance_keeps_small_differences(voltage, change):
     diode, bare = ShockleyDiode(1e-9, 1.5, series_resistance=2e3), ShockleyDiode(1e-9, 1.5)
 
-    def current(v: mpmath.mpf) -> mpmath.mpf:
+    def current(v):
         low, high = min(float(v), 0.0), max(float(v), 0.0)
         near = brentq(lambda j: float(j + 2000 * exact_shockley(bare, j) - v), low, high)
         root = mpmath.findroot(lambda j: j + 2000 * exact_shockley(bare, j) - v, near, tol=1e-60)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ SOLVER = Relaxation(max_steps=300)
 COSTS = (SquaredError(), CrossEntropy(0.5))
 STEP = 1e-4
 """Relative step of the conductances: truncation and rounding of the central difference are both near 1e-8."""
-TINY = 1e-15
+TINY = 1e-20
 """Nudging [S] at which the bias in β is far below the tolerances."""
 
 variants = st.sampled_from(["positive", "negative", "centered", "random"])
@@ -66,7 +67,7 @@ def slope_by_finite_differences(case: Case, cost, label: str, direction: torch.T
     return (costs[0] - costs[1]) / (2 * STEP)
 
 
-@examples(60)
+@examples(20)
 @given(
     case=cases(n_samples=2, scales=(0.3, 1.0, 3.0)),
     cost=st.sampled_from(COSTS),
@@ -88,9 +89,9 @@ def test_gradients_against_finite_differences(case, cost, variant, kind, seed):
         # Rounding of the cost, over the step.
         tolerance = 1e-12 * max(value.item(), 1.0) / STEP + 1e-5 * (gradient * theta * direction).abs().sum().item()
         assert (gradient * theta * direction).sum().item() == pytest.approx(truth, rel=0, abs=tolerance)
-        # Both outputs of a network without bias and with one amplifier are alike: the gradient is zero but for rounding.
+        # Without bias and with one amplifier both outputs are alike: the gradient is zero but for rounding.
         largest = limit[label].abs().max().item()
-        torch.testing.assert_close(gradient, limit[label], rtol=0, atol=1e-6 * largest + 1e-13 * value.item())
+        torch.testing.assert_close(gradient, limit[label], rtol=0, atol=1e-6 * largest + 1e-8 * value.item())
 
 
 def small_network(dtype: torch.dtype = torch.float64, **options) -> ResistiveNetwork:
@@ -118,7 +119,7 @@ def test_order_of_the_bias(variant, order, kind, cost):
         (flat_gradient(EquilibriumPropagation(network, b, cost, variant, kind)) - truth).norm().item()
         for b in (2e-7, 1e-7, 5e-8)
     ]
-    for coarse, fine in zip(errors, errors[1:], strict=False):
+    for coarse, fine in pairwise(errors):
         assert coarse / fine == pytest.approx(2**order, rel=0.05)
 
 
@@ -212,7 +213,7 @@ def test_a_chip_is_nudged_as_itself():
     chip = Chip.draw(network.circuit(), seed=0, siemens=0.2, saturation_current=0.5)
     twin = small_network()
     twin.load_state_dict(network.state_dict())
-    clamps = network.layer_clamps(twin.stage1.detach(), chip)
+    clamps = network.layer_clamps(twin.theta("stage1").detach(), chip)
     drawn = {
         group.label: torch.from_numpy(chip.factor(group.label, "siemens", len(group)).reshape(shape[::-1]).T.copy())
         for group, shape in zip(

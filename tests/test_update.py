@@ -82,7 +82,7 @@ def test_inside_the_range_the_step_is_the_optimizers_own(name):
 
 def at_a_bound(net: ResistiveNetwork) -> torch.Tensor:
     """First column at the lower bound, second at the upper, the others between."""
-    theta = net.stage1
+    theta = net.theta("stage1")
     with torch.no_grad():
         theta.fill_(0.5)
         theta[:, 0], theta[:, 1] = LOW / HIGH, 1.0

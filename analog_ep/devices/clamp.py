@@ -67,9 +67,16 @@ class DiodeClamp:
         return low, high
 
     def limits_like(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """`limits` as tensors in the dtype and on the device of `like`. [V]"""
-        low, high = (torch.as_tensor(bound, dtype=like.dtype, device=like.device) for bound in self.limits)
-        return low, high
+        """`limits` as tensors in the dtype and on the device of `like`; made once for each. [V]"""
+        key = (like.dtype, like.device)
+        if key not in self._limits:
+            low, high = (torch.as_tensor(bound, dtype=like.dtype, device=like.device) for bound in self.limits)
+            self._limits[key] = low, high
+        return self._limits[key]
+
+    @cached_property
+    def _limits(self) -> dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]]:
+        return {}
 
     @property
     def for_spice(self) -> Self:

@@ -19,6 +19,7 @@ Parameter = float | Tensor
 _MAX_NEWTON_STEPS = 100
 
 
+@dataclasses.dataclass(frozen=True)
 class Diode(ABC):
     """A two-terminal resistor whose current i(v) does not decrease with the voltage v from anode to cathode.
 
@@ -83,18 +84,18 @@ class Diode(ABC):
         """The device with each parameter written out per element, `(n_elements,)` float64."""
         values = {
             field.name: torch.as_tensor(getattr(self, field.name), dtype=torch.float64).expand(n_elements).clone()
-            for field in dataclasses.fields(self)  # pyright: ignore[reportArgumentType]
+            for field in dataclasses.fields(self)
             if isinstance(getattr(self, field.name), (int, float, Tensor))
         }
-        return dataclasses.replace(self, **values)  # pyright: ignore[reportType]
+        return dataclasses.replace(self, **values)
 
     def _map(self, function) -> Self:
         values = {
             field.name: function(getattr(self, field.name))
-            for field in dataclasses.fields(self)  # pyright: ignore[reportArgumentType]
+            for field in dataclasses.fields(self)
             if isinstance(getattr(self, field.name), Tensor)
         }
-        return dataclasses.replace(self, **values) if values else self  # pyright: ignore[reportType]
+        return dataclasses.replace(self, **values) if values else self
 
 
 def split_at(offset: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:

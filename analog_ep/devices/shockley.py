@@ -137,26 +137,30 @@ class ShockleyDiode(Diode):
         return change + self.series_resistance * self._junction_difference(start, change)
 
     def _solve_junction(self, total: Tensor, drive: Tensor) -> Tensor:
-        # Both starts lie at or above the root where drive > 0, and the characteristic is convex: Newton descends to
-        # the root without leaving it, and needs no bracket.
-        knee = self.emission_voltage * torch.log1p(torch.clamp(drive, min=0) / self.effective_saturation_current)
+        # Bounds from above: the junction taking all of a forward drive, and what it passes at most in reverse. The
+        # characteristic is convex, so Newton descends from there to the root and needs no bracket.
+        saturation = self.effective_saturation_current
+        knee = self.emission_voltage * torch.log1p(torch.clamp(drive, min=0) / saturation)
+        reverse = torch.where(drive < 0, _DEEPEST * saturation, 0.0)
         return _descend(
-            torch.minimum(drive / total, knee),
+            torch.minimum((drive + reverse) / (total + self.gmin), knee),
             drive,
             lambda v: total * v + self._junction_current(v) - drive,
             lambda v: total + self._junction_conductance(v),
         )
 
     def _solve_junction_change(self, total: Tensor, voltage: Tensor, drive: Tensor) -> Tensor:
-        # Three bounds from above: the tangent, the diode taking all of the drive, and the diode switched off.
-        slope, current = self._junction_conductance(voltage), self._junction_current(voltage)
-        saturation = self.effective_saturation_current
-        start = torch.minimum(drive / (total + slope), (drive + current + saturation) / total)
-        exponential = saturation * torch.exp(torch.clamp(voltage / self.emission_voltage, min=_TAIL_START))
-        taken = self.emission_voltage * torch.log1p(torch.clamp(drive, min=0) / exponential)
-        start = torch.where(drive > 0, torch.minimum(start, taken), start)
+        # Bounds from above: the tangent, the junction passing all it can in reverse, and taking all of the drive.
+        emission, saturation = self.emission_voltage, self.effective_saturation_current
+        slope, current = self._junction_conductance(voltage), self._junction_current(voltage) - self.gmin * voltage
+        start = torch.minimum(drive / (total + slope), (drive + current + _DEEPEST * saturation) / (total + self.gmin))
+        forward = torch.clamp(drive, min=0)
+        exponential = saturation * torch.exp(torch.clamp(voltage / emission, min=_TAIL_START))
+        taken = emission * torch.log1p(forward / exponential)
+        from_tail = emission * torch.log1p(torch.clamp(current + forward, min=0) / saturation) - voltage
+        taken = torch.where(voltage >= _TAIL_START * emission, taken, from_tail)
         return _descend(
-            start,
+            torch.where(drive > 0, torch.minimum(start, taken), start),
             drive,
             lambda d: total * d + self._junction_difference(voltage, d) - drive,
             lambda d: total + self._junction_conductance(voltage + d),
@@ -216,7 +220,7 @@ class ShockleyDiode(Diode):
 def _descend(
     start: Tensor, drive: Tensor, function: Callable[[Tensor], Tensor], slope: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """Newton from a start at which it cannot overshoot by more than it undoes in the next step."""
+    """Newton on a convex increasing function, from at or above its root."""
     x = start
     eps = 4 * torch.finfo(x.dtype).eps
     for _ in range(_MAX_NEWTON_STEPS):

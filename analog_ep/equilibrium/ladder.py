@@ -36,7 +36,13 @@ class Ladder:
     @classmethod
     def of(cls, network: ResistiveNetwork, like: Tensor, chip: Chip | None = None) -> Ladder:
         """The equations of `network` as its parameters are now, for voltages in the dtype of `like`."""
-        stages = network.stages(chip)
+        return cls.from_stages(network, network.stages(chip), like, chip)
+
+    @classmethod
+    def from_stages(
+        cls, network: ResistiveNetwork, stages: tuple[Stage, ...], like: Tensor, chip: Chip | None = None
+    ) -> Ladder:
+        """The equations with crossbars that are already formed."""
         totals = [stage.total + behind.input_load for stage, behind in pairwise(stages)]
         return cls(stages, network.layer_clamps(like, chip), (*totals, stages[-1].total))
 
@@ -67,6 +73,8 @@ class Ladder:
         clamp = self.clamps[k]
         if clamp is None:
             return drive * self.resistances[k]
+        if isinstance(clamp.diode, IdealDiode):
+            return torch.clamp(drive * self.resistances[k], *clamp.limits_like(drive))
         return clamp.solve_node(self.totals[k], drive)
 
     def solve_change(self, k: int, state: LadderState, drive: Tensor) -> Tensor:
@@ -97,19 +105,22 @@ class LadderState:
 
     @classmethod
     def at(cls, ladder: Ladder, inputs: Tensor, layers: tuple[Tensor, ...]) -> LadderState:
-        """A state that some other solver found."""
+        """A state that some other solver found.
+
+        Its nodes are exact to that solver's tolerance only, so at a node that no ideal diode clamps the current is the
+        one that its voltage asks for.
+        """
         drives = [ladder.stages[0].forward(inputs), *(ladder.forward(k, layers) for k in range(1, len(layers)))]
-        returned = [drive + ladder.backward(k, layers) for k, drive in enumerate(drives[:-1])]
-        return cls(ladder, layers, (*returned, drives[-1]))
+        drives = [drive + ladder.backward(k, layers) for k, drive in enumerate(drives[:-1])] + drives[-1:]
+        for k, (clamp, layer) in enumerate(zip(ladder.clamps, layers, strict=True)):
+            if clamp is not None and isinstance(clamp.diode, IdealDiode):
+                low, high = clamp.limits_like(layer)
+                drives[k] = torch.where((layer > low) & (layer < high), layer / ladder.resistances[k], drives[k])
+        return cls(ladder, layers, tuple(drives))
 
     def excess(self, k: int) -> Tensor:
         """How far each node would lie beyond an ideal diode's clamp without it; 0 where it is free. [V]"""
-        clamp, layer = self.ladder.clamps[k], self.layers[k]
-        if clamp is None or not isinstance(clamp.diode, IdealDiode):
-            return torch.zeros_like(layer)
-        low, high = clamp.limits_like(layer)
-        beyond = self.drives[k] * self.ladder.resistances[k] - layer
-        return torch.where(layer >= high, beyond.clamp(min=0), torch.where(layer <= low, beyond.clamp(max=0), 0.0))
+        return torch.where(self._clamped(k), self.drives[k] * self.ladder.resistances[k] - self.layers[k], 0.0)
 
     def response_resistances(self) -> tuple[Tensor, ...]:
         """Voltage per current of each node alone, linearised here; 0 at an ideal clamp. [Ω]"""
@@ -120,5 +131,13 @@ class LadderState:
         if clamp is None:
             return self.ladder.resistances[k]
         if isinstance(clamp.diode, IdealDiode):
-            return torch.where(self.excess(k) == 0, self.ladder.resistances[k], 0.0)
+            return self.ladder.resistances[k] * ~self._clamped(k)
         return 1 / (self.ladder.totals[k] + clamp.conductance(self.layers[k]))
+
+    def _clamped(self, k: int) -> Tensor:
+        """Whether an ideal diode holds each node."""
+        clamp, layer = self.ladder.clamps[k], self.layers[k]
+        if clamp is None or not isinstance(clamp.diode, IdealDiode):
+            return torch.zeros_like(layer, dtype=torch.bool)
+        low, high = clamp.limits_like(layer)
+        return (layer <= low) | (layer >= high)

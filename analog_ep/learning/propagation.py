@@ -117,7 +117,7 @@ class EquilibriumPropagation(GradientMethod):
 
     def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         free = solve(self.network, inputs, solver=self.solver, chip=self.chip)
-        strengths = self._strengths()
+        strengths = self.strengths()
         total: dict[str, Tensor] = {}
         for strength in strengths:
             nudge = Nudge(strength, targets, self.cost, self.kind)
@@ -131,7 +131,8 @@ class EquilibriumPropagation(GradientMethod):
     def _contrast(self, inputs: Tensor, free: Equilibrium, response: tuple[Tensor, ...]) -> dict[str, Tensor]:
         return self.network.contrast(inputs.to(free.layers[0]), free.layers, response)
 
-    def _strengths(self) -> tuple[float, ...]:
+    def strengths(self) -> tuple[float, ...]:
+        """Signed strengths of the coming batch's nudges; draws the sign of the random variant."""
         if self.variant == "centered":
             return -self.nudging, self.nudging
         if self.variant == "random":

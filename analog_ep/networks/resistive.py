@@ -241,7 +241,7 @@ class ResistiveNetwork(Network):
                     behind = nodes[resistance[nodes].numpy() > 0]
                     resistance[behind] /= torch.from_numpy(chip.factor(label, parameter, len(behind)))
                     fields["series_resistance"] = resistance
-            sides[name] = replace(expanded, **fields)  # pyright: ignore[reportArgumentType]
+            sides[name] = replace(expanded, **fields)
         return replace(clamp, diode=sides.get("upper", clamp.diode), lower_diode=sides.get("lower"))
 
     def circuit(self, chip: Chip | None = None) -> Circuit:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 
@@ -38,15 +37,23 @@ class Stage:
 
     def forward(self, before: Tensor) -> Tensor:
         """Current into the stage's nodes at 0 V, `(*batch, n_out)`, from the layer before. [A]"""
-        return torch.nn.functional.linear(self.gain * before, self.weight.T, self.bias)
+        return self._product(before, self.weight, self.gain) + self.bias
 
     def forward_change(self, before: Tensor) -> Tensor:
         """Change of `forward` when the layer before changes by `before`. [A]"""
-        return (self.gain * before) @ self.weight
+        return self._product(before, self.weight, self.gain)
 
     def backward(self, after: Tensor) -> Tensor:
         """Current that the amplifiers return to the layer before, `(*batch, n_in)`, for the stage's voltages. [A]"""
-        return self.feedback * (after @ self.weight.T)
+        product = after @ self.weight.T
+        return product if isinstance(self.feedback, float) and self.feedback == 1 else product.mul_(self.feedback)
+
+    @staticmethod
+    def _product(before: Tensor, weight: Tensor, gain: float | Tensor) -> Tensor:
+        if isinstance(gain, float):
+            product = before @ weight
+            return product if gain == 1 else product.mul_(gain)
+        return (gain * before) @ weight
 
     @property
     def input_load(self) -> Tensor:

@@ -1,0 +1,97 @@
+"""The fused step against `.grad`, SGD and the projection."""
+
+import copy
+
+import pytest
+import torch
+
+from analog_ep.devices import IdealDiode, ShockleyDiode
+from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.errors import ConvergenceError, NetworkError, StimulusError
+from analog_ep.learning.fused import FusedStep
+from analog_ep.learning.propagation import EquilibriumPropagation, SmallSignal
+from analog_ep.learning.update import Update
+from analog_ep.networks import ResistiveNetwork
+from analog_ep.stimulus import CrossEntropy
+
+COST = CrossEntropy(0.1)
+
+
+def network(drive="differential", diode=None, bias=1.0) -> ResistiveNetwork:
+    diode = IdealDiode() if diode is None else diode
+    return ResistiveNetwork([20, 15, 11, 5], diode=diode, drive=drive, bias_voltage=bias, dtype=torch.float64)
+
+
+def batch(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    inputs = 15 * torch.rand(8, 20, generator=generator, dtype=torch.float64)
+    labels = torch.randint(0, 5, (8,), generator=generator)
+    return inputs, COST.encode(labels, 5, inputs)
+
+
+METHODS = {
+    "small signal": lambda net: SmallSignal(net, COST),
+    "centered": lambda net: EquilibriumPropagation(net, 1e-7, COST),
+    "positive": lambda net: EquilibriumPropagation(net, 1e-7, COST, variant="positive"),
+    "random": lambda net: EquilibriumPropagation(net, 1e-7, COST, variant="random", seed=3),
+}
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+@pytest.mark.parametrize("drive", ["differential", "single"])
+@pytest.mark.parametrize("diode", [IdealDiode(), ShockleyDiode(1e-12)], ids=["ideal", "shockley"])
+@pytest.mark.parametrize("bias", [1.0, None])
+def test_steps_are_those_of_the_optimiser(method, drive, diode, bias):
+    ours = network(drive, diode, bias)
+    theirs = copy.deepcopy(ours)
+    fused, plain = FusedStep(method(ours), 3.0), method(theirs)
+    update = Update(torch.optim.SGD(theirs.parameters(), lr=3.0), theirs)
+    for seed in range(4):
+        cost = fused.step(*batch(seed))
+        update.zero_grad()
+        torch.testing.assert_close(cost, plain.backward(*batch(seed)), rtol=1e-12, atol=1e-12)
+        update.step()
+        for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+def test_each_crossbar_has_its_own_rate():
+    ours = network()
+    theirs = copy.deepcopy(ours)
+    FusedStep(SmallSignal(ours, COST), [0.5, 1.0, 2.0]).step(*batch(0))
+    groups = [{"params": [p], "lr": lr} for p, lr in zip(theirs.parameters(), (0.5, 1.0, 2.0), strict=True)]
+    update = Update(torch.optim.SGD(groups, lr=1.0), theirs)
+    SmallSignal(theirs, COST).backward(*batch(0))
+    update.step()
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-13)
+
+
+def test_a_change_from_outside_is_seen():
+    ours = network()
+    fused = FusedStep(SmallSignal(ours, COST), 1.0)
+    fused.step(*batch(0))
+    with torch.no_grad():
+        ours.get_parameter("stage1").mul_(0.5)
+    twin = copy.deepcopy(ours)
+    fused.step(*batch(1))
+    FusedStep(SmallSignal(twin, COST), 1.0).step(*batch(1))
+    for a, b in zip(ours.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-13)
+
+
+def test_nothing_changes_where_an_equilibrium_is_not_reached():
+    ours = network()
+    before = copy.deepcopy(ours)
+    with pytest.raises(ConvergenceError, match="did not reach rtol"):
+        FusedStep(SmallSignal(ours, COST, solver=Relaxation(max_steps=1)), 1.0).step(*batch(0))
+    for a, b in zip(ours.parameters(), before.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_what_it_cannot_do_is_refused():
+    ours = network()
+    with pytest.raises(StimulusError, match="needs a frozen nudge and no chip"):
+        FusedStep(EquilibriumPropagation(ours, 1e-7, COST, kind="elastic"), 1.0)
+    with pytest.raises(NetworkError, match="one learning rate per crossbar is needed, 3, found 2"):
+        FusedStep(SmallSignal(ours, COST), [1.0, 2.0])
