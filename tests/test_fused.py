@@ -12,12 +12,13 @@ from analog_ep.learning.fused import FusedStep
 from analog_ep.learning.propagation import EquilibriumPropagation, SmallSignal
 from analog_ep.learning.update import Update
 from analog_ep.networks import ResistiveNetwork
+from analog_ep.networks.layout import Drive
 from analog_ep.stimulus import CrossEntropy
 
 COST = CrossEntropy(0.1)
 
 
-def network(drive="differential", diode=None, bias=1.0) -> ResistiveNetwork:
+def network(drive: Drive = "differential", diode=None, bias=1.0) -> ResistiveNetwork:
     diode = IdealDiode() if diode is None else diode
     return ResistiveNetwork([20, 15, 11, 5], diode=diode, drive=drive, bias_voltage=bias, dtype=torch.float64)
 

@@ -13,7 +13,7 @@ from analog_ep.equilibrium.equilibrium import Equilibrium, solve
 from analog_ep.equilibrium.kirchhoff import kirchhoff_residual
 from analog_ep.equilibrium.newton import Newton
 from analog_ep.equilibrium.relaxation import Relaxation
-from analog_ep.errors import ConvergenceError, StimulusError
+from analog_ep.errors import ConvergenceError, NetworkError, StimulusError
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.stimulus import CrossEntropy, Nudge, SquaredError
 
@@ -151,10 +151,13 @@ def test_response_is_what_newton_finds_by_subtraction(case, strength, kind):
         torch.testing.assert_close(change, truth, rtol=0, atol=1e-9 * largest)
 
 
-@pytest.mark.xfail(strict=True, reason="undamped Newton on the outputs' softmax leaves its basin and is not noticed")
 def test_a_strong_elastic_nudge_of_cross_entropy():
     network = ResistiveNetwork(
-        [1, 2, 2], diode=IdealDiode(), conductance_range=(1e-6, 2e-6), dtype=torch.float64, bias_voltage=None
+        [1, 2, 2],
+        diode=IdealDiode().spice_model,
+        conductance_range=(1e-6, 2e-6),
+        dtype=torch.float64,
+        bias_voltage=None,
     )
     inputs, targets = torch.full((1, 1), 9.0, dtype=torch.float64), torch.tensor([[0.0, 1.0]], dtype=torch.float64)
     nudge = Nudge(1e-5, targets, CrossEntropy(0.25), "elastic")
@@ -338,3 +341,28 @@ def test_case_strategy_covers_every_kind():
         "bias None",
         "bias 0.5",
     }
+
+
+def test_a_free_state_of_other_conductances_is_refused():
+    network, (inputs, targets) = training_network(torch.float64), samples()
+    free = solve(network, inputs, solver=Relaxation())
+    with torch.no_grad():
+        network.get_parameter("stage2").mul_(0.5)
+    with pytest.raises(StimulusError, match="the free state must be that of the same conductances and chip"):
+        solve(network, inputs, Nudge(1e-6, targets, SquaredError()), solver=Relaxation(), start=free)
+
+
+def test_a_free_state_of_another_chip_is_refused():
+    network, (inputs, targets) = training_network(torch.float64), samples()
+    chip = Chip.draw(network.circuit(), 0, siemens=0.1)
+    free = solve(network, inputs, solver=Relaxation(), chip=chip)
+    with pytest.raises(StimulusError, match="the free state must be that of the same conductances and chip"):
+        solve(network, inputs, Nudge(1e-6, targets, SquaredError()), solver=Relaxation(), start=free)
+
+
+def test_a_chip_whose_sources_are_off_is_left_to_newton():
+    network, (inputs, _) = training_network(torch.float64), samples()
+    chip = Chip.draw(network.circuit(), 0, scale=0.01)
+    with pytest.raises(NetworkError, match=r"the layer equations hold no mismatch of inputs\.scale"):
+        solve(network, inputs, solver=Relaxation(), chip=chip)
+    assert solve(network, inputs, solver=Newton(), chip=chip).converged.all()

@@ -33,7 +33,7 @@ def critical(network: ResistiveNetwork, state: Equilibrium, cost: Cost) -> float
     return smallest
 
 
-@examples(60)
+@examples(30)
 @given(case=cases(kinds=("shockley", "piecewise"), n_samples=2, max_depth=2), cross_entropy=st.booleans())
 def test_the_bound_is_where_the_hessian_turns_singular(case, cross_entropy):
     assume(not cross_entropy or case.network.n_outputs > 1)

@@ -97,11 +97,14 @@ class LadderState:
         Voltages. [V]
     drives : tuple of Tensor (*batch, n_units)
         Current into each node at 0 V, from both neighbours. [A]
+    stamp : object
+        Of the conductances and the chip that the state belongs to; see `stamp_of`.
     """
 
     ladder: Ladder
     layers: tuple[Tensor, ...]
     drives: tuple[Tensor, ...]
+    stamp: object = None
 
     @classmethod
     def at(cls, ladder: Ladder, inputs: Tensor, layers: tuple[Tensor, ...]) -> LadderState:
@@ -141,3 +144,8 @@ class LadderState:
             return torch.zeros_like(layer, dtype=torch.bool)
         low, high = clamp.limits_like(layer)
         return (layer <= low) | (layer >= high)
+
+
+def stamp_of(network: ResistiveNetwork, chip: Chip | None) -> object:
+    """What changes when an optimiser steps, parameters are replaced, or the chip is another."""
+    return tuple((parameter._version, parameter.data_ptr()) for parameter in network.parameters()), id(chip)

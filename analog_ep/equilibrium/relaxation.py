@@ -11,7 +11,7 @@ from torch import Tensor
 from analog_ep.circuit import Chip, Circuit
 from analog_ep.equilibrium.anderson import Anderson
 from analog_ep.equilibrium.equilibrium import Equilibrium, Solver
-from analog_ep.equilibrium.ladder import Ladder, LadderState
+from analog_ep.equilibrium.ladder import Ladder, LadderState, stamp_of
 from analog_ep.errors import StimulusError
 from analog_ep.networks import Network, ResistiveNetwork
 from analog_ep.stimulus import Nudge, SquaredError
@@ -20,6 +20,7 @@ _RTOL = {torch.float32: 1e-6, torch.float64: 1e-13}
 _RESPONSE_RTOL = {torch.float32: 1e-5, torch.float64: 1e-12}
 _MAX_OUTPUT_STEPS = 50
 _MAX_HALVINGS = 12
+_OUTPUT_RTOL = 1e-5
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Relaxation(Solver):
             state, status = self.free_state(
                 Ladder.of(system, inputs, chip), inputs, None if free is None else free.layers
             )
+            state = replace(state, stamp=stamp_of(system, chip))
             return _equilibrium(system, inputs, state.layers, status, chip, workings=state)
         if free is None:
             free = self.solve(system, inputs, chip=chip)
@@ -194,6 +196,8 @@ def _largest(current: Tensor) -> Tensor:
 def _state_of(network: ResistiveNetwork, inputs: Tensor, free: Equilibrium, chip: Chip | None) -> LadderState:
     """The free state with its currents; they need not be formed again where `Relaxation` itself found it."""
     if isinstance(free.workings, LadderState):
+        if free.workings.stamp != stamp_of(network, chip):
+            raise StimulusError("the free state must be that of the same conductances and chip; solve it again")
         return free.workings
     return LadderState.at(Ladder.of(network, inputs, chip), inputs, free.layers)
 
@@ -209,7 +213,7 @@ def _elastic_current(total: Tensor, current: Tensor, outputs: Tensor, nudge: Nud
 
 
 def _elastic_change(resistance: Tensor, open_change: Tensor, outputs: Tensor, nudge: Nudge) -> Tensor:
-    """Solve d + β r [∂C(o + d) − ∂C(o)] = open_change for the outputs' change d."""
+    """Solve d + β r [∂C(o + d) − ∂C(o)] = open_change for the outputs' change d; NaN in samples where that fails."""
     if isinstance(nudge.cost, SquaredError):
         return open_change / (1 + nudge.strength * resistance)
     stiffness = nudge.strength * resistance
@@ -225,7 +229,8 @@ def _elastic_change(resistance: Tensor, open_change: Tensor, outputs: Tensor, nu
         change, wrong = _shortened(change, step, wrong, excess)
         if bool((step.abs() <= 4 * torch.finfo(step.dtype).eps * change.abs().amax(-1, keepdim=True)).all()):
             break
-    return change
+    failed = wrong.abs().amax(-1, keepdim=True) > _OUTPUT_RTOL * open_change.abs().amax(-1, keepdim=True)
+    return torch.where(failed, torch.nan, change)
 
 
 def _shortened(point: Tensor, step: Tensor, wrong: Tensor, excess: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from analog_ep.equilibrium.ladder import Ladder, LadderState
+from analog_ep.equilibrium.ladder import Ladder, LadderState, stamp_of
 from analog_ep.errors import ConvergenceError, NetworkError, StimulusError
 from analog_ep.learning.propagation import EquilibriumPropagation, SmallSignal
 from analog_ep.networks import ResistiveNetwork, Stage
@@ -54,11 +54,11 @@ class FusedStep:
             raise NetworkError(f"one learning rate per crossbar is needed, {network.n_stages}, found {len(rates)}")
         self.method, self.network, self.learning_rates = method, network, rates
         self._stages: list[Stage] = []
-        self._versions: list[tuple[int, int]] = []
+        self._stamp: object = None
 
     def refresh(self) -> None:
         """Form the crossbars' equations anew; needed only after θ was changed past autograd, through `.data`."""
-        self._versions = []
+        self._stamp = None
 
     @torch.no_grad()
     def step(self, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -100,8 +100,7 @@ class FusedStep:
         return [(w, response) for w, (response, _) in zip(weights, found, strict=True)], [s for _, s in found]
 
     def _ladder(self, like: Tensor) -> Ladder:
-        versions = [(p._version, p.data_ptr()) for p in self.network.parameters()]
-        if versions != self._versions:
+        if stamp_of(self.network, None) != self._stamp:
             self._stages = [replace(stage, weight=stage.weight.clone()) for stage in self.network.stages()]
         return Ladder.from_stages(self.network, tuple(self._stages), like)
 
@@ -114,7 +113,7 @@ class FusedStep:
             rows = _Factors.of(before, changes, layer, responses, scale / len(inputs), linear)
             self._stages[s] = self._apply(layout, self._stages[s], rows)
             before, changes = self.network.gain * layer, [self.network.gain * d for _, d in responses]
-        self._versions = [(p._version, p.data_ptr()) for p in self.network.parameters()]
+        self._stamp = stamp_of(self.network, None)
 
     def _apply(self, layout: StageLayout, stage: Stage, rows: _Factors) -> Stage:
         network = self.network

@@ -187,7 +187,16 @@ class ResistiveNetwork(Network):
 
     @torch.no_grad()
     def stages(self, chip: Chip | None = None) -> tuple[Stage, ...]:
-        """The crossbars as the layer equations need them."""
+        """The crossbars as the layer equations need them.
+
+        Raises
+        ------
+        NetworkError
+            If the chip has mismatch that the layer equations do not hold, such as that of the sources.
+        """
+        for key in () if chip is None else chip.factors:
+            if not key.startswith(("stage", "clamp", "amplifier")) or key.endswith("_bias.volts"):
+                raise NetworkError(f"the layer equations hold no mismatch of {key}; solve with Newton or Ngspice")
         return tuple(self._stage(s, chip) for s in range(self.n_stages))
 
     def _stage(self, s: int, chip: Chip | None) -> Stage:
