@@ -157,6 +157,10 @@ class DiodeClamp:
         like = tensors[0] if tensors else bias
         return torch.where(above, 1.0, -1.0).to(like), bias.to(like), self.diode
 
+    @cached_property
+    def _biased(self) -> bool:
+        return self._single is not None and bool(self._single[1].any())
+
     def _sides(self, voltage: Tensor):
         """Quadruples (sign, presence by bias, diode, voltage across it) that cover all diodes of the layer."""
         if self._single is not None:
@@ -166,7 +170,7 @@ class DiodeClamp:
         for sign, bound, diode in self.sides():
             yield sign, bound, diode, sign * (voltage - _finite(bound))
 
-    def solve_node(self, total: Tensor, drive: Tensor) -> Tensor:
+    def solve_node(self, total: Tensor, drive: Tensor, start: Tensor | None = None) -> Tensor:
         """Node voltage v with total·v + current(v) = drive, `(*batch, n_nodes)`.
 
         Parameters
@@ -175,12 +179,18 @@ class DiodeClamp:
             Sum of the conductances at the node; positive. [S]
         drive : Tensor (*batch, n_nodes)
             Current into the node at 0 V. [A]
+        start : Tensor, optional
+            A voltage near the solution, such as the one before a small change of the drive. [V]
         """
         if isinstance(self.diode, IdealDiode):
             return torch.clamp(drive / total, *self.limits_like(drive))
         if self._single is not None:
             sign, bias, diode = self._single
-            voltage = bias + sign * diode.solve_loaded(total, sign * (drive - total * bias))
+            if not self._biased:
+                start = None if start is None else sign * start
+                return sign * diode.solve_loaded(total, sign * drive, start)
+            start = None if start is None else sign * (start - bias)
+            voltage = bias + sign * diode.solve_loaded(total, sign * (drive - total * bias), start)
             # The sum with the bias rounds to the bias's digits; a step on the node's own equation restores v's.
             wrong = total * voltage + self.current(voltage) - drive
             return voltage - wrong / (total + self.conductance(voltage))

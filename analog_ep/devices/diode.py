@@ -47,7 +47,7 @@ class Diode(ABC):
     def voltage_estimate(self, current: Tensor) -> Tensor:
         """A voltage near which the diode carries `current` > 0 [A]: where to start an iteration. [V]"""
 
-    def solve_loaded(self, total: Tensor, drive: Tensor) -> Tensor:
+    def solve_loaded(self, total: Tensor, drive: Tensor, start: Tensor | None = None) -> Tensor:
         """Voltage v at which total·v + i(v) = drive: the diode with a conductance across it. [V]
 
         Parameters
@@ -56,6 +56,8 @@ class Diode(ABC):
             Conductance across the diode; positive. [S]
         drive : Tensor (*batch, n_elements)
             Current into both. [A]
+        start : Tensor, optional
+            A voltage near the solution, which some devices can make use of. [V]
         """
         start = torch.minimum(drive / total, self.voltage_estimate(torch.clamp(drive, min=0)))
         return bracketed_newton(

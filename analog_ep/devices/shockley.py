@@ -124,10 +124,12 @@ class ShockleyDiode(Diode):
         logarithm = torch.log1p(current / self.effective_saturation_current)
         return self.emission_voltage * logarithm + self.series_resistance * current
 
-    def solve_loaded(self, total: Tensor, drive: Tensor) -> Tensor:
+    def solve_loaded(self, total: Tensor, drive: Tensor, start: Tensor | None = None) -> Tensor:
+        if not self.has_series_resistance:
+            return self._solve_junction(total, drive, start)
         # With j the junction's voltage, v = j + R i(j): the junction sees the load behind R.
         share = 1 + total * self.series_resistance
-        junction = self._solve_junction(total / share, drive / share)
+        junction = self._solve_junction(total / share, drive / share, None)
         return junction + self.series_resistance * self._junction_current(junction)
 
     def solve_loaded_change(self, total: Tensor, voltage: Tensor, drive: Tensor) -> Tensor:
@@ -136,18 +138,20 @@ class ShockleyDiode(Diode):
         change = self._solve_junction_change(total / share, start, drive / share)
         return change + self.series_resistance * self._junction_difference(start, change)
 
-    def _solve_junction(self, total: Tensor, drive: Tensor) -> Tensor:
+    def _solve_junction(self, total: Tensor, drive: Tensor, start: Tensor | None) -> Tensor:
         # Bounds from above: the junction taking all of a forward drive, and what it passes at most in reverse. The
-        # characteristic is convex, so Newton descends from there to the root and needs no bracket.
+        # characteristic is convex, so Newton descends from there to the root and needs no bracket; from a start below
+        # the root its first step ends above it, and no further than the bound.
         saturation = self.effective_saturation_current
         knee = self.emission_voltage * torch.log1p(torch.clamp(drive, min=0) / saturation)
-        reverse = torch.where(drive < 0, _DEEPEST * saturation, 0.0)
-        return _descend(
-            torch.minimum((drive + reverse) / (total + self.gmin), knee),
-            drive,
-            lambda v: total * v + self._junction_current(v) - drive,
-            lambda v: total + self._junction_conductance(v),
-        )
+        reverse = (drive < 0) * (_DEEPEST * saturation)
+        bound = torch.minimum((drive + reverse) / (total + self.gmin), knee)
+
+        def equation(v: Tensor) -> tuple[Tensor, Tensor]:
+            current, slope = self._junction(v)
+            return total * v + current - drive, total + slope
+
+        return _descend(bound if start is None else torch.minimum(start, bound), drive, equation, bound)
 
     def _solve_junction_change(self, total: Tensor, voltage: Tensor, drive: Tensor) -> Tensor:
         # Bounds from above: the tangent, the junction passing all it can in reverse, and taking all of the drive.
@@ -162,8 +166,10 @@ class ShockleyDiode(Diode):
         return _descend(
             torch.where(drive > 0, torch.minimum(start, taken), start),
             drive,
-            lambda d: total * d + self._junction_difference(voltage, d) - drive,
-            lambda d: total + self._junction_conductance(voltage + d),
+            lambda d: (
+                total * d + self._junction_difference(voltage, d) - drive,
+                total + self._junction_conductance(voltage + d),
+            ),
         )
 
     def junction_voltage(self, voltage: Tensor) -> Tensor:
@@ -180,16 +186,23 @@ class ShockleyDiode(Diode):
         return torch.where(present, self._solve_junction_change(conductance, junction, conductance * change), change)
 
     def _junction_current(self, voltage: Tensor) -> Tensor:
-        emission, saturation = self.emission_voltage, self.effective_saturation_current
-        forward = torch.expm1(torch.clamp(voltage / emission, min=_TAIL_START))
-        tail = -1 - _tail_cube(voltage, emission)
-        return saturation * torch.where(voltage >= _TAIL_START * emission, forward, tail) + self.gmin * voltage
+        return self._junction(voltage)[0]
 
     def _junction_conductance(self, voltage: Tensor) -> Tensor:
+        return self._junction(voltage)[1]
+
+    def _junction(self, voltage: Tensor) -> tuple[Tensor, Tensor]:
+        """Current and slope of the junction; they share the exponential and the tail."""
         emission, saturation = self.emission_voltage, self.effective_saturation_current
-        forward = torch.exp(torch.clamp(voltage / emission, min=_TAIL_START)) / emission
-        tail = 3 * _tail_cube(voltage, emission) / _clamp_max(voltage, _TAIL_START * emission)
-        return saturation * torch.where(voltage >= _TAIL_START * emission, forward, tail) + self.gmin
+        boundary = _TAIL_START * emission
+        forward = torch.expm1(torch.clamp(voltage / emission, min=_TAIL_START))
+        deep = _clamp_max(voltage, boundary)
+        ratio = (3 / math.e * emission) / deep
+        cube = ratio * ratio * ratio
+        exponential = voltage >= boundary
+        current = saturation * torch.where(exponential, forward, -1 - cube) + self.gmin * voltage
+        slope = saturation * torch.where(exponential, (forward + 1) / emission, 3 * cube / deep) + self.gmin
+        return current, slope
 
     def _junction_cocontent(self, voltage: Tensor) -> Tensor:
         emission, saturation = self.emission_voltage, self.effective_saturation_current
@@ -218,25 +231,24 @@ class ShockleyDiode(Diode):
 
 
 def _descend(
-    start: Tensor, drive: Tensor, function: Callable[[Tensor], Tensor], slope: Callable[[Tensor], Tensor]
+    start: Tensor,
+    drive: Tensor,
+    equation: Callable[[Tensor], tuple[Tensor, Tensor]],
+    bound: Tensor | None = None,
 ) -> Tensor:
-    """Newton on a convex increasing function, from at or above its root."""
+    """Newton on an increasing, convex equation that gives value and slope, never beyond `bound`."""
     x = start
     eps = 4 * torch.finfo(x.dtype).eps
     for _ in range(_MAX_NEWTON_STEPS):
-        excess, steepness = function(x), slope(x)
+        excess, slope = equation(x)
+        step = excess / slope
         # What rounding of the terms, which are no larger than the drive, and of x in the exponential leaves.
-        floor = eps * (drive.abs() + steepness * x.abs())
-        x = x - excess / steepness
-        if bool((excess.abs() <= floor).all()):
+        settled = (step.abs() <= eps * (x.abs() + drive.abs() / slope)).all()
+        x = x - step if bound is None else torch.minimum(x - step, bound)
+        if bool(settled):
             break
     return x
 
 
 def _clamp_max(voltage: Tensor, bound: float | Tensor) -> Tensor:
-    return torch.minimum(voltage, torch.as_tensor(bound, dtype=voltage.dtype, device=voltage.device))
-
-
-def _tail_cube(voltage: Tensor, emission: float | Tensor) -> Tensor:
-    """(3 n V_t / (e v))³, guarded for the voltages where the exponential holds; −1/e³ at the boundary."""
-    return (3 * emission / (math.e * _clamp_max(voltage, _TAIL_START * emission))) ** 3
+    return torch.clamp(voltage, max=bound)  # pyright: ignore[reportArgumentType, reportCallIssue]

@@ -68,14 +68,14 @@ class Ladder:
         """Current that the amplifiers behind layer k return to it. [A]"""
         return self.stages[k + 1].backward(layers[k + 1])
 
-    def solve(self, k: int, drive: Tensor) -> Tensor:
-        """Voltages of layer k under the current `drive`. [V]"""
+    def solve(self, k: int, drive: Tensor, start: Tensor | None = None) -> Tensor:
+        """Voltages of layer k under the current `drive`, perhaps near `start`. [V]"""
         clamp = self.clamps[k]
         if clamp is None:
             return drive * self.resistances[k]
         if isinstance(clamp.diode, IdealDiode):
             return torch.clamp(drive * self.resistances[k], *clamp.limits_like(drive))
-        return clamp.solve_node(self.totals[k], drive)
+        return clamp.solve_node(self.totals[k], drive, start)
 
     def solve_change(self, k: int, state: LadderState, drive: Tensor) -> Tensor:
         """Change of layer k's voltages about `state` under the change `drive` of its current. [V]"""

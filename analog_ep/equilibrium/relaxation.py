@@ -83,14 +83,14 @@ class Relaxation(Solver):
     ) -> tuple[LadderState, Status]:
         """The equilibrium without a nudge, from zero feedback or from the feedback of the layers `start`."""
         first = ladder.stages[0].forward(inputs)
-        layers: list[Tensor] = [first] * (ladder.last + 1)
+        layers: list[Tensor] = [first] * (ladder.last + 1) if start is None else list(start)
         drives: list[Tensor] = list(layers)
 
         def sweep(returned: list[Tensor] | None) -> list[Tensor]:
             for k in range(ladder.last + 1):
                 drive = first if k == 0 else ladder.forward(k, layers)
                 drives[k] = drive if returned is None or k == ladder.last else drive + returned[k]
-                layers[k] = ladder.solve(k, drives[k])
+                layers[k] = ladder.solve(k, drives[k], None if returned is None else layers[k])
             return [ladder.backward(k, layers) for k in range(ladder.last)]
 
         feedback = None if start is None else [ladder.backward(k, start) for k in range(ladder.last)]

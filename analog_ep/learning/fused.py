@@ -15,7 +15,7 @@ from analog_ep.networks import ResistiveNetwork, Stage
 from analog_ep.networks.layout import StageLayout
 from analog_ep.stimulus import Nudge
 
-_BLOCK = 65536
+_BLOCK = 131072
 """Elements of a block of rows: small enough that the passes over it stay in a core's cache."""
 
 Phase = tuple[float, tuple[Tensor, ...]]

@@ -1,0 +1,1 @@
+"""What measures speed; run by `analog-ep bench`, never timed inside tests."""

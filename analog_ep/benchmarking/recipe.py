@@ -1,0 +1,44 @@
+"""The training-step benchmark on the shipped MNIST recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analog_ep.benchmarking.step import StepBenchmark, benchmark_step
+from analog_ep.building import build_dataset, build_gradient, build_network
+from analog_ep.errors import SpecError
+from analog_ep.learning.propagation import EquilibriumPropagation, SmallSignal
+from analog_ep.spec import default_spec, with_values
+
+_RECIPES = {"ideal": "mnist-ideal", "shockley": "mnist"}
+
+
+def bench_recipe(
+    sizes: Sequence[int], diode: str, dtype: str, source: str, batch: int, rounds: int, training_steps: int = 500
+) -> StepBenchmark:
+    """Time steps of the recipe for `diode`, "ideal" or "shockley", with the units `sizes`; see `benchmark_step`.
+
+    Parameters
+    ----------
+    source : str
+        "mnist", or a folder of idx files.
+
+    Raises
+    ------
+    SpecError
+        If the recipe cannot have these sizes.
+    DataError
+        If the data cannot be loaded, or do not fit the sizes.
+    """
+    recipe = default_spec(_RECIPES[diode])
+    spec = with_values(
+        recipe, network={"sizes": list(sizes)}, data={"source": source}, training={"dtype": dtype, "input_noise": 0.0}
+    )
+    network, dataset = build_network(spec), build_dataset(spec)
+    method = build_gradient(spec, network)
+    if not isinstance(method, (SmallSignal, EquilibriumPropagation)):
+        raise SpecError("the recipe's gradient must be ep or small_signal, found another")
+    inputs = dataset.train_inputs.to(next(network.parameters()))
+    return benchmark_step(
+        network, method, inputs, dataset.train_labels, batch=batch, rounds=rounds, training_steps=training_steps
+    )
