@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analog_ep.errors import NgspiceResultError
-from analog_ep.spice.raw import read_raw
+from analog_ep.spice.raw import read_plots, read_raw
 
 HEADER = (
     "Title: t\nDate: today\nPlotname: DC transfer characteristic\nFlags: {flags}\nNo. Variables: {variables}\n"
@@ -58,3 +58,33 @@ def test_no_file_and_no_raw_file(tmp_path):
     (tmp_path / "ascii.raw").write_text("Title: t\nValues:\n0 1.0\n")
     with pytest.raises(NgspiceResultError, match="must be a binary raw file"):
         read_raw(tmp_path / "ascii.raw", 1)
+
+
+def plots(tmp_path, *parts):
+    path = tmp_path / "plots.raw"
+    path.write_bytes(b"".join(parts))
+    return path
+
+
+def plot(values, dtype, points=None):
+    values = np.asarray(values, dtype=dtype)
+    flags = "complex" if values.dtype.kind == "c" else "real"
+    return HEADER.format(flags=flags, variables=2, points=points or len(values)).encode() + values.tobytes()
+
+
+def test_several_plots_of_real_and_complex_vectors(tmp_path):
+    found = read_plots(plots(tmp_path, plot([[1, 2 + 3j]], "<c16"), plot([[1, 2], [3, 4]], "<f8")))
+    assert [result.names for result in found] == [("v(v-sweep)", "v(a)")] * 2
+    np.testing.assert_array_equal(found[0].values, [[1, 2 + 3j]])
+    np.testing.assert_array_equal(found[1].values, [[1, 2], [3, 4]])
+
+
+def test_plots_that_must_not_be_believed(tmp_path):
+    with pytest.raises(NgspiceResultError, match="must hold 96 bytes and some, found 64"):
+        read_plots(plots(tmp_path, plot([[1, 2], [3, 4]], "<c16", points=3)))
+    with pytest.raises(NgspiceResultError, match="must be binary raw plots, found other data"):
+        read_plots(plots(tmp_path, plot([[1, 2]], "<f8"), b"left over"))
+    with pytest.raises(NgspiceResultError, match=r"must be finite, found nan for v\(a\)"):
+        read_plots(plots(tmp_path, plot([[1, np.nan]], "<f8")))
+    with pytest.raises(NgspiceResultError, match="must write a result, found none"):
+        read_plots(tmp_path / "absent.raw")

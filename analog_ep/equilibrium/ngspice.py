@@ -11,9 +11,11 @@ import torch
 from analog_ep.circuit import Circuit, Conductances, check_circuit
 from analog_ep.equilibrium.equilibrium import CircuitSolver, CircuitState
 from analog_ep.equilibrium.kirchhoff import kirchhoff_residual
-from analog_ep.errors import NgspiceResultError, StimulusError
+from analog_ep.errors import StimulusError
+from analog_ep.spice.batch import BatchResult, run_batch
 from analog_ep.spice.netlist import SpiceOptions
-from analog_ep.spice.sweep import run_sweep
+from analog_ep.spice.norton import NortonReduction
+from analog_ep.spice.sweep import Batch, Sweep
 from analog_ep.stimulus import Nudge
 
 _SHOWN = 5
@@ -21,10 +23,12 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Ngspice(CircuitSolver):
-    """Solves with the ngspice program, in a process of its own; a batch is one sweep over a sample index.
+    """Solves with the ngspice program, in processes of its own; a batch is a sweep over a sample index.
 
     It starts from nothing: a given free state serves only for the currents of a frozen nudge. The Kirchhoff residual
-    is computed here from the voltages that ngspice returns, and decides about convergence.
+    is computed here from the voltages that ngspice returns, and decides about convergence. A sample that ngspice cannot
+    solve counts as not converged, with voltages of NaN and its index and ngspice's words in the message; the others
+    keep their results.
 
     Parameters
     ----------
@@ -39,11 +43,16 @@ class Ngspice(CircuitSolver):
     rtol : float
         Kirchhoff residual at a node, relative to the sum of |branch current| there, at which a sample counts as
         converged; beyond it only ngspice's own absolute tolerances are forgiven.
+    reduced : bool
+        Whether resistors to nodes that sources hold are replaced by Norton equivalents: the same voltages, several
+        times faster, but another netlist than the hardware's. See `NortonReduction`.
+    processes : int
+        Runs at a time.
 
     Raises
     ------
     CircuitError, StimulusError, NgspiceError
-        On `solve`: see `check_circuit`, and the errors of `run_ngspice`.
+        On `solve`: see `check_circuit`, and the errors of `run_batch`.
     """
 
     executable: str | Path | None = None
@@ -51,10 +60,13 @@ class Ngspice(CircuitSolver):
     timeout: float | None = 600.0
     max_points: int = 2000
     rtol: float = 1e-6
+    reduced: bool = False
+    processes: int = 1
 
     def __post_init__(self):
-        if self.max_points < 1:
-            raise StimulusError(f"Ngspice: max_points must be at least 1, found {self.max_points}")
+        for name in ("max_points", "processes"):
+            if getattr(self, name) < 1:
+                raise StimulusError(f"Ngspice: {name} must be at least 1, found {getattr(self, name)}")
 
     def solve_circuit(
         self,
@@ -66,35 +78,38 @@ class Ngspice(CircuitSolver):
     ) -> CircuitState:
         check_circuit(circuit)
         frozen = _frozen_currents(circuit, inputs, nudge, free_outputs)
-        elastic = None if frozen is not None else nudge
-        parts = [
-            self._run(circuit, inputs, elastic, frozen, slice(begin, begin + self.max_points))
-            for begin in range(0, len(inputs), self.max_points)
-        ]
-        voltages = np.concatenate([np.zeros((0, circuit.n_nodes)), *parts])
+        reduction = NortonReduction.of(circuit) if self.reduced else None
+        sweep = Sweep(circuit, self.options, reduction, self.executable, self.timeout)
+        batch = Batch(inputs, nudge if frozen is None else None, frozen)
+        result = run_batch(sweep, batch, self.max_points, self.processes)
+        # NaN would pass through every sum; the samples without a result are judged by that alone.
+        failed = np.array(sorted(result.failures), dtype=np.int64)
+        voltages = result.voltages.copy() if len(failed) else result.voltages
+        voltages[failed] = 0.0
         injected = None if nudge is None else _injected(circuit, voltages, nudge, frozen)
-        residual, scale = kirchhoff_residual(circuit, voltages, injected)
+        residual, scale = _residual(circuit, reduction, voltages, injected)
         magnitude = np.abs(residual)
         allowed = self.rtol * scale + self.options.abstol + self.options.vntol * _node_conductance(circuit)
         converged = np.all(magnitude <= allowed, axis=1)
+        converged[failed] = False
+        magnitude[failed] = np.inf
         return CircuitState(
-            voltages=voltages,
+            voltages=result.voltages,
             converged=converged,
             residual=magnitude.max(axis=1, initial=0.0),
             iterations=len(inputs),
-            message=_message(circuit, converged, magnitude, scale),
+            message=_failure_message(result) or _message(circuit, converged, magnitude, scale),
         )
 
-    def _run(
-        self, circuit: Circuit, inputs: np.ndarray, elastic: Nudge | None, frozen: np.ndarray | None, part: slice
-    ) -> np.ndarray:
-        if elastic is not None:
-            elastic = Nudge(elastic.strength, elastic.target[part], elastic.cost, elastic.kind)
-        currents = None if frozen is None else frozen[part]
-        try:
-            return run_sweep(circuit, inputs[part], elastic, currents, self.options, self.executable, self.timeout)
-        except NgspiceResultError as error:
-            raise NgspiceResultError(f"samples {part.start}…{min(part.stop, len(inputs)) - 1}: {error}") from None
+
+def _residual(
+    circuit: Circuit, reduction: NortonReduction | None, voltages: np.ndarray, injected: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Kirchhoff residual and scale; of a reduced circuit, whose Norton currents leave the residual the same."""
+    if reduction is None:
+        return kirchhoff_residual(circuit, voltages, injected)
+    norton = reduction.injected(voltages)
+    return kirchhoff_residual(reduction.circuit, voltages, norton if injected is None else norton + injected)
 
 
 def _frozen_currents(
@@ -134,6 +149,17 @@ def _node_conductance(circuit: Circuit) -> np.ndarray:
         for node in (group.positive, group.negative):
             total += np.bincount(node, np.abs(group.siemens), minlength=circuit.n_nodes)
     return total
+
+
+def _failure_message(result: BatchResult) -> str:
+    if not result.failures:
+        return ""
+    failed = sorted(result.failures)
+    shown = ", ".join(map(str, failed[:_SHOWN])) + ("…" if len(failed) > _SHOWN else "")
+    return (
+        f"ngspice must solve every sample, found {len(failed)} of {len(result.voltages)} that it did not ({shown}); "
+        f"the others are solved; sample {failed[0]}: {result.failures[failed[0]]}"
+    )
 
 
 def _message(circuit: Circuit, converged: np.ndarray, magnitude: np.ndarray, scale: np.ndarray) -> str:

@@ -213,12 +213,14 @@ class NetlistWriter:
             yield f"{letter}_{group.label}_{i} {names[p]} {names[n]} {value}"
 
     def _conductances(self, group: Conductances) -> Iterator[str]:
-        # ngspice reads 0 Ω as 1 mΩ without a word.
-        if not (group.siemens.all() and np.isfinite(group.siemens).all()):
+        # ngspice reads 0 Ω as 1 mΩ without a word, and below 2.3e-308 S a resistance is no longer a number.
+        with np.errstate(divide="ignore", over="ignore"):
+            ohms = 1 / group.siemens
+        if not (ohms.all() and np.isfinite(ohms).all()):
             raise CircuitError(
                 f"{group.label}: a resistor cannot stand for 0 S or infinite conductance; change the branch"
             )
-        return self._two_terminal(group, [number(r) for r in (1 / group.siemens).tolist()])
+        return self._two_terminal(group, [number(r) for r in ohms.tolist()])
 
     def _capacitors(self, group: Capacitors) -> Iterator[str]:
         return self._two_terminal(group, [number(c) for c in group.farads.tolist()])

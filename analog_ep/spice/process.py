@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import signal
 import subprocess
 import tempfile
+import threading
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
-from analog_ep.errors import NgspiceCrashError, NgspiceNotFoundError, NgspiceResultError, NgspiceTimeoutError
-from analog_ep.spice.raw import RawFile, read_raw
+from analog_ep.errors import (
+    CircuitError,
+    NgspiceCrashError,
+    NgspiceNotFoundError,
+    NgspiceResultError,
+    NgspiceTimeoutError,
+)
+from analog_ep.spice.raw import RawFile, read_plots, read_raw
 
 ENVIRONMENT_VARIABLE = "ANALOG_EP_NGSPICE"
 """Environment variable with the path of the ngspice to use."""
@@ -20,6 +30,15 @@ ENVIRONMENT_VARIABLE = "ANALOG_EP_NGSPICE"
 OLDEST_VERSION = 34
 """Oldest ngspice whose results are accepted."""
 
+_CARDS = "options model func param subckt ends ic nodeset op dc ac tran noise save end"
+# Everything else is refused: ``.control`` and ``*#`` lines are commands, ``.include`` and ``.lib`` read files, letters
+# beyond these load code models, and ``;``, ``$`` and backticks are comments or commands in the middle of a card.
+_REFUSED_LINE = re.compile(
+    rf"^(?!\s*(\*(?!#)|\+|[rcviedgfhbx]\S+\s|\.({'|'.join(_CARDS.split())})(\s|$)|$)).*$", re.IGNORECASE | re.MULTILINE
+)
+_REFUSED_CHARACTER = re.compile(r"[^\x20-\x7e\n]|[`;$]")
+
+_Result = TypeVar("_Result")
 _VERSION_TIMEOUT = 30.0
 _WORDS_LIMIT = 300
 
@@ -30,6 +49,49 @@ _HARMLESS = re.compile(
     r"|gmin step failed|source stepping failed)"
 )
 _SUSPICIOUS = re.compile(r"warning|error|singular|fail|abort|can't|could not|unknown|missing|too small", re.IGNORECASE)
+
+
+class Stop:
+    """Ends all runs that share it, from another thread; once set it also keeps new ones from beginning."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._is_set = False
+
+    def set(self) -> None:
+        """Kill every run with its children."""
+        with self._lock:
+            self._is_set = True
+            for process in self._running:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
+    def start(self, command: list[str], folder: Path) -> subprocess.Popen[bytes]:
+        """Start a process in a process group of its own, with pipes to its input and from its output."""
+        with self._lock:
+            if self._is_set:
+                raise NgspiceCrashError("ngspice must run to its end, found the batch stopped")
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                env={**os.environ, "LC_ALL": "C", "SPICE_ASCIIRAWFILE": "0"},
+                start_new_session=True,
+            )
+            self._running.add(process)
+            return process
+
+    def end(self, process: subprocess.Popen[bytes]) -> None:
+        """Kill a process's group if it still runs, and forget it."""
+        with self._lock:
+            # Until it is waited for, the process keeps its number, so that this reaches no other group.
+            self._running.discard(process)
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
 
 def find_ngspice(executable: str | Path | None = None) -> Path:
@@ -77,10 +139,23 @@ def ngspice_version(path: Path) -> int:
     return version
 
 
+@lru_cache
+def has_klu(path: Path) -> bool:
+    """Whether the ngspice at `path` has the KLU solver, which is faster than its own on all but tiny circuits."""
+    deck = "* klu\n.options klu\nv_0 a 0 1.0\nr_0 a 0 1.0\n.op\n.end\n"
+    with tempfile.TemporaryDirectory(prefix="analog_ep_") as folder:
+        status, output = _execute([str(path), "-n", "-b", "-r", "out.raw"], deck, Path(folder), _VERSION_TIMEOUT)
+    return status == 0 and "Using KLU" in output
+
+
 def run_ngspice(
-    deck: str, n_points: int, executable: str | Path | None = None, timeout: float | None = 600.0
+    deck: str,
+    n_points: int,
+    executable: str | Path | None = None,
+    timeout: float | None = 600.0,
+    stop: Stop | None = None,
 ) -> RawFile:
-    """Run a deck with one analysis and return its result if nothing speaks against it.
+    """Run a deck with one analysis of real vectors and return its result if nothing speaks against it.
 
     Accepted is a run that ends with exit status 0, no suspicious message, and a complete and finite result. No process
     and no file is left behind in any case, an interrupt included.
@@ -88,38 +163,63 @@ def run_ngspice(
     Parameters
     ----------
     deck : str
-        Text of the netlist; cards only, since commands of a ``.control`` section would be executed.
+        Text of the netlist: elements, and cards that neither run commands nor read files.
     n_points : int
         Points that the analysis must have.
     executable : str or Path, optional
         See `find_ngspice`.
     timeout : float, optional
         Time limit; None for none. [s]
+    stop : Stop, optional
+        Ends the run from another thread, which is then a crash.
 
     Raises
     ------
+    CircuitError
+        If the deck holds anything else.
     NgspiceNotFoundError, NgspiceTimeoutError, NgspiceCrashError, NgspiceResultError
         Each with the cause and ngspice's last words.
     """
+    return _run(deck, lambda path: read_raw(path, n_points), executable, timeout, stop)
+
+
+def run_plots(
+    deck: str, executable: str | Path | None = None, timeout: float | None = 600.0, stop: Stop | None = None
+) -> list[RawFile]:
+    """Run a deck with analyses of any kind, such as ``.ac`` or ``.noise``, and return their plots in order.
+
+    Parameters and errors are those of `run_ngspice`; how many points there are is the caller's to check.
+    """
+    return _run(deck, read_plots, executable, timeout, stop)
+
+
+def _run(
+    deck: str, read: Callable[[Path], _Result], executable: str | Path | None, timeout: float | None, stop: Stop | None
+) -> _Result:
+    _check_deck(deck)
     path = find_ngspice(executable)
     ngspice_version(path)
     with tempfile.TemporaryDirectory(prefix="analog_ep_") as folder:
-        status, output = _execute([str(path), "-n", "-b", "-r", "out.raw"], deck, Path(folder), timeout)
+        status, output = _execute([str(path), "-n", "-b", "-r", "out.raw"], deck, Path(folder), timeout, stop)
         _require_success(status, output)
-        return read_raw(Path(folder) / "out.raw", n_points)
+        return read(Path(folder) / "out.raw")
 
 
-def _execute(command: list[str], text: str, folder: Path, timeout: float | None) -> tuple[int, str]:
+def _check_deck(deck: str) -> None:
+    for pattern in (_REFUSED_CHARACTER, _REFUSED_LINE):
+        if found := pattern.search(deck):
+            raise CircuitError(
+                f"a deck may hold elements and the cards .{', .'.join(_CARDS.split())} in plain ASCII, "
+                f"found {found[0][:40]!r}; take it out"
+            )
+
+
+def _execute(
+    command: list[str], text: str, folder: Path, timeout: float | None, stop: Stop | None = None
+) -> tuple[int, str]:
     """Exit status and output of a command in a process group of its own, which does not outlive this call."""
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd=folder,
-        env={**os.environ, "LC_ALL": "C", "SPICE_ASCIIRAWFILE": "0"},
-        start_new_session=True,
-    )
+    stop = Stop() if stop is None else stop
+    process = stop.start(command, folder)
     with process:
         try:
             output, _ = process.communicate(text.encode("ascii"), timeout=timeout)
@@ -130,10 +230,7 @@ def _execute(command: list[str], text: str, folder: Path, timeout: float | None)
                 f"raise the time limit or run fewer samples"
             ) from None
         finally:
-            # Until it is waited for, the process keeps its number, so that this reaches no other group.
-            if process.returncode is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            stop.end(process)
 
 
 def _require_success(status: int, output: str) -> None:

@@ -1,4 +1,4 @@
-"""A whole batch as one `.dc` over a sample index.
+"""A batch as one `.dc` over a sample index.
 
 ngspice orders its matrix anew for every operating point, but in a `.dc` only for the first: sources that are
 piecewise-linear in the index make a batch many times faster than one run a sample.
@@ -6,120 +6,193 @@ piecewise-linear in the index make a batch many times faster than one run a samp
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from analog_ep.circuit import GROUND, Circuit, VoltageSources
+from analog_ep.circuit import (
+    GROUND,
+    Circuit,
+    CurrentControlledCurrentSources,
+    CurrentControlledVoltageSources,
+    VoltageSources,
+)
 from analog_ep.circuit.energy import held_nodes
-from analog_ep.errors import NgspiceResultError, StimulusError
-from analog_ep.spice.netlist import NetlistWriter, SpiceOptions, number
+from analog_ep.errors import CircuitError, NgspiceResultError, StimulusError
+from analog_ep.spice.netlist import NetlistWriter, SpiceOptions
+from analog_ep.spice.norton import NortonReduction
 from analog_ep.spice.nudge_cards import elastic_currents
-from analog_ep.spice.process import run_ngspice
+from analog_ep.spice.process import Stop, find_ngspice, has_klu, run_ngspice
 from analog_ep.stimulus import Nudge
 
+_DRIVEN = (VoltageSources, CurrentControlledCurrentSources, CurrentControlledVoltageSources)
+"""Groups whose cards depend on the samples: the sources, and those that call a source by its name."""
 
-def run_sweep(
-    circuit: Circuit,
-    inputs: np.ndarray,
-    nudge: Nudge | None = None,
-    frozen_currents: np.ndarray | None = None,
-    options: SpiceOptions | None = None,
-    executable: str | Path | None = None,
-    timeout: float | None = 600.0,
-) -> np.ndarray:
-    """Voltages of all nodes for every sample, `(n_samples, n_nodes)`, from one run of ngspice. [V]
 
-    Nodes that grounded independent sources hold are filled in; all others are ngspice's own.
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Samples and what is done to their outputs.
+
+    Attributes
+    ----------
+    inputs : ndarray (n_samples, n_inputs)
+        Inputs. [V]
+    nudge : Nudge or None
+        An elastic one, with targets `(n_samples, n_outputs)`.
+    frozen_currents : ndarray (n_samples, n_outputs) or None
+        Constant currents into v₊ and out of v₋, in place of an elastic nudge. [A]
+    """
+
+    inputs: np.ndarray
+    nudge: Nudge | None = None
+    frozen_currents: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def part(self, begin: int, end: int) -> Batch:
+        """Some consecutive samples."""
+        nudge, currents = self.nudge, self.frozen_currents
+        if nudge is not None:
+            nudge = Nudge(nudge.strength, nudge.target[begin:end], nudge.cost, nudge.kind)
+        return Batch(self.inputs[begin:end], nudge, None if currents is None else currents[begin:end])
+
+
+class Sweep:
+    """One circuit, ready to be run for parts of a batch; the cards that the samples share are written once.
 
     Parameters
     ----------
     circuit : Circuit
         One that `check_circuit` accepts.
-    inputs : ndarray (n_samples, n_inputs)
-        Inputs. Keep to a few thousand samples a run: ngspice 39 crashes at 200 000 points. [V]
-    nudge : Nudge, optional
-        An elastic one, with targets `(n_samples, n_outputs)`.
-    frozen_currents : ndarray (n_samples, n_outputs), optional
-        Constant currents into v₊ and out of v₋, in place of an elastic nudge. [A]
-    options, executable, timeout
-        See `SpiceOptions` and `run_ngspice`.
+    options : SpiceOptions, optional
+        Tolerances.
+    reduction : NortonReduction, optional
+        Of the circuit, to be run in its place; the voltages are the same.
+    executable, timeout
+        See `run_ngspice`.
 
-    Raises
-    ------
-    StimulusError
-        If currents or targets do not fit the circuit's outputs.
-    NgspiceError
-        If ngspice fails, or its result must not be believed.
+    Attributes
+    ----------
+    free : ndarray (n_free,)
+        Nodes that no grounded independent source holds.
+    saved : list of str
+        Their names as ngspice's vectors.
     """
-    samples = len(inputs)
-    voltages = _held_voltages(circuit, inputs)
-    free = np.flatnonzero(~held_nodes(circuit))
-    if not samples or not len(free):
+
+    def __init__(
+        self,
+        circuit: Circuit,
+        options: SpiceOptions | None = None,
+        reduction: NortonReduction | None = None,
+        executable: str | Path | None = None,
+        timeout: float | None = 600.0,
+    ):
+        self.circuit, self.options, self.reduction = circuit, options, reduction
+        self.executable, self.timeout = executable, timeout
+        self._written = circuit if reduction is None else reduction.circuit
+        self.free = np.flatnonzero(~held_nodes(circuit))
+        self.saved = [f"v({circuit.node_names[node]})" for node in self.free]
+        writer = NetlistWriter(self._written, lambda group: np.zeros(len(group)), options)
+        shared = [group for group in self._written.groups if not isinstance(group, _DRIVEN)]
+        self._shared = "\n".join(card for group in shared for card in writer.group_cards(group))
+        solver = [".options klu"] if has_klu(find_ngspice(executable)) else []
+        self._settings = "\n".join(["* samples of one circuit", writer.options_card(), *solver, *writer.model_cards()])
+
+    def run(self, batch: Batch, stop: Stop | None = None) -> np.ndarray:
+        """Voltages of all nodes for every sample, `(n_samples, n_nodes)`, from one run of ngspice. [V]
+
+        Nodes that grounded independent sources hold are filled in; all others are ngspice's own. Keep to a few thousand
+        samples a run: ngspice 39 crashes at 200 000 points.
+
+        Raises
+        ------
+        StimulusError
+            If currents or targets do not fit the circuit's outputs.
+        NgspiceError
+            If ngspice fails, or its result must not be believed.
+        """
+        voltages = held_voltages(self.circuit, batch.inputs)
+        if not len(batch) or not len(self.free):
+            return voltages
+        analysis = [*self.nudge_cards(batch), "vidx idx 0 0.0", f".dc vidx 0 {len(batch) - 1} 1"]
+        deck = self.deck(batch, analysis)
+        raw = run_ngspice(deck, len(batch), self.executable, self.timeout, stop)
+        if not np.array_equal(raw.columns(["v(v-sweep)"])[:, 0], np.arange(len(batch))):
+            raise NgspiceResultError(f"ngspice must sweep the samples 0…{len(batch) - 1} in order, found another sweep")
+        voltages[:, self.free] = raw.columns(self.saved)
         return voltages
-    saved = [f"v({circuit.node_names[node]})" for node in free]
-    deck = _deck(circuit, inputs, nudge, frozen_currents, options, saved)
-    raw = run_ngspice(deck, samples, executable, timeout)
-    if not np.array_equal(raw.columns(["v(v-sweep)"])[:, 0], np.arange(samples)):
-        raise NgspiceResultError(f"ngspice must sweep the samples 0…{samples - 1} in order, found another sweep")
-    voltages[:, free] = raw.columns(saved)
-    return voltages
 
+    def deck(self, batch: Batch, analysis: Sequence[str], save: bool = True) -> str:
+        """The circuit with the sources of a batch, constant ones for a batch of one, and the cards of an analysis.
 
-def _deck(
-    circuit: Circuit,
-    inputs: np.ndarray,
-    nudge: Nudge | None,
-    frozen_currents: np.ndarray | None,
-    options: SpiceOptions | None,
-    saved: list[str],
-) -> str:
-    writer = NetlistWriter(circuit, lambda group: _columns(group.source_values(inputs)), options)
-    return "\n".join(
-        [
-            "* batch over a sample index",
-            writer.options_card(),
-            *writer.model_cards(),
-            *writer.element_cards(),
-            *_nudge_cards(circuit, nudge, frozen_currents),
-            "vidx idx 0 0.0",
-            f".dc vidx 0 {len(inputs) - 1} 1",
-            f".save {' '.join(saved)}",
-            ".end\n",
-        ]
-    )
+        Without `save` ngspice keeps every vector of its own choice, which a ``.noise`` needs.
+        """
+        driven = [group for group in self._written.groups if isinstance(group, _DRIVEN)]
+        circuit = self._written.with_groups(driven)
+        writer = NetlistWriter(circuit, lambda group: _columns(group.source_values(batch.inputs)), self.options)
+        return "\n".join(
+            [
+                self._settings,
+                *writer.element_cards(),
+                *self._norton_cards(batch.inputs),
+                self._shared,
+                *analysis,
+                *([f".save {' '.join(self.saved)}"] if save else []),
+                ".end\n",
+            ]
+        )
 
+    def nudge_cards(self, batch: Batch) -> Iterator[str]:
+        """One source per output that carries the nudge's current from v₋ through itself into v₊."""
+        if batch.nudge is None and batch.frozen_currents is None:
+            return
+        outputs, names = self.circuit.outputs, self.circuit.node_names
+        if outputs is None:
+            raise StimulusError(
+                f"a nudge needs outputs, found none in {self.circuit.title!r}; declare them with set_outputs"
+            )
+        if batch.frozen_currents is not None:
+            currents = [str(value) for value in _columns(batch.frozen_currents)]
+        else:
+            assert batch.nudge is not None
+            targets = [str(value) for value in _columns(batch.nudge.target.numpy())]
+            currents = elastic_currents(self.circuit, batch.nudge, targets)
+        for i, (p, n, current) in enumerate(zip(*outputs, currents, strict=True)):
+            yield f"bnudge_{i} {names[n]} {names[p]} i={current}"
 
-def _nudge_cards(circuit: Circuit, nudge: Nudge | None, frozen_currents: np.ndarray | None) -> Iterator[str]:
-    if nudge is None and frozen_currents is None:
-        return
-    if circuit.outputs is None:
-        raise StimulusError(f"a nudge needs outputs, found none in {circuit.title!r}; declare them with set_outputs")
-    if frozen_currents is not None:
-        currents = [str(value) for value in _columns(frozen_currents)]
-    else:
-        assert nudge is not None
-        currents = elastic_currents(circuit, nudge, [str(value) for value in _columns(nudge.target.numpy())])
-    names = circuit.node_names
-    for i, (p, n, current) in enumerate(zip(*circuit.outputs, currents, strict=True)):
-        yield f"bnudge_{i} {names[n]} {names[p]} i={current}"
+    def held(self, batch: Batch) -> np.ndarray:
+        """Voltages of the nodes that are not `free`, `(n_samples, n_nodes - n_free)`. [V]"""
+        return np.delete(held_voltages(self.circuit, batch.inputs), self.free, axis=1)
+
+    def _norton_cards(self, inputs: np.ndarray) -> Iterator[str]:
+        if self.reduction is None:
+            return
+        names = self.circuit.node_names
+        columns = _columns(self.reduction.currents(held_voltages(self.circuit, inputs)))
+        for i, (node, current) in enumerate(zip(self.reduction.nodes, columns, strict=True)):
+            yield f"bnorton_{i} 0 {names[node]} i={current}"
 
 
 def _columns(values: np.ndarray) -> list[float | str]:
-    return [_over_samples(column) for column in values.T]
+    if not np.isfinite(values).all():
+        raise CircuitError("a netlist carries finite numbers only, found NaN or infinity; check the values")
+    index = [f"{i}," for i in range(len(values))]
+    return [_over_samples(column, index) for column in np.ascontiguousarray(values.T)]
 
 
-def _over_samples(column: np.ndarray) -> float | str:
+def _over_samples(column: np.ndarray, index: list[str]) -> float | str:
     """One number where all samples agree, otherwise an expression of the sample index."""
     if np.all(column == column[0]):
         return float(column[0])
-    points = ",".join(f"{index},{number(value)}" for index, value in enumerate(column.tolist()))
+    points = ",".join(map(str.__add__, index, map(repr, column.tolist())))
     return f"pwl(v(idx),{points})"
 
 
-def _held_voltages(circuit: Circuit, inputs: np.ndarray) -> np.ndarray:
-    """Voltages of the nodes that grounded independent sources hold, NaN at the others."""
+def held_voltages(circuit: Circuit, inputs: np.ndarray) -> np.ndarray:
+    """Voltages `(n_samples, n_nodes)` of the nodes that grounded independent sources hold, NaN at the others. [V]"""
     voltages = np.full((len(inputs), circuit.n_nodes), np.nan)
     voltages[:, GROUND] = 0.0
     for group in circuit.of_kind(VoltageSources):

@@ -1,0 +1,136 @@
+"""Rows that independent sources hold, as their Norton equivalents: exact, and many resistors fewer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from analog_ep.circuit import (
+    GROUND,
+    Branches,
+    Circuit,
+    Conductances,
+    CurrentControlledCurrentSources,
+    CurrentControlledVoltageSources,
+    VoltageSources,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class NortonReduction:
+    r"""A circuit in which one conductance and one current source a node stand for all resistors to held nodes.
+
+    With g_i the conductances from a free node to the nodes that grounded independent sources hold at V_i,
+
+    .. math:: \sum_i g_i (V - V_i) = G V - I, \qquad G = \sum_i g_i, \quad I = \sum_i g_i V_i ,
+
+    so that the voltages of all free nodes stay the same. Currents of the sources do not: those that an F or H source
+    refers to keep their rows.
+
+    Attributes
+    ----------
+    circuit : Circuit
+        The same nodes with fewer branches: without the rows, with G of each node, and without sources that hold nothing
+        else.
+    nodes : ndarray (n_reduced,)
+        Nodes that have a current source.
+    transfer : csr_array (n_reduced, n_nodes)
+        I of each of these nodes per volt of the held ones. [S]
+    """
+
+    circuit: Circuit
+    nodes: np.ndarray
+    transfer: csr_array
+
+    @classmethod
+    def of(cls, circuit: Circuit) -> NortonReduction:
+        """Reduce a circuit that `check_circuit` accepts."""
+        held = _held_nodes(circuit)
+        groups: list[Branches] = []
+        rows = [np.zeros((0, 3))]
+        for group in circuit.groups:
+            if isinstance(group, Conductances) and not group.nudge:
+                kept, absorbed = _split(group, held)
+                groups.append(kept)
+                rows.append(absorbed)
+            else:
+                groups.append(group)
+        node, source, siemens = np.concatenate(rows).T
+        nodes, which = np.unique(node.astype(np.int64), return_inverse=True)
+        shape = (len(nodes), circuit.n_nodes)
+        transfer = csr_array((siemens, (which, source.astype(np.int64))), shape=shape)
+        total = Conductances(_unused(circuit, "norton"), nodes, np.zeros_like(nodes), transfer.sum(axis=1))
+        groups = [group for group in groups if len(group)] + ([total] if len(nodes) else [])
+        reduced = circuit.with_groups(_needed(circuit, groups))
+        return cls(reduced, nodes, transfer)
+
+    def currents(self, voltages: np.ndarray) -> np.ndarray:
+        """I `(n_samples, n_reduced)` [A] from node voltages `(n_samples, n_nodes)`, of which the held ones count."""
+        return (self.transfer @ np.nan_to_num(voltages).T).T
+
+    def injected(self, voltages: np.ndarray) -> np.ndarray:
+        """The same currents by node, `(n_samples, n_nodes)`. [A]"""
+        injected = np.zeros_like(voltages)
+        injected[:, self.nodes] = self.currents(voltages)
+        return injected
+
+
+def _controlling(circuit: Circuit) -> set[str]:
+    """Labels of the source groups whose currents others refer to."""
+    kinds = (CurrentControlledCurrentSources, CurrentControlledVoltageSources)
+    return {group.control_label for kind in kinds for group in circuit.of_kind(kind)}
+
+
+def _held_nodes(circuit: Circuit) -> np.ndarray:
+    """Mask of ground and the nodes that grounded sources hold whose currents do not matter."""
+    held = np.zeros(circuit.n_nodes, dtype=bool)
+    held[GROUND] = True
+    controlling = _controlling(circuit)
+    for group in circuit.of_kind(VoltageSources):
+        if group.label not in controlling:
+            held[group.positive[group.negative == GROUND]] = True
+            held[group.negative[group.positive == GROUND]] = True
+    return held
+
+
+def _split(group: Conductances, held: np.ndarray) -> tuple[Conductances, np.ndarray]:
+    """Conductances that stay, and rows (free node, held node, siemens) of those that do not."""
+    first, second = held[group.positive], held[group.negative]
+    forward, backward, stays = second & ~first, first & ~second, ~first & ~second
+    rows = [
+        np.stack([group.positive[forward], group.negative[forward], group.siemens[forward]], axis=1),
+        np.stack([group.negative[backward], group.positive[backward], group.siemens[backward]], axis=1),
+    ]
+    kept = Conductances(group.label, group.positive[stays], group.negative[stays], group.siemens[stays])
+    return kept, np.concatenate(rows)
+
+
+def _needed(circuit: Circuit, groups: Sequence[Branches]) -> Iterator[Branches]:
+    """The groups without grounded sources at nodes that nothing else touches."""
+    controlling = _controlling(circuit)
+    touched = [np.zeros(1, np.int64), *(() if circuit.outputs is None else circuit.outputs)]
+    for group in groups:
+        touched.append(group.nodes() if not isinstance(group, VoltageSources) else _floating_nodes(group))
+    nodes = np.unique(np.concatenate(touched))
+    for group in groups:
+        if not isinstance(group, VoltageSources) or group.label in controlling:
+            yield group
+            continue
+        # The higher of the two is the node that a grounded source holds; a floating one's are all there.
+        used = np.isin(np.maximum(group.positive, group.negative), nodes)
+        if used.any():
+            yield replace(group, **{name: values[used] for name, values in group.arrays().items()})
+
+
+def _floating_nodes(group: VoltageSources) -> np.ndarray:
+    floating = (group.positive != GROUND) & (group.negative != GROUND)
+    return np.concatenate([group.positive[floating], group.negative[floating]])
+
+
+def _unused(circuit: Circuit, label: str) -> str:
+    while any(group.label == label for group in circuit.groups):
+        label += "_"
+    return label

@@ -1,0 +1,209 @@
+"""Batches in ngspice: reduced netlists, several processes, failed samples and killed processes."""
+
+# Branches take scalars and lists where the fields, once set, are arrays.
+# pyright: reportArgumentType=false
+
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from layered_networks import examples
+from random_circuits import circuits, inputs_of
+
+from analog_ep.circuit import Circuit, CircuitBuilder, Conductances, CurrentControlledCurrentSources, VoltageSources
+from analog_ep.devices import ShockleyDiode
+from analog_ep.equilibrium.equilibrium import solve
+from analog_ep.equilibrium.newton import Newton
+from analog_ep.equilibrium.ngspice import Ngspice
+from analog_ep.errors import ConvergenceError, NgspiceCrashError, NgspiceResultError, StimulusError
+from analog_ep.learning.implicit import ImplicitDifferentiation
+from analog_ep.learning.propagation import EquilibriumPropagation
+from analog_ep.networks import ResistiveNetwork
+from analog_ep.spice.netlist import SpiceOptions
+from analog_ep.spice.norton import NortonReduction
+from analog_ep.spice.process import Stop, ngspice_version, run_ngspice
+from analog_ep.stimulus import CrossEntropy, Nudge, SquaredError
+
+pytestmark = pytest.mark.ngspice
+
+TIGHT = SpiceOptions(reltol=1e-12)
+INPUTS = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
+
+
+@pytest.fixture
+def wrapped(tmp_path, monkeypatch):
+    """Puts a program in ngspice's place that runs some lines of Python on the deck before the real one."""
+    real = shutil.which("ngspice")
+
+    def install(lines: str) -> Path:
+        script = tmp_path / "ngspice_wrapped"
+        script.write_text(
+            f"#!{sys.executable}\nimport os, pathlib, signal, subprocess, sys\n"
+            "deck = '' if '--version' in sys.argv else sys.stdin.read()\n"
+            f"{lines}\nsys.exit(subprocess.run([{real!r}, *sys.argv[1:]], input=deck, text=True).returncode)\n"
+        )
+        script.chmod(0o755)
+        ngspice_version.cache_clear()
+        monkeypatch.setenv("ANALOG_EP_NGSPICE", str(script))
+        return script
+
+    return install
+
+
+def clamped() -> Circuit:
+    """One node between the input and a diode."""
+    builder = CircuitBuilder("t")
+    x, a = builder.add_nodes(["x", "a"]).tolist()
+    builder.add(VoltageSources("x", x, 0, 0.0, 0))
+    builder.add(Conductances("r", x, a, 1e-4))
+    builder.add_diodes("d", a, 0, ShockleyDiode())
+    return builder.build()
+
+
+@given(circuits())
+@examples(25)
+def test_a_reduced_netlist_has_the_voltages_of_the_whole_one(circuit):
+    inputs = torch.from_numpy(inputs_of(circuit, 3))
+    expected = solve(circuit, inputs, solver=Newton(), throw=False)
+    if not expected.converged.all():
+        return
+    found = solve(circuit, inputs, solver=Ngspice(options=TIGHT, reduced=True))
+    scale = float(expected.voltages.abs().max())
+    torch.testing.assert_close(found.voltages, expected.voltages, rtol=0, atol=1e-9 * max(scale, 1.0))
+
+
+def test_what_a_reduction_leaves():
+    circuit = ResistiveNetwork([5, 3, 2], dtype=torch.float64).circuit()
+    reduced = NortonReduction.of(circuit).circuit
+    # Without the inputs' and the bias rows: 6 amplifier outputs on 4 output nodes, and one conductance a node.
+    assert sum(len(group) for group in reduced.of_kind(Conductances)) == 6 * 4 + 3 + 4
+    assert not reduced.of_kind(VoltageSources)
+
+
+def test_rows_whose_current_controls_a_source_stay():
+    builder = CircuitBuilder("t")
+    x, a, f = builder.add_nodes(["x", "a", "f"]).tolist()
+    builder.add(VoltageSources("norton", x, 0, 0.0, 0))
+    builder.add(Conductances("r", [x, a, f], [a, 0, 0], [1e-3, 1e-3, 2e-3]))
+    builder.add(CurrentControlledCurrentSources("f", f, 0, "norton", 0, 4.0))
+    found = solve(builder.build(), INPUTS, solver=Ngspice(reduced=True)).voltages.numpy()
+    # x/2 kΩ flows out of the source; four times that flows from ground into f.
+    np.testing.assert_allclose(found[:, 1:], INPUTS.numpy() * [1, 0.5, 1.0], rtol=1e-10, atol=1e-15)
+
+
+@pytest.mark.parametrize("kind", ["frozen", "elastic"])
+def test_processes_and_reductions_agree_on_nudged_networks(kind):
+    network = ResistiveNetwork([4, 5, 3], diode=ShockleyDiode(1e-9), dtype=torch.float64)
+    inputs = torch.randn(11, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    targets = torch.eye(3, dtype=torch.float64)[torch.arange(11) % 3]
+    nudge = Nudge(1e-6, targets, SquaredError(), kind)
+    expected = solve(network, inputs, nudge, solver=Newton())
+    for processes, reduced, points in ((1, False, 4), (2, False, 2000), (3, True, 2)):
+        solver = Ngspice(options=TIGHT, processes=processes, reduced=reduced, max_points=points)
+        found = solve(network, inputs, nudge, solver=solver)
+        torch.testing.assert_close(found.voltages, expected.voltages, rtol=0, atol=1e-11)
+
+
+def test_a_number_of_processes_below_one():
+    with pytest.raises(StimulusError, match="processes must be at least 1, found 0"):
+        Ngspice(processes=0)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_failed_sample_is_told_by_its_index_and_the_others_are_kept(wrapped, processes):
+    expected = solve(clamped(), INPUTS, solver=Ngspice(options=TIGHT)).voltages
+    wrapped("if ',1.5' in deck or ' 1.5\\n' in deck: sys.exit('Warning: singular matrix: check node a')")
+    solver = Ngspice(options=TIGHT, processes=processes)
+    state = solve(clamped(), INPUTS, solver=solver, throw=False)
+    assert state.converged.tolist() == [True] * 7 + [False, True]
+    assert state.voltages[7, 1:].isnan().all()
+    assert state.residual[7] == torch.inf
+    torch.testing.assert_close(state.voltages[state.converged], expected[state.converged], rtol=0, atol=1e-12)
+    words = r"found 1 of 9 that it did not \(7\); the others are solved; sample 7: .*singular matrix"
+    with pytest.raises(ConvergenceError, match=words):
+        solve(clamped(), INPUTS, solver=solver)
+
+
+def test_a_circuit_that_fails_in_every_sample_is_given_up_soon(wrapped, tmp_path):
+    wrapped(f"open('{tmp_path}/runs', 'a').write('.')\nif deck: sys.exit('singular matrix')")
+    with pytest.raises(NgspiceResultError, match=r"^samples 0…199: .*singular matrix"):
+        solve(clamped(), INPUTS.repeat(23, 1)[:200], solver=Ngspice())
+    assert len((tmp_path / "runs").read_text()) < 40
+
+
+def test_a_killed_ngspice_is_started_once_more(wrapped, tmp_path):
+    mark = tmp_path / "killed"
+    wrapped(
+        f"mark = pathlib.Path({str(mark)!r})\n"
+        "if deck and not mark.exists():\n    mark.touch()\n    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert solve(clamped(), INPUTS, solver=Ngspice()).converged.all()
+    assert mark.exists()
+
+
+def test_an_ngspice_that_is_always_killed(wrapped):
+    wrapped("if deck: os.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(
+        NgspiceCrashError, match=r"^samples 0…8: ngspice must run to its end, found it ended by SIGKILL"
+    ):
+        solve(clamped(), INPUTS, solver=Ngspice(max_points=3))
+
+
+def test_samples_that_kill_ngspice_leave_the_others(wrapped):
+    wrapped("if '2.0' in deck: os.kill(os.getpid(), signal.SIGKILL)")
+    state = solve(clamped(), INPUTS, solver=Ngspice(max_points=3), throw=False)
+    assert state.converged.tolist() == [False] * 3 + [True] * 3 + [False] * 3
+    assert "found 6 of 9 that it did not (0, 1, 2, 6, 7…)" in state.message
+    assert "SIGKILL" in state.message
+
+
+def test_a_stopped_batch_leaves_no_process(wrapped, tmp_path):
+    wrapped(f"if deck:\n    open('{tmp_path}/pid', 'w').write(str(os.getpid()) + '\\n')\n    signal.pause()")
+    stop, caught = Stop(), []
+
+    def run() -> None:
+        try:
+            run_ngspice("* t\n", 1, stop=stop)
+        except NgspiceCrashError as error:
+            caught.append(str(error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text().endswith("\n")):
+        time.sleep(0.01)
+    stop.set()
+    thread.join(10)
+    assert "found it ended by SIGKILL" in caught[0]
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGCONT)
+    with pytest.raises(NgspiceCrashError, match="found the batch stopped"):
+        run_ngspice("* t\n", 1, stop=stop)
+
+
+@pytest.mark.parametrize("reduced", [False, True])
+def test_gradients_measured_in_ngspice(reduced):
+    diode = ShockleyDiode(1e-9)
+    network = ResistiveNetwork([4, 6, 5, 3], diode=diode, dtype=torch.float64, seed=3)
+    random = torch.Generator().manual_seed(2)
+    inputs = torch.randn(6, 4, dtype=torch.float64, generator=random)
+    targets = torch.eye(3, dtype=torch.float64)[torch.arange(6) % 3]
+    cost = CrossEntropy(0.1)
+    options = {"nudging": 1e-8, "cost": cost}
+    in_torch = EquilibriumPropagation(network, **options).gradients(inputs, targets)[1]
+    in_ngspice = EquilibriumPropagation(network, solver=Ngspice(reduced=reduced), **options).gradients(inputs, targets)[
+        1
+    ]
+    exact = ImplicitDifferentiation(network, cost).gradients(inputs, targets)
+    for name, gradient in in_ngspice.items():
+        scale = float(in_torch[name].abs().max())
+        torch.testing.assert_close(gradient, in_torch[name], rtol=0, atol=1e-4 * scale)
+        cosine = torch.cosine_similarity(gradient.flatten(), exact[name], dim=0)
+        assert float(cosine) > 0.99999
