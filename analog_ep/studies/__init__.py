@@ -1,0 +1,1 @@
+"""Questions of a designer to one circuit: settling, noise, power, corners."""

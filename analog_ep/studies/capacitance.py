@@ -1,0 +1,35 @@
+"""Node capacitances, which the description of a network leaves open."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analog_ep.circuit import GROUND, Amplifiers, Capacitors, Circuit
+from analog_ep.circuit.energy import held_nodes
+from analog_ep.errors import StimulusError
+
+LABEL = "node_capacitance"
+
+
+def with_node_capacitance(circuit: Circuit, farads: float) -> Circuit:
+    """The circuit with a capacitor from every node to ground that neither a source nor an amplifier holds.
+
+    Parameters
+    ----------
+    circuit : Circuit
+        Any circuit.
+    farads : float
+        Positive; the same for all nodes. [F]
+
+    Raises
+    ------
+    StimulusError
+        If the capacitance is not positive and finite.
+    """
+    if not 0 < farads < float("inf"):
+        raise StimulusError(f"a node capacitance must be positive and finite, found {farads} F")
+    held = held_nodes(circuit)
+    for group in circuit.of_kind(Amplifiers):
+        held[group.outputs()[1]] = True
+    nodes = np.flatnonzero(~held)
+    return circuit.with_groups([*circuit.groups, Capacitors(LABEL, nodes, np.full_like(nodes, GROUND), farads)])

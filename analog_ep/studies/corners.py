@@ -1,0 +1,123 @@
+"""What becomes of a circuit's outputs at other temperatures and process corners."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from analog_ep.circuit import Branches, Circuit, Conductances, Diodes
+from analog_ep.constants import ZERO_CELSIUS
+from analog_ep.devices import ShockleyDiode
+from analog_ep.equilibrium.equilibrium import Solver, solve
+from analog_ep.errors import StimulusError
+
+
+@dataclass(frozen=True)
+class Corner:
+    """One combination of conditions, and what it does.
+
+    Attributes
+    ----------
+    celsius : float
+        Temperature of the junctions. [°C]
+    conductance_scale : float
+        Factor on all conductances, against junctions that do not change with them.
+    saturation_scale : float
+        Factor on the junctions' saturation currents.
+    largest_change : float
+        Largest change of an output against the circuit as it is described. [V]
+    same_class : float
+        Share of the samples whose largest output stays the same.
+    """
+
+    celsius: float
+    conductance_scale: float
+    saturation_scale: float
+    largest_change: float
+    same_class: float
+
+
+@dataclass(frozen=True)
+class Corners:
+    """All corners that were looked at."""
+
+    corners: tuple[Corner, ...]
+
+    def to_json(self) -> str:
+        """The figures as a JSON object."""
+        return json.dumps({"corners": [asdict(corner) for corner in self.corners]})
+
+    def table(self) -> Table:
+        """A row a corner."""
+        table = Table("temperature", "conductances", "saturation currents", "largest change", "same class")
+        for c in self.corners:
+            cells = f"{c.celsius:g} °C", f"× {c.conductance_scale:g}", f"× {c.saturation_scale:g}"
+            table.add_row(*cells, f"{c.largest_change:.3e} V", f"{c.same_class:.2%}")
+        return table
+
+
+def corners(
+    circuit: Circuit,
+    inputs: Tensor,
+    *,
+    solver: Solver,
+    celsius: Sequence[float] = (0.0, 27.0, 85.0),
+    conductance_scales: Sequence[float] = (0.9, 1.0, 1.1),
+    saturation_scales: Sequence[float] = (0.5, 1.0, 2.0),
+) -> Corners:
+    """Solve the circuit in every combination of conditions.
+
+    Parameters
+    ----------
+    circuit : Circuit
+        With outputs.
+    inputs : Tensor (n_samples, n_inputs)
+        Inputs. [V]
+    solver : Solver
+        Such as `Ngspice()`.
+    celsius : sequence of float
+        Temperatures of all Shockley junctions, in place of their own. [°C]
+    conductance_scales, saturation_scales : sequence of float
+        Factors, positive.
+
+    Raises
+    ------
+    StimulusError
+        If the circuit has no outputs, or a factor is not positive.
+    ConvergenceError
+        If a corner has no equilibrium that the solver finds.
+    """
+    if circuit.outputs is None:
+        raise StimulusError(f"corners need outputs, found none in {circuit.title!r}; declare them with set_outputs")
+    if not all(0 < scale < float("inf") for scale in (*conductance_scales, *saturation_scales)):
+        raise StimulusError(f"scales must be positive, found {list(conductance_scales)} and {list(saturation_scales)}")
+    nominal = solve(circuit, inputs, solver=solver).outputs
+    found = []
+    for temperature in celsius:
+        for conductance in conductance_scales:
+            for saturation in saturation_scales:
+                there = circuit.with_groups(
+                    _at_corner(group, temperature, conductance, saturation) for group in circuit.groups
+                )
+                outputs = solve(there, inputs, solver=solver).outputs
+                change = float((outputs - nominal).abs().max())
+                same = float((outputs.argmax(-1) == nominal.argmax(-1)).double().mean())
+                found.append(Corner(temperature, conductance, saturation, change, same))
+    return Corners(tuple(found))
+
+
+def _at_corner(group: Branches, celsius: float, conductance: float, saturation: float) -> Branches:
+    if isinstance(group, Conductances):
+        return replace(group, siemens=np.asarray(group.siemens) * conductance)
+    if isinstance(group, Diodes) and isinstance(group.device, ShockleyDiode):
+        device = group.device.expand(len(group))
+        kelvin = torch.full((len(group),), celsius + ZERO_CELSIUS, dtype=torch.float64)
+        current = torch.as_tensor(device.saturation_current) * saturation
+        return replace(group, device=replace(device, temperature=kelvin, saturation_current=current))
+    return group

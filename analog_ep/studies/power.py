@@ -1,0 +1,135 @@
+"""Where the power of a circuit goes, by class of branches."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from rich.table import Table
+
+from analog_ep.circuit import (
+    Branches,
+    Circuit,
+    Conductances,
+    CurrentSources,
+    Diodes,
+    VoltageSources,
+)
+from analog_ep.equilibrium.assembly import ends
+from analog_ep.errors import StimulusError
+
+AMPLIFIERS = "amplifiers and controlled sources"
+"""What all elements besides resistors, diodes and independent sources deliver together."""
+
+
+@dataclass(frozen=True)
+class Power:
+    """Power of each class, mean over the samples.
+
+    Attributes
+    ----------
+    dissipated : dict of str to float
+        By the label of resistors and diodes; positive. [W]
+    delivered : dict of str to float
+        By the label of independent sources, and `AMPLIFIERS`; the sum is that of `dissipated`. [W]
+    settling_time : float or None
+        Time for which the power flows. [s]
+    """
+
+    dissipated: dict[str, float]
+    delivered: dict[str, float]
+    settling_time: float | None = None
+
+    @property
+    def total(self) -> float:
+        """All that is dissipated. [W]"""
+        return sum(self.dissipated.values())
+
+    @property
+    def energy(self) -> float | None:
+        """Energy of one inference: total power × settling time. [J]"""
+        return None if self.settling_time is None else self.total * self.settling_time
+
+    def to_json(self) -> str:
+        """The figures as a JSON object."""
+        return json.dumps(
+            {
+                "dissipated": self.dissipated,
+                "delivered": self.delivered,
+                "total": self.total,
+                "settling_time": self.settling_time,
+                "energy_per_inference": self.energy,
+            }
+        )
+
+    def table(self) -> Table:
+        """A row a class."""
+        table = Table("branches", "dissipated", "delivered", title="power")
+        for name, watts in self.dissipated.items():
+            table.add_row(name, f"{watts:.4g} W", "")
+        for name, watts in self.delivered.items():
+            table.add_row(name, "", f"{watts:.4g} W")
+        table.add_row("total", f"{self.total:.4g} W", f"{sum(self.delivered.values()):.4g} W")
+        if self.energy is not None:
+            table.add_row(f"energy of an inference of {self.settling_time:.3g} s", f"{self.energy:.4g} J", "")
+        return table
+
+
+def branch_power(circuit: Circuit, voltages: np.ndarray, settling_time: float | None = None) -> Power:
+    """Power of each group of branches at an equilibrium, without a nudge.
+
+    By Tellegen's theorem the powers of all branches add up to zero, so that what resistors and diodes dissipate and
+    independent sources do not deliver comes from amplifiers and controlled sources: their own supply and quiescent
+    currents are not part of the description. The conductances give g v², the diodes i v, a grounded source its voltage
+    times the current into the branches at its node.
+
+    Parameters
+    ----------
+    circuit : Circuit
+        Without floating voltage sources.
+    voltages : ndarray (n_samples, n_nodes)
+        Node voltages, ground first. [V]
+    settling_time : float, optional
+        Time for which the power flows in an inference. [s]
+
+    Raises
+    ------
+    StimulusError
+        If a voltage source floats, or the voltages are not those of the circuit's nodes.
+    """
+    if voltages.ndim != 2 or voltages.shape[1] != circuit.n_nodes or not np.isfinite(voltages).all():
+        raise StimulusError(f"voltages must be finite, (n_samples, {circuit.n_nodes}), found shape {voltages.shape}")
+    outflow = np.zeros_like(voltages)
+    dissipated: dict[str, float] = {}
+    delivered: dict[str, float] = {}
+    for group in circuit.groups:
+        if not isinstance(group, (Conductances, Diodes, CurrentSources)):
+            continue
+        first, second = ends(group)
+        across = voltages[:, first] - voltages[:, second]
+        current = _current(group, across)
+        np.add.at(outflow.T, first, current.T)
+        np.add.at(outflow.T, second, -current.T)
+        watts = float((current * across).sum(axis=1).mean())
+        if isinstance(group, CurrentSources):
+            delivered[group.label] = -watts
+        else:
+            dissipated[group.label] = watts
+    for group in circuit.of_kind(VoltageSources):
+        if ((group.positive != 0) & (group.negative != 0)).any():
+            raise StimulusError(f"{group.label}: the power of a floating voltage source is not told; ground it")
+        nodes = np.maximum(group.positive, group.negative)
+        delivered[group.label] = float((outflow * voltages)[:, nodes].sum(axis=1).mean())
+    delivered[AMPLIFIERS] = sum(dissipated.values()) - sum(delivered.values())
+    return Power(dissipated, delivered, settling_time)
+
+
+def _current(group: Branches, across: np.ndarray) -> np.ndarray:
+    if isinstance(group, Conductances):
+        return group.siemens * across
+    if isinstance(group, Diodes):
+        return group.device.current(torch.from_numpy(across)).numpy()
+    assert isinstance(group, CurrentSources)
+    return np.broadcast_to(group.amperes, across.shape)
