@@ -3,6 +3,7 @@
 from analog_ep.learning.cross_check import CrossCheck, Tolerances, cross_check
 from analog_ep.learning.implicit import ImplicitDifferentiation
 from analog_ep.learning.propagation import EquilibriumPropagation, GradientMethod, SmallSignal
+from analog_ep.learning.pulsed import PulsedUpdate
 from analog_ep.learning.update import Update
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "EquilibriumPropagation",
     "GradientMethod",
     "ImplicitDifferentiation",
+    "PulsedUpdate",
     "SmallSignal",
     "Tolerances",
     "Update",

@@ -29,7 +29,7 @@ class Checkpoint:
     Attributes
     ----------
     tensors : dict of str to Tensor
-        "parameter.…", "optimizer.…" and the states of generators.
+        "parameter.…", "optimizer.…", "hardware.…" and the states of generators.
     facts : dict
         Everything else, as JSON holds it.
     """

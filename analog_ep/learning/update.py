@@ -2,15 +2,68 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from analog_ep.errors import CheckpointError
 from analog_ep.networks import ResistiveNetwork
 
 
-class Update:
+class ConductanceUpdate(ABC):
+    """An optimiser whose conductances stay what hardware can hold.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        Any; its parameters are those of `network`.
+    network : ResistiveNetwork
+        Whose conductances.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, network: ResistiveNetwork):
+        self.optimizer = optimizer
+        self.network = network
+
+    @abstractmethod
+    def step(self) -> None:
+        """One step of the optimiser, as far as the hardware follows it."""
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        self.optimizer.zero_grad(set_to_none=True)
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The optimiser's parameter groups."""
+        return self.optimizer.param_groups
+
+    def state_dict(self) -> dict[str, Any]:
+        """The optimiser's state."""
+        return self.optimizer.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        self.optimizer.load_state_dict(state)
+
+    @abstractmethod
+    def hardware_state(self) -> dict[str, Tensor]:
+        """State of the hardware beyond the network's parameters, by dotted name."""
+
+    @abstractmethod
+    def load_hardware_state(self, state: dict[str, Tensor]) -> None:
+        """Restore what `hardware_state` gave.
+
+        Raises
+        ------
+        CheckpointError
+            If it is of other hardware; nothing is restored then.
+        """
+
+
+class Update(ConductanceUpdate):
     """An optimiser whose conductances stay in their range.
 
     After each step the parameters are projected on [g_min, g_max]; where one stands at a bound, a first moment that
@@ -27,18 +80,20 @@ class Update:
     _FIRST_MOMENTS = ("exp_avg", "momentum_buffer")
 
     def __init__(self, optimizer: torch.optim.Optimizer, network: ResistiveNetwork):
-        self.optimizer = optimizer
+        super().__init__(optimizer, network)
         low, high = network.conductance_range
         self._low, self._high = low / network.reference_conductance, high / network.reference_conductance
         optimizer.register_step_post_hook(lambda *_: self.project())
 
     def step(self) -> None:
-        """One step of the optimiser, and back into the range."""
         self.optimizer.step()
 
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        self.optimizer.zero_grad(set_to_none=True)
+    def hardware_state(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_hardware_state(self, state: dict[str, Tensor]) -> None:
+        if state:
+            raise CheckpointError(f"conductances without pulsed devices have no state, found {min(state)}")
 
     @torch.no_grad()
     def project(self) -> None:
@@ -54,16 +109,3 @@ class Update:
     def _first_moments(self, parameter: Tensor) -> list[Tensor]:
         state = self.optimizer.state.get(parameter, {})
         return [state[key] for key in self._FIRST_MOMENTS if isinstance(state.get(key), Tensor)]
-
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:
-        """The optimiser's parameter groups."""
-        return self.optimizer.param_groups
-
-    def state_dict(self) -> dict[str, Any]:
-        """The optimiser's state."""
-        return self.optimizer.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
-        self.optimizer.load_state_dict(state)

@@ -1,0 +1,245 @@
+"""Pulsed devices of one crossbar: drawn once, then pulsed, read and left to rest."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analog_ep.devices.pulses.device import PulseModel
+from analog_ep.devices.pulses.window import ConductanceMap
+from analog_ep.errors import CheckpointError, DeviceParameterError
+
+_BISECTIONS = 60
+"""Halvings of a device's range, to the last bit of double precision."""
+
+
+class PulsedArray:
+    """Devices of one model with their drawn parameters, their hidden states and their history.
+
+    The state of a device stays within its own drawn bounds; what is read of it, write noise and reference included,
+    is held in the window of the map, as a circuit with that range would see it.
+
+    Parameters
+    ----------
+    model : PulseModel
+        Nominal parameters.
+    conductances : Tensor
+        Initial conductances, of any shape; dtype and device of all that follows. [S]
+    conductance_map : ConductanceMap
+        From what is read of a state to siemens.
+    seed : int
+        Of the drawn parameters and of the noise.
+
+    Attributes
+    ----------
+    shape : torch.Size
+        Shape of the array; everything per device below is flat, `(n_devices,)`.
+    hidden : Tensor (n_devices,)
+        States w.
+    drawn : dict of str to Tensor, () or (n_devices,)
+        Drawn parameters; see `PulseModel.draw`.
+    """
+
+    def __init__(self, model: PulseModel, conductances: Tensor, conductance_map: ConductanceMap, seed: int):
+        self.model, self.map, self.shape, self.seed = model, conductance_map, conductances.shape, seed
+        like = conductances.detach()
+        drawn = model.draw(like.numel(), torch.Generator().manual_seed(seed))
+        self.drawn = {name: value.to(like) for name, value in drawn.items()}
+        self._steps = {name: value for name, value in self.drawn.items() if name not in _AT_REST}
+        self._offset = model.read_offset(self.drawn)
+        self._write_noise = model.write_noise * model.mean_step
+        self.generator = torch.Generator(like.device).manual_seed(seed + 1)
+        # Row 0 counts depressing pulses, row 1 potentiating ones.
+        self._counts = torch.zeros((2, like.numel()), dtype=torch.int64, device=like.device)
+        self._pulsed_states = torch.zeros((), dtype=torch.float64, device=like.device)
+        self.hidden = torch.zeros_like(like.flatten())
+        self._noise = torch.zeros_like(self.hidden) if self._write_noise else None
+        self.set_conductances(conductances)
+
+    @classmethod
+    def over(cls, model: PulseModel, conductances: Tensor, bounds: tuple[float, float], seed: int) -> PulsedArray:
+        """Devices whose nominal bounds stand for `bounds` = (g_min, g_max). [S]"""
+        return cls(model, conductances, ConductanceMap(model.w_min, model.w_max, *bounds), seed)
+
+    @property
+    def conductances(self) -> Tensor:
+        """What is read, in the array's shape. [S]"""
+        read = self.hidden - self._offset
+        if self._noise is not None:
+            read = read + self._noise
+        return self.map.conductance(read.clamp(self.map.w_min, self.map.w_max)).reshape(self.shape)
+
+    def set_conductances(self, conductances: Tensor) -> None:
+        """Put the devices as near to conductances [S] as their bounds allow, without pulses."""
+        self.hidden = self._bounded(self.map.state(conductances.detach().flatten().to(self.hidden)) + self._offset)
+        self._disturb()
+
+    @property
+    def step(self) -> float:
+        """Conductance that one pulse is taken to change. [S]"""
+        return self.model.mean_step * self.map.slope
+
+    @property
+    def symmetry_conductances(self) -> Tensor:
+        """What is read of each device, without noise, where steps up and down are equal, in the array's shape. [S]
+
+        Where one direction is the stronger all the way, the bound at which that ends; where none is, the middle.
+        """
+        low, high = (self.drawn[name].expand_as(self.hidden).clone() for name in ("low", "high"))
+        drawn = self._steps
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            pull = self.model.potentiation(middle, drawn) - self.model.depression(middle, drawn)
+            low, high = torch.where(pull >= 0, middle, low), torch.where(pull <= 0, middle, high)
+        read = ((low + high) / 2 - self._offset).clamp(self.map.w_min, self.map.w_max)
+        return self.map.conductance(read).reshape(self.shape)
+
+    @property
+    def potentiations(self) -> Tensor:
+        """Potentiating pulses that each device has had, in the array's shape, int64."""
+        return self._counts[1].reshape(self.shape)
+
+    @property
+    def depressions(self) -> Tensor:
+        """Depressing pulses that each device has had, in the array's shape, int64."""
+        return self._counts[0].reshape(self.shape)
+
+    @property
+    def energy(self) -> Tensor:
+        """Of all pulses so far, scalar, float64. [J]"""
+        total, per_device = self._counts.sum(), self._counts.sum(0)
+        states = self._pulsed_states - (self._offset * per_device).sum(dtype=torch.float64)
+        conductance = total * self.map.g_min + self.map.slope * (states - total * self.map.w_min)
+        return self.model.pulse_voltage**2 * self.model.pulse_width * conductance
+
+    @property
+    def worn_out(self) -> Tensor:
+        """Which devices have had as many pulses as they endure, in the array's shape."""
+        return (self._counts.sum(0) >= self.model.endurance).reshape(self.shape)
+
+    def pulse(self, counts: Tensor) -> None:
+        """Give every device some whole pulses, one after the other.
+
+        Parameters
+        ----------
+        counts : Tensor of an integer dtype, the array's shape
+            Positive to potentiate, negative to depress.
+
+        Raises
+        ------
+        DeviceParameterError
+            If the shape is another, or the counts are not whole.
+        """
+        if counts.shape != self.shape or counts.is_floating_point():
+            raise DeviceParameterError(
+                f"pulses must be whole numbers of shape {tuple(self.shape)}, found {counts.dtype} of "
+                f"{tuple(counts.shape)}"
+            )
+        index = nonzero(counts.flatten())
+        self.pulse_at(index, counts.flatten().index_select(0, index))
+
+    def pulse_at(self, index: Tensor, counts: Tensor) -> None:
+        """Give the devices at `index`, flat, none twice, `counts` pulses, signed and none 0; int64, `(n,)`."""
+        if math.isfinite(self.model.endurance):
+            left = (self.model.endurance - self._counts.sum(0).index_select(0, index)).long()
+            counts = torch.clamp(counts, -left, left)
+            index, counts = index[counts != 0], counts[counts != 0]
+        up = counts > 0
+        place, left = index + len(self.hidden) * up, counts.abs()
+        self._counts.view(-1).index_copy_(0, place, self._counts.view(-1).index_select(0, place) + left)
+        while len(index):
+            self._pulse_once(index, up)
+            left = left - 1
+            more = nonzero(left)
+            index, up, left = (values.index_select(0, more) for values in (index, up, left))
+
+    def _pulse_once(self, index: Tensor, up: Tensor) -> None:
+        drawn = {name: _at(value, index) for name, value in self._steps.items()}
+        state = self.hidden.index_select(0, index)
+        self._pulsed_states += state.sum()
+        state = state + self.model.respond(state, up, drawn, self.generator)
+        self.hidden.index_copy_(0, index, torch.clamp(state, drawn["low"], drawn["high"]))
+        if self._noise is not None:
+            self._noise.index_copy_(0, index, self._write_noise * self._normal(len(index)))
+
+    def rest(self) -> None:
+        """Let the states decay and diffuse for one of the model's rests."""
+        state = self.hidden
+        if "decay" in self.drawn:
+            state = state + self.drawn["decay"] * (self.drawn["rest"] - state)
+        if "walk" in self.drawn:
+            state = state + self.drawn["walk"] * self._normal(len(state))
+        if state is not self.hidden:
+            self.hidden = self._bounded(state)
+            self._disturb()
+
+    def drift(self, since: float, until: float) -> None:
+        """Let the conductances drift from one time after programming to another, g ∝ (t/t_0)^−ν, within the window.
+
+        Parameters
+        ----------
+        since, until : float
+            Times after programming, 0 < since <= until. [s]
+        """
+        if not 0 < since <= until < math.inf:
+            raise DeviceParameterError(f"drift needs times 0 < since <= until, found {since} and {until} s")
+        factor = (until / since) ** -self.drawn["drift"]
+        drifted = self.map.conductance(self.hidden - self._offset) * factor
+        self.hidden = self._bounded(self.map.state(drifted.clamp(self.map.g_min, self.map.g_max)) + self._offset)
+        self._disturb()
+
+    def _bounded(self, state: Tensor) -> Tensor:
+        return torch.clamp(state, self.drawn["low"], self.drawn["high"])
+
+    def _disturb(self) -> None:
+        if self._noise is not None:
+            self._noise = self._write_noise * self._normal(len(self.hidden))
+
+    def _normal(self, n: int) -> Tensor:
+        return torch.randn(n, generator=self.generator, dtype=self.hidden.dtype, device=self.hidden.device)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """States, counts and the noise generator's state; the drawn parameters follow from the seed."""
+        state = {"hidden": self.hidden, "counts": self._counts, "pulsed_states": self._pulsed_states}
+        if self._noise is not None:
+            state["noise"] = self._noise
+        return {name: value.clone() for name, value in state.items()} | {"generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state_dict` gave.
+
+        Raises
+        ------
+        CheckpointError
+            If it is of other devices; nothing is restored then.
+        """
+        own = self.state_dict()
+        found = {name: tuple(value.shape) for name, value in state.items()}
+        wanted = {name: tuple(value.shape) for name, value in own.items()}
+        if found != wanted:
+            raise CheckpointError(f"the pulsed devices must have states of shapes {wanted}, found {found}")
+        self.hidden = state["hidden"].to(self.hidden, copy=True)
+        self._counts = state["counts"].to(self._counts, copy=True)
+        self._pulsed_states = state["pulsed_states"].to(self._pulsed_states, copy=True)
+        if self._noise is not None:
+            self._noise = state["noise"].to(self.hidden, copy=True)
+        self.generator.set_state(state["generator"].cpu())
+
+
+_AT_REST = {"rest", "decay", "walk", "drift"}
+"""Drawn parameters that no pulse needs."""
+
+
+def _at(value: Tensor, index: Tensor) -> Tensor:
+    return value if value.dim() == 0 else value.index_select(0, index)
+
+
+def nonzero(values: Tensor) -> Tensor:
+    """Indices of the entries (n,) that are not 0, int64."""
+    if values.device.type != "cpu":
+        return values.nonzero().squeeze(1)
+    # Twice as fast as PyTorch's own, which counts first.
+    return torch.from_numpy(np.flatnonzero((values != 0).numpy()))

@@ -1,0 +1,228 @@
+"""Training as pulsed devices do it: the changes an optimiser proposes become whole pulses."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analog_ep.circuit import Conductances
+from analog_ep.devices.pulses import PulsedArray, PulseModel, pulse_model
+from analog_ep.errors import CheckpointError, DeviceParameterError
+from analog_ep.files import write_atomically
+from analog_ep.learning.schemes import FixedStep, PulsedCrossbar, Scheme, StochasticCoincidence, update_scheme
+from analog_ep.learning.update import ConductanceUpdate
+from analog_ep.networks import ResistiveNetwork
+from analog_ep.spice.netlist import INSTANCE_LETTERS
+
+PULSE_COLUMNS = ("branch", "parameter", "index", "sign", "count")
+"""Name in the netlist; parameter and flat index into it; +1 to potentiate, −1 to depress; number of pulses."""
+
+
+@dataclass(frozen=True)
+class DevicePulses:
+    """Pulses of one sign that one device got in a step; fields as in `PULSE_COLUMNS`."""
+
+    branch: str
+    parameter: str
+    index: int
+    sign: int
+    count: int
+
+
+class PulsedUpdate(ConductanceUpdate):
+    """An optimiser whose steps are written with pulses on device models.
+
+    The optimiser, any of `torch.optim`, makes its step; the difference ΔG of the conductances is what it proposes;
+    the scheme turns ΔG into whole pulses; and the parameters become what the pulsed devices are read as. At the
+    beginning the devices are put as near to the network's conductances as their own bounds allow, and so they are
+    whenever conductances have been set from elsewhere. After each step the devices rest once.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        Its parameters are those of `network`.
+    network : ResistiveNetwork
+        Its conductance range stands for the model's nominal bounds.
+    device : PulseModel or str
+        Model, or name of a model or preset; see `analog_ep.devices.pulses`.
+    scheme : Scheme or str
+        Scheme or its name in `analog_ep.learning.schemes.SCHEMES`; by default `FixedStep()`.
+    seed : int
+        Of the drawn devices, their noise and the scheme's random numbers; every crossbar has streams of its own.
+
+    Attributes
+    ----------
+    crossbars : dict of str to PulsedCrossbar
+        Devices by parameter.
+
+    Raises
+    ------
+    DeviceParameterError
+        If device or scheme is unknown, or the scheme cannot be used with the network.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        network: ResistiveNetwork,
+        device: PulseModel | str = "SoftBounds",
+        scheme: Scheme | str | None = None,
+        seed: int = 0,
+    ):
+        super().__init__(optimizer, network)
+        self.device = pulse_model(device) if isinstance(device, str) else device
+        self.scheme = update_scheme(scheme) if isinstance(scheme, str) else scheme or FixedStep()
+        self.crossbars: dict[str, PulsedCrossbar] = {}
+        for layout in network.layouts:
+            own_seed = int(np.random.default_rng([seed, len(self.crossbars)]).integers(2**62))
+            conductances = network.conductances[layout.label]
+            array = PulsedArray.over(self.device, conductances, network.conductance_range, own_seed)
+            crossbar = PulsedCrossbar(layout, array)
+            self.scheme.prepare(crossbar)
+            self.crossbars[layout.label] = crossbar
+            self._read(layout.label)
+        self._before_step = self._counts()
+
+    @torch.no_grad()
+    def step(self) -> None:
+        before = {label: self.network.theta(label).clone() for label in self.crossbars}
+        self._follow(before)
+        self._before_step = self._counts()
+        self.optimizer.step()
+        for label, crossbar in self.crossbars.items():
+            change = (self.network.theta(label) - before[label]) * self.network.reference_conductance
+            self.scheme.write(crossbar, change)
+            for array in _arrays(crossbar):
+                array.rest()
+            self._read(label)
+
+    @torch.no_grad()
+    def coincide(self, label: str, rows: Tensor, columns: Tensor) -> None:
+        """Write ΔG = x δᵀ on one crossbar with trains of pulses, past the optimiser.
+
+        Parameters
+        ----------
+        label : str
+            Parameter of the crossbar, such as "stage1".
+        rows, columns : Tensor (n_rows,), (n_columns,)
+            x and δ; a product is in [S].
+
+        Raises
+        ------
+        DeviceParameterError
+            If the scheme is another than `StochasticCoincidence`, or the crossbar is unknown, or of another shape.
+        """
+        if not isinstance(self.scheme, StochasticCoincidence):
+            raise DeviceParameterError(
+                f"pulses that coincide need the scheme stochastic, found {type(self.scheme).__name__}"
+            )
+        if label not in self.crossbars:
+            raise DeviceParameterError(f"the crossbar must be one of {', '.join(self.crossbars)}, found {label!r}")
+        crossbar = self.crossbars[label]
+        if (*rows.shape, *columns.shape) != crossbar.layout.shape:
+            raise DeviceParameterError(
+                f"{label} needs factors of {crossbar.layout.shape[0]} rows and {crossbar.layout.shape[1]} columns, "
+                f"found {tuple(rows.shape)} and {tuple(columns.shape)}"
+            )
+        self._follow({label: self.network.theta(label)})
+        self.scheme.write_outer(crossbar, rows, columns)
+        self._read(label)
+
+    @property
+    def energy(self) -> float:
+        """Of all pulses so far. [J]"""
+        return sum(float(array.energy) for crossbar in self.crossbars.values() for array in _arrays(crossbar))
+
+    @property
+    def pulse_counts(self) -> dict[str, Tensor]:
+        """Pulses that each device the network reads has had, by parameter, int64."""
+        return {label: up + down for label, (up, down) in self._counts().items()}
+
+    @property
+    def worn_out(self) -> dict[str, Tensor]:
+        """Which devices have had as many pulses as they endure, by parameter."""
+        return {label: crossbar.array.worn_out for label, crossbar in self.crossbars.items()}
+
+    def pulses(self) -> list[DevicePulses]:
+        """Pulses of the last step, in the order of the netlist; what a programmer of the chip is told to do.
+
+        Under program-and-verify a device may have pulses of both signs; their order is not kept.
+        """
+        counts, rows = self._counts(), []
+        for label, group in self.network.circuit().trainable().items():
+            given = [
+                (after - before).flatten().tolist()
+                for after, before in zip(counts[label], self._before_step[label], strict=True)
+            ]
+            assert group.index is not None
+            for i, index in enumerate(group.index.tolist()):
+                branch = f"{INSTANCE_LETTERS[Conductances]}_{group.label}_{i}"
+                for sign, each in zip((1, -1), given, strict=True):
+                    if each[index]:
+                        rows.append(DevicePulses(branch, label, index, sign, each[index]))
+        return rows
+
+    def write_pulses(self, path: Path) -> int:
+        """Write `pulses` as a CSV file of `PULSE_COLUMNS`, atomically; returns the number of rows."""
+        text, rows = io.StringIO(), self.pulses()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(PULSE_COLUMNS)
+        table.writerows([getattr(row, name) for name in PULSE_COLUMNS] for row in rows)
+        write_atomically(path, text.getvalue())
+        return len(rows)
+
+    def hardware_state(self) -> dict[str, Tensor]:
+        state: dict[str, Tensor] = {}
+        for label, crossbar in self.crossbars.items():
+            for name, array in zip(("array", "hidden_array"), _arrays(crossbar), strict=False):
+                state |= {f"{label}.{name}.{key}": value for key, value in array.state_dict().items()}
+            state |= {f"{label}.memory.{key}": value for key, value in crossbar.memory.items()}
+        return state
+
+    def load_hardware_state(self, state: dict[str, Tensor]) -> None:
+        found = {name: tuple(value.shape) for name, value in state.items()}
+        wanted = {name: tuple(value.shape) for name, value in self.hardware_state().items()}
+        if found != wanted:
+            different = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
+            raise CheckpointError(f"the state must be of these devices and this scheme, found another {different[0]}")
+        for label, crossbar in self.crossbars.items():
+            for name, array in zip(("array", "hidden_array"), _arrays(crossbar), strict=False):
+                array.load_state_dict(_under(state, f"{label}.{name}."))
+            for key, value in crossbar.memory.items():
+                crossbar.memory[key] = state[f"{label}.memory.{key}"].to(value, copy=True)
+            self._read(label)
+        self._before_step = self._counts()
+
+    def _follow(self, thetas: dict[str, Tensor]) -> None:
+        """Put devices where conductances have been set from elsewhere."""
+        for label, theta in thetas.items():
+            array = self.crossbars[label].array
+            if not torch.equal(theta, self._theta(array)):
+                array.set_conductances(theta * self.network.reference_conductance)
+
+    def _read(self, label: str) -> None:
+        with torch.no_grad():
+            self.network.theta(label).copy_(self._theta(self.crossbars[label].array))
+
+    def _theta(self, array: PulsedArray) -> Tensor:
+        return array.conductances / self.network.reference_conductance
+
+    def _counts(self) -> dict[str, tuple[Tensor, Tensor]]:
+        return {
+            label: (crossbar.array.potentiations.clone(), crossbar.array.depressions.clone())
+            for label, crossbar in self.crossbars.items()
+        }
+
+
+def _arrays(crossbar: PulsedCrossbar) -> list[PulsedArray]:
+    return [array for array in (crossbar.array, crossbar.hidden_array) if array is not None]
+
+
+def _under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

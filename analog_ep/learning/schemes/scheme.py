@@ -1,0 +1,67 @@
+"""What every update scheme gives, and what it works on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from analog_ep.devices.pulses import PulsedArray
+from analog_ep.errors import DeviceParameterError
+from analog_ep.networks.layout import StageLayout
+
+
+@dataclass(eq=False)
+class PulsedCrossbar:
+    """A crossbar of pulsed devices and what its scheme remembers.
+
+    Attributes
+    ----------
+    layout : StageLayout
+        Its rows and columns.
+    array : PulsedArray
+        The devices that the network reads.
+    hidden_array : PulsedArray, optional
+        Devices that the network does not read; Tiki-Taka's fast array.
+    memory : dict of str to Tensor
+        Digital state of the scheme.
+    """
+
+    layout: StageLayout
+    array: PulsedArray
+    hidden_array: PulsedArray | None = None
+    memory: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scheme(ABC):
+    """Turns the change ΔG that an optimiser proposes into whole pulses."""
+
+    def prepare(self, crossbar: PulsedCrossbar) -> None:  # noqa: B027 - most schemes remember nothing
+        """Set up what the scheme remembers of a crossbar.
+
+        Raises
+        ------
+        DeviceParameterError
+            If the scheme cannot be used with this crossbar.
+        """
+
+    @abstractmethod
+    def write(self, crossbar: PulsedCrossbar, change: Tensor) -> None:
+        """Give the pulses for a wanted change ΔG (n_rows, n_columns). [S]"""
+
+    def _require(self, holds: bool, rule: str, found: object) -> None:
+        if not holds:
+            raise DeviceParameterError(f"{type(self).__name__}: {rule}, found {found!r}")
+
+    def _require_count(self, name: str) -> None:
+        value = getattr(self, name)
+        whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        self._require(whole, f"{name} must be a whole number of at least 1", value)
+
+
+def stochastic_rounding(steps: Tensor, generator: torch.Generator) -> Tensor:
+    """Whole numbers whose mean is `steps`."""
+    return (steps + torch.rand(steps.shape, generator=generator, dtype=steps.dtype, device=steps.device)).floor()
