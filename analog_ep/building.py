@@ -6,9 +6,16 @@ import torch
 
 from analog_ep.datasets import Dataset, load_dataset
 from analog_ep.devices import Diode, DiodeClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
+from analog_ep.devices.pulses import pulse_model
+from analog_ep.equilibrium.equilibrium import Solver
+from analog_ep.equilibrium.ngspice import Ngspice
+from analog_ep.equilibrium.relaxation import Relaxation
 from analog_ep.errors import DataError
+from analog_ep.learning.ngspice_small_signal import NgspiceSmallSignal
 from analog_ep.learning.propagation import EquilibriumPropagation, GradientMethod, SmallSignal
-from analog_ep.learning.update import Update
+from analog_ep.learning.pulsed import PulsedUpdate
+from analog_ep.learning.schemes import OneOfPair, update_scheme
+from analog_ep.learning.update import ConductanceUpdate, Update
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.spec import (
     CrossEntropySpec,
@@ -83,12 +90,25 @@ def build_cost(spec: Spec) -> Cost:
 
 def build_gradient(spec: Spec, network: ResistiveNetwork) -> GradientMethod:
     """The spec's gradient method on a network."""
-    gradient, cost = spec.gradient, build_cost(spec)
+    gradient, cost, solver = spec.gradient, build_cost(spec), build_solver(spec)
     if gradient.method == "small_signal":
+        if isinstance(solver, Ngspice):
+            return NgspiceSmallSignal(network, cost, solver)
         return SmallSignal(network, cost)
     return EquilibriumPropagation(
-        network, gradient.nudging, cost, variant=gradient.variant, kind=gradient.kind, seed=spec.training.seed
+        network,
+        gradient.nudging,
+        cost,
+        variant=gradient.variant,
+        kind=gradient.kind,
+        solver=solver,
+        seed=spec.training.seed,
     )
+
+
+def build_solver(spec: Spec) -> Solver:
+    """The spec's solver; ngspice runs reduced netlists, which have the same voltages."""
+    return Ngspice(reduced=True) if spec.gradient.solver == "ngspice" else Relaxation()
 
 
 def build_nudge(spec: Spec, targets: torch.Tensor) -> Nudge:
@@ -96,15 +116,32 @@ def build_nudge(spec: Spec, targets: torch.Tensor) -> Nudge:
     return Nudge(spec.gradient.nudging, targets, build_cost(spec), spec.gradient.kind)
 
 
-def build_update(spec: Spec, network: ResistiveNetwork) -> Update:
-    """The spec's optimiser on a network, one parameter group a crossbar."""
+def build_update(spec: Spec, network: ResistiveNetwork) -> ConductanceUpdate:
+    """The spec's optimiser on a network, one parameter group a crossbar, and the devices that it writes.
+
+    Raises
+    ------
+    DeviceParameterError
+        If device or scheme cannot be as described.
+    """
+    optimizer, update = _optimizer(spec, network), spec.update
+    if update is None:
+        return Update(optimizer, network)
+    device = pulse_model(update.device, **update.parameters)
+    scheme = update_scheme(update.scheme, **update.options)
+    if update.held is not None:
+        scheme = OneOfPair(scheme, update.held)
+    return PulsedUpdate(optimizer, network, device=device, scheme=scheme, seed=spec.training.seed)
+
+
+def _optimizer(spec: Spec, network: ResistiveNetwork) -> torch.optim.Optimizer:
     training = spec.training
     parameters = list(network.parameters())
     rates = training.learning_rate * len(parameters) if len(training.learning_rate) == 1 else training.learning_rate
     groups = [{"params": [parameter], "lr": rate} for parameter, rate in zip(parameters, rates, strict=True)]
     if training.optimizer == "sgd":
-        return Update(torch.optim.SGD(groups, lr=rates[0], momentum=training.momentum), network)
-    return Update(torch.optim.Adam(groups, lr=rates[0]), network)
+        return torch.optim.SGD(groups, lr=rates[0], momentum=training.momentum)
+    return torch.optim.Adam(groups, lr=rates[0])
 
 
 def _clamp(spec: DiodeSpec, n_nodes: int) -> DiodeClamp:

@@ -8,12 +8,17 @@ from collections.abc import Sequence
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import torch
 import typer
 from rich.console import Console
+from rich.table import Table
 
+from analog_ep.analysis import analyse
+from analog_ep.benchmarking.recipe import bench_recipe
+from analog_ep.benchmarking.spice import benchmark_spice
+from analog_ep.doctor import examine
 from analog_ep.errors import AnalogEPError, NgspiceNotFoundError
 from analog_ep.report import TrainingProgress
 from analog_ep.run import CHECKPOINT, Run, choose_spec, saved_epochs, stored_spec
@@ -28,6 +33,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+bench = typer.Typer(help="Measure speed.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(bench, name="bench")
 _console = Console()
 
 
@@ -39,7 +46,45 @@ class Phase(StrEnum):
     both = "both"
 
 
+class StudyName(StrEnum):
+    """Studies of a run."""
+
+    settling = "settling"
+    noise = "noise"
+    power = "power"
+    corners = "corners"
+
+
+class EquilibriumSolver(StrEnum):
+    """What finds the equilibria."""
+
+    torch = "torch"
+    ngspice = "ngspice"
+
+
+class BenchDiode(StrEnum):
+    """Diodes of the shipped MNIST recipes."""
+
+    ideal = "ideal"
+    shockley = "shockley"
+
+
+class Precision(StrEnum):
+    """Types of a network's parameters."""
+
+    float32 = "float32"
+    float64 = "float64"
+
+
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `train` made.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON in place of the table.")]
+
+
+class _Report(Protocol):
+    """Figures that can be shown."""
+
+    def to_json(self) -> str: ...
+    def table(self) -> Table: ...
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -75,6 +120,9 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed of split, conductances and shuffles.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Number of epochs.")] = None,
     start: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Conductances to begin from.")] = None,
+    solver: Annotated[
+        EquilibriumSolver | None, typer.Option(help="What finds the equilibria; torch by default.")
+    ] = None,
     device: Annotated[str, typer.Option(help="Device of the tensors, such as cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(min=1, help="Threads of PyTorch; 1 is fastest for small networks.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where RUN was interrupted.")] = False,
@@ -84,10 +132,10 @@ def train(
     if resume:
         if start is not None:
             raise typer.BadParameter("a resumed run goes on from its own conductances", param_hint="--start")
-        wanted = choose_spec(spec, data, seed, epochs, stored=stored_spec(out))
+        wanted = choose_spec(spec, data, seed, epochs, stored=stored_spec(out), solver=solver)
         run = Run.resume(out, wanted, device=device)
     else:
-        run = Run.create(out, choose_spec(spec, data, seed, epochs), device=device, start=start)
+        run = Run.create(out, choose_spec(spec, data, seed, epochs, solver=solver), device=device, start=start)
     _train(run)
 
 
@@ -95,14 +143,11 @@ def train(
 def check(
     run: RunFolder,
     samples: Annotated[int, typer.Option(min=1, help="Number of test samples.")] = 100,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON in place of the table.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Compare PyTorch with ngspice, node by node. Exits with 1 where they differ by more than the tolerance."""
     result = cross_checked(run, samples)
-    if json:
-        typer.echo(result.to_json())
-    else:
-        _console.print(result.table())
+    _show(result, json)
     if not result.passed:
         raise typer.Exit(1)
 
@@ -129,6 +174,56 @@ def export(
 
 
 @app.command()
+def doctor(json: JsonOption = False) -> None:
+    """Print what was found, ngspice and packages, and solve a small network. Exits with 1 where it does not work."""
+    diagnosis = examine()
+    _show(diagnosis, json)
+    if not diagnosis.healthy:
+        raise typer.Exit(1)
+
+
+@app.command("analyse")
+def analyse_run(
+    run: RunFolder,
+    study: Annotated[StudyName, typer.Argument(help="What to look at.")],
+    sample: Annotated[int, typer.Option(min=0, metavar="K", help="Index of the test sample.")] = 0,
+    capacitance: Annotated[float, typer.Option(help="Capacitance of each node. [F]")] = 1e-12,
+    lsb: Annotated[float, typer.Option(help="Step of the converter at the outputs. [V]")] = 1e-3,
+    json: JsonOption = False,
+) -> None:
+    """Study the hardware of a run in ngspice: settling times, noise, power, or temperature and process corners."""
+    _show(analyse(run, study.value, sample, capacitance=capacitance, lsb=lsb), json)
+
+
+@bench.command("spice")
+def bench_spice(
+    sizes: Annotated[str, typer.Option(metavar="N-N-…", help="Units of the network's layers.")] = "784-100-10",
+    samples: Annotated[int, typer.Option(min=1, help="Samples of a batch.")] = 1000,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each way is timed.")] = 3,
+    processes: Annotated[int | None, typer.Option(min=1, help="Processes of ngspice; by default all.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Time a fresh ngspice, a batch in ngspice, and PyTorch on one circuit, free and nudged."""
+    _show(benchmark_spice(_sizes(sizes), samples, rounds, processes), json)
+
+
+@bench.command("step")
+def bench_step(
+    sizes: Annotated[str, typer.Option(metavar="N-N-…", help="Units of the network's layers.")] = "784-100-10",
+    batch: Annotated[int, typer.Option(min=1, help="Samples of a step.")] = 32,
+    diode: Annotated[BenchDiode, typer.Option(help="Diodes of the MNIST recipe.")] = BenchDiode.ideal,
+    dtype: Annotated[Precision, typer.Option(help="Precision of the steps.")] = Precision.float32,
+    data: Annotated[str, typer.Option(metavar="mnist|DIR", help="MNIST, or a folder of idx files.")] = "mnist",
+    rounds: Annotated[int, typer.Option(min=1, help="Steps of each kind that are timed.")] = 50,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of PyTorch.")] = 1,
+    json: JsonOption = False,
+) -> None:
+    """Time a training step by equilibrium propagation and by backprop on an MLP of the same size, in turn."""
+    torch.set_num_threads(threads)
+    _show(bench_recipe(_sizes(sizes), diode.value, dtype.value, data, batch, rounds), json)
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder; numbered where it exists.")] = Path("runs/demo"),
     seed: Annotated[int, typer.Option(help="Seed of the run.")] = 0,
@@ -146,6 +241,20 @@ def demo(
         typer.echo(f"netlist, {phase.value} phase: {path}")
     if not passed:
         raise typer.Exit(1)
+
+
+def _show(report: _Report, json: bool) -> None:
+    if json:
+        typer.echo(report.to_json())
+    else:
+        _console.print(report.table())
+
+
+def _sizes(text: str) -> list[int]:
+    try:
+        return [int(size) for size in text.split("-")]
+    except ValueError:
+        raise typer.BadParameter(f"must be numbers joined by dashes, found {text!r}", param_hint="--sizes") from None
 
 
 def _demo_check(path: Path, samples: int) -> bool:

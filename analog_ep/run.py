@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from analog_ep.building import build_dataset, build_gradient, build_network, build_update
+from analog_ep.building import build_dataset, build_gradient, build_network, build_solver, build_update
 from analog_ep.datasets import BUILT_IN
 from analog_ep.errors import CheckpointError, SpecError
 from analog_ep.files import write_atomically
@@ -181,6 +181,7 @@ def choose_spec(
     seed: int | None = None,
     epochs: int | None = None,
     stored: Spec | None = None,
+    solver: str | None = None,
 ) -> Spec:
     """The spec that a command asks for.
 
@@ -194,6 +195,8 @@ def choose_spec(
         In place of the spec's.
     stored : Spec, optional
         Spec of the run that goes on.
+    solver : str, optional
+        In place of the spec's.
 
     Raises
     ------
@@ -209,10 +212,16 @@ def choose_spec(
     source = spec.data.source if source is None else source
     if source not in BUILT_IN and Path(source).is_dir():
         source = str(Path(source).absolute())
-    training = {"seed": seed, "epochs": epochs}
     return with_values(
-        spec, data={"source": source}, training={name: value for name, value in training.items() if value is not None}
+        spec,
+        data={"source": source},
+        gradient=_given(solver=solver),
+        training=_given(seed=seed, epochs=epochs),
     )
+
+
+def _given(**values: object) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _trainer(spec: Spec, device: str) -> Trainer:
@@ -230,6 +239,7 @@ def _trainer(spec: Spec, device: str) -> Trainer:
         schedule=training.schedule,
         input_noise=training.input_noise * spec.data.input_voltage,
         seed=training.seed,
+        solver=build_solver(spec),
     )
 
 

@@ -65,9 +65,10 @@ def test_version(invoke: Invoke):
 
 def test_every_command_and_every_option_has_help(invoke: Invoke):
     commands = typer.main.get_command(cli.app).commands  # pyright: ignore[reportAttributeAccessIssue]
-    assert set(commands) == {"train", "check", "export", "demo"}
-    for name, command in commands.items():
-        code, out, _ = invoke(name, "--help")
+    assert set(commands) >= {"train", "check", "export", "demo", "doctor", "bench", "analyse"}
+    benchmarks = {f"bench {name}": command for name, command in commands["bench"].commands.items()}
+    for name, command in (commands | benchmarks).items():
+        code, out, _ = invoke(*name.split(), "--help")
         assert code == 0
         assert command.help
         assert command.help.split()[0] in out

@@ -20,6 +20,12 @@ def bench_recipe(
 
     Parameters
     ----------
+    sizes, batch, rounds, training_steps
+        As for `benchmark_step`; `sizes` takes the place of the recipe's.
+    diode : "ideal" or "shockley"
+        Which recipe.
+    dtype : "float32" or "float64"
+        Precision of the steps.
     source : str
         "mnist", or a folder of idx files.
 

@@ -238,7 +238,7 @@ def _with_hard_diodes(network: ResistiveNetwork) -> ResistiveNetwork:
 
 
 def free_residual(network: ResistiveNetwork, inputs: Tensor) -> float:
-    """Largest Kirchhoff residual of the free state relative to Σ|branch current|, over nodes that no ideal diode holds."""
+    """Largest Kirchhoff residual relative to Σ|branch current|, over the nodes that no ideal diode holds."""
     free = solve(network, inputs, solver=_SOLVER)
     circuit = copy.deepcopy(network).double().circuit()
     voltages = network.node_voltages(inputs.double(), tuple(layer.double() for layer in free.layers))

@@ -18,7 +18,7 @@ from analog_ep.equilibrium.relaxation import Relaxation
 from analog_ep.errors import CheckpointError, ConvergenceError
 from analog_ep.learning.checkpoint import Checkpoint, under
 from analog_ep.learning.propagation import EquilibriumPropagation, GradientMethod
-from analog_ep.learning.update import Update
+from analog_ep.learning.update import ConductanceUpdate
 from analog_ep.networks import ResistiveNetwork
 
 Schedule = Literal["constant", "cosine"]
@@ -72,7 +72,7 @@ class Trainer:
         What to train.
     gradient : GradientMethod
         Fills `.grad`.
-    update : Update
+    update : ConductanceUpdate
         Makes the step.
     dataset : Dataset
         Samples in volts.
@@ -94,7 +94,7 @@ class Trainer:
         self,
         network: ResistiveNetwork,
         gradient: GradientMethod,
-        update: Update,
+        update: ConductanceUpdate,
         dataset: Dataset,
         *,
         batch_size: int,
@@ -178,6 +178,7 @@ class Trainer:
         tensors = {f"parameter.{name}": value for name, value in self.network.state_dict().items()}
         for index, state in self.update.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items() if value is not None}
+        tensors |= {f"hardware.{name}": value for name, value in self.update.hardware_state().items()}
         if isinstance(self.gradient, EquilibriumPropagation):
             tensors["gradient.generator"] = self.gradient.generator.get_state()
         return Checkpoint(tensors, {"history": [asdict(record) for record in self.history]})
@@ -195,6 +196,7 @@ class Trainer:
         if isinstance(self.gradient, EquilibriumPropagation):
             self.gradient.generator.set_state(_generator(checkpoint))
         self._restore_optimizer(under(checkpoint.tensors, "optimizer"))
+        self.update.load_hardware_state(under(checkpoint.tensors, "hardware"))
         self.history = history
 
     def _restore_optimizer(self, tensors: dict[str, Tensor]) -> None:

@@ -13,6 +13,7 @@ from analog_ep.spec.tables import (
     Spec,
     SquaredErrorSpec,
     TrainingSpec,
+    UpdateSpec,
 )
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Spec",
     "SquaredErrorSpec",
     "TrainingSpec",
+    "UpdateSpec",
     "default_spec",
     "load_spec",
     "parse_spec",

@@ -22,6 +22,7 @@ from analog_ep.spec.tables import (
     Spec,
     SquaredErrorSpec,
     TrainingSpec,
+    UpdateSpec,
 )
 
 
@@ -59,7 +60,7 @@ def with_values(spec: Spec, **tables: dict[str, Any]) -> Spec:
     """
     merged = spec.to_dict()
     for name, entries in tables.items():
-        merged[name] = {**merged[name], **entries}
+        merged[name] = {**merged.get(name, {}), **entries}
     return parse_spec(merged, "the command")
 
 
@@ -89,6 +90,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "squared_error": SquaredErrorSpec,
     "gradient": GradientSpec,
     "training": TrainingSpec,
+    "update": UpdateSpec,
 }
 """Tables by the part of an error's location that names them."""
 

@@ -1,4 +1,4 @@
-"""A training run in TOML: data, network, diodes, cost, gradient method and training."""
+"""A training run in TOML: data, network, diodes, cost, gradient method, training and update."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ from pydantic import (
     PositiveInt,
     model_validator,
 )
+
+from analog_ep.devices.pulses import PulseModel, pulse_model
+from analog_ep.errors import DeviceParameterError
+from analog_ep.learning.schemes import Scheme, update_scheme
 
 
 def _listed(value: Any) -> Any:
@@ -158,12 +162,15 @@ class GradientSpec(_Table):
         Of ep; see `analog_ep.learning.propagation.EquilibriumPropagation`.
     kind : "frozen" or "elastic"
         See `analog_ep.stimulus.Nudge`.
+    solver : "torch" or "ngspice"
+        What finds the equilibria, in training and for the accuracies.
     """
 
     method: Literal["ep", "small_signal"] = "ep"
     nudging: PositiveFloat = 1e-6
     variant: Literal["centered", "positive", "negative", "random"] = "centered"
     kind: Literal["frozen", "elastic"] = "frozen"
+    solver: Literal["torch", "ngspice"] = "torch"
 
     @model_validator(mode="after")
     def _variant(self) -> GradientSpec:
@@ -207,6 +214,47 @@ class TrainingSpec(_Table):
         return self
 
 
+class UpdateSpec(_Table):
+    """How devices are written; without this table conductances change as the optimiser proposes, within their range.
+
+    Attributes
+    ----------
+    device : str
+        A pulse model or preset; see `analog_ep.devices.pulses.pulse_model`.
+    parameters : dict
+        Fields of the model that differ from its own.
+    scheme : str
+        See `analog_ep.learning.schemes.SCHEMES`.
+    options : dict
+        Fields of the scheme that differ from its own.
+    held : "negative" or "positive", optional
+        Row of each pair ±u whose devices are held fixed.
+    """
+
+    device: str
+    parameters: dict[str, bool | int | float | list[float]] = {}
+    scheme: str = "fixed"
+    options: dict[str, bool | int | float | str] = {}
+    held: Literal["negative", "positive"] | None = None
+
+    @model_validator(mode="after")
+    def _named(self) -> UpdateSpec:
+        pulse_model(self.device)
+        update_scheme(self.scheme)
+        for key, build in (("parameters", self._device), ("options", self._scheme)):
+            try:
+                build()
+            except DeviceParameterError as error:
+                raise ValueError(f"{key}: {error}") from None
+        return self
+
+    def _device(self) -> PulseModel:
+        return pulse_model(self.device, **self.parameters)
+
+    def _scheme(self) -> Scheme:
+        return update_scheme(self.scheme, **self.options)
+
+
 class Spec(_Table):
     """One training run. `diode` is one table for all hidden layers, or one each."""
 
@@ -216,6 +264,7 @@ class Spec(_Table):
     cost: CostSpec = CrossEntropySpec()
     gradient: GradientSpec = GradientSpec()
     training: TrainingSpec = TrainingSpec()
+    update: UpdateSpec | None = None
 
     @model_validator(mode="after")
     def _counts(self) -> Spec:
@@ -225,6 +274,8 @@ class Spec(_Table):
         rates = self.training.learning_rate
         if len(rates) not in (1, stages):
             raise ValueError(f"training.learning_rate must be one rate or {stages}, one per crossbar, found {rates}")
+        if self.update is not None and self.update.held and stages > 1 and self.network.drive == "single":
+            raise ValueError('update.held needs network.drive = "differential", found "single"')
         return self
 
     def to_dict(self) -> dict[str, Any]:
