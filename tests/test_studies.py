@@ -253,3 +253,16 @@ def test_all_corners_of_a_network():
     assert max(corner.largest_change for corner in found.corners) > 1e-3
     with pytest.raises(StimulusError, match="scales must be positive"):
         corners(network().circuit(), SAMPLE[None], solver=Newton(), conductance_scales=(0.0,))
+
+
+@pytest.mark.ngspice
+def test_rms_is_the_integral_of_the_density_of_a_driven_network():
+    network = ResistiveNetwork([8, 6, 2], diode=ShockleyDiode(1e-12), dtype=torch.float64)
+    circuit = with_node_capacitance(network.circuit(), 1e-12)
+    inputs = np.linspace(-15, 15, 8)
+    noise = output_noise(circuit, inputs, points_per_decade=40)
+    assert np.isfinite(noise.rms).all()
+    fine = np.geomspace(noise.frequencies[0], noise.frequencies[-1], 200_001)
+    for density, rms in zip(noise.density, noise.rms, strict=True):
+        power = np.exp(np.interp(np.log(fine), np.log(noise.frequencies), np.log(density**2)))
+        assert np.trapezoid(power, fine) == pytest.approx(rms**2, rel=1e-3)

@@ -1,7 +1,9 @@
 """Gradient methods, updates, training, and the comparison with ngspice."""
 
 from analog_ep.learning.cross_check import CrossCheck, Tolerances, cross_check
+from analog_ep.learning.fused import FusedStep
 from analog_ep.learning.implicit import ImplicitDifferentiation
+from analog_ep.learning.ngspice_small_signal import NgspiceSmallSignal
 from analog_ep.learning.propagation import EquilibriumPropagation, GradientMethod, SmallSignal
 from analog_ep.learning.pulsed import PulsedUpdate
 from analog_ep.learning.update import Update
@@ -9,8 +11,10 @@ from analog_ep.learning.update import Update
 __all__ = [
     "CrossCheck",
     "EquilibriumPropagation",
+    "FusedStep",
     "GradientMethod",
     "ImplicitDifferentiation",
+    "NgspiceSmallSignal",
     "PulsedUpdate",
     "SmallSignal",
     "Tolerances",

@@ -116,7 +116,7 @@ def output_noise(
         plots = run_twice(lambda: run_plots(deck, executable, timeout, stop))
         if len(plots) != 2 or plots[1].values.shape[0] != 1:
             raise NgspiceResultError(f"ngspice must return a spectrum and its integral, found {len(plots)} plots")
-        frequency, density = plots[0].columns(["frequency", "onoise_spectrum"]).T.real
+        frequency, density = np.real(plots[0].columns(["frequency", "onoise_spectrum"])).T
         return frequency, density, float(np.sqrt(_power(frequency, density**2)))
 
     found = run_parallel(solve, range(len(positive)), processes)
