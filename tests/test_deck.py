@@ -13,6 +13,7 @@ from analog_ep.circuit import (
     Chip,
     CircuitBuilder,
     Conductances,
+    CurrentSources,
     VoltageControlledVoltageSources,
     VoltageSources,
     circuit_energy,
@@ -124,6 +125,18 @@ def test_units_between_held_rows_may_have_weights_of_their_own(tmp_path):
     path = tmp_path / "weights.cir"
     save_deck(write_deck(mismatched, np.array([1.0, -1.0])), path)
     np.testing.assert_allclose(run_plain(path)["v(energy)"], circuit_energy(mismatched, truth), rtol=1e-7)
+
+
+@pytest.mark.ngspice
+def test_a_current_source_between_blocks_of_different_weight(tmp_path):
+    plain = network([2, 2, 1], alternating(2))
+    # From an output, in a block of weight k/a, to a hidden node, in one of weight 1.
+    source = CurrentSources("bridge", plain.node("o0_p"), plain.node("h1_0"), 2e-6)
+    circuit = plain.with_groups([*plain.groups, source])
+    truth = solve_mna(circuit, np.array([1.0, -1.0]))
+    path = tmp_path / "bridge.cir"
+    save_deck(write_deck(circuit, np.array([1.0, -1.0])), path)
+    np.testing.assert_allclose(run_plain(path)["v(energy)"], circuit_energy(circuit, truth), rtol=1e-7)
 
 
 @pytest.mark.ngspice

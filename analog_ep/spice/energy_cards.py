@@ -134,9 +134,19 @@ class _Terms:
                 yield f"{power}*i({self.writer.element_name(group, i)})"
 
     def _current_sources(self, group: CurrentSources) -> Iterator[str]:
-        own = branch_weights(group, self.weights, self.held)
-        for p, n, w, amperes in zip(group.positive, group.negative, own, group.amperes, strict=True):
-            yield f"{number(amperes)}*({number(w)}*{self._across(p, n)}+({self._power(-0.5, p, n) or 0}))"
+        for p, n, amperes in zip(group.positive, group.negative, group.amperes, strict=True):
+            content = self._content_of_source(int(p), int(n))
+            yield f"{number(amperes)}*({content}+({self._power(-0.5, p, n) or 0}))"
+
+    def _content_of_source(self, positive: int, negative: int) -> str:
+        """Text of w_p V_p − w_n V_n: the ends of a current source may lie in blocks of different weight."""
+        first, second = (
+            self.weights[far] if self.held[near] else self.weights[near]
+            for near, far in ((positive, negative), (negative, positive))
+        )
+        if first == second:
+            return f"{number(first)}*{self._across(positive, negative)}"
+        return f"({number(first)}*{self._across(positive, GROUND)}-{number(second)}*{self._across(negative, GROUND)})"
 
     def _diodes(self, group: Diodes) -> Iterator[str]:
         own = branch_weights(group, self.weights, self.held)
