@@ -77,8 +77,7 @@ install_ngspice() {
     [ -n "${ANALOG_EP_NGSPICE:-}" ] && return
     command -v ngspice >/dev/null 2>&1 && return
     if apt_install ngspice; then
-        # A second simulator and the shared library serve some of the tests only.
-        apt_install gnucap || true
+        # The shared library serves some of the tests only.
         apt_install libngspice0 || true
     else
         say "ngspice is not installed and cannot be installed from here; get it with \"apt install ngspice\" (Debian," \
@@ -86,5 +85,14 @@ install_ngspice() {
     fi
 }
 
+# A second simulator, for the tests alone; Debian keeps the elements it knows in a package of their own.
+install_gnucap() {
+    if command -v gnucap >/dev/null 2>&1 && ! gnucap -b /dev/null 2>&1 | grep -q 'plugin not found'; then
+        return
+    fi
+    apt_install gnucap gnucap-default-plugins0 || true
+}
+
 install_python_packages
 install_ngspice
+install_gnucap
