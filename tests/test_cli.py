@@ -199,7 +199,7 @@ def test_check_exits_with_one_over_tolerance(trained: Path, monkeypatch, invoke:
 @pytest.fixture
 def tiny_demo(spec: Path, monkeypatch) -> None:
     """The demonstration on the tiny spec in place of the digits'."""
-    monkeypatch.setattr(cli, "choose_spec", lambda *_: load_spec(spec))
+    monkeypatch.setattr(cli.training, "choose_spec", lambda *_: load_spec(spec))
 
 
 @pytest.mark.ngspice
@@ -218,7 +218,7 @@ def test_demo_without_ngspice_goes_on_and_says_so(tiny_demo: None, tmp_path: Pat
     def missing(*_):
         raise NgspiceNotFoundError("ngspice must be installed, found none; apt install ngspice")
 
-    monkeypatch.setattr(cli, "cross_checked", missing)
+    monkeypatch.setattr(cli.training, "cross_checked", missing)
     code, out, err = invoke("demo", "--out", tmp_path / "demo")
     assert code == 0
     assert "netlist, nudged phase" in out

@@ -1,0 +1,66 @@
+"""The command itself, and what all its commands share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Protocol
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from analog_ep.errors import AnalogEPError
+
+app = typer.Typer(
+    name="analog-ep",
+    help="Train resistive crossbar networks by equilibrium propagation, and check them against ngspice.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+console = Console()
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `train` made.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON in place of the table.")]
+
+
+class Report(Protocol):
+    """Figures that can be shown."""
+
+    def to_json(self) -> str: ...
+    def table(self) -> Table: ...
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; an error of the library becomes one line and exit code 1."""
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="analog-ep")
+    except (AnalogEPError, OSError) as error:
+        sys.exit(f"analog-ep: {' '.join(str(error).split())}")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        console.print(f"analog-ep {version('analog-ep')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def show(report: Report, json: bool) -> None:
+    """Print a report's table, or its JSON."""
+    if json:
+        typer.echo(report.to_json())
+    else:
+        console.print(report.table())

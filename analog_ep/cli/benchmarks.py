@@ -1,0 +1,65 @@
+"""Commands that measure speed: `bench spice` and `bench step`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import torch
+import typer
+
+from analog_ep.benchmarking.recipe import bench_recipe
+from analog_ep.benchmarking.spice import benchmark_spice
+from analog_ep.cli.app import JsonOption, app, show
+
+bench = typer.Typer(help="Measure speed.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(bench, name="bench")
+
+
+class BenchDiode(StrEnum):
+    """Diodes of the shipped MNIST recipes."""
+
+    ideal = "ideal"
+    shockley = "shockley"
+
+
+class Precision(StrEnum):
+    """Types of a network's parameters."""
+
+    float32 = "float32"
+    float64 = "float64"
+
+
+@bench.command("spice")
+def bench_spice(
+    sizes: Annotated[str, typer.Option(metavar="N-N-…", help="Units of the network's layers.")] = "784-100-10",
+    samples: Annotated[int, typer.Option(min=1, help="Samples of a batch.")] = 1000,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each way is timed.")] = 3,
+    processes: Annotated[int | None, typer.Option(min=1, help="Processes of ngspice; by default all.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Time a fresh ngspice, a batch in ngspice, and PyTorch on one circuit, free and nudged."""
+    show(benchmark_spice(_sizes(sizes), samples, rounds, processes), json)
+
+
+@bench.command("step")
+def bench_step(
+    sizes: Annotated[str, typer.Option(metavar="N-N-…", help="Units of the network's layers.")] = "784-100-10",
+    batch: Annotated[int, typer.Option(min=1, help="Samples of a step.")] = 32,
+    diode: Annotated[BenchDiode, typer.Option(help="Diodes of the MNIST recipe.")] = BenchDiode.ideal,
+    dtype: Annotated[Precision, typer.Option(help="Precision of the steps.")] = Precision.float32,
+    data: Annotated[str, typer.Option(metavar="mnist|DIR", help="MNIST, or a folder of idx files.")] = "mnist",
+    rounds: Annotated[int, typer.Option(min=1, help="Steps of each kind that are timed.")] = 50,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of PyTorch.")] = 1,
+    json: JsonOption = False,
+) -> None:
+    """Time a training step by equilibrium propagation and by backprop on an MLP of the same size, in turn."""
+    torch.set_num_threads(threads)
+    show(bench_recipe(_sizes(sizes), diode.value, dtype.value, data, batch, rounds), json)
+
+
+def _sizes(text: str) -> list[int]:
+    try:
+        return [int(size) for size in text.split("-")]
+    except ValueError:
+        raise typer.BadParameter(f"must be numbers joined by dashes, found {text!r}", param_hint="--sizes") from None

@@ -1,0 +1,88 @@
+"""Commands on the hardware of a run: `check`, `export` and `analyse`; and `doctor`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from analog_ep.analysis import analyse
+from analog_ep.cli.app import JsonOption, RunFolder, app, show
+from analog_ep.doctor import examine
+from analog_ep.spice.conductance_table import write_conductances
+from analog_ep.trained import cross_checked, export_deck, trained_network
+
+
+class Phase(StrEnum):
+    """Phases that a netlist can hold."""
+
+    free = "free"
+    nudged = "nudged"
+    both = "both"
+
+
+class StudyName(StrEnum):
+    """Studies of a run."""
+
+    settling = "settling"
+    noise = "noise"
+    power = "power"
+    corners = "corners"
+
+
+@app.command()
+def check(
+    run: RunFolder,
+    samples: Annotated[int, typer.Option(min=1, help="Number of test samples.")] = 100,
+    json: JsonOption = False,
+) -> None:
+    """Compare PyTorch with ngspice, node by node. Exits with 1 where they differ by more than the tolerance."""
+    result = cross_checked(run, samples)
+    show(result, json)
+    if not result.passed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    sample: Annotated[int, typer.Option(min=0, metavar="K", help="Index of the test sample.")] = 0,
+    phase: Annotated[Phase, typer.Option(help="What the netlist solves.")] = Phase.both,
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Netlist to write.")] = None,
+    conductances: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Table of the conductances to write.")
+    ] = None,
+) -> None:
+    """Write a netlist or the conductances of a run. The netlist runs with plain `ngspice -b FILE`."""
+    if out is None and conductances is None:
+        raise typer.BadParameter("give -o FILE, --conductances FILE.csv, or both")
+    if out is not None:
+        export_deck(run, sample, phase.value, out)
+        typer.echo(f"wrote {out}")
+    if conductances is not None:
+        rows = write_conductances(trained_network(run)[1], conductances)
+        typer.echo(f"wrote {conductances}: {rows} conductances")
+
+
+@app.command()
+def doctor(json: JsonOption = False) -> None:
+    """Print what was found, ngspice and packages, and solve a small network. Exits with 1 where it does not work."""
+    diagnosis = examine()
+    show(diagnosis, json)
+    if not diagnosis.healthy:
+        raise typer.Exit(1)
+
+
+@app.command("analyse")
+def analyse_run(
+    run: RunFolder,
+    study: Annotated[StudyName, typer.Argument(help="What to look at.")],
+    sample: Annotated[int, typer.Option(min=0, metavar="K", help="Index of the test sample.")] = 0,
+    capacitance: Annotated[float, typer.Option(help="Capacitance of each node. [F]")] = 1e-12,
+    lsb: Annotated[float, typer.Option(help="Step of the converter at the outputs. [V]")] = 1e-3,
+    json: JsonOption = False,
+) -> None:
+    """Study the hardware of a run in ngspice: settling times, noise, power, or temperature and process corners."""
+    show(analyse(run, study.value, sample, capacitance=capacitance, lsb=lsb), json)

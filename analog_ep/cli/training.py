@@ -1,0 +1,113 @@
+"""Commands that train: `train` and `demo`."""
+
+from __future__ import annotations
+
+import signal
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from analog_ep.cli.app import app, console
+from analog_ep.errors import NgspiceNotFoundError
+from analog_ep.report import TrainingProgress
+from analog_ep.run import CHECKPOINT, Run, choose_spec, saved_epochs, stored_spec
+from analog_ep.trained import cross_checked, export_deck
+
+
+class EquilibriumSolver(StrEnum):
+    """What finds the equilibria."""
+
+    torch = "torch"
+    ngspice = "ngspice"
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder: must be new, unless --resume.")],
+    spec: Annotated[Path | None, typer.Argument(metavar="SPEC.toml", help="Spec; else that of the data.")] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="digits|iris|xor|DIR|mnist", help="Data; DIR is a folder of idx files.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of split, conductances and shuffles.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Number of epochs.")] = None,
+    start: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Conductances to begin from.")] = None,
+    solver: Annotated[
+        EquilibriumSolver | None, typer.Option(help="What finds the equilibria; torch by default.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Device of the tensors, such as cpu or cuda.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=1, help="Threads of PyTorch; 1 is fastest for small networks.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where RUN was interrupted.")] = False,
+) -> None:
+    """Train a network. RUN gets the spec, a checkpoint each epoch, metrics.csv and a learning curve."""
+    torch.set_num_threads(threads)
+    if resume:
+        if start is not None:
+            raise typer.BadParameter("a resumed run goes on from its own conductances", param_hint="--start")
+        wanted = choose_spec(spec, data, seed, epochs, stored=stored_spec(out), solver=solver)
+        run = Run.resume(out, wanted, device=device)
+    else:
+        run = Run.create(out, choose_spec(spec, data, seed, epochs, solver=solver), device=device, start=start)
+    _train(run)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder; numbered where it exists.")] = Path("runs/demo"),
+    seed: Annotated[int, typer.Option(help="Seed of the run.")] = 0,
+    epochs: Annotated[int | None, typer.Option(help="Number of epochs.")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Number of samples to compare with ngspice.")] = 100,
+) -> None:
+    """Train on digits, compare with ngspice, export netlists."""
+    torch.set_num_threads(1)
+    run = Run.create(_unused(out), choose_spec(None, "digits", seed, epochs))
+    _train(run)
+    passed = _demo_check(run.path, samples)
+    for phase in ("free", "nudged"):
+        path = run.path / f"{phase}.cir"
+        export_deck(run.path, 0, phase, path)
+        typer.echo(f"netlist, {phase} phase: {path}")
+    if not passed:
+        raise typer.Exit(1)
+
+
+def _demo_check(path: Path, samples: int) -> bool:
+    """Whether ngspice agrees; true where there is no ngspice to ask."""
+    try:
+        result = cross_checked(path, samples)
+    except NgspiceNotFoundError as error:
+        typer.echo(f"the comparison with ngspice is left out: {error}", err=True)
+        return True
+    console.print(result.table())
+    return result.passed
+
+
+def _train(run: Run) -> None:
+    done, epochs = run.trainer.epoch, run.spec.training.epochs
+    if done:
+        typer.echo(f"{run.path} has {done} of {epochs} epochs")
+    # A process that a script starts in the background inherits a SIGINT that is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with TrainingProgress(console, epochs, done) as progress:
+            run.train([progress])
+    except KeyboardInterrupt:
+        typer.echo(
+            f"analog-ep: interrupted; {run.path / CHECKPOINT} holds {saved_epochs(run.path)} of {epochs} epochs, "
+            f"continue with: analog-ep train --resume --out {run.path}",
+            err=True,
+        )
+        raise typer.Exit(130) from None
+    if run.trainer.history:
+        last = run.trainer.history[-1]
+        typer.echo(f"test accuracy {last.test_accuracy:.2%} after {last.epoch} epochs, seed {run.spec.training.seed}")
+    typer.echo(f"run folder: {run.path}")
+
+
+def _unused(path: Path) -> Path:
+    candidate, number = path, 2
+    while candidate.exists():
+        candidate, number = path.with_name(f"{path.name}-{number}"), number + 1
+    return candidate
