@@ -17,6 +17,7 @@ from analog_ep.circuit.checks import check_circuit
 from analog_ep.circuit.chip import Chip
 from analog_ep.circuit.circuit import GROUND, Circuit, CircuitBuilder
 from analog_ep.circuit.energy import EnergyWeights, circuit_energy, energy_weights
+from analog_ep.circuit.output_clamps import with_output_clamps
 
 __all__ = [
     "GROUND",
@@ -38,4 +39,5 @@ __all__ = [
     "check_circuit",
     "circuit_energy",
     "energy_weights",
+    "with_output_clamps",
 ]

@@ -1,5 +1,6 @@
 """Gradient methods, updates, training, and the comparison with ngspice."""
 
+from analog_ep.learning.coupled import CoupledLearning
 from analog_ep.learning.cross_check import CrossCheck, Tolerances, cross_check
 from analog_ep.learning.fused import FusedStep
 from analog_ep.learning.implicit import ImplicitDifferentiation
@@ -9,6 +10,7 @@ from analog_ep.learning.pulsed import PulsedUpdate
 from analog_ep.learning.update import Update
 
 __all__ = [
+    "CoupledLearning",
     "CrossCheck",
     "EquilibriumPropagation",
     "FusedStep",

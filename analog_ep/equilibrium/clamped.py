@@ -1,0 +1,67 @@
+"""Equilibria of networks whose outputs are held at given values."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from analog_ep.circuit import Chip, with_output_clamps
+from analog_ep.equilibrium.equilibrium import CircuitSolver, Equilibrium, Solver, solve
+from analog_ep.equilibrium.ladder import LadderState
+from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.errors import ConvergenceError, StimulusError
+from analog_ep.networks import Network
+
+
+@torch.no_grad()
+def clamped_response(
+    network: Network,
+    inputs: Tensor,
+    free: Equilibrium,
+    change: Tensor,
+    solver: Solver,
+    chip: Chip | None = None,
+) -> tuple[Tensor, ...]:
+    """Layers with the outputs held at their free values plus `change`, less the free layers.
+
+    `Relaxation` solves for the response itself, to full relative precision at any size of the change; solvers of
+    circuits solve `with_output_clamps` and subtract.
+
+    Parameters
+    ----------
+    network : Network
+        What is solved.
+    inputs : Tensor (*batch, n_inputs)
+        Inputs. [V]
+    free : Equilibrium
+        Its free state.
+    change : Tensor (*batch, n_outputs)
+        Of the differential outputs. [V]
+    solver : Solver
+        `Relaxation`, `Newton` or `Ngspice`.
+    chip : Chip, optional
+        Mismatch of the hardware.
+
+    Raises
+    ------
+    StimulusError
+        If `change` is not finite or of another shape than the outputs, or the solver cannot hold outputs.
+    ConvergenceError
+        If a sample did not converge.
+    """
+    if change.shape != free.outputs.shape or not bool(torch.isfinite(change).all()):
+        raise StimulusError(
+            f"the change of clamped outputs must be finite and of shape {tuple(free.outputs.shape)}, "
+            f"found shape {tuple(change.shape)}{'' if bool(torch.isfinite(change).all()) else ' with NaN or infinity'}"
+        )
+    if isinstance(solver, Relaxation) and isinstance(free.workings, LadderState):
+        response, status = solver.clamped_response(free.workings, change)
+        if not bool(status.converged.all()):
+            raise ConvergenceError(f"clamped outputs: {status.message}")
+        return response
+    if not isinstance(solver, CircuitSolver):
+        raise StimulusError(f"outputs of a {type(network).__name__} cannot be clamped by {type(solver).__name__}")
+    circuit = with_output_clamps(network.circuit(chip))
+    held = solve(circuit, torch.cat([inputs.to(free.outputs), free.outputs + change], -1), solver=solver)
+    layers = network.layers_of(held.voltages)
+    return tuple(clamped - before for clamped, before in zip(layers, free.layers, strict=True))

@@ -1,0 +1,85 @@
+"""Learning from a phase whose outputs are held: coupled learning, and contrastive Hebbian learning at full strength."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from analog_ep.circuit import Chip
+from analog_ep.equilibrium.clamped import clamped_response
+from analog_ep.equilibrium.equilibrium import Solver, solve
+from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.errors import StimulusError
+from analog_ep.learning.propagation import GradientMethod
+from analog_ep.networks import Network
+from analog_ep.stimulus import SquaredError
+
+
+class CoupledLearning(GradientMethod):
+    r"""Coupled learning (Stern et al. 2021): the outputs are held at :math:`o^C = o^F + η (y - o^F)`.
+
+    With v the voltage across a conductance of stage s, free (F) and clamped (C), and P the network's energy over that
+    of the output stage's weight,
+
+    .. math:: \frac{∂}{∂g} \frac{P^C - P^F}{η} = \frac{w_s}{w_L} \frac{1}{η} \frac{(v^C)^2 - (v^F)^2}{2},
+
+    which `gradients` gives by θ = g/g_ref and in units of g_ref, so [V²] as for a squared error. It is no gradient of
+    the squared error: as η → 0 it tends to :math:`(o - y)^T Z^{-1} \, do/dg`, Z the differential output-impedance
+    matrix, so the errors are weighed by the conductance that the network shows at its outputs. It vanishes where the
+    outputs are right.
+
+    Parameters
+    ----------
+    network : Network
+        What to train.
+    amplitude : float
+        η, 0 < η ≤ 1; 1 holds the outputs at their targets.
+    cost : SquaredError, optional
+        Gives the targets of labels, and the cost that is reported.
+    solver : Solver, optional
+        By default `Relaxation()`; `Newton` and `Ngspice` solve the circuit with sources across its outputs.
+    chip : Chip, optional
+        Mismatch of the hardware that is trained.
+
+    Raises
+    ------
+    StimulusError
+        If the amplitude is outside its range, or the cost is not a squared error: targets must be voltages.
+    ConvergenceError
+        On `gradients`, if an equilibrium was not reached.
+
+    References
+    ----------
+    .. [1] M. Stern, D. Hexner, J. W. Rocks and A. J. Liu, "Supervised Learning in Physical Networks: From Machine
+       Learning to Learning Machines," Phys. Rev. X 11, 021045, 2021, doi:10.1103/PhysRevX.11.021045.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        amplitude: float = 0.1,
+        cost: SquaredError | None = None,
+        solver: Solver | None = None,
+        chip: Chip | None = None,
+    ):
+        super().__init__(network, cost)
+        if not 0 < amplitude <= 1:
+            raise StimulusError(f"the amplitude of clamped outputs must be in (0, 1], found {amplitude}")
+        if not isinstance(self.cost, SquaredError):
+            raise StimulusError(
+                f"clamped outputs need targets in volts, found the cost {type(self.cost).__name__}; use SquaredError"
+            )
+        self.amplitude = amplitude
+        self.solver = Relaxation() if solver is None else solver
+        self.chip = chip
+
+    @torch.no_grad()
+    def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        free = solve(self.network, inputs, solver=self.solver, chip=self.chip)
+        targets = targets.to(free.outputs)
+        change = self.amplitude * (targets - free.outputs)
+        response = clamped_response(self.network, inputs, free, change, self.solver, self.chip)
+        contrast = self.network.contrast(inputs.to(free.outputs), free.layers, response)
+        weight = 1 / (self.amplitude * max(inputs.shape[:-1].numel(), 1))
+        gradients = {name: value.mul_(weight).to(self.network.get_parameter(name)) for name, value in contrast.items()}
+        return self.cost.value(free.outputs, targets).mean(), gradients
