@@ -6,6 +6,7 @@ from analog_ep.equilibrium import Equilibrium, Newton, Ngspice, Relaxation, Solv
 from analog_ep.errors import AnalogEPError
 from analog_ep.export import write_netlist
 from analog_ep.learning import (
+    CoupledLearning,
     CrossCheck,
     EquilibriumPropagation,
     FusedStep,
@@ -27,6 +28,7 @@ __all__ = [
     "Circuit",
     "CircuitBuilder",
     "Cost",
+    "CoupledLearning",
     "CrossCheck",
     "CrossEntropy",
     "Diode",

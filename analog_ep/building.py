@@ -11,6 +11,7 @@ from analog_ep.equilibrium.equilibrium import Solver
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.equilibrium.relaxation import Relaxation
 from analog_ep.errors import DataError
+from analog_ep.learning.coupled import CoupledLearning
 from analog_ep.learning.ngspice_small_signal import NgspiceSmallSignal
 from analog_ep.learning.propagation import EquilibriumPropagation, GradientMethod, SmallSignal
 from analog_ep.learning.pulsed import PulsedUpdate
@@ -95,6 +96,9 @@ def build_gradient(spec: Spec, network: ResistiveNetwork) -> GradientMethod:
         if isinstance(solver, Ngspice):
             return NgspiceSmallSignal(network, cost, solver)
         return SmallSignal(network, cost)
+    if gradient.method == "coupled":
+        assert isinstance(cost, SquaredError)
+        return CoupledLearning(network, gradient.amplitude, cost, solver)
     return EquilibriumPropagation(
         network,
         gradient.nudging,

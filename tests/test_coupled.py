@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from layered_networks import Case, cases, dense_hessian, examples
 
 from analog_ep.circuit import Circuit, CircuitBuilder, Conductances, VoltageSources, with_output_clamps
+from analog_ep.devices import IdealDiode
 from analog_ep.equilibrium import Newton, Ngspice, Relaxation, solve
 from analog_ep.equilibrium.clamped import clamped_response
 from analog_ep.errors import CircuitError, ConvergenceError, StimulusError
-from analog_ep.learning import CoupledLearning, ImplicitDifferentiation
+from analog_ep.learning import CoupledLearning, ImplicitDifferentiation, Update
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.stimulus import CrossEntropy, SquaredError
 
@@ -170,3 +171,24 @@ def test_errors():
         with_output_clamps(open_ended)
     with pytest.raises(CircuitError, match="the outputs must be free, found clamps in 'divider'"):
         with_output_clamps(with_output_clamps(divider()))
+
+
+def drawn(seed: int) -> ResistiveNetwork:
+    return ResistiveNetwork(
+        [4, 6, 2], diode=IdealDiode(), conductance_range=(1e-6, 1e-4), seed=seed, dtype=torch.float64
+    )
+
+
+@pytest.mark.parametrize(("optimizer", "rate"), [(torch.optim.Adam, 0.01), (torch.optim.SGD, 10.0)])
+def test_any_optimiser_learns_from_it(optimizer: type[torch.optim.Adam | torch.optim.SGD], rate: float):
+    teacher, student = drawn(1), drawn(2)
+    inputs = torch.rand((40, 4), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    targets = solve(teacher, inputs, solver=SOLVER).outputs
+    method = CoupledLearning(student, 0.2)
+    update = Update(optimizer(student.parameters(), rate), student)
+    costs = []
+    for _ in range(60):
+        update.zero_grad()
+        costs.append(float(method.backward(inputs, targets)))
+        update.step()
+    assert costs[-1] < 0.1 * costs[0]

@@ -9,7 +9,7 @@ import torch
 from analog_ep.building import build_cost, build_dataset, build_gradient, build_network, build_nudge, build_update
 from analog_ep.devices import IdealDiode, PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.errors import DataError, SpecError
-from analog_ep.learning.propagation import EquilibriumPropagation, SmallSignal
+from analog_ep.learning import CoupledLearning, EquilibriumPropagation, SmallSignal
 from analog_ep.spec import default_spec, load_spec, parse_spec, with_values
 from analog_ep.stimulus import CrossEntropy, SquaredError
 
@@ -75,6 +75,14 @@ def test_shipped_specs_fit_their_data(name: str):
         (
             {"gradient": {"method": "small_signal", "variant": "random"}},
             'gradient.variant has a meaning only with method = "ep", found "random"',
+        ),
+        (
+            {"gradient": {"method": "ep", "amplitude": 0.5}},
+            'gradient.amplitude has a meaning only with method = "coupled", found 0.5',
+        ),
+        (
+            {"gradient": {"method": "coupled"}},
+            'gradient.method = "coupled" needs cost.function = "squared_error", found "cross_entropy"',
         ),
         ({"gradient": {"method": "ep", "nudging": -1e-6}}, "gradient.nudging must be greater than 0, found -1e-06"),
         ({"training": {"optimizer": "lbfgs"}}, "training.optimizer must be 'adam' or 'sgd', found 'lbfgs'"),
@@ -188,6 +196,10 @@ def test_gradient_methods_and_their_nudges():
     assert (nudge.strength, nudge.kind) == (2e-6, "elastic")
     linear = spec(gradient={"method": "small_signal"})
     assert isinstance(build_gradient(linear, build_network(linear)), SmallSignal)
+    held = spec(gradient={"method": "coupled", "amplitude": 0.3}, cost={"function": "squared_error"})
+    method = build_gradient(held, build_network(held))
+    assert isinstance(method, CoupledLearning)
+    assert method.amplitude == 0.3
 
 
 def test_optimisers_and_their_rates():

@@ -153,11 +153,14 @@ class GradientSpec(_Table):
 
     Attributes
     ----------
-    method : "ep" or "small_signal"
-        Equilibrium propagation with finite nudges, or its limit for vanishing ones.
+    method : "ep", "small_signal" or "coupled"
+        Equilibrium propagation with finite nudges, or its limit for vanishing ones; or coupled learning, which holds
+        the outputs and needs a squared error.
     nudging : float
-        Strength of the nudges; small_signal trains without, but the cross-check and netlists show nudged phases. [S],
-        with cross-entropy [A·V]
+        Strength of the nudges; the other methods train without, but the cross-check and netlists show nudged phases.
+        [S], with cross-entropy [A·V]
+    amplitude : float
+        Of coupled; see `analog_ep.learning.coupled.CoupledLearning`.
     variant : "centered", "positive", "negative" or "random"
         Of ep; see `analog_ep.learning.propagation.EquilibriumPropagation`.
     kind : "frozen" or "elastic"
@@ -166,8 +169,9 @@ class GradientSpec(_Table):
         What finds the equilibria, in training and for the accuracies.
     """
 
-    method: Literal["ep", "small_signal"] = "ep"
+    method: Literal["ep", "small_signal", "coupled"] = "ep"
     nudging: PositiveFloat = 1e-6
+    amplitude: Annotated[float, Field(gt=0, le=1)] = 0.1
     variant: Literal["centered", "positive", "negative", "random"] = "centered"
     kind: Literal["frozen", "elastic"] = "frozen"
     solver: Literal["torch", "ngspice"] = "torch"
@@ -176,6 +180,8 @@ class GradientSpec(_Table):
     def _variant(self) -> GradientSpec:
         if self.method != "ep" and self.variant != "centered":
             raise ValueError(f'variant has a meaning only with method = "ep", found "{self.variant}"')
+        if self.method != "coupled" and self.amplitude != 0.1:
+            raise ValueError(f'amplitude has a meaning only with method = "coupled", found {self.amplitude}')
         return self
 
 
@@ -265,6 +271,14 @@ class Spec(_Table):
     gradient: GradientSpec = GradientSpec()
     training: TrainingSpec = TrainingSpec()
     update: UpdateSpec | None = None
+
+    @model_validator(mode="after")
+    def _targets(self) -> Spec:
+        if self.gradient.method == "coupled" and self.cost.function != "squared_error":
+            raise ValueError(
+                f'gradient.method = "coupled" needs cost.function = "squared_error", found "{self.cost.function}"'
+            )
+        return self
 
     @model_validator(mode="after")
     def _counts(self) -> Spec:
