@@ -134,7 +134,7 @@ class LadderState:
         if clamp is None:
             return self.ladder.resistances[k]
         if isinstance(clamp.diode, IdealDiode):
-            return self.ladder.resistances[k] * ~self._clamped(k)
+            return torch.where(self._clamped(k), 0.0, self.ladder.resistances[k])
         return 1 / (self.ladder.totals[k] + clamp.conductance(self.layers[k]))
 
     def _clamped(self, k: int) -> Tensor:

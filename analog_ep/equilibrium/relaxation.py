@@ -165,21 +165,21 @@ class Relaxation(Solver):
         `sweep` takes these currents, one for each layer but the one it ends at, visits the layers, and returns what
         the currents have become. Their change is the Kirchhoff residual of the state it leaves.
         """
-        residual = ratio = like.new_zeros(like.shape[:-1])
+        residual = like.new_zeros(like.shape[:-1])
+        settled = torch.ones_like(residual, dtype=torch.bool)
         anderson = Anderson()
         for number in range(1, self.max_steps + 1):
             found = sweep(carried)
             for k, new in enumerate(found):
                 change = _largest(new if carried is None else new - carried[k])
-                relative = change / _largest(drive(k)).clamp_(min=_TINY)
-                residual = change if k == 0 else torch.maximum(residual, change)
-                ratio = relative if k == 0 else torch.maximum(ratio, relative)
-            if bool((ratio <= rtol).all()):
-                return Status(ratio <= rtol, residual, number, f"converged in {number} sweeps")
+                within = change <= _largest(drive(k)).mul_(rtol)
+                settled, residual = (within, change) if k == 0 else (settled & within, torch.maximum(residual, change))
+            if bool(settled.all()):
+                return Status(settled, residual, number, f"converged in {number} sweeps")
             carried = found if number < _PATIENCE else _accelerated(anderson, carried, found)
-        missed = int((~(ratio <= rtol)).sum())
+        missed = int((~settled).sum())
         message = f"{missed} samples did not reach rtol {rtol:g} in {self.max_steps} sweeps; raise max_steps or rtol"
-        return Status(ratio <= rtol, residual, self.max_steps, message)
+        return Status(settled, residual, self.max_steps, message)
 
 
 def _accelerated(anderson: Anderson, carried: list[Tensor] | None, found: list[Tensor]) -> list[Tensor]:
@@ -191,9 +191,6 @@ def _accelerated(anderson: Anderson, carried: list[Tensor] | None, found: list[T
 
 _PATIENCE = 8
 """Sweeps before acceleration begins; most networks have converged by then, and it costs more than a sweep."""
-
-_TINY = 1e-37
-"""Keeps 0/0 from being NaN where nothing flows; below any current that float32 carries."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,9 +15,6 @@ from analog_ep.networks import ResistiveNetwork, Stage
 from analog_ep.networks.layout import StageLayout
 from analog_ep.stimulus import Nudge
 
-_BLOCK = 131072
-"""Elements of a block of rows: small enough that the passes over it stay in a core's cache."""
-
 Phase = tuple[float, tuple[Tensor, ...]]
 """Weight of a phase in the gradient, and its response."""
 
@@ -25,8 +22,8 @@ Phase = tuple[float, tuple[Tensor, ...]]
 class FusedStep:
     """One step of stochastic gradient descent, equal to `backward` and `Update(SGD)` to rounding.
 
-    The gradient is never stored: it is formed block by block of a crossbar's rows, applied, projected on the
-    conductance range, and the crossbar's equations for the next step are formed while the block is at hand.
+    The gradient of a crossbar is one product, which the +u and the −u rows share, and sums over the batch: these are
+    applied in place, projected on the conductance range, and the crossbar's equations for the next step follow.
 
     Parameters
     ----------
@@ -54,6 +51,7 @@ class FusedStep:
             raise NetworkError(f"one learning rate per crossbar is needed, {network.n_stages}, found {len(rates)}")
         self.method, self.network, self.learning_rates = method, network, rates
         self._stages: list[Stage] = []
+        self._products: list[Tensor] = []
         self._stamp: object = None
 
     def refresh(self) -> None:
@@ -102,58 +100,55 @@ class FusedStep:
     def _ladder(self, like: Tensor) -> Ladder:
         if stamp_of(self.network, None) != self._stamp:
             self._stages = [replace(stage, weight=stage.weight.clone()) for stage in self.network.stages()]
+            # Fresh memory for a crossbar's product would cost about as much as the product.
+            self._products = [torch.empty_like(stage.weight) for stage in self._stages]
         return Ladder.from_stages(self.network, tuple(self._stages), like)
 
     def _update(self, inputs: Tensor, state: LadderState, phases: list[Phase]) -> None:
         linear = isinstance(self.method, SmallSignal)
-        before, changes = inputs, None
-        for s, layout in enumerate(self.network.layouts):
-            layer, responses = state.layers[s], [(weight, response[s]) for weight, response in phases]
-            scale = self.learning_rates[s] * self.network.reference_conductance * self.network.weight_ratios[s]
-            rows = _Factors.of(before, changes, layer, responses, scale / len(inputs), linear)
-            self._stages[s] = self._apply(layout, self._stages[s], rows)
-            before, changes = self.network.gain * layer, [self.network.gain * d for _, d in responses]
-        self._stamp = stamp_of(self.network, None)
+        network, before, changes = self.network, inputs, None
+        for s, layout in enumerate(network.layouts):
+            layer, responses = state.layers[s], [response[s] for _, response in phases]
+            scale = self.learning_rates[s] * network.reference_conductance * network.weight_ratios[s] / len(inputs)
+            scales = [scale * weight for weight, _ in phases]
+            change = _Change.of(before, changes, layer, responses, scales, linear, self._products[s])
+            self._stages[s] = self._apply(layout, self._stages[s], change)
+            before, changes = network.gain * layer, [network.gain * d for d in responses]
+        self._stamp = stamp_of(network, None)
 
-    def _apply(self, layout: StageLayout, stage: Stage, rows: _Factors) -> Stage:
-        network = self.network
-        reference = network.reference_conductance
+    def _apply(self, layout: StageLayout, stage: Stage, change: _Change) -> Stage:
+        network, reference = self.network, self.network.reference_conductance
         low, high = (bound / reference for bound in network.conductance_range)
-        theta = network.theta(layout.label)
+        theta = network.theta(layout.label).detach()
         positive, negative, bias = layout.split(theta)
-        total, load = torch.zeros_like(stage.total), torch.empty_like(stage.load)
-        height = max(1, _BLOCK // layout.n_out)
-        for top in range(0, layout.n_in, height):
-            block = slice(top, top + height)
-            cross = rows.left[:, block].T @ rows.right
-            common = rows.own if rows.row is None else rows.own + rows.row[block, None]
-            plus = positive[block].add_(cross).sub_(common).clamp_(low, high)
-            if negative is None:
-                torch.mul(plus, reference, out=stage.weight[block])
-                total += plus.sum(0)
-                load[block] = plus.sum(1)
-                continue
-            minus = negative[block].sub_(cross).sub_(common).clamp_(low, high)
-            torch.sub(plus, minus, out=stage.weight[block]).mul_(reference)
-            both = plus + minus
-            total += both.sum(0)
-            load[block] = both.sum(1)
+        positive.add_(change.signed)
+        if negative is not None:
+            negative.sub_(change.signed)
+        rows = theta[: 2 * layout.n_in if layout.differential else layout.n_in].unflatten(0, (-1, layout.n_in))
+        if change.row is not None:
+            rows.sub_(change.row[:, None])
+        if bias is not None:
+            drift = (network.bias_voltage or 0.0) * change.drift
+            bias[0].add_(drift)
+            bias[1].sub_(drift)
+        theta.sub_(change.own).clamp_(low, high)
+        if negative is None:
+            torch.mul(positive, reference, out=stage.weight)
+        else:
+            torch.sub(positive, negative, out=stage.weight).mul_(reference)
         current = stage.bias
         if bias is not None:
-            drift = (network.bias_voltage or 0.0) * rows.drift
-            bias[0].sub_(rows.own - drift).clamp_(low, high)
-            bias[1].sub_(rows.own + drift).clamp_(low, high)
-            total += bias.sum(0)
-            current = (bias[0] - bias[1]) * (reference * (network.bias_voltage or 0.0))
-        return replace(stage, total=total.mul_(reference), load=load.mul_(reference), bias=current)
+            current = (bias[0] - bias[1]).mul_(reference * (network.bias_voltage or 0.0))
+        # Sources hold the rows of the first crossbar: nothing asks for their load.
+        load = stage.load if change.row is None else rows.sum((0, 2)).mul_(reference)
+        return replace(stage, total=theta.sum(0).mul_(reference), load=load, bias=current)
 
 
 @dataclass(frozen=True, eq=False)
-class _Factors:
-    """The wanted change of a crossbar as −own_j − row_i ± (leftᵀ right)_ij, + for the +u rows."""
+class _Change:
+    """The wanted change of a crossbar's θ: −own_j − row_i, + signed_ij in the +u rows and − in the −u rows."""
 
-    left: Tensor
-    right: Tensor
+    signed: Tensor
     own: Tensor
     row: Tensor | None
     drift: Tensor
@@ -164,22 +159,31 @@ class _Factors:
         before: Tensor,
         changes: list[Tensor] | None,
         layer: Tensor,
-        responses: list[tuple[float, Tensor]],
-        scale: float,
+        responses: list[Tensor],
+        scales: list[float],
         linear: bool,
-    ) -> _Factors:
-        middles = [layer if linear else layer + 0.5 * d for _, d in responses]
-        scaled = [(scale * weight) * d for weight, d in responses]
-        own = sum((d * v).sum(0) for d, v in zip(scaled, middles, strict=True))
-        drift = sum(d.sum(0) for d in scaled)
-        assert isinstance(own, Tensor)
-        assert isinstance(drift, Tensor)
+        product: Tensor,
+    ) -> _Change:
+        """Of one step: voltages before and behind the crossbar, and in each phase their responses and its scale.
+
+        `changes` None stands for rows that sources hold; `product` is where `signed` is put.
+        """
+        scaled = [scale * d for scale, d in zip(scales, responses, strict=True)]
+        total = _sum(scaled)
+        middles = [layer if linear else layer + 0.5 * d for d in responses]
+        own = _sum([(d * v).sum(0) for d, v in zip(scaled, middles, strict=True)])
+        signed = torch.mm(before.T, total, out=product)
         if changes is None:
-            total = scaled[0] if len(scaled) == 1 else torch.stack(scaled).sum(0)
-            return cls(before, total, own, None, drift)
-        befores = [before if linear else before + 0.5 * change for change in changes]
-        weighted = [(scale * weight) * v for (weight, _), v in zip(responses, middles, strict=True)]
-        pairs = zip(befores, changes, responses, strict=True)
-        row = sum((scale * weight) * (b * c).sum(0) for b, c, (weight, _) in pairs)
-        assert isinstance(row, Tensor)
-        return cls(torch.cat([*befores, *changes]), torch.cat([*scaled, *weighted]), own, row, drift)
+            return cls(signed, own, None, total.sum(0))
+        row = torch.zeros_like(before[0])
+        for scale, change, weighted, middle in zip(scales, changes, scaled, middles, strict=True):
+            # ½ [(b + c − v − d)² − (b − v)²] with b + c/2 and v + d/2 in the middle of the changes c and d.
+            if not linear:
+                signed.addmm_(change.T, weighted, alpha=0.5)
+            signed.addmm_(change.T, middle, alpha=scale)
+            row += (change * (before if linear else before + 0.5 * change)).sum(0).mul_(scale)
+        return cls(signed, own, row, total.sum(0))
+
+
+def _sum(tensors: list[Tensor]) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.stack(tensors).sum(0)

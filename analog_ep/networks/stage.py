@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -37,25 +38,31 @@ class Stage:
 
     def forward(self, before: Tensor) -> Tensor:
         """Current into the stage's nodes at 0 V, `(*batch, n_out)`, from the layer before. [A]"""
-        return self._product(before, self.weight, self.gain) + self.bias
+        return self._forward(before, 1.0)
 
     def forward_change(self, before: Tensor) -> Tensor:
         """Change of `forward` when the layer before changes by `before`. [A]"""
-        return self._product(before, self.weight, self.gain)
+        return self._forward(before, 0.0)
+
+    def _forward(self, before: Tensor, share: float) -> Tensor:
+        if isinstance(self.gain, float):
+            return _affine(self.bias, share, before, self.weight, self.gain)
+        return _affine(self.bias, share, self.gain * before, self.weight, 1.0)
 
     def backward(self, after: Tensor) -> Tensor:
         """Current that the amplifiers return to the layer before, `(*batch, n_in)`, for the stage's voltages. [A]"""
-        product = after @ self.weight.T
-        return product if isinstance(self.feedback, float) and self.feedback == 1 else product.mul_(self.feedback)
-
-    @staticmethod
-    def _product(before: Tensor, weight: Tensor, gain: float | Tensor) -> Tensor:
-        if isinstance(gain, float):
-            product = before @ weight
-            return product if gain == 1 else product.mul_(gain)
-        return (gain * before) @ weight
+        if isinstance(self.feedback, float):
+            return _affine(self.load, 0.0, after, self.weight.T, self.feedback)
+        return _affine(self.load, 0.0, after, self.weight.T, 1.0).mul_(self.feedback)
 
     @property
     def input_load(self) -> Tensor:
         """Conductance that the amplifiers put on the nodes of the layer before, k a R, `(n_in,)`. [S]"""
         return self.feedback * self.gain * self.load
+
+
+def _affine(constant: Tensor, share: float, vectors: Tensor, matrix: Tensor, factor: float) -> Tensor:
+    """The sum share · constant + factor · vectors @ matrix in one call; a constant with share 0 is not read."""
+    flat = vectors if vectors.dim() == 2 else vectors.reshape(-1, vectors.shape[-1])
+    found = torch.addmm(constant, flat, matrix, beta=share, alpha=factor)
+    return found if vectors.dim() == 2 else found.reshape(*vectors.shape[:-1], matrix.shape[-1])
