@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -66,6 +67,15 @@ class TrainingProgress:
             f"cost {record.cost:.4g}  {record.seconds:.2f} s",
             highlight=False,
         )
+
+
+@contextmanager
+def sample_bar(console: Console, text: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar over samples, on a terminal only; gives what is to be told how many samples of how many are done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(text)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def learning_curve(history: Sequence[EpochRecord], title: str) -> bytes:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.building import build_cost, build_dataset, build_network, build_nudge
+from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.errors import DataError
 from analog_ep.export import write_netlist
 from analog_ep.learning import CrossCheck, cross_check
@@ -15,6 +16,7 @@ from analog_ep.learning.checkpoint import Checkpoint
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.run import CHECKPOINT, stored_spec
 from analog_ep.spec import Spec
+from analog_ep.spice.batch import Progress
 from analog_ep.spice.deck import Phase
 
 
@@ -57,7 +59,7 @@ def test_samples(spec: Spec, network: ResistiveNetwork, which: slice) -> tuple[T
     return inputs, build_cost(spec).encode(dataset.test_labels[which], network.n_outputs, like=inputs)
 
 
-def cross_checked(path: Path, samples: int) -> CrossCheck:
+def cross_checked(path: Path, samples: int, progress: Progress | None = None) -> CrossCheck:
     """Compare PyTorch with ngspice on a run's network and the first test samples, with the spec's nudge.
 
     Parameters
@@ -66,6 +68,8 @@ def cross_checked(path: Path, samples: int) -> CrossCheck:
         The run folder.
     samples : int
         Number of test samples.
+    progress : callable, optional
+        See `analog_ep.equilibrium.ngspice.Ngspice`; told anew in each phase.
 
     Raises
     ------
@@ -79,7 +83,15 @@ def cross_checked(path: Path, samples: int) -> CrossCheck:
     spec, network = trained_network(path)
     inputs, targets = test_samples(spec, network, slice(0, samples))
     nudge = spec.gradient
-    return cross_check(network, inputs, targets, nudging=nudge.nudging, cost=build_cost(spec), kind=nudge.kind)
+    return cross_check(
+        network,
+        inputs,
+        targets,
+        nudging=nudge.nudging,
+        cost=build_cost(spec),
+        kind=nudge.kind,
+        reference=Ngspice(progress=progress),
+    )
 
 
 def export_deck(path: Path, sample: int, phase: Phase, out: Path) -> None:

@@ -29,7 +29,7 @@ from analog_ep.learning.propagation import EquilibriumPropagation
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.spice.netlist import SpiceOptions
 from analog_ep.spice.norton import NortonReduction
-from analog_ep.spice.process import Stop, ngspice_version, run_ngspice
+from analog_ep.spice.process import Stop, has_klu, ngspice_version, run_ngspice
 from analog_ep.stimulus import CrossEntropy, Nudge, SquaredError
 
 pytestmark = pytest.mark.ngspice
@@ -52,6 +52,7 @@ def wrapped(tmp_path, monkeypatch):
         )
         script.chmod(0o755)
         ngspice_version.cache_clear()
+        has_klu.cache_clear()
         monkeypatch.setenv("ANALOG_EP_NGSPICE", str(script))
         return script
 
@@ -130,6 +131,44 @@ def test_a_failed_sample_is_told_by_its_index_and_the_others_are_kept(wrapped, p
     words = r"found 1 of 9 that it did not \(7\); the others are solved; sample 7: .*singular matrix"
     with pytest.raises(ConvergenceError, match=words):
         solve(clamped(), INPUTS, solver=solver)
+
+
+@pytest.mark.parametrize(("processes", "points", "runs"), [(1, 4, 3), (2, 4, 4), (2, 100, 2), (4, 2, 8), (12, 2, 9)])
+def test_every_process_has_as_many_runs_and_the_progress_is_told(processes, points, runs):
+    told = []
+    solver = Ngspice(processes=processes, max_points=points, progress=lambda *count: told.append(count))
+    solve(clamped(), INPUTS, solver=solver)
+    assert len(told) == runs
+    assert [total for _, total in told] == [9] * runs
+    done = [count for count, _ in told]
+    assert done == sorted(done)
+    assert done[-1] == 9
+
+
+def test_failed_samples_are_told_as_done(wrapped):
+    told = []
+    wrapped("if ',1.5' in deck or ' 1.5\\n' in deck: sys.exit('Warning: singular matrix: check node a')")
+    solve(clamped(), INPUTS, solver=Ngspice(progress=lambda *count: told.append(count)), throw=False)
+    assert told[-1] == (9, 9)
+
+
+def test_klu_is_asked_for_only_where_ngspice_has_it(wrapped, tmp_path):
+    deck = tmp_path / "deck"
+    expected = solve(clamped(), INPUTS, solver=Ngspice()).voltages
+    wrapped(f"open({str(deck)!r}, 'w').write(deck)")
+    solve(clamped(), INPUTS, solver=Ngspice())
+    assert ".options klu" not in deck.read_text()
+    # One that says so and has it: the option is left to the words, the solution to the real program.
+    wrapped(
+        f"open({str(deck)!r}, 'w').write(deck)\n"
+        "if '.options klu' in deck: print('Using KLU as Direct Linear Solver', flush=True)\n"
+        "deck = deck.replace('.options klu', '')"
+    )
+    has_klu.cache_clear()
+    found = solve(clamped(), INPUTS, solver=Ngspice()).voltages
+    assert ".options klu" in deck.read_text()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    has_klu.cache_clear()
 
 
 def test_a_circuit_that_fails_in_every_sample_is_given_up_soon(wrapped, tmp_path):

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from analog_ep.analysis import analyse
-from analog_ep.cli.app import JsonOption, RunFolder, app, show
+from analog_ep.cli.app import JsonOption, RunFolder, app, console, show
 from analog_ep.doctor import examine
+from analog_ep.report import sample_bar
 from analog_ep.spice.conductance_table import write_conductances
 from analog_ep.trained import cross_checked, export_deck, trained_network
 
@@ -39,7 +40,8 @@ def check(
     json: JsonOption = False,
 ) -> None:
     """Compare PyTorch with ngspice, node by node. Exits with 1 where they differ by more than the tolerance."""
-    result = cross_checked(run, samples)
+    with sample_bar(console, "samples in ngspice") as progress:
+        result = cross_checked(run, samples, progress)
     show(result, json)
     if not result.passed:
         raise typer.Exit(1)

@@ -165,13 +165,14 @@ def bracketed_newton(
     return x
 
 
-def require(condition: bool | Tensor, message: str) -> None:
-    """Raise `DeviceParameterError` unless `condition` holds for every element."""
+def require(condition: bool | Tensor, message: str, found: object = None) -> None:
+    """Raise `DeviceParameterError` unless `condition` holds for every element; `found` ends the message."""
+    # Texts of tensors are not made ahead of need: they would take most of the time of building a circuit.
     if not bool(torch.as_tensor(condition).all()):
-        raise DeviceParameterError(message)
+        raise DeviceParameterError(message if found is None else f"{message}, found {found}")
 
 
 def require_finite(device: str, **parameters: Parameter) -> None:
     """Raise `DeviceParameterError` unless every parameter is finite, naming the first that is not."""
     for name, value in parameters.items():
-        require(torch.isfinite(torch.as_tensor(value)), f"{device}: {name} must be finite, found {value}")
+        require(torch.isfinite(torch.as_tensor(value)), f"{device}: {name} must be finite", value)

@@ -71,10 +71,10 @@ class ShockleyDiode(Diode):
         require_finite("ShockleyDiode", **{name: getattr(self, name) for name in self.__dataclass_fields__})
         for name in ("saturation_current", "ideality", "temperature", "nominal_temperature"):
             value = getattr(self, name)
-            require(torch.as_tensor(value) > 0, f"ShockleyDiode: {name} must be positive, found {value}")
+            require(torch.as_tensor(value) > 0, f"ShockleyDiode: {name} must be positive", value)
         for name in ("series_resistance", "gmin"):
             value = getattr(self, name)
-            require(torch.as_tensor(value) >= 0, f"ShockleyDiode: {name} must not be negative, found {value}")
+            require(torch.as_tensor(value) >= 0, f"ShockleyDiode: {name} must not be negative", value)
 
     @property
     def emission_voltage(self) -> float | Tensor:

@@ -25,8 +25,8 @@ from analog_ep.circuit import (
 from analog_ep.equilibrium.assembly import Entries, ends, incidence
 from analog_ep.errors import CircuitError
 
-_CHUNK = 2**22
-"""Branch currents held at a time: 32 MiB."""
+_CHUNK = 2**19
+"""Branch currents held at a time: 4 MiB, which stay in the processor's cache."""
 
 
 def kirchhoff_residual(
@@ -70,14 +70,15 @@ def kirchhoff_residual(
     step = max(1, _CHUNK // max(circuit.n_branches, circuit.n_nodes))
     for begin in range(0, len(voltages), step):
         part = slice(begin, begin + step)
-        into = np.zeros_like(voltages[part]) if injected is None else injected[part]
-        through = np.concatenate(
-            [np.zeros((len(into), 0)), *(_branch_current(group, voltages[part]) for group in currents)], axis=1
-        ).T
-        outflow = branches @ through - into.T
+        # A row a node: the ends of the branches are then taken from memory row by row, which is several times faster.
+        volts = np.ascontiguousarray(voltages[part].T)
+        into = np.zeros_like(volts) if injected is None else injected[part].T
+        through = np.concatenate([volts[:0], *(_branch_current(group, volts) for group in currents)])
+        outflow = branches @ through - into
         unknown = sources.currents(outflow)
         residual[part] = np.where(sources.is_condition[:, None], outflow + sources.incidence @ unknown, 0.0).T
-        scale[part] = (magnitude @ np.abs(through) + magnitude_unknown @ np.abs(unknown)).T + np.abs(into)
+        np.abs(through, out=through)
+        scale[part] = (magnitude @ through + magnitude_unknown @ np.abs(unknown) + np.abs(into)).T
     return residual, scale
 
 
@@ -85,18 +86,18 @@ _CURRENT_DEFINED = (Conductances, Diodes, CurrentSources, VoltageControlledCurre
 _FIXES_VOLTAGE = (VoltageSources, VoltageControlledVoltageSources, CurrentControlledVoltageSources)
 
 
-def _branch_current(group: Branches, voltages: np.ndarray) -> np.ndarray:
-    """Currents from the first to the second terminal, `(n_samples, n_elements)`."""
+def _branch_current(group: Branches, volts: np.ndarray) -> np.ndarray:
+    """Currents from the first to the second terminal, `(n_elements, n_samples)`, of node voltages, a row a node."""
     if isinstance(group, CurrentSources):
-        return np.broadcast_to(group.amperes, (len(voltages), len(group)))
+        return np.broadcast_to(group.amperes[:, None], (len(group), volts.shape[1]))
     if isinstance(group, VoltageControlledCurrentSources):
-        return group.gain * (voltages[:, group.control_positive] - voltages[:, group.control_negative])
+        return group.gain[:, None] * (volts[group.control_positive] - volts[group.control_negative])
     first, second = ends(group)
-    across = voltages[:, first] - voltages[:, second]
+    across = volts[first] - volts[second]
     if isinstance(group, Conductances):
-        return group.siemens * across
+        return group.siemens[:, None] * across
     if isinstance(group, Diodes):
-        return group.device.current(torch.from_numpy(across)).numpy()
+        return group.device.current(torch.from_numpy(across.T)).numpy().T
     raise TypeError(f"{group.label}: a {type(group).__name__} has no current of its own")
 
 

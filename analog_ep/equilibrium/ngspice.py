@@ -12,7 +12,7 @@ from analog_ep.circuit import Circuit, Conductances, check_circuit
 from analog_ep.equilibrium.equilibrium import CircuitSolver, CircuitState
 from analog_ep.equilibrium.kirchhoff import kirchhoff_residual
 from analog_ep.errors import StimulusError
-from analog_ep.spice.batch import BatchResult, run_batch
+from analog_ep.spice.batch import BatchResult, Progress, run_batch
 from analog_ep.spice.netlist import SpiceOptions
 from analog_ep.spice.norton import NortonReduction
 from analog_ep.spice.sweep import Batch, Sweep
@@ -48,6 +48,8 @@ class Ngspice(CircuitSolver):
         times faster, but another netlist than the hardware's. See `NortonReduction`.
     processes : int
         Runs at a time.
+    progress : callable, optional
+        Is told after each run how many samples of how many are done.
 
     Raises
     ------
@@ -62,6 +64,7 @@ class Ngspice(CircuitSolver):
     rtol: float = 1e-6
     reduced: bool = False
     processes: int = 1
+    progress: Progress | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self):
         for name in ("max_points", "processes"):
@@ -81,7 +84,7 @@ class Ngspice(CircuitSolver):
         reduction = NortonReduction.of(circuit) if self.reduced else None
         sweep = Sweep(circuit, self.options, reduction, self.executable, self.timeout)
         batch = Batch(inputs, nudge if frozen is None else None, frozen)
-        result = run_batch(sweep, batch, self.max_points, self.processes)
+        result = run_batch(sweep, batch, self.max_points, self.processes, self.progress)
         # NaN would pass through every sum; the samples without a result are judged by that alone.
         failed = np.array(sorted(result.failures), dtype=np.int64)
         voltages = result.voltages.copy() if len(failed) else result.voltages

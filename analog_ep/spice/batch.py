@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -16,6 +17,9 @@ from analog_ep.spice.sweep import Batch, Sweep
 
 _Item = TypeVar("_Item")
 _Outcome = TypeVar("_Outcome")
+
+Progress = Callable[[int, int], None]
+"""Is told how many samples of how many are done, solved or not."""
 
 _HOPELESS = 4
 """Samples of a part that fail one by one, with none solved, after which the circuit is to blame."""
@@ -40,7 +44,9 @@ class BatchResult:
     failures: dict[int, NgspiceError]
 
 
-def run_batch(sweep: Sweep, batch: Batch, max_points: int, processes: int = 1) -> BatchResult:
+def run_batch(
+    sweep: Sweep, batch: Batch, max_points: int, processes: int = 1, progress: Progress | None = None
+) -> BatchResult:
     """Solve every sample that ngspice can solve; the order is that of the samples.
 
     A killed ngspice is started once more. A part of the batch in which ngspice complains is halved until the samples
@@ -56,6 +62,8 @@ def run_batch(sweep: Sweep, batch: Batch, max_points: int, processes: int = 1) -
         Samples a run.
     processes : int
         Runs at a time.
+    progress : callable, optional
+        Called after each run, by one thread at a time.
 
     Raises
     ------
@@ -64,10 +72,16 @@ def run_batch(sweep: Sweep, batch: Batch, max_points: int, processes: int = 1) -
     NgspiceError
         If ngspice is missing, or no sample at all was solved.
     """
-    parts = run_parallel(
-        lambda bounds, stop: _solve(sweep, batch, *bounds, stop), _bounds(len(batch), max_points, processes), processes
-    )
-    voltages = np.concatenate([np.zeros((0, sweep.circuit.n_nodes)), *(part.voltages for part in parts)])
+    count = _Count(len(batch), progress)
+
+    def solve(bounds: tuple[int, int], stop: Stop) -> BatchResult:
+        part = _Part(sweep, batch, stop, count, bounds[0], np.full((bounds[1] - bounds[0], circuit.n_nodes), np.nan))
+        part.solve(*bounds)
+        return BatchResult(part.voltages, part.failures)
+
+    circuit = sweep.circuit
+    parts = run_parallel(solve, _bounds(len(batch), max_points, processes), processes)
+    voltages = np.concatenate([np.zeros((0, circuit.n_nodes)), *(part.voltages for part in parts)])
     failures = {index: error for part in parts for index, error in part.failures.items()}
     if failures and len(failures) == len(batch):
         error = next(iter(failures.values()))
@@ -81,7 +95,7 @@ def run_parallel(function: Callable[[_Item, Stop], _Outcome], items: Sequence[_I
     try:
         # ngspice is a process of its own, so that threads suffice to run several.
         jobs = (delayed(function)(item, stop) for item in items)
-        return list(Parallel(n_jobs=processes, require="sharedmem")(jobs))  # pyright: ignore
+        return list(Parallel(n_jobs=processes, require="sharedmem", batch_size=1)(jobs))  # pyright: ignore
     except BaseException:
         stop.set()
         raise
@@ -96,16 +110,25 @@ def run_twice(function: Callable[[], _Outcome]) -> _Outcome:
 
 
 def _bounds(n_samples: int, max_points: int, processes: int) -> list[tuple[int, int]]:
-    """Equal parts, at least one a process where there are samples enough."""
-    n_parts = max(-(-n_samples // max_points), min(processes, n_samples), 1)
+    """Equal parts, as many for each process, so that none is left to run alone at the end."""
+    n_parts = -(-n_samples // max_points)
+    n_parts = max(min(-(-n_parts // processes) * processes, n_samples), 1)
     edges = np.linspace(0, n_samples, n_parts + 1).round().astype(int).tolist()
     return list(pairwise(edges))
 
 
-def _solve(sweep: Sweep, batch: Batch, begin: int, end: int, stop: Stop) -> BatchResult:
-    part = _Part(sweep, batch, stop, begin, np.full((end - begin, sweep.circuit.n_nodes), np.nan))
-    part.solve(begin, end)
-    return BatchResult(part.voltages, part.failures)
+class _Count:
+    """Samples that are done, told to the observer by one thread at a time."""
+
+    def __init__(self, total: int, progress: Progress | None):
+        self._total, self._progress = total, progress
+        self._done, self._lock = 0, threading.Lock()
+
+    def add(self, samples: int) -> None:
+        with self._lock:
+            self._done += samples
+            if self._progress is not None:
+                self._progress(self._done, self._total)
 
 
 @dataclass
@@ -115,6 +138,7 @@ class _Part:
     sweep: Sweep
     batch: Batch
     stop: Stop
+    count: _Count
     first: int
     voltages: np.ndarray
     failures: dict[int, NgspiceError] = field(default_factory=dict)
@@ -125,6 +149,7 @@ class _Part:
         try:
             self.voltages[begin - self.first : end - self.first] = self._run(begin, end)
             self.n_solved += end - begin
+            self.count.add(end - begin)
         except (NgspiceCrashError, NgspiceTimeoutError) as error:
             self._fail(begin, end, error)
         except NgspiceResultError as error:
@@ -143,6 +168,7 @@ class _Part:
 
     def _fail(self, begin: int, end: int, error: NgspiceError) -> None:
         self.failures.update(dict.fromkeys(range(begin, end), error))
+        self.count.add(end - begin)
 
 
 def _halves(begin: int, end: int) -> Iterator[tuple[int, int]]:

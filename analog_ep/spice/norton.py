@@ -69,7 +69,7 @@ class NortonReduction:
 
     def currents(self, voltages: np.ndarray) -> np.ndarray:
         """I `(n_samples, n_reduced)` [A] from node voltages `(n_samples, n_nodes)`, of which the held ones count."""
-        return (self.transfer @ np.nan_to_num(voltages).T).T
+        return (self.transfer @ np.nan_to_num(np.ascontiguousarray(voltages.T))).T
 
     def injected(self, voltages: np.ndarray) -> np.ndarray:
         """The same currents by node, `(n_samples, n_nodes)`. [A]"""
