@@ -8,6 +8,7 @@
     ├── NetworkError             a network that cannot be built as described     (ValueError)
     ├── SpecError                a TOML spec that is broken or says something not allowed (ValueError)
     ├── DataError                a data set that is missing, damaged or out of range (ValueError)
+    ├── CardError                a device card that is missing, broken or of another kind (ValueError)
     ├── StimulusError            inputs, targets or nudges of the wrong shape or value (ValueError)
     ├── UnstableNudgeError       a negative elastic nudge beyond the stable range (ValueError)
     ├── ConvergenceError         an equilibrium that was not reached             (RuntimeError)
@@ -52,6 +53,10 @@ class SpecError(AnalogEPError, ValueError):
 
 class DataError(AnalogEPError, ValueError):
     """A data set that is missing, damaged or out of range."""
+
+
+class CardError(AnalogEPError, ValueError):
+    """A device card that is missing, broken or of another kind."""
 
 
 class StimulusError(AnalogEPError, ValueError):

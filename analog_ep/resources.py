@@ -1,4 +1,4 @@
-"""Where the folders lie that are shipped beside the code: `netlists/` and `specs/`."""
+"""Where the folders lie that are shipped beside the code: `netlists/`, `specs/` and `calibration/`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,18 @@ def specs_folder() -> Path:
     return _folder("specs")
 
 
-def _folder(name: str) -> Path:
+def calibration_folder() -> Path:
+    """Folder of the device cards (`*.toml`) and the reference curves (`*.csv`) that they were fitted to."""
+    return _folder("calibration", packaged="calibration/cards")
+
+
+def _folder(name: str, packaged: str | None = None) -> Path:
     # A wheel carries the folders inside the package; an editable install leaves them at the repository's top.
-    for parent in (_PACKAGE, _PACKAGE.parent):
-        if (parent / name).is_dir():
-            return parent / name
+    places = (_PACKAGE / (packaged or name), _PACKAGE.parent / name)
+    for place in places:
+        if place.is_dir():
+            return place
     raise AnalogEPError(
-        f"the folder {name!r} must be installed with analog_ep, found it neither in {_PACKAGE} nor in "
-        f"{_PACKAGE.parent}; reinstall the package"
+        f"the folder {name!r} must be installed with analog_ep, found it neither as {places[0]} nor as {places[1]}; "
+        "reinstall the package"
     )
