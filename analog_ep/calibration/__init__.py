@@ -1,0 +1,22 @@
+"""Fits of device models to measurements, with uncertainties and a verdict on the model."""
+
+from analog_ep.calibration.adequacy import Adequacy
+from analog_ep.calibration.diode import fit_diode
+from analog_ep.calibration.figure import fit_figure
+from analog_ep.calibration.fit import Estimate, Fit
+from analog_ep.calibration.regression import Noise
+from analog_ep.calibration.table import Table, read_table
+from analog_ep.calibration.writing import card_of, write_card
+
+__all__ = [
+    "Adequacy",
+    "Estimate",
+    "Fit",
+    "Noise",
+    "Table",
+    "card_of",
+    "fit_diode",
+    "fit_figure",
+    "read_table",
+    "write_card",
+]

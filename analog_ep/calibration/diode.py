@@ -1,0 +1,221 @@
+"""Diode characteristics: saturation current, ideality, series resistance, and their temperature dependence."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from analog_ep.calibration.adequacy import judge, waves
+from analog_ep.calibration.fit import Axes, Curve, Estimate, Fit, Unknown, deviations_of_mean, estimates_of
+from analog_ep.calibration.regression import Noise, Regression, central_differences, regress
+from analog_ep.calibration.table import Column, Table
+from analog_ep.constants import DEFAULT_TEMPERATURE, thermal_voltage
+from analog_ep.devices import ShockleyDiode
+from analog_ep.errors import DataError
+
+COLUMNS = (
+    Column("voltage", "V"),
+    Column("current", "A"),
+    Column("temperature", "K", required=False),
+    Column("current_std", "A", required=False),
+)
+"""Columns of a table of diode characteristics."""
+
+_FEWEST = 8
+_SATURATION = Unknown("saturation_current", "A")
+_IDEALITY = Unknown("ideality", "1")
+_RESISTANCE = Unknown("series_resistance", "ohm", logarithmic=False, lower=0.0)
+_GAP = Unknown("energy_gap", "eV")
+_SILICON_GAP = 1.11
+
+
+def fit_diode(
+    table: Table,
+    *,
+    temperature: float = DEFAULT_TEMPERATURE,
+    noise: Noise | None = None,
+    saturation_exponent: float = 3.0,
+) -> Fit:
+    """Fit `analog_ep.devices.ShockleyDiode` to current against voltage.
+
+    With several temperatures the energy gap is fitted too, and the saturation current refers to the one nearest to
+    27 °C. The exponent XTI is given: within a hundred kelvin no data tell it from the gap.
+
+    Parameters
+    ----------
+    table : Table
+        Columns `voltage` [V], `current` [A]; optionally `temperature` [K] and `current_std` [A].
+    temperature : float
+        Of the measurement, where the table has no such column. [K]
+    noise : Noise, optional
+        By default relative noise and a floor, both estimated; a column `current_std` goes first.
+    saturation_exponent : float
+        XTI; 3 for silicon, 2 for Schottky diodes.
+
+    Raises
+    ------
+    DataError
+        If points are too few, all of one sign of the voltage below conduction, or fall with the voltage.
+    """
+    table.require_rows(_FEWEST, "a diode")
+    voltage, current = table["voltage"], table["current"]
+    temperatures = table.get("temperature")
+    temperatures = np.full(len(table), temperature) if temperatures is None else temperatures
+    if not (temperatures > 0).all():
+        raise DataError(f"{table.name}: temperatures must be above 0 K, found {temperatures.min():g} K")
+    deviation = table.get("current_std")
+    noise = Noise(deviation=deviation) if deviation is not None else noise or Noise()
+    _require_diode(table, voltage, current, temperatures)
+    levels = np.unique(temperatures)
+    nominal = float(levels[np.abs(levels - DEFAULT_TEMPERATURE).argmin()])
+    unknowns = (_SATURATION, _IDEALITY, _RESISTANCE) + ((_GAP,) if len(levels) > 1 else ())
+
+    model = _Characteristic(unknowns, nominal, saturation_exponent)
+    start = _start(voltage, current, temperatures, nominal)
+    result = regress(
+        unknowns,
+        lambda at: model.current(at, voltage, temperatures),
+        [*start, _SILICON_GAP][: len(unknowns)],
+        current,
+        noise,
+        lambda at: model.derivatives(at, voltage, temperatures),
+    )
+    estimates, correlation, untold = estimates_of(unknowns, result.coordinates, result.covariance)
+    if len(levels) == 1:
+        untold += ("energy_gap, from one temperature",)
+    alternatives = {
+        "trend with voltage": waves(voltage, temperatures),
+        "trend with order": waves(np.arange(len(table), dtype=float)),
+    }
+    constants = {
+        "nominal_temperature": Estimate(nominal, 0.0, "K"),
+        "saturation_exponent": Estimate(saturation_exponent, 0.0, "1"),
+    }
+    if len(levels) == 1:
+        constants["energy_gap"] = Estimate(_SILICON_GAP, 0.0, "eV")
+    conducting = np.abs(result.prediction)
+    return Fit(
+        kind="diode",
+        model="shockley",
+        estimates=estimates,
+        correlation=correlation,
+        constants=constants,
+        adequacy=judge(result.residuals, result.whitened, alternatives, noise.known),
+        untold=untold,
+        noise=_noise_words(noise, result),
+        n_points=len(table),
+        validity={
+            "voltage_V": (float(voltage.min()), float(voltage.max())),
+            "current_A": (float(conducting.min()), float(conducting.max())),
+            "temperature_K": (float(levels[0]), float(levels[-1])),
+        },
+        axes=Axes("voltage [V]", "current [A]", logarithmic=True),
+        curves=_curves(model, result, voltage, current, temperatures),
+    )
+
+
+class _Characteristic:
+    """The diode's current and its derivatives by the fit's coordinates: ln IS, ln n, R_s and, where fitted, ln EG."""
+
+    def __init__(self, unknowns: tuple[Unknown, ...], nominal: float, saturation_exponent: float):
+        self.unknowns, self.nominal, self.saturation_exponent = unknowns, nominal, saturation_exponent
+
+    def device(self, coordinates: np.ndarray, temperatures: np.ndarray) -> ShockleyDiode:
+        values = {u.name: u.outside(x) for u, x in zip(self.unknowns, coordinates, strict=True)}
+        one = bool((temperatures == temperatures[0]).all())
+        return ShockleyDiode(
+            **values,
+            temperature=float(temperatures[0]) if one else torch.from_numpy(temperatures),
+            nominal_temperature=self.nominal,
+            saturation_exponent=self.saturation_exponent,
+        )
+
+    def current(self, coordinates: np.ndarray, voltage: np.ndarray, temperatures: np.ndarray) -> np.ndarray:
+        return self.device(coordinates, temperatures).current(torch.from_numpy(voltage)).numpy()
+
+    def derivatives(self, coordinates: np.ndarray, voltage: np.ndarray, temperatures: np.ndarray) -> np.ndarray:
+        # With j the junction's voltage, v = j + R i: what changes i at fixed j changes it by 1/(1 + R g) as much.
+        device = self.device(coordinates, temperatures)
+        junction = device.junction_voltage(torch.from_numpy(voltage))
+        bare = dataclasses.replace(device, series_resistance=0.0)
+        slope = bare.conductance(junction).numpy()
+
+        def at_fixed_junction(x: np.ndarray) -> np.ndarray:
+            changed = dataclasses.replace(self.device(x, temperatures), series_resistance=0.0)
+            return changed.current(junction).numpy()
+
+        columns = central_differences(at_fixed_junction, coordinates)
+        resistance = [u.name for u in self.unknowns].index(_RESISTANCE.name)
+        columns[:, resistance] = -slope * bare.current(junction).numpy()
+        return columns / (1 + coordinates[resistance] * slope)[:, None]
+
+
+def _require_diode(table: Table, voltage: np.ndarray, current: np.ndarray, temperatures: np.ndarray) -> None:
+    for level in np.unique(temperatures):
+        here = temperatures == level
+        order = np.argsort(voltage[here], kind="stable")
+        v, i = voltage[here][order], current[here][order]
+        # A third of the range against the next: noise may make neighbours fall, a diode never as a whole.
+        thirds = [part.mean() for part in np.array_split(i, 3)] if len(i) >= 6 else [i[0], i[-1]]
+        if not np.all(np.diff(thirds) > 0):
+            raise DataError(
+                f"{table.name}: the current of a diode must rise with the voltage, found mean currents "
+                f"{', '.join(f'{x:.3g}' for x in thirds)} A over thirds of {v[0]:g}…{v[-1]:g} V; check the polarity"
+            )
+    if not ((voltage > 0) & (current > 0)).sum() >= 4:
+        raise DataError(
+            f"{table.name}: at least 4 points must be in forward conduction, found fewer; check the polarity"
+        )
+
+
+def _start(
+    voltage: np.ndarray, current: np.ndarray, temperatures: np.ndarray, nominal: float
+) -> tuple[float, float, float]:
+    """IS, n and R_s from the straight line of ln i over v in the lower part of the conduction at one temperature."""
+    here = (temperatures == nominal) & (voltage > 0) & (current > 0)
+    v, i = voltage[here], current[here]
+    emission = thermal_voltage(nominal)
+    if len(v) < 3:
+        return 1e-14, 1.0, 0.0
+    low = np.argsort(v)[: max(3, len(v) // 2)]
+    slope, intercept = np.polyfit(v[low], np.log(i[low]), 1)
+    ideality = float(np.clip(1 / max(slope * emission, 1e-3), 0.5, 20))
+    saturation = float(np.exp(np.clip(intercept, -80, -3)))
+    top = int(i.argmax())
+    excess = v[top] - ideality * emission * np.log1p(i[top] / saturation)
+    return saturation, ideality, float(max(excess / i[top], 0.0))
+
+
+def _curves(
+    model: _Characteristic, result: Regression, voltage: np.ndarray, current: np.ndarray, temperatures: np.ndarray
+) -> tuple[Curve, ...]:
+    curves = []
+    for level in np.unique(temperatures):
+        here = np.flatnonzero(temperatures == level)
+        here = here[np.argsort(voltage[here], kind="stable")]
+        grid = np.linspace(voltage[here[0]], voltage[here[-1]], 200)
+        at = np.full(len(grid), level)
+        slopes = model.derivatives(result.coordinates, grid, at)
+        curves.append(
+            Curve(
+                label=f"{level:g} K",
+                x=voltage[here],
+                y=current[here],
+                residuals=result.residuals[here],
+                grid=grid,
+                mean=model.current(result.coordinates, grid, at),
+                band=deviations_of_mean(slopes, result.covariance),
+                spread=np.interp(grid, voltage[here], result.deviation[here]),
+            )
+        )
+    return tuple(curves)
+
+
+def _noise_words(noise: Noise, result: Regression) -> str:
+    if noise.deviation is not None:
+        return "independent Gaussian noise of the standard deviations in the column current_std"
+    origin = "as given" if noise.known else "estimated from the residuals"
+    floor = f"a floor of {result.floor:.2g} A"
+    return f"independent Gaussian noise, {result.relative:.2g} of the current and {floor}, {origin}"
