@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from analog_ep.cards import pulsed_device
 from analog_ep.datasets import Dataset, load_dataset
 from analog_ep.devices import Diode, DiodeClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
-from analog_ep.devices.pulses import pulse_model
 from analog_ep.equilibrium.equilibrium import Solver
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.equilibrium.relaxation import Relaxation
@@ -19,6 +19,7 @@ from analog_ep.learning.schemes import OneOfPair, update_scheme
 from analog_ep.learning.update import ConductanceUpdate, Update
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.spec import (
+    CardSpec,
     CrossEntropySpec,
     DiodeSpec,
     IdealSpec,
@@ -131,7 +132,7 @@ def build_update(spec: Spec, network: ResistiveNetwork) -> ConductanceUpdate:
     optimizer, update = _optimizer(spec, network), spec.update
     if update is None:
         return Update(optimizer, network)
-    device = pulse_model(update.device, **update.parameters)
+    device = pulsed_device(update.device, **update.parameters)
     scheme = update_scheme(update.scheme, **update.options)
     if update.held is not None:
         scheme = OneOfPair(scheme, update.held)
@@ -158,6 +159,8 @@ def _clamp(spec: DiodeSpec, n_nodes: int) -> DiodeClamp:
 
 
 def _diode(spec: DiodeSpec) -> Diode | IdealDiode:
+    if isinstance(spec, CardSpec):
+        return spec.diode()
     if isinstance(spec, IdealSpec):
         return IdealDiode(on_conductance=spec.on_conductance, forward_voltage=spec.forward_voltage)
     if isinstance(spec, PiecewiseSpec):

@@ -57,7 +57,10 @@ def test_shipped_specs_fit_their_data(name: str):
             {"network": {**NETWORK, "initial_range": [1e-9, 1e-5]}},
             r"network.initial_range must lie in conductance_range \[1e-07, 0.0001\], found \[1e-09, 1e-05\]",
         ),
-        ({"diode": {"model": "zener"}}, "diode.model must be one of 'shockley', 'piecewise', 'ideal', found 'zener'"),
+        (
+            {"diode": {"model": "zener"}},
+            "diode.model must be one of 'shockley', 'piecewise', 'ideal', 'card', found 'zener'",
+        ),
         ({"diode": {}}, "diode.model is required, found nothing"),
         ({"diode": {"model": "shockley", "ideality": 0}}, "diode.ideality must be greater than 0, found 0"),
         (

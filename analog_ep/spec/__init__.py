@@ -2,6 +2,7 @@
 
 from analog_ep.spec.reading import default_spec, load_spec, parse_spec, with_values
 from analog_ep.spec.tables import (
+    CardSpec,
     CrossEntropySpec,
     DataSpec,
     DiodeSpec,
@@ -17,6 +18,7 @@ from analog_ep.spec.tables import (
 )
 
 __all__ = [
+    "CardSpec",
     "CrossEntropySpec",
     "DataSpec",
     "DiodeSpec",

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from analog_ep.errors import SpecError
 from analog_ep.resources import specs_folder
 from analog_ep.spec.tables import (
+    CardSpec,
     CrossEntropySpec,
     DataSpec,
     GradientSpec,
@@ -86,6 +87,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "shockley": ShockleySpec,
     "piecewise": PiecewiseSpec,
     "ideal": IdealSpec,
+    "card": CardSpec,
     "cross_entropy": CrossEntropySpec,
     "squared_error": SquaredErrorSpec,
     "gradient": GradientSpec,
@@ -146,6 +148,8 @@ def _key(location: tuple[str | int, ...], tables: dict[str, Any], drop_last_tag:
     at: Any = tables
     for depth, part in enumerate(location):
         last = depth == len(location) - 1
+        if part in _MODELS and depth and isinstance(location[depth - 1], int):
+            continue  # the tag of a table in a list, which a table may also have as a key
         if isinstance(part, int):
             if isinstance(at, list):
                 key, at = f"{key}[{part}]", at[part]

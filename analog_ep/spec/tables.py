@@ -17,8 +17,10 @@ from pydantic import (
     model_validator,
 )
 
-from analog_ep.devices.pulses import PulseModel, pulse_model
-from analog_ep.errors import DeviceParameterError
+from analog_ep.cards import load_card, pulsed_device
+from analog_ep.devices import Diode
+from analog_ep.devices.pulses import PulseModel
+from analog_ep.errors import CardError, DeviceParameterError
 from analog_ep.learning.schemes import Scheme, update_scheme
 
 
@@ -128,7 +130,41 @@ class IdealSpec(_ClampSpec):
     forward_voltage: float = 0.0
 
 
-DiodeSpec = Annotated[ShockleySpec | PiecewiseSpec | IdealSpec, Field(discriminator="model")]
+class CardSpec(_ClampSpec):
+    """A device card in place of a model; see `analog_ep.cards`.
+
+    Attributes
+    ----------
+    card : str
+        Name of a shipped card, or the path of one.
+    temperature : float, optional
+        Another junction temperature than the card's own. [K]
+    """
+
+    model: Literal["card"]
+    card: str
+    temperature: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _loads(self) -> CardSpec:
+        try:
+            self.diode()
+        except (CardError, DeviceParameterError) as error:
+            raise ValueError(f"card: {error}") from None
+        return self
+
+    def diode(self) -> Diode:
+        """The card's diode."""
+        return load_card(self.card).diode(self.temperature)
+
+
+def _with_models(value: Any) -> Any:
+    """Diode tables as a list; one that names a card needs no model beside it."""
+    tables = _listed(value)
+    return [{"model": "card", **table} if isinstance(table, dict) and "card" in table else table for table in tables]
+
+
+DiodeSpec = Annotated[ShockleySpec | PiecewiseSpec | IdealSpec | CardSpec, Field(discriminator="model")]
 
 
 class CrossEntropySpec(_Table):
@@ -226,7 +262,7 @@ class UpdateSpec(_Table):
     Attributes
     ----------
     device : str
-        A pulse model or preset; see `analog_ep.devices.pulses.pulse_model`.
+        A pulse model, a preset or a card; see `analog_ep.cards.pulsed_device`.
     parameters : dict
         Fields of the model that differ from its own.
     scheme : str
@@ -245,7 +281,10 @@ class UpdateSpec(_Table):
 
     @model_validator(mode="after")
     def _named(self) -> UpdateSpec:
-        pulse_model(self.device)
+        try:
+            pulsed_device(self.device)
+        except CardError as error:
+            raise ValueError(f"device: {error}") from None
         update_scheme(self.scheme)
         for key, build in (("parameters", self._device), ("options", self._scheme)):
             try:
@@ -255,7 +294,7 @@ class UpdateSpec(_Table):
         return self
 
     def _device(self) -> PulseModel:
-        return pulse_model(self.device, **self.parameters)
+        return pulsed_device(self.device, **self.parameters)
 
     def _scheme(self) -> Scheme:
         return update_scheme(self.scheme, **self.options)
@@ -266,7 +305,7 @@ class Spec(_Table):
 
     data: DataSpec = DataSpec()
     network: NetworkSpec
-    diode: Annotated[list[DiodeSpec], BeforeValidator(_listed), Field(min_length=1)] = [ShockleySpec()]
+    diode: Annotated[list[DiodeSpec], BeforeValidator(_with_models), Field(min_length=1)] = [ShockleySpec()]
     cost: CostSpec = CrossEntropySpec()
     gradient: GradientSpec = GradientSpec()
     training: TrainingSpec = TrainingSpec()
