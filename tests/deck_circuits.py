@@ -36,7 +36,7 @@ def network(sizes: Sequence[int], diode, **options) -> Circuit:
     return ResistiveNetwork(sizes, diode=diode, **options).circuit()
 
 
-def mixed_circuit(temperature: float = 330.0) -> Circuit:
+def mixed_circuit(temperature: float = 330.0, offset: Sequence[float] = (0.0, 0.0)) -> Circuit:
     """Two blocks with sources of every kind, diodes between free nodes, and held nodes that both blocks share."""
     builder = CircuitBuilder("mixed")
     x, rail, a, b, c, d, out, far, p, n = builder.add_nodes(["x", "rail", "a", "b", "c", "d", "out", "far", "p", "n"])
@@ -51,7 +51,7 @@ def mixed_circuit(temperature: float = 330.0) -> Circuit:
     )
     builder.add_diodes("slow", np.array([0, b]), np.array([d, 0]), ShockleyDiode(1e-9, series_resistance=100.0))
     builder.add(Capacitors("load", [a], [0], 1e-12))
-    builder.add(Amplifiers("amplifier", [c, x], [out, far], [3.0, 2.0], [0.5, 0.7]))
+    builder.add(Amplifiers("amplifier", [c, x], [out, far], [3.0, 2.0], [0.5, 0.7], offset=offset))
     builder.add(
         Conductances("second", [out, out, rail, far, p, n], [p, n, p, n, 0, rail], [1e-4, 2e-4, 3e-4, 1e-4, 1e-4, 2e-4])
     )

@@ -90,6 +90,7 @@ def _linear_part(circuit: Circuit, inputs: np.ndarray) -> tuple[np.ndarray, np.n
             rows = branch[group.label]
             _stamp_voltage(matrix, nodes, np.zeros_like(nodes), rows)
             np.add.at(matrix, (rows, group.input[element]), -sign * group.gain[element])
+            right[rows] = sign * (group.gain * group.offset)[element]
             # The unknown is the current into the output's source; what leaves the output is its negative.
             np.add.at(matrix, (group.input[element], rows), -sign * group.feedback[element])
     return matrix, right, circuit.of_kind(Diodes)

@@ -73,6 +73,7 @@ class _Draw:
     def __init__(self, recipe: Recipe):
         self.recipe = recipe
         self.rng = np.random.default_rng(recipe.seed)
+        self.offsets = np.random.default_rng([recipe.seed, 1])
         self.builder = CircuitBuilder("random circuit")
         self.n_trainable = 0
 
@@ -144,7 +145,8 @@ class _Draw:
         gain = self.rng.uniform(0.3, 6) * np.exp(spread * self.rng.standard_normal(count))
         feedback = self.rng.uniform(0.05, 3) * np.exp(spread * self.rng.standard_normal(count))
         source = self.rng.permutation(before)[:count]
-        self.builder.add(Amplifiers(f"amp{b}", source, outputs, gain, feedback, inverted))
+        offset = 0.05 * self.offsets.standard_normal(count)
+        self.builder.add(Amplifiers(f"amp{b}", source, outputs, gain, feedback, inverted, offset))
         driven = np.concatenate([outputs, inverted]) if differential else outputs
         if self.rng.random() < 0.5:
             return driven

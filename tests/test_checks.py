@@ -193,7 +193,7 @@ def test_the_energy_gradient_is_kirchhoffs_law(seed):
     def follow(voltages):
         for group in circuit.of_kind(Amplifiers):
             element, node, sign = group.outputs()
-            voltages[:, node] = sign * (group.gain * voltages[:, group.input])[:, element]
+            voltages[:, node] = sign * (group.gain * (voltages[:, group.input] + group.offset))[:, element]
         return voltages
 
     step = 1e-5

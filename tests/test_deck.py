@@ -42,6 +42,7 @@ CASES = {
     "series": (lambda: network([2, 3, 1], ShockleyDiode(series_resistance=50.0)), SquaredError()),
     "no hidden": (lambda: network([3, 2], None), SquaredError()),
     "mixed": (mixed_circuit, SquaredError()),
+    "offsets": (lambda: mixed_circuit(offset=[0.02, -0.03]), SquaredError()),
 }
 
 

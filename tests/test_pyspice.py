@@ -58,6 +58,7 @@ CIRCUITS = {
     "network": lambda: network([2, 3, 2], alternating(3)),
     "measured": lambda: network([2, 3, 1], DiodeClamp(measured(), upper=0.1, lower=-0.1)),
     "mixed": mixed_circuit,
+    "offsets": lambda: mixed_circuit(offset=[0.02, -0.03]),
 }
 
 

@@ -3,6 +3,8 @@
 # Scalars for element values are spread over the elements, which the annotations do not say.
 # pyright: reportArgumentType=false
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -55,6 +57,18 @@ def test_a_chain_of_amplifiers_multiplies():
     system = ReducedSystem(builder.build())
     np.testing.assert_allclose(system.matrix.toarray(), [[1 + 0.1 * 0.2 * 0.3 * 30]])
     np.testing.assert_allclose(system.expansion.toarray().ravel(), [0, 1, 2, 6, 30])
+
+
+def test_offsets_shift_what_the_amplifiers_drive():
+    plain = amplified()
+    (amplifier,) = plain.of_kind(Amplifiers)
+    circuit = plain.with_groups(replace(g, offset=np.array([0.1])) if g is amplifier else g for g in plain.groups)
+    system = ReducedSystem(circuit)
+    drive = system.drive(np.array([[0.2]]))
+    # p = 3 (x + 0.1), q = −p. In mS: 2 [5 · 0.3 + 7 · 0.3] more leave x, 5 · 0.3 − 7 · 0.3 more enter z.
+    np.testing.assert_allclose(drive.residual, [[2e-3 + 7.2e-3, -4e-3 + 0.6e-3]], rtol=1e-14)
+    np.testing.assert_allclose(system.node_voltages(np.array([[0.5, 0.7]]), drive), [[0, -2, 0.5, 1.8, -1.8, 0.7]])
+    np.testing.assert_allclose(system.matrix.toarray(), ReducedSystem(plain).matrix.toarray(), rtol=1e-14)
 
 
 def test_the_weighted_matrix_is_symmetric_where_there_is_an_energy():

@@ -74,6 +74,18 @@ def test_amplifiers():
     ]
 
 
+def test_an_offset_stands_before_the_amplifier():
+    assert cards(Amplifiers("amp", 1, 2, 4.0, 0.25, 3, 0.01)) == [
+        "v_amp_0_offset _amp_0_in a 0.01",
+        "e_amp_0 _amp_0 0 _amp_0_in 0 4.0",
+        "v_amp_0 _amp_0 b 0.0",
+        "f_amp_0 _amp_0_in 0 v_amp_0 0.25",
+        "e_amp_0_inv _amp_0_inv 0 _amp_0_in 0 -4.0",
+        "v_amp_0_inv _amp_0_inv c 0.0",
+        "f_amp_0_inv _amp_0_in 0 v_amp_0_inv -0.25",
+    ]
+
+
 def test_piecewise_linear_diode():
     device = PiecewiseLinearDiode((-0.5, 0.5), (-1e-3, 1e-3), leakage=1e-3)
     assert cards(Diodes("d", 1, 2, device)) == [

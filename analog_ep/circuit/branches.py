@@ -208,8 +208,9 @@ class CurrentControlledVoltageSources(Branches):
 class Amplifiers(Branches):
     """Bidirectional amplifiers (Kendall et al. 2020, arXiv:2006.01981).
 
-    Holds `output` at gain·u and, where it has one, `inverted` at −gain·u, u the voltage of `input`; draws from `input`
-    feedback·(i₊ − i₋), i₊ and i₋ the currents that leave the two outputs.
+    Holds `output` at gain·(u + offset) and, where it has one, `inverted` at −gain·(u + offset), u the voltage of `input`;
+    draws from `input` feedback·(i₊ − i₋), i₊ and i₋ the currents that leave the two outputs. `offset` is referred to the
+    input. [V]
     """
 
     input: Indices
@@ -217,8 +218,9 @@ class Amplifiers(Branches):
     gain: Values
     feedback: Values
     inverted: Indices = NONE
+    offset: Values = 0.0
 
-    values: ClassVar[tuple[str, ...]] = ("gain", "feedback")
+    values: ClassVar[tuple[str, ...]] = ("gain", "feedback", "offset")
     terminals: ClassVar[tuple[str, ...]] = ("input", "output")
 
     def __post_init__(self):

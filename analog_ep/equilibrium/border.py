@@ -31,8 +31,8 @@ class Border:
         C, F sources included.
     currents : csr_array (size, size)
         H.
-    sources : csr_array (size, n_sources)
-        R.
+    sources : csr_array (size, n_sources + 1)
+        R; its last column, of the offsets' source, is empty.
     controlling : dict of str to ndarray
         Which elements of each group of voltage sources an F or H source refers to, bool.
     """
@@ -81,7 +81,7 @@ class Border:
             rows.matrix((self.size, circuit.n_nodes)),
             columns.matrix((circuit.n_nodes, self.size)),
         )
-        self.currents, self.sources = currents.matrix((self.size, self.size)), sources.matrix((self.size, n_sources))
+        self.currents, self.sources = currents.matrix((self.size, self.size)), sources.matrix((self.size, n_sources + 1))
 
 
 def is_grounded(group: VoltageSources) -> np.ndarray:

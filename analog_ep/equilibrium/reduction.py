@@ -30,8 +30,8 @@ class Drive:
 
     Attributes
     ----------
-    sources : ndarray (n_samples, n_sources)
-        Voltages of all independent sources. [V]
+    sources : ndarray (n_samples, n_sources + 1)
+        Voltages of all independent sources, and a last one of 1 V, by which the amplifiers' offsets enter. [V]
     residual : ndarray (n_samples, n_unknowns)
         Residual at x = 0 without the diodes. [A], border rows [V]
     across : ndarray (n_samples, n_diodes)
@@ -62,7 +62,7 @@ class Port:
         L N: what one ampere through a branch adds to the residual.
     voltage : csr_array (n_branches, n_unknowns)
         Nᵀ A: the voltage across a branch per unknown.
-    source_voltage : csr_array (n_branches, n_sources)
+    source_voltage : csr_array (n_branches, n_sources + 1)
         Nᵀ B: the voltage across a branch per source.
     """
 
@@ -79,6 +79,8 @@ class ReducedSystem:
     the sources' and T the amplifiers' gains (T[output, input] = ±a),
 
     .. math:: V = P z + S s + T V \quad\Rightarrow\quad V = A z + B s, \qquad A = (1 - T)^{-1} P .
+
+    An amplifier's offset is ±a times the offset of a last source in s, which has 1 V.
 
     With D the feedback factors (D[input, output] = ±k), the current that leaves a node through its branches and
     through the amplifiers that it feeds is :math:`(1 - D)^{-1} J`, J that through its branches. Kirchhoff's law at the
@@ -106,7 +108,7 @@ class ReducedSystem:
     matrix : csr_array (n_unknowns, n_unknowns)
         M.
     expansion, source_expansion : csr_array
-        A, with zero columns for c, `(n_nodes, n_unknowns)`; B `(n_nodes, n_sources)`.
+        A, with zero columns for c, `(n_nodes, n_unknowns)`; B `(n_nodes, n_sources + 1)`.
     law : csr_array (n_unknowns, n_nodes)
         L, with zero rows for the border.
     diodes, outputs : Port
@@ -166,8 +168,8 @@ class ReducedSystem:
 
     def drive(self, inputs: np.ndarray) -> Drive:
         """The constants of a batch of inputs `(n_samples, n_inputs)`."""
-        none = np.zeros((len(inputs), 0))
-        sources = np.concatenate([none, *(group.source_values(inputs) for group in self._groups)], axis=1)
+        one = np.ones((len(inputs), 1))
+        sources = np.concatenate([*(group.source_values(inputs) for group in self._groups), one], axis=1)
         return Drive(
             sources,
             apply(self._source_law, sources) + self._constant,
@@ -199,6 +201,7 @@ def _eliminate(
 ) -> tuple[np.ndarray, csr_array, csr_array, csr_array]:
     """The free nodes, and the matrices S, T and D of `ReducedSystem`."""
     n_nodes, n_sources = circuit.n_nodes, 0
+    one_volt = sum(len(group) for group in circuit.of_kind(VoltageSources))
     free = np.ones(n_nodes, dtype=bool)
     free[GROUND] = False
     held, gains, feedback = Entries(), Entries(), Entries()
@@ -213,10 +216,11 @@ def _eliminate(
         elif isinstance(group, Amplifiers):
             element, node, sign = group.outputs()
             gains.put(node, group.input[element], sign * group.gain[element])
+            held.put(node, np.full_like(node, one_volt), sign * (group.gain * group.offset)[element])
             feedback.put(group.input[element], node, sign * group.feedback[element])
             free[node] = False
     square = (n_nodes, n_nodes)
-    return np.flatnonzero(free), held.matrix((n_nodes, n_sources)), gains.matrix(square), feedback.matrix(square)
+    return np.flatnonzero(free), held.matrix((n_nodes, one_volt + 1)), gains.matrix(square), feedback.matrix(square)
 
 
 def _chained(links: csr_array, start: csr_array) -> csr_array:

@@ -22,7 +22,8 @@ class Stage:
     total : Tensor (n_out,)
         T, sum of all conductances of a column, bias rows included. [S]
     bias : Tensor (n_out,)
-        b, current of the bias rows at v = 0. [A]
+        b, current at u = v = 0: that of the bias rows, and what the offsets of the amplifiers before and behind the
+        layer add. [A]
     load : Tensor (n_in,)
         R, sum of the conductances of a row, both signs. [S]
     gain, feedback : float or Tensor (n_in,)

@@ -4,7 +4,8 @@ A source per resistor would double the netlist. By Tellegen's theorem the co-con
 :math:`\tfrac12 \sum_R g v^2 = \tfrac12 \sum_n V_n J_n`, with :math:`J_n` the current that the *other* elements carry
 into node n. With :math:`\omega_n` the energy weight of node n, every other element that takes the current I out of node
 p and returns it to node n therefore contributes :math:`-\tfrac12 (\omega_p V_p - \omega_n V_n) I`, besides its own
-co-content. Amplifiers between two blocks contribute nothing: that is what the weights are chosen for.
+co-content. Amplifiers between two blocks contribute nothing but their offsets' share: that is what the weights are
+chosen for.
 """
 
 from __future__ import annotations
@@ -162,11 +163,18 @@ class _Terms:
         names = self.circuit.node_names
         element, output, sign = group.outputs()
         drawn = self.terminal[group.input[element]] * (group.feedback / group.gain)[element]
+        shift = 0.5 * drawn * sign * (group.gain * group.offset)[element]
         # Where a source holds the input, its side of the balance is that source's, and the two do not cancel.
-        for at in np.flatnonzero(np.abs(self.terminal[output] - drawn) > _CANCELLED * self.terminal[output]):
+        surplus = np.where(
+            np.abs(self.terminal[output] - drawn) > _CANCELLED * self.terminal[output],
+            0.5 * (self.terminal[output] - drawn),
+            0.0,
+        )
+        for at in np.flatnonzero((surplus != 0) | (shift != 0)):
             ammeter = amplifier_ammeters(group, int(element[at]))[0 if sign[at] > 0 else 1]
-            surplus = 0.5 * (self.terminal[output[at]] - drawn[at])
-            yield f"{number(surplus)}*v({names[output[at]]})*i({ammeter})"
+            powers = [f"{number(surplus[at])}*v({names[output[at]]})"] if surplus[at] else []
+            powers += [number(shift[at])] if shift[at] else []
+            yield f"({'+'.join(powers)})*i({ammeter})" if shift[at] else f"{powers[0]}*i({ammeter})"
 
     def _other_blocks(self, group: Conductances) -> Iterator[str]:
         """Corrections at held nodes for resistors of another block than most: ½ (w − ω) V_h g (V_h − V)."""

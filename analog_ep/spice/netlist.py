@@ -1,7 +1,8 @@
 """The one writer of element cards, in ngspice's dialect.
 
 Names of elements are the instance letter, the group's label and the index within the group, as in ``r_stage1_17``.
-Names that the writer adds begin with an underscore (nodes) or end in ``_inv`` (elements), which no user's name does.
+Names that the writer adds begin with an underscore (nodes) or end in ``_inv`` or ``_offset`` (elements), which no
+user's name does.
 """
 
 from __future__ import annotations
@@ -272,12 +273,21 @@ class NetlistWriter:
 
     def _amplifiers(self, group: Amplifiers) -> Iterator[str]:
         names = self.circuit.node_names
-        arrays = (group.input, group.output, group.inverted, group.gain, group.feedback)
-        for i, (u, p, n, gain, feedback) in enumerate(zip(*(a.tolist() for a in arrays), strict=True)):
+        arrays = (group.input, group.output, group.inverted, group.gain, group.feedback, group.offset)
+        for i, (u, p, n, gain, feedback, offset) in enumerate(zip(*(a.tolist() for a in arrays), strict=True)):
             stem = f"{group.label}_{i}"
-            yield from _amplifier_output(stem, names[u], names[p], gain, feedback)
+            source, cards = amplifier_input(stem, names[u], offset)
+            yield from cards
+            yield from _amplifier_output(stem, source, names[p], gain, feedback)
             if n >= 0:
-                yield from _amplifier_output(f"{stem}_inv", names[u], names[n], -gain, -feedback)
+                yield from _amplifier_output(f"{stem}_inv", source, names[n], -gain, -feedback)
+
+
+def amplifier_input(stem: str, node: str, offset: float) -> tuple[str, list[str]]:
+    """The node that an amplifier sees as its input, and the source that puts the offset before it, if there is one."""
+    if not offset:
+        return node, []
+    return f"_{stem}_in", [f"v_{stem}_offset _{stem}_in {node} {number(offset)}"]
 
 
 def _amplifier_output(stem: str, source: str, output: str, gain: float, feedback: float) -> Iterator[str]:

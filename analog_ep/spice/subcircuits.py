@@ -13,7 +13,7 @@ from analog_ep.circuit import Amplifiers, Branches, Circuit, Diodes
 from analog_ep.circuit.energy import held_nodes
 from analog_ep.constants import ZERO_CELSIUS
 from analog_ep.devices import PiecewiseLinearDiode, ShockleyDiode
-from analog_ep.spice.netlist import number
+from analog_ep.spice.netlist import amplifier_input, number
 
 AMPLIFIER_LIBRARY = "amplifier.lib"
 CLAMP_LIBRARY = "diode_clamp.lib"
@@ -91,9 +91,11 @@ class SubcircuitWriter:
 
     def _amplifiers(self, group: Amplifiers) -> Iterator[str]:
         names = self.circuit.node_names
-        rows = zip(group.input, group.output, group.inverted, group.gain, group.feedback, strict=True)
-        for i, (source, output, inverted, gain, feedback) in enumerate(rows):
-            nodes = [names[source], names[output]] + ([names[inverted]] if inverted >= 0 else [])
+        rows = zip(group.input, group.output, group.inverted, group.gain, group.feedback, group.offset, strict=True)
+        for i, (source, output, inverted, gain, feedback, offset) in enumerate(rows):
+            seen, cards = amplifier_input(f"{group.label}_{i}", names[source], offset)
+            yield from cards
+            nodes = [seen, names[output]] + ([names[inverted]] if inverted >= 0 else [])
             kind = "amplifier_pair" if inverted >= 0 else "amplifier"
             yield f"x_{group.label}_{i} {' '.join(nodes)} {kind} a={number(gain)} k={number(feedback)}"
 
