@@ -224,6 +224,29 @@ def test_a_chip_scatters_parameters_by_a_log_normal_factor():
     assert torch.all(applied.device.ideality == 1)  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def test_offsets_are_sums_and_thresholds_of_diodes_only_rise():
+    builder, _, x, y = divider()
+    builder.add(Amplifiers("amp", [x] * 4000, builder.add_nodes(f"p{i}" for i in range(4000)), 2.0, 0.5))
+    builder.add_diodes("d", np.full(4000, x), np.full(4000, y), PiecewiseLinearDiode((0.2,), (1e-3,)))
+    circuit = builder.build()
+    applied = Chip.draw(circuit, seed=3, offset=0.01, threshold=0.05).apply(circuit)
+    amplifiers, diodes = applied.group("amp"), applied.group("d")
+    assert isinstance(amplifiers, Amplifiers)
+    assert float(amplifiers.offset.std()) == pytest.approx(0.01, rel=0.05)
+    assert abs(float(amplifiers.offset.mean())) < 1e-3
+    shift = diodes.device.offset  # pyright: ignore[reportAttributeAccessIssue]
+    assert float(shift.min()) >= 0
+    assert float(shift.mean()) == pytest.approx(0.05 * np.sqrt(2 / np.pi), rel=0.05)
+
+
+def test_a_value_stands_in_place_of_nominal_and_factor():
+    circuit = chip_circuit()
+    key, n = "d.saturation_current", 4000
+    chip = Chip({key: np.full(n, 3.0)}, {key: np.where(np.arange(n) == 1, 5e-12, np.nan)})
+    saturation = chip.apply(circuit).group("d").device.saturation_current  # pyright: ignore[reportAttributeAccessIssue]
+    assert saturation[:3].tolist() == pytest.approx([3e-14, 5e-12, 3e-14])
+
+
 def test_a_chip_is_its_seed_and_other_spreads_do_not_disturb_it():
     circuit = chip_circuit()
     first, again = Chip.draw(circuit, 1, siemens=0.1), Chip.draw(circuit, 1, siemens=0.1, ideality=0.1)

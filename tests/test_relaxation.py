@@ -84,7 +84,7 @@ def test_nudged_state_agrees_with_newton(case, strength, kind, cost):
 @given(case=cases(kinds=REAL, kendall=True), seed=st.integers(0, 100), nudged=st.booleans())
 def test_a_chip_without_energy_agrees_with_newton(case, seed, nudged):
     network = case.network
-    chip = Chip.draw(network.circuit(), seed, siemens=0.1, gain=0.02, feedback=0.02)
+    chip = Chip.draw(network.circuit(), seed, siemens=0.1, gain=0.02, feedback=0.02, offset=0.03)
     found = settled(network, case.inputs, chip=chip)
     nudge = Nudge(1e-6, case.targets, SquaredError()) if nudged else None
     if nudged:

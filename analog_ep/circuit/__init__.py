@@ -16,7 +16,9 @@ from analog_ep.circuit.branches import (
 from analog_ep.circuit.checks import check_circuit
 from analog_ep.circuit.chip import Chip
 from analog_ep.circuit.circuit import GROUND, Circuit, CircuitBuilder
+from analog_ep.circuit.converters import Converter, Converters
 from analog_ep.circuit.energy import EnergyWeights, circuit_energy, energy_weights
+from analog_ep.circuit.learning_circuit import LearningCircuit
 from analog_ep.circuit.output_clamps import with_output_clamps
 
 __all__ = [
@@ -28,11 +30,14 @@ __all__ = [
     "Circuit",
     "CircuitBuilder",
     "Conductances",
+    "Converter",
+    "Converters",
     "CurrentControlledCurrentSources",
     "CurrentControlledVoltageSources",
     "CurrentSources",
     "Diodes",
     "EnergyWeights",
+    "LearningCircuit",
     "VoltageControlledCurrentSources",
     "VoltageControlledVoltageSources",
     "VoltageSources",

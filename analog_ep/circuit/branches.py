@@ -208,9 +208,9 @@ class CurrentControlledVoltageSources(Branches):
 class Amplifiers(Branches):
     """Bidirectional amplifiers (Kendall et al. 2020, arXiv:2006.01981).
 
-    Holds `output` at gain·(u + offset) and, where it has one, `inverted` at −gain·(u + offset), u the voltage of `input`;
-    draws from `input` feedback·(i₊ − i₋), i₊ and i₋ the currents that leave the two outputs. `offset` is referred to the
-    input. [V]
+    Holds `output` at gain·(u + offset) and, where it has one, `inverted` at −gain·(u + offset), u the voltage of
+    `input` and `offset` the amplifier's own, referred to its input [V]. Draws from `input` feedback·(i₊ − i₋), i₊ and
+    i₋ the currents that leave the two outputs.
     """
 
     input: Indices

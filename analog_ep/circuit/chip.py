@@ -1,36 +1,65 @@
-"""One piece of hardware: its drawn mismatch."""
+"""One piece of hardware: its drawn mismatch and faults, and what stands at its boundary."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+from torch import Tensor
 
 from analog_ep.circuit.branches import Branches, Diodes
 from analog_ep.circuit.circuit import Circuit
-from analog_ep.errors import CircuitError
+from analog_ep.circuit.converters import Converter, Converters
+from analog_ep.circuit.drawing import require_spread, stream
+from analog_ep.circuit.learning_circuit import LearningCircuit
+from analog_ep.errors import CheckpointError, CircuitError
+from analog_ep.files import write_atomically
+
+_FORMAT = "analog_ep chip 1"
 
 
 @dataclass(frozen=True, eq=False)
 class Chip:
-    """Per-element factors on the nominal parameters of a circuit, drawn once.
+    """What one piece of hardware has in place of the nominal circuit, drawn once.
+
+    Solvers take it as ``chip=``, and `network.circuit(chip)` is the same chip for ngspice. Its branches stand in
+    `factors` and `values`. What is at its boundary, converters and learning circuits, acts where gradients are formed
+    and outputs are read: see `analog_ep.learning.measured`.
 
     Attributes
     ----------
     factors : dict of str to ndarray
-        Key "label.parameter", such as "stage1.siemens" or "clamp1_upper.saturation_current"; one factor an element.
+        On the nominal parameters. Key "label.parameter", such as "stage1.siemens" or
+        "clamp1_upper.saturation_current"; one factor an element, in the order of the circuit's group.
+    values : dict of str to ndarray
+        In place of nominal value and factor, by the same keys: amplifiers' offsets, faulty cells, temperatures. NaN
+        for elements that have none. SI units.
+    learning : LearningCircuit or None
+        What the updates see of the contrast; None for the contrast itself.
+    converters : Converters or None
+        At inputs and reads; None where these are ideal.
+    twin : Chip or None
+        A second array, programmed with the same conductances, on which the later of the two phases runs; None where
+        one array runs all phases in turn. Only its `factors` and `values` count.
     """
 
     factors: Mapping[str, np.ndarray]
+    values: Mapping[str, np.ndarray] = field(default_factory=dict)
+    learning: LearningCircuit | None = None
+    converters: Converters | None = None
+    twin: Chip | None = None
 
     @classmethod
     def draw(cls, circuit: Circuit, seed: int, **spread: float) -> Chip:
-        """Draw log-normal factors exp(σ ξ), ξ standard normal.
+        """Draw log-normal factors exp(σ ξ), and offsets σ ξ, ξ standard normal.
 
         Parameters
         ----------
@@ -39,7 +68,10 @@ class Chip:
         seed : int
             Each group and parameter has a stream of its own, so adding a spread does not change the other draws.
         **spread : float
-            σ by parameter name: `siemens`, `saturation_current`, `ideality`, `gain`, `feedback`, `farads`, …
+            σ by parameter name: `siemens`, `saturation_current`, `ideality`, `gain`, `feedback`, `farads`, …, each
+            relative to the nominal value; `offset` of amplifiers [V]; and `threshold` of ideal and piecewise-linear
+            diodes [V], of which the magnitude |σ ξ| is added to every threshold: without a source inside, a diode does
+            not conduct at a negative voltage.
 
         Raises
         ------
@@ -47,30 +79,91 @@ class Chip:
             If a parameter is found nowhere in the circuit, or a spread is negative.
         """
         factors: dict[str, np.ndarray] = {}
+        values: dict[str, np.ndarray] = {}
         for parameter, sigma in spread.items():
-            if not (np.isfinite(sigma) and sigma >= 0):
-                raise CircuitError(f"the spread of {parameter} must be finite and not negative, found {sigma}")
-            before = len(factors)
-            for group in circuit.groups:
-                if parameter in _parameters(group):
-                    key = f"{group.label}.{parameter}"
-                    stream = np.random.default_rng([seed, zlib.crc32(key.encode())])
-                    factors[key] = np.exp(sigma * stream.standard_normal(len(group)))
-            if len(factors) == before:
-                known = sorted({name for group in circuit.groups for name in _parameters(group)})
+            require_spread(parameter, sigma)
+            found = [group for group in circuit.groups if parameter in _spreads(group)]
+            if not found:
+                known = sorted({name for group in circuit.groups for name in _spreads(group)})
                 raise CircuitError(f"no branch has a parameter {parameter!r}; there are {', '.join(known)}")
-        return cls(factors)
+            for group in found:
+                key = f"{group.label}.{_spreads(group)[parameter]}"
+                normal = stream(seed, key).standard_normal(len(group))
+                if parameter == "threshold":
+                    values[key] = sigma * np.abs(normal)
+                elif parameter == "offset":
+                    values[key] = sigma * normal
+                else:
+                    factors[key] = np.exp(sigma * normal)
+        return cls(factors, values)
 
-    def factor(self, label: str, parameter: str, n_elements: int) -> np.ndarray:
-        """Factors of one group's parameter, `(n_elements,)`; ones where nothing was drawn."""
-        factor = self.factors.get(f"{label}.{parameter}")
-        if factor is None:
-            return np.ones(n_elements)
-        if factor.shape != (n_elements,):
-            raise CircuitError(
-                f"this chip has {len(factor)} elements in {label}, the circuit {n_elements}; draw it for this circuit"
-            )
-        return factor
+    @property
+    def later(self) -> Chip:
+        """The array that runs the later phase: the twin where there is one."""
+        return self if self.twin is None else self.twin
+
+    def keys(self) -> Iterator[str]:
+        """Everything in which the branches differ from the nominal ones."""
+        yield from dict.fromkeys([*self.factors, *self.values])
+
+    def changes(self, key: str) -> bool:
+        """Whether the chip has something of its own for "label.parameter"."""
+        return key in self.factors or key in self.values
+
+    def adjusted(self, key: str, nominal: Tensor) -> Tensor:
+        """Parameters of one group's elements as this chip has them.
+
+        Parameters
+        ----------
+        key : str
+            "label.parameter".
+        nominal : Tensor
+            Nominal ones; as many as the group has elements, in its order, of any shape.
+
+        Raises
+        ------
+        CircuitError
+            If the chip has another number of elements.
+        """
+        factor, value = (self._tensor(kind, key, nominal) for kind in ("factors", "values"))
+        result = nominal if factor is None else nominal * factor
+        return result if value is None else torch.where(torch.isnan(value), result, value)
+
+    def _tensor(self, kind: str, key: str, like: Tensor) -> Tensor | None:
+        """An array in the shape, dtype and on the device of `like`; made once for each."""
+        array = getattr(self, kind).get(key)
+        if array is None:
+            return None
+        at = (kind, key, like.shape, like.dtype, like.device)
+        if at not in self._tensors:
+            if array.shape != (like.numel(),):
+                label = key.rpartition(".")[0]
+                raise CircuitError(
+                    f"this chip has {len(array)} elements in {label}, the circuit {like.numel()}; draw it for this "
+                    "circuit"
+                )
+            self._tensors[at] = torch.from_numpy(array.copy()).reshape(like.shape).to(like)
+        return self._tensors[at]
+
+    @cached_property
+    def _tensors(self) -> dict[tuple[object, ...], Tensor]:
+        return {}
+
+    def check(self, circuit: Circuit) -> None:
+        """Raise `CircuitError` if the chip, its twin included, was drawn for another circuit."""
+        labels = {group.label for group in circuit.groups}
+        unknown = sorted({key.split(".")[0] for key in self.keys()} - labels)
+        if unknown:
+            raise CircuitError(f"this chip has branches {', '.join(unknown)} that the circuit lacks; draw it anew")
+        known = {f"{group.label}.{name}" for group in circuit.groups for name in _parameters(group)}
+        unknown = sorted(set(self.keys()) - known)
+        if unknown:
+            raise CircuitError(f"this chip has factors {', '.join(unknown)} that the circuit has no elements for")
+        for group in circuit.groups:
+            for name in _parameters(group):
+                self.adjusted(f"{group.label}.{name}", torch.empty(len(group), dtype=torch.float64))
+        if self.twin is not None:
+            self.twin.check(circuit)
 
     def apply(self, circuit: Circuit) -> Circuit:
         """The circuit with this chip's parameters.
@@ -80,34 +173,78 @@ class Chip:
         CircuitError
             If the chip was drawn for another circuit.
         """
-        labels = {group.label for group in circuit.groups}
-        unknown = sorted({key.split(".")[0] for key in self.factors} - labels)
-        if unknown:
-            raise CircuitError(f"this chip has branches {', '.join(unknown)} that the circuit lacks; draw it anew")
-        known = {f"{group.label}.{name}" for group in circuit.groups for name in _parameters(group)}
-        unknown = sorted(self.factors.keys() - known)
-        if unknown:
-            raise CircuitError(f"this chip has factors {', '.join(unknown)} that the circuit has no elements for")
+        self.check(circuit)
         return circuit.with_groups(self._applied(group) for group in circuit.groups)
 
     def _applied(self, group: Branches) -> Branches:
-        own = [name for name in _parameters(group) if f"{group.label}.{name}" in self.factors]
-        factors = {name: self.factor(group.label, name, len(group)) for name in own}
-        if not factors:
+        own = [name for name in _parameters(group) if self.changes(f"{group.label}.{name}")]
+        if not own:
             return group
         if isinstance(group, Diodes):
-            scaled = {n: getattr(group.device, n) * torch.from_numpy(f.copy()) for n, f in factors.items()}
-            return replace(group, device=replace(group.device, **scaled))  # pyright: ignore[reportArgumentType]
-        return replace(group, **{name: getattr(group, name) * factor for name, factor in factors.items()})
+            nominal = {name: getattr(group.device, name) for name in own}
+            changed = {name: self.adjusted(f"{group.label}.{name}", value) for name, value in nominal.items()}
+            return replace(group, device=replace(group.device, **changed))  # pyright: ignore[reportArgumentType]
+        values = {name: torch.from_numpy(np.array(getattr(group, name))) for name in own}
+        return replace(group, **{n: self.adjusted(f"{group.label}.{n}", v).numpy() for n, v in values.items()})
 
     def save(self, path: Path) -> None:
-        """Write the factors as safetensors."""
-        save_file({key: np.ascontiguousarray(value) for key, value in self.factors.items()}, path)
+        """Write everything to one file of safetensors, whole or not at all."""
+        tensors: dict[str, np.ndarray] = self._branch_arrays()
+        facts: dict[str, Any] = {"comparator": None, "dac": None, "adc": None, "twin": self.twin is not None}
+        if self.twin is not None:
+            tensors |= {f"twin/{name}": array for name, array in self.twin._branch_arrays().items()}
+        if self.learning is not None:
+            tensors |= {f"bias/{name}": array for name, array in self.learning.bias.items()}
+            facts["comparator"] = self.learning.comparator
+        if self.converters is not None:
+            tensors |= {f"adc_offset/{name}": array for name, array in self.converters.adc_offset.items()}
+            tensors["dac_offset/"] = self.converters.dac_offset
+            facts |= {"dac": asdict(self.converters.dac), "adc": [asdict(adc) for adc in self.converters.adc]}
+        header = {"format": _FORMAT, "facts": json.dumps(facts)}
+        arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+        write_atomically(path, save(arrays, metadata=header))
+
+    def _branch_arrays(self) -> dict[str, np.ndarray]:
+        factors = {f"factor/{key}": array for key, array in self.factors.items()}
+        return factors | {f"value/{key}": array for key, array in self.values.items()}
 
     @classmethod
     def load(cls, path: Path) -> Chip:
-        """Read what `save` wrote."""
-        return cls(load_file(path))
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is missing, damaged, or something else.
+        """
+        try:
+            with safe_open(path, framework="numpy") as file:
+                header = file.metadata() or {}
+                if header.get("format") != _FORMAT:
+                    raise CheckpointError(f"{path} must be of format {_FORMAT!r}, found {header.get('format')!r}")
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            facts = json.loads(header["facts"])
+            learning = converters = None
+            if facts["comparator"] is not None:
+                learning = LearningCircuit(_under(arrays, "bias/"), facts["comparator"])
+            if facts["dac"] is not None:
+                adc = tuple(Converter(**values) for values in facts["adc"])
+                offsets = arrays["dac_offset/"], _under(arrays, "adc_offset/")
+                converters = Converters(Converter(**facts["dac"]), adc, *offsets)
+            twin = cls(_under(arrays, "twin/factor/"), _under(arrays, "twin/value/")) if facts["twin"] else None
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path} must be a whole chip, found none ({error}); draw it anew") from None
+        return cls(_under(arrays, "factor/"), _under(arrays, "value/"), learning, converters, twin)
+
+
+def _under(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _spreads(group: Branches) -> dict[str, str]:
+    """Parameters of a group by the names of their spreads."""
+    diodes = isinstance(group, Diodes)
+    return {"threshold" if diodes and name == "offset" else name: name for name in _parameters(group)}
 
 
 def _parameters(group: Branches) -> tuple[str, ...]:

@@ -81,7 +81,10 @@ class Border:
             rows.matrix((self.size, circuit.n_nodes)),
             columns.matrix((circuit.n_nodes, self.size)),
         )
-        self.currents, self.sources = currents.matrix((self.size, self.size)), sources.matrix((self.size, n_sources + 1))
+        self.currents, self.sources = (
+            currents.matrix((self.size, self.size)),
+            sources.matrix((self.size, n_sources + 1)),
+        )
 
 
 def is_grounded(group: VoltageSources) -> np.ndarray:

@@ -14,6 +14,7 @@ from analog_ep.equilibrium.ladder import LadderState
 from analog_ep.equilibrium.relaxation import Relaxation
 from analog_ep.equilibrium.stability import require_stable_nudge
 from analog_ep.errors import ConvergenceError, StimulusError
+from analog_ep.learning.measured import Measurement
 from analog_ep.networks import Network, ResistiveNetwork
 from analog_ep.stimulus import Cost, Nudge, NudgeKind, SquaredError
 
@@ -73,14 +74,16 @@ class EquilibriumPropagation(GradientMethod):
     solver : Solver, optional
         By default `Relaxation()`.
     chip : Chip, optional
-        Mismatch of the hardware that is trained.
+        The hardware that is trained; the gradient is then formed from what it can measure, see `Measurement`.
+    known : Chip, optional
+        What is known of the chip, and corrected for.
     seed : int
-        Seed of the random signs.
+        Seed of the random signs and of the converters' noise.
 
     Raises
     ------
     StimulusError
-        If `nudging` is not positive or the variant is unknown.
+        If `nudging` is not positive, the variant is unknown, or a chip is given for another kind of network.
     UnstableNudgeError
         On `gradients`, if a negative elastic nudge is beyond the stable range.
 
@@ -101,6 +104,7 @@ class EquilibriumPropagation(GradientMethod):
         kind: NudgeKind = "frozen",
         solver: Solver | None = None,
         chip: Chip | None = None,
+        known: Chip | None = None,
         seed: int = 0,
     ):
         super().__init__(network, cost)
@@ -112,21 +116,28 @@ class EquilibriumPropagation(GradientMethod):
         self.variant: Variant = variant
         self.kind: NudgeKind = kind
         self.solver = Relaxation() if solver is None else solver
-        self.chip = chip
+        self.chip, self.known = chip, known
         self.generator = torch.Generator().manual_seed(seed)
 
     def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        free = solve(self.network, inputs, solver=self.solver, chip=self.chip)
         strengths = self.strengths()
+        if self.chip is not None:
+            return self._measurement(self.chip).gradients(inputs, targets, strengths)
+        free = solve(self.network, inputs, solver=self.solver)
         total: dict[str, Tensor] = {}
         for strength in strengths:
             nudge = Nudge(strength, targets, self.cost, self.kind)
-            require_stable_nudge(self.network, nudge, [free], self.chip)
-            nudged = solve(self.network, inputs, nudge, solver=self.solver, start=free, chip=self.chip)
-            require_stable_nudge(self.network, nudge, [nudged], self.chip)
+            require_stable_nudge(self.network, nudge, [free])
+            nudged = solve(self.network, inputs, nudge, solver=self.solver, start=free)
+            require_stable_nudge(self.network, nudge, [nudged])
             weight = 1 / (strength * len(strengths))
             _accumulate(total, weight, self._contrast(inputs, free, nudged.response(about=free)))
         return self.cost.value(free.outputs, targets.to(free.outputs)).mean(), _mean(self.network, total, inputs)
+
+    def _measurement(self, chip: Chip) -> Measurement:
+        if not isinstance(self.network, ResistiveNetwork):
+            raise StimulusError(f"a chip needs a ResistiveNetwork, found a {type(self.network).__name__}")
+        return Measurement(self.network, chip, self.cost, self.kind, self.solver, self.known, self.generator)
 
     def _contrast(self, inputs: Tensor, free: Equilibrium, response: tuple[Tensor, ...]) -> dict[str, Tensor]:
         return self.network.contrast(inputs.to(free.layers[0]), free.layers, response)

@@ -39,10 +39,17 @@ class Network(torch.nn.Module, ABC):
 
     @abstractmethod
     def contrast(
-        self, inputs: Tensor, layers: tuple[Tensor, ...], response: tuple[Tensor, ...], *, linear: bool = False
+        self,
+        inputs: Tensor,
+        layers: tuple[Tensor, ...],
+        response: tuple[Tensor, ...],
+        *,
+        linear: bool = False,
+        known: Chip | None = None,
     ) -> dict[str, Tensor]:
         """Sum over the batch of (w_s/w_L) ½ [(v + d)² − v²] for every branch, by parameter. [V²]
 
         `response` d is the change of the layer voltages; the difference of squares is formed as d (v + d/2), or, where
-        `linear` is set, its derivative d v.
+        `linear` is set, its derivative d v. The amplifiers' outputs follow from the layer voltages by the gains and
+        offsets of the chip `known`; by the nominal ones without it.
         """

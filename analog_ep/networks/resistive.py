@@ -13,6 +13,7 @@ from torch import Tensor
 from analog_ep.circuit import Amplifiers, Chip, Circuit, VoltageSources
 from analog_ep.devices import Diode, DiodeClamp, IdealDiode, ShockleyDiode
 from analog_ep.errors import NetworkError
+from analog_ep.networks.chip_clamp import chip_clamp
 from analog_ep.networks.layout import Drive, StageLayout, nodes_with_diode, side_names
 from analog_ep.networks.network import Network
 from analog_ep.networks.resistive_circuit import resistive_circuit
@@ -194,18 +195,33 @@ class ResistiveNetwork(Network):
         NetworkError
             If the chip has mismatch that the layer equations do not hold, such as that of the sources.
         """
-        for key in () if chip is None else chip.factors:
+        for key in () if chip is None else chip.keys():
             if not key.startswith(("stage", "clamp", "amplifier")) or key.endswith("_bias.volts"):
                 raise NetworkError(f"the layer equations hold no mismatch of {key}; solve with Newton or Ngspice")
-        return tuple(self._stage(s, chip) for s in range(self.n_stages))
+        stages = [self._stage(s, chip) for s in range(self.n_stages)]
+        if chip is not None:
+            self._add_offsets(stages, chip)
+        return tuple(stages)
+
+    def _add_offsets(self, stages: list[Stage], chip: Chip) -> None:
+        """Currents that the amplifiers' offsets drive into the layer behind them and draw from the one before."""
+        for s in range(1, self.n_stages):
+            stage = stages[s]
+            gain, offset = self.amplifiers(s, chip, stage.load)
+            if not isinstance(offset, Tensor):
+                continue
+            driven = gain * offset
+            stages[s] = replace(stage, bias=stage.bias + driven @ stage.weight)
+            before = stages[s - 1]
+            stages[s - 1] = replace(before, bias=before.bias - stage.feedback * driven * stage.load)
 
     def _stage(self, s: int, chip: Chip | None) -> Stage:
         layout = self.layouts[s]
         theta = self.theta(layout.label).detach()
         siemens = theta * self.reference_conductance
         if chip is not None:
-            factor = chip.factor(layout.label, "siemens", siemens.numel()).reshape(layout.shape[::-1]).T
-            siemens = siemens * torch.from_numpy(factor).to(siemens)
+            # The circuit's elements run column by column.
+            siemens = chip.adjusted(f"{layout.label}.siemens", siemens.T).T
         positive, negative, bias = layout.split(siemens)
         current = torch.zeros_like(siemens[0]) if bias is None else self._bias() * (bias[0] - bias[1])
         return Stage(
@@ -221,9 +237,14 @@ class ResistiveNetwork(Network):
         return 0.0 if self.bias_voltage is None else self.bias_voltage
 
     def _amplifier(self, s: int, name: str, nominal: float, chip: Chip | None, like: Tensor) -> float | Tensor:
-        if chip is None:
+        key = f"amplifier{s}.{name}"
+        if chip is None or not chip.changes(key):
             return nominal
-        return nominal * torch.from_numpy(chip.factor(f"amplifier{s}", name, self.sizes[s])).to(like)
+        return chip.adjusted(key, torch.full((self.sizes[s],), nominal, dtype=like.dtype, device=like.device))
+
+    def amplifiers(self, s: int, chip: Chip | None, like: Tensor) -> tuple[float | Tensor, float | Tensor]:
+        """Gains a and offsets [V] of the amplifiers before stage s + 1, each one for all or `(n_in,)`."""
+        return self._amplifier(s, "gain", self.gain, chip, like), self._amplifier(s, "offset", 0.0, chip, like)
 
     def layer_clamps(self, like: Tensor, chip: Chip | None = None) -> tuple[DiodeClamp | None, ...]:
         """The clamp of each layer in the dtype of `like`; None at the outputs."""
@@ -231,27 +252,7 @@ class ResistiveNetwork(Network):
         return (*(clamp.to(like) for clamp in clamps), None)
 
     def _chip_clamp(self, layer: int, chip: Chip) -> DiodeClamp:
-        clamp, size = self.clamps[layer], self.sizes[layer + 1]
-        if isinstance(clamp.diode, IdealDiode):
-            return clamp
-        sides: dict[str, Diode] = {}
-        for name, (_, bound, diode) in zip(side_names(clamp), clamp.sides(), strict=True):
-            nodes = nodes_with_diode(bound, size)
-            expanded = diode.expand(size)
-            fields: dict[str, Tensor] = {}
-            for key in chip.factors:
-                label, _, parameter = key.partition(".")
-                if label == f"clamp{layer + 1}_{name}":
-                    factor = torch.ones(size, dtype=torch.float64)
-                    factor[nodes] = torch.from_numpy(chip.factor(label, parameter, len(nodes)))
-                    fields[parameter] = getattr(expanded, parameter) * factor
-                elif key == f"clamp{layer + 1}_{name}_rs.siemens" and isinstance(expanded, ShockleyDiode):
-                    resistance = torch.as_tensor(expanded.series_resistance).clone()
-                    behind = nodes[resistance[nodes].numpy() > 0]
-                    resistance[behind] /= torch.from_numpy(chip.factor(label, parameter, len(behind)))
-                    fields["series_resistance"] = resistance
-            sides[name] = replace(expanded, **fields)
-        return replace(clamp, diode=sides.get("upper", clamp.diode), lower_diode=sides.get("lower"))
+        return chip_clamp(self.clamps[layer], self.sizes[layer + 1], f"clamp{layer + 1}", chip)
 
     def circuit(self, chip: Chip | None = None) -> Circuit:
         circuit = resistive_circuit(self)
@@ -282,7 +283,8 @@ class ResistiveNetwork(Network):
         for group in skeleton.of_kind(Amplifiers):
             element, nodes, sign = (torch.from_numpy(array) for array in group.outputs())
             scale = (torch.from_numpy(group.gain.copy())[element] * sign).to(voltages)
-            voltages[..., nodes] = scale * voltages[..., torch.from_numpy(group.input.copy())[element]]
+            offset = torch.from_numpy(group.offset.copy())[element].to(voltages)
+            voltages[..., nodes] = scale * (voltages[..., torch.from_numpy(group.input.copy())[element]] + offset)
         self._fill_junctions(voltages, layers, chip)
         return voltages
 
@@ -334,7 +336,13 @@ class ResistiveNetwork(Network):
 
     @torch.no_grad()
     def contrast(
-        self, inputs: Tensor, layers: tuple[Tensor, ...], response: tuple[Tensor, ...], *, linear: bool = False
+        self,
+        inputs: Tensor,
+        layers: tuple[Tensor, ...],
+        response: tuple[Tensor, ...],
+        *,
+        linear: bool = False,
+        known: Chip | None = None,
     ) -> dict[str, Tensor]:
         if not linear:
             # d (v + d/2) is the linear form about the middle of the step.
@@ -345,7 +353,9 @@ class ResistiveNetwork(Network):
         for s, layout in enumerate(self.layouts):
             gradient = self._stage_contrast(layout, before, before_change, layers[s], response[s])
             result[layout.label] = gradient.mul_(ratios[s])
-            before, before_change = self.gain * layers[s], self.gain * response[s]
+            if s + 1 < self.n_stages:
+                gain, offset = self.amplifiers(s + 1, known, layers[s])
+                before, before_change = gain * (layers[s] + offset), gain * response[s]
         return result
 
     def _stage_contrast(
