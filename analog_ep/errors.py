@@ -13,6 +13,7 @@
     ├── UnstableNudgeError       a negative elastic nudge beyond the stable range (ValueError)
     ├── ConvergenceError         an equilibrium that was not reached             (RuntimeError)
     ├── CheckpointError          a run folder or checkpoint that cannot be used  (RuntimeError)
+    ├── StudyError               a study whose folder or cluster cannot be used  (RuntimeError)
     └── NgspiceError             ngspice                                         (RuntimeError)
         ├── NgspiceNotFoundError     is not installed, or too old
         ├── NgspiceTimeoutError      was stopped at its time limit
@@ -73,6 +74,10 @@ class ConvergenceError(AnalogEPError, RuntimeError):
 
 class CheckpointError(AnalogEPError, RuntimeError):
     """A run folder or checkpoint that cannot be used."""
+
+
+class StudyError(AnalogEPError, RuntimeError):
+    """A study whose folder or cluster cannot be used."""
 
 
 class NgspiceError(AnalogEPError, RuntimeError):

@@ -65,7 +65,7 @@ def test_version(invoke: Invoke):
 
 def test_every_command_and_every_option_has_help(invoke: Invoke):
     commands = typer.main.get_command(cli.app).commands  # pyright: ignore[reportAttributeAccessIssue]
-    assert set(commands) >= {"train", "check", "export", "demo", "doctor", "bench", "analyse"}
+    assert set(commands) >= {"train", "check", "export", "demo", "doctor", "bench", "analyse", "study"}
     benchmarks = {f"bench {name}": command for name, command in commands["bench"].commands.items()}
     for name, command in (commands | benchmarks).items():
         code, out, _ = invoke(*name.split(), "--help")

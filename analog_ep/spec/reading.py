@@ -35,15 +35,25 @@ def load_spec(path: Path) -> Spec:
     SpecError
         If the file is missing, is not TOML, has an unknown key, lacks one, or holds a value that is not allowed.
     """
+    return parse_spec(read_tables(path), str(path))
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises
+    ------
+    SpecError
+        If the file is missing, or is not TOML in UTF-8.
+    """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SpecError(f"the spec {path} must be a readable file, found: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SpecError(f"{path} must be TOML in UTF-8, found other bytes") from None
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{path} must be TOML, found: {error}") from None
-    return parse_spec(tables, str(path))
 
 
 def default_spec(name: str) -> Spec:

@@ -1,1 +1,1 @@
-"""Questions of a designer to one circuit: settling, noise, power, corners."""
+"""Questions of a designer to one circuit: settling, noise, power, corners; and grids of trainings."""

@@ -1,0 +1,107 @@
+"""One training of a study: a run folder of its own, and a result beside it that is whole or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+
+from analog_ep.errors import AnalogEPError, StudyError
+from analog_ep.files import write_atomically
+from analog_ep.learning.pulsed import PulsedUpdate
+from analog_ep.run import SPEC, Run
+from analog_ep.spec import Spec
+
+CELLS = "cells"
+"""Folder of the trainings in the folder of a study."""
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What one training gave.
+
+    Attributes
+    ----------
+    train_accuracy, test_accuracy, cost : float, optional
+        Of the last epoch; None where the training failed.
+    pulses : int, optional
+        Programming pulses of all devices; None without pulsed devices.
+    write_energy : float, optional
+        Of these pulses. [J]
+    error : str
+        Why the training failed; empty where it did not.
+    seconds : float
+        Wall time of the epochs. [s]
+    """
+
+    train_accuracy: float | None
+    test_accuracy: float | None
+    cost: float | None
+    pulses: int | None
+    write_energy: float | None
+    error: str
+    seconds: float
+
+
+def digest(spec: Spec) -> str:
+    """Name of the training of a spec: trainings of one spec are one training."""
+    return hashlib.sha256(spec.to_toml().encode()).hexdigest()[:16]
+
+
+def read_result(folder: Path, spec: Spec) -> CellResult | None:
+    """The result of a spec's training in the folder of a study, None where it is not complete."""
+    path = _result_path(folder, spec)
+    if not path.is_file():
+        return None
+    try:
+        return CellResult(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        raise StudyError(f"{path} must hold the result of a training, found something else; remove it") from None
+
+
+def train_cell(folder: Path, spec: Spec) -> None:
+    """Train what is left of a spec's training and write its result.
+
+    A lock makes two processes that want the same training wait for each other: one that outlives a killed study
+    is not run into by the next.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the study.
+    spec : Spec
+        What to train.
+    """
+    torch.set_num_threads(1)
+    if not (folder / CELLS).is_dir():
+        raise StudyError(f"{folder} must be a folder that every worker shares, found no {CELLS} in it")
+    with FileLock(folder / CELLS / f"{digest(spec)}.lock"):
+        if read_result(folder, spec) is None:
+            text = json.dumps(asdict(_trained(folder, spec)), indent=1)
+            write_atomically(_result_path(folder, spec), f"{text}\n")
+
+
+def _trained(folder: Path, spec: Spec) -> CellResult:
+    path = folder / CELLS / digest(spec)
+    for half_made in path.parent.glob(f".{path.name}.*"):
+        shutil.rmtree(half_made) if half_made.is_dir() else half_made.unlink()
+    try:
+        run = Run.resume(path, spec) if (path / SPEC).is_file() else Run.create(path, spec)
+        run.train()
+    except AnalogEPError as error:
+        return CellResult(None, None, None, None, None, " ".join(str(error).split()), 0.0)
+    last, update = run.trainer.history[-1], run.trainer.update
+    pulses, energy = None, None
+    if isinstance(update, PulsedUpdate):
+        pulses, energy = sum(int(counts.sum()) for counts in update.pulse_counts.values()), update.energy
+    seconds = sum(record.seconds for record in run.trainer.history)
+    return CellResult(last.train_accuracy, last.test_accuracy, last.cost, pulses, energy, "", seconds)
+
+
+def _result_path(folder: Path, spec: Spec) -> Path:
+    return folder / CELLS / f"{digest(spec)}.json"

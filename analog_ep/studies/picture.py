@@ -1,0 +1,69 @@
+"""The picture of a study: test accuracy of each variant, seed by seed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analog_ep.spec.study import Study
+from analog_ep.studies.summary import Summary
+
+
+def accuracy_picture(study: Study, summaries: Sequence[Summary]) -> bytes:
+    """Test accuracies as a PNG: each seed a dot, mean ± standard deviation a diamond with a bar.
+
+    A study of one variation at a time has a panel an axis; a factorial one has one panel, rows by its first axis and
+    colours by the combinations of the others.
+    """
+    axes = study.spec.axes
+    panels = list(axes) if study.spec.design == "one_at_a_time" else [next(iter(axes))]
+    rows = [len(axes[axis]) for axis in panels]
+    figure = Figure(figsize=(7, 1.2 + 0.5 * sum(rows) + 0.4 * len(rows)), layout="constrained")
+    drawn = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=rows)[:, 0]
+    for panel, axis in zip(drawn, panels, strict=True):
+        _panel(panel, study, summaries, axis)
+    drawn[-1].set_xlabel("test accuracy [%]")
+    figure.suptitle(study.name)
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=120)
+    return image.getvalue()
+
+
+def _panel(panel: Axes, study: Study, summaries: Sequence[Summary], axis: str) -> None:
+    names = list(study.spec.axes[axis])
+    if study.spec.design == "one_at_a_time":
+        first = {other: next(iter(variants)) for other, variants in study.spec.axes.items() if other != axis}
+        series = {"": [each for each in summaries if first.items() <= each.labels.items()]}
+    else:
+        series = {}
+        for each in summaries:
+            rest = ", ".join(name for other, name in each.labels.items() if other != axis)
+            series.setdefault(rest, []).append(each)
+    for place, (label, members) in enumerate(series.items()):
+        shift = (place - (len(series) - 1) / 2) * 0.7 / len(series)
+        _series(panel, members, [names.index(each.labels[axis]) + shift for each in members], label, f"C{place}")
+    panel.set_yticks(range(len(names)), names)
+    panel.set_ylim(len(names) - 0.5, -0.5)
+    panel.set_ylabel(axis)
+    panel.grid(axis="x", alpha=0.3)
+    if len(series) > 1:
+        panel.legend()
+
+
+def _series(panel: Axes, members: Sequence[Summary], heights: Sequence[float], label: str, color: str) -> None:
+    for each, height in zip(members, heights, strict=True):
+        values = [100 * accuracy for accuracy in each.accuracies]
+        panel.plot(values, [height] * len(values), "o", color=color, alpha=0.35, markersize=4)
+    panel.errorbar(
+        [100 * each.mean for each in members],
+        heights,
+        xerr=[100 * each.deviation for each in members],
+        fmt="D",
+        color=color,
+        markersize=5,
+        capsize=3,
+        label=label,
+    )
