@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def is_running(pid: int) -> bool:
 
 
 def read_pids(path: Path) -> list[int]:
-    for _ in range(200):
+    for _ in range(1000):
         if path.exists() and path.read_text().endswith("\n"):
             return [int(word) for word in path.read_text().split()]
         time.sleep(0.02)
@@ -79,6 +80,27 @@ def test_a_sweep(scratch):
 @pytest.mark.ngspice
 def test_the_version_is_read():
     assert ngspice_version(find_ngspice()) >= 34
+
+
+@pytest.mark.ngspice
+def test_results_do_not_depend_on_surroundings(scratch, tmp_path, monkeypatch):
+    plain = run_ngspice(DIVIDER, 3).values
+    scripts = tmp_path / "home" / "scripts"
+    scripts.mkdir(parents=True)
+    commands = f"shell touch {tmp_path}/executed\nset ngbehavior=ltps\nset temp=80\noption reltol=0.1\n"
+    for path in (scripts / "spinit", scripts.parent / ".spiceinit", scripts.parent / "spice.rc"):
+        path.write_text(commands)
+    monkeypatch.chdir(scripts.parent)
+    surroundings = {
+        "HOME": scripts.parent, "SPICE_SCRIPTS": scripts, "SPICE_LIB_DIR": scripts.parent, "SPICE_ASCIIRAWFILE": "1",
+        "LC_ALL": "de_DE.UTF-8", "LC_NUMERIC": "de_DE.UTF-8", "LANG": "tr_TR.UTF-8", "NGSPICE_MEAS_PRECISION": "2",
+    }  # fmt: skip
+    for name, value in surroundings.items():
+        monkeypatch.setenv(name, str(value))
+    found = list(ThreadPoolExecutor(4).map(lambda _: run_ngspice(DIVIDER, 3).values, range(12)))
+    assert all((values == plain).all() for values in found)
+    assert not (tmp_path / "executed").exists()
+    assert sorted(path.name for path in scripts.parent.iterdir()) == [".spiceinit", "scripts", "spice.rc"]
 
 
 @pytest.mark.ngspice
@@ -173,6 +195,18 @@ def test_a_kill_from_outside(scratch, fake, tmp_path):
     threading.Thread(target=lambda: os.kill(read_pids(tmp_path / "pids")[0], signal.SIGKILL)).start()
     with pytest.raises(NgspiceCrashError, match="ended by SIGKILL: no words"):
         run_ngspice(DIVIDER, 3, timeout=30)
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv of util-linux is not on this machine")
+def test_a_kill_of_python_ends_ngspice(fake, tmp_path):
+    fake(f"echo $$ > {tmp_path}/pids\nexec sleep 60")
+    code = f"from analog_ep.spice.process import run_ngspice; run_ngspice({DIVIDER!r}, 3, timeout=60)"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    python = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    pids = read_pids(tmp_path / "pids")
+    python.kill()
+    python.wait()
+    assert_gone(pids)
 
 
 def test_a_crash(scratch, fake):

@@ -34,6 +34,28 @@ def reduced_system(circuit: Circuit) -> ReducedSystem:
     return _SYSTEMS[circuit]
 
 
+def unstable_samples(
+    circuit: Circuit, inputs: np.ndarray, voltages: np.ndarray, nudge: Nudge | None, free_outputs: np.ndarray | None
+) -> np.ndarray:
+    """Equilibria `(n_samples, n_nodes)` [V] of any solver that are unstable, bool `(n_samples,)`.
+
+    False where energy and nudge are convex, and where there are too many unknowns to tell; see `stable_samples`.
+    """
+    system = reduced_system(circuit)
+    equations = Equations.of(system, inputs, nudge, free_outputs)
+    if equations.is_convex:
+        return np.zeros(len(inputs), dtype=bool)
+    jacobian = Jacobian(system, equations.elastic is not None, equations.is_reciprocal)
+    unknowns = system.unknowns(voltages)
+    parts = np.array_split(np.arange(len(inputs)), -(-len(inputs) * len(jacobian.rows) // _MATRIX_CHUNK) or 1)
+    return np.concatenate([~_stable(jacobian, equations.select(part), unknowns[part])[0] for part in parts])
+
+
+def _stable(jacobian: Jacobian, equations: Equations, unknowns: np.ndarray) -> tuple[np.ndarray, bool]:
+    state = equations.at(unknowns, np.full_like(equations.drive.across, np.inf))
+    return stable_samples(jacobian, jacobian.values(state.conductances), equations.system.n_voltages)
+
+
 @dataclass(frozen=True)
 class Newton(CircuitSolver):
     """Damped Newton iteration on the reduced Kirchhoff equations (`ReducedSystem`), the whole batch at once.
@@ -142,9 +164,7 @@ class _Iteration:
         self._judge(equations.select(np.flatnonzero(solved)), x[solved], samples[solved], outcome)
 
     def _judge(self, equations: Equations, x: np.ndarray, samples: np.ndarray, outcome: _Outcome) -> None:
-        state = equations.at(x, np.full_like(equations.drive.across, np.inf))
-        values = self.jacobian.values(state.conductances)
-        stable, judged = stable_samples(self.jacobian, values, equations.system.n_voltages)
+        stable, judged = _stable(self.jacobian, equations, x)
         outcome.unstable[samples] = ~stable
         outcome.judged &= judged
 

@@ -11,6 +11,7 @@ import torch
 from analog_ep.circuit import Circuit, Conductances, check_circuit
 from analog_ep.equilibrium.equilibrium import CircuitSolver, CircuitState
 from analog_ep.equilibrium.kirchhoff import kirchhoff_residual
+from analog_ep.equilibrium.newton import unstable_samples
 from analog_ep.errors import StimulusError
 from analog_ep.spice.batch import BatchResult, Progress, run_batch
 from analog_ep.spice.netlist import SpiceOptions
@@ -26,7 +27,8 @@ class Ngspice(CircuitSolver):
     """Solves with the ngspice program, in processes of its own; a batch is a sweep over a sample index.
 
     It starts from nothing: a given free state serves only for the currents of a frozen nudge. The Kirchhoff residual
-    is computed here from the voltages that ngspice returns, and decides about convergence. A sample that ngspice cannot
+    is computed here from the voltages that ngspice returns, and decides about convergence. So does the Jacobian, as in
+    `Newton`, where equilibria may be unstable: ngspice returns such ones without a word. A sample that ngspice cannot
     solve counts as not converged, with voltages of NaN and its index and ngspice's words in the message; the others
     keep their results.
 
@@ -96,12 +98,15 @@ class Ngspice(CircuitSolver):
         converged = np.all(magnitude <= allowed, axis=1)
         converged[failed] = False
         magnitude[failed] = np.inf
+        unstable = unstable_samples(circuit, inputs, voltages, nudge, free_outputs) & converged
         return CircuitState(
             voltages=result.voltages,
-            converged=converged,
+            converged=converged & ~unstable,
             residual=magnitude.max(axis=1, initial=0.0),
             iterations=len(inputs),
-            message=_failure_message(result) or _message(circuit, converged, magnitude, scale),
+            message=_failure_message(result)
+            or _unstable_message(unstable)
+            or _message(circuit, converged, magnitude, scale),
         )
 
 
@@ -162,6 +167,16 @@ def _failure_message(result: BatchResult) -> str:
     return (
         f"ngspice must solve every sample, found {len(failed)} of {len(result.voltages)} that it did not ({shown}); "
         f"the others are solved; sample {failed[0]}: {result.failures[failed[0]]}"
+    )
+
+
+def _unstable_message(unstable: np.ndarray) -> str:
+    if not unstable.any():
+        return ""
+    return (
+        f"the equilibrium of {int(unstable.sum())} of {len(unstable)} samples is unstable (sample "
+        f"{np.flatnonzero(unstable)[0]} first), which ngspice does not say; look for a loop gain above 1 or a negative "
+        f"nudge"
     )
 
 

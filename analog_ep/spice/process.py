@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -40,6 +41,8 @@ _REFUSED_CHARACTER = re.compile(r"[^\x20-\x7e\n]|[`;$]")
 
 _Result = TypeVar("_Result")
 _VERSION_TIMEOUT = 30.0
+_NOT_EXECUTED = (126, 127)
+"""Exit status of the words of `_ends_with_python` where the command cannot be executed."""
 _WORDS_LIMIT = 300
 
 # The steps of ngspice's search for an operating point, of which those that fail are followed by others.
@@ -48,7 +51,9 @@ _HARMLESS = re.compile(
     r"|Warning: (Further gmin increment|Last gmin step failed|(Dynamic|True) gmin stepping failed"
     r"|gmin step failed|source stepping failed)"
 )
-_SUSPICIOUS = re.compile(r"warning|error|singular|fail|abort|can't|could not|unknown|missing|too small", re.IGNORECASE)
+_SUSPICIOUS = re.compile(
+    r"warning|error|singular|fail|abort|can't|cannot|could not|undefined|unknown|missing|too small", re.IGNORECASE
+)
 
 
 class Stop:
@@ -68,17 +73,20 @@ class Stop:
                     os.killpg(process.pid, signal.SIGKILL)
 
     def start(self, command: list[str], folder: Path) -> subprocess.Popen[bytes]:
-        """Start a process in a process group of its own, with pipes to its input and from its output."""
+        """Start a process in a process group of its own, with pipes to its input and from its output.
+
+        Where util-linux is there it ends with the thread that starts it, even if that is killed.
+        """
         with self._lock:
             if self._is_set:
                 raise NgspiceCrashError("ngspice must run to its end, found the batch stopped")
             process = subprocess.Popen(
-                command,
+                [*_ends_with_python(), *command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 cwd=folder,
-                env={**os.environ, "LC_ALL": "C", "SPICE_ASCIIRAWFILE": "0"},
+                env=_environment(folder),
                 start_new_session=True,
             )
             self._running.add(process)
@@ -92,6 +100,23 @@ class Stop:
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+
+@lru_cache
+def _ends_with_python() -> tuple[str, ...]:
+    """Words before a command by which Linux kills it when Python is killed; none where there is no such program.
+
+    A function for the child to call before the program begins would not be safe beside other threads.
+    """
+    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+    return () if setpriv is None else (setpriv, "--pdeathsig", "KILL", "--")
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """The caller's environment but for what changes ngspice's numbers or start-up."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("SPICE", "NGSPICE", "LC_"))}
+    # Commands in a file `spinit` of that folder are executed, also with `-n`; there is none.
+    return {**ours, "LC_ALL": "C", "SPICE_ASCIIRAWFILE": "0", "SPICE_SCRIPTS": str(folder)}
 
 
 def find_ngspice(executable: str | Path | None = None) -> Path:
@@ -127,9 +152,11 @@ def ngspice_version(path: Path) -> int:
         If the program does not say that it is ngspice, or is older than `OLDEST_VERSION`.
     """
     try:
-        _, output = _execute([str(path), "--version"], "", Path(tempfile.gettempdir()), _VERSION_TIMEOUT)
+        status, output = _execute([str(path), "--version"], "", Path(tempfile.gettempdir()), _VERSION_TIMEOUT)
     except (OSError, NgspiceTimeoutError) as error:
         raise NgspiceNotFoundError(f"{path} must be ngspice, found a program that does not run: {error}") from None
+    if status in _NOT_EXECUTED:
+        raise NgspiceNotFoundError(f"{path} must be ngspice, found a program that does not run: {output.strip()}")
     match = re.search(r"ngspice-(\d+)", output)
     if match is None:
         raise NgspiceNotFoundError(f"{path} must be ngspice, found a program that names no version; check the path")
