@@ -3,12 +3,14 @@
 # Branches take scalars and lists where the fields, once set, are arrays.
 # pyright: reportArgumentType=false
 
+import contextlib
 import os
 import shutil
 import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -202,6 +204,70 @@ def test_samples_that_kill_ngspice_leave_the_others(wrapped):
     assert state.converged.tolist() == [False] * 3 + [True] * 3 + [False] * 3
     assert "found 6 of 9 that it did not (0, 1, 2, 6, 7…)" in state.message
     assert "SIGKILL" in state.message
+
+
+class Killer:
+    """Kills real runs of ngspice with signal 9 as soon as they are seen: those whose turn `wanted` says."""
+
+    def __init__(self, wanted: Callable[[int], bool]):
+        self.wanted, self.seen = wanted, []
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._end.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._end.is_set():
+            for pid in running_ngspice() - set(self.seen):
+                self.seen.append(pid)
+                if self.wanted(len(self.seen) - 1):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.001)
+
+
+def running_ngspice() -> set[int]:
+    pids: set[int] = set()
+    for children in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            pids |= {int(word) for word in children.read_text().split()}
+    return {pid for pid in pids if _is_ngspice(pid)}
+
+
+def _is_ngspice(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip() == "ngspice"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("wanted", "lost"), [(lambda i: i == 1, None), (lambda i: i in (1, 2), range(40, 80)), (lambda i: True, range(120))]
+)
+def test_kill_9_of_a_running_ngspice(wanted, lost):
+    network = ResistiveNetwork([30, 40, 10], diode=ShockleyDiode(1e-9), dtype=torch.float64, seed=1)
+    inputs = torch.randn(120, 30, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    expected = solve(network, inputs, solver=Ngspice(max_points=40)).voltages
+    with Killer(wanted) as killer:
+        if lost == range(120):
+            with pytest.raises(NgspiceCrashError, match=r"^samples 0…119: .* found it ended by SIGKILL"):
+                solve(network, inputs, solver=Ngspice(max_points=40))
+            assert len(killer.seen) == 6
+            return
+        state = solve(network, inputs, solver=Ngspice(max_points=40), throw=False)
+    assert len(killer.seen) == 4
+    kept = np.setdiff1d(np.arange(120), np.array(lost or [], dtype=int))
+    assert state.converged.numpy().nonzero()[0].tolist() == kept.tolist()
+    # What was solved is what an undisturbed run gives, to the last bit.
+    assert torch.equal(state.voltages[kept], expected[kept])
+    if lost:
+        assert "found 40 of 120 that it did not (40, 41, 42, 43, 44…); the others are solved" in state.message
+        assert "ended by SIGKILL" in state.message
 
 
 def test_a_stopped_batch_leaves_no_process(wrapped, tmp_path):
