@@ -2,7 +2,7 @@
 
 from analog_ep.circuit import Chip, Circuit, CircuitBuilder, check_circuit
 from analog_ep.devices import Diode, DiodeClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
-from analog_ep.equilibrium import Equilibrium, Newton, Ngspice, Relaxation, Solver, solve
+from analog_ep.equilibrium import Equilibrium, Langevin, Newton, Ngspice, Relaxation, Solver, solve
 from analog_ep.errors import AnalogEPError
 from analog_ep.export import write_netlist
 from analog_ep.learning import (
@@ -15,6 +15,7 @@ from analog_ep.learning import (
     NgspiceSmallSignal,
     PulsedUpdate,
     SmallSignal,
+    StochasticEquilibriumPropagation,
     Tolerances,
     Update,
     cross_check,
@@ -39,6 +40,7 @@ __all__ = [
     "GradientMethod",
     "IdealDiode",
     "ImplicitDifferentiation",
+    "Langevin",
     "Network",
     "Newton",
     "Ngspice",
@@ -52,6 +54,7 @@ __all__ = [
     "SmallSignal",
     "Solver",
     "SquaredError",
+    "StochasticEquilibriumPropagation",
     "Tolerances",
     "Update",
     "check_circuit",

@@ -7,6 +7,7 @@ from analog_ep.learning.implicit import ImplicitDifferentiation
 from analog_ep.learning.ngspice_small_signal import NgspiceSmallSignal
 from analog_ep.learning.propagation import EquilibriumPropagation, GradientMethod, SmallSignal
 from analog_ep.learning.pulsed import PulsedUpdate
+from analog_ep.learning.stochastic import StochasticEquilibriumPropagation
 from analog_ep.learning.update import Update
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "NgspiceSmallSignal",
     "PulsedUpdate",
     "SmallSignal",
+    "StochasticEquilibriumPropagation",
     "Tolerances",
     "Update",
     "cross_check",

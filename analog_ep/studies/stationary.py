@@ -1,0 +1,208 @@
+"""The stochastic rule of equilibrium propagation on small random networks, against quadrature."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import torch
+from matplotlib.figure import Figure
+from rich.table import Table
+from scipy import stats
+from torch import Tensor
+
+from analog_ep.devices import ShockleyDiode
+from analog_ep.equilibrium.equilibrium import solve
+from analog_ep.equilibrium.langevin import Langevin
+from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.learning.stochastic import Estimator, StochasticEquilibriumPropagation
+from analog_ep.networks import ResistiveNetwork
+from analog_ep.stimulus import SquaredError
+from analog_ep.studies.quadrature import GibbsGrid
+
+
+@dataclass(frozen=True)
+class StochasticCase:
+    """A network with one sample, and what the rule found on it.
+
+    Attributes
+    ----------
+    network : str
+        Its kind and sizes.
+    exact, estimated, standard_error : list of float
+        d⟨C⟩/dθ by quadrature, by the rule, and the error it states; all parameters in a row.
+    relative_error : float
+        Norm of the standard errors over that of the gradient.
+    cosine : float
+        Between the two gradients.
+    chi_square : float
+        Of their distance, with all correlations.
+    degrees : int
+        Its degrees of freedom: independent combinations of parameters.
+    """
+
+    network: str
+    exact: list[float]
+    estimated: list[float]
+    standard_error: list[float]
+    relative_error: float
+    cosine: float
+    chi_square: float
+    degrees: int
+
+
+@dataclass(frozen=True)
+class StochasticStudy:
+    """The rule on several networks.
+
+    Attributes
+    ----------
+    cases : tuple of StochasticCase
+        One a network.
+    estimator : str
+        Which form of the rule.
+    """
+
+    cases: tuple[StochasticCase, ...]
+    estimator: str
+
+    @property
+    def chi_square(self) -> float:
+        """χ² of all networks together."""
+        return sum(case.chi_square for case in self.cases)
+
+    @property
+    def degrees(self) -> int:
+        """Its degrees of freedom."""
+        return sum(case.degrees for case in self.cases)
+
+    @property
+    def probability(self) -> float:
+        """Probability of so large a χ² if the rule gives the gradient."""
+        return float(stats.chi2.sf(self.chi_square, self.degrees))
+
+    def to_json(self) -> str:
+        """The figures as a JSON object."""
+        return json.dumps(
+            {
+                "estimator": self.estimator,
+                "chi_square": self.chi_square,
+                "degrees": self.degrees,
+                "probability": self.probability,
+                "cases": [asdict(case) for case in self.cases],
+            }
+        )
+
+    def table(self) -> Table:
+        """A row a network, and one of all."""
+        title = f"stochastic rule ({self.estimator}) against quadrature"
+        table = Table("network", "standard error / norm", "cosine", "χ²", "degrees", "probability", title=title)
+        for case in self.cases:
+            probability = stats.chi2.sf(case.chi_square, case.degrees)
+            cells = f"{case.relative_error:.2%}", f"{case.cosine:.6f}", f"{case.chi_square:.1f}"
+            table.add_row(case.network, *cells, str(case.degrees), f"{probability:.3f}")
+        worst = max(case.relative_error for case in self.cases)
+        lowest = min(case.cosine for case in self.cases)
+        cells = f"{worst:.2%}", f"{lowest:.6f}", f"{self.chi_square:.1f}", str(self.degrees), f"{self.probability:.3f}"
+        table.add_row("all (worst, sum)", *cells)
+        return table
+
+    def plot(self) -> bytes:
+        """Estimates over exact gradients, and the distances in standard errors, as a PNG."""
+        figure = Figure(figsize=(8, 3.8), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        scores = []
+        for case in self.cases:
+            exact, found, error = (torch.tensor(v) for v in (case.exact, case.estimated, case.standard_error))
+            norm = exact.norm()
+            left.errorbar(exact / norm, found / norm, error / norm, fmt=".", markersize=4, elinewidth=0.8)
+            scores.append(((found - exact) / error)[error > 0])
+        left.axline((0, 0), slope=1, color="0.6", linewidth=0.8)
+        left.set(xlabel="exact gradient / its norm", ylabel="stochastic rule / same norm")
+        score = torch.cat(scores)
+        right.hist(score.numpy(), bins=24, density=True, color="0.7")
+        line = torch.linspace(-4, 4, 200)
+        right.plot(line, stats.norm.pdf(line), label="standard normal")
+        right.set(xlabel="distance / standard error", ylabel="density", xlim=(-4.5, 4.5))
+        right.legend()
+        figure.suptitle(f"{len(self.cases)} networks, χ² = {self.chi_square:.1f} of {self.degrees} degrees")
+        image = io.BytesIO()
+        figure.savefig(image, format="png", dpi=120)
+        return image.getvalue()
+
+
+def stochastic_study(
+    networks: int = 20,
+    estimator: Estimator = "contrast",
+    *,
+    chains: int = 1024,
+    steps: int = 500,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> StochasticStudy:
+    """Compare the stochastic rule with the gradient of ⟨C⟩ by quadrature on random networks of three units.
+
+    Parameters
+    ----------
+    networks : int
+        How many.
+    estimator : "contrast" or "covariance"
+        See `StochasticEquilibriumPropagation`.
+    chains, steps : int
+        Of the Langevin dynamics.
+    seed : int
+        Of networks, samples and chains.
+    progress : callable, optional
+        Told after each network how many of how many are done.
+    """
+    cases = []
+    for number in range(networks):
+        cases.append(_case(number, seed, estimator, chains, steps))
+        if progress is not None:
+            progress(number + 1, networks)
+    return StochasticStudy(tuple(cases), estimator)
+
+
+def _case(number: int, seed: int, estimator: Estimator, chains: int, steps: int) -> StochasticCase:
+    generator = torch.Generator().manual_seed(1000 * seed + number)
+    network, temperature, nudging = _random_network(number, generator)
+    inputs = 0.5 * torch.randn(1, network.n_inputs, generator=generator, dtype=torch.float64)
+    targets = 0.5 * torch.randn(1, network.n_outputs, generator=generator, dtype=torch.float64)
+    free = solve(network, inputs[0], solver=Relaxation())
+    exact = GibbsGrid.fitted(network, inputs[0], temperature, free.layers).gradient(SquaredError(), targets[0])
+    langevin = Langevin(temperature, chains=chains, burn_in=300, steps=steps, seed=1000 * seed + number)
+    rule = StochasticEquilibriumPropagation(network, langevin, nudging, estimator=estimator)
+    estimate = rule.estimate(inputs, targets)
+    chi_square, degrees = estimate.chi_square(exact)
+    rows = [_row(values, exact) for values in (exact, estimate.gradients, estimate.standard_errors)]
+    return StochasticCase(
+        network=f"{type(network).__name__} {'-'.join(map(str, network.sizes))}",
+        exact=rows[0].tolist(),
+        estimated=rows[1].tolist(),
+        standard_error=rows[2].tolist(),
+        relative_error=float(rows[2].norm() / rows[0].norm()),
+        cosine=float(torch.cosine_similarity(rows[0], rows[1], dim=0)),
+        chi_square=chi_square,
+        degrees=degrees,
+    )
+
+
+def _random_network(number: int, generator: torch.Generator) -> tuple[ResistiveNetwork, float, float]:
+    """A network of three units, its temperature, and a nudging that is small for it."""
+    seed = int(torch.randint(2**31, (), generator=generator))
+    network = ResistiveNetwork(
+        [2, 1, 1],
+        diode=ShockleyDiode(1e-9),
+        gain=2.0,
+        feedback=2.0,
+        conductance_range=(1e-6, 1e-5),
+        dtype=torch.float64,
+        seed=seed,
+    )
+    return network, 2e-8, 1e-7
+
+
+def _row(values: dict[str, Tensor], names: dict[str, Tensor]) -> Tensor:
+    return torch.cat([values[name].flatten() for name in names])
