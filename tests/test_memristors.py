@@ -1,4 +1,4 @@
-"""The memristor subcircuits in plain ngspice against scipy's integration of the same equations."""
+"""The memristor subcircuits in plain ngspice against scipy's and PyTorch's integration of the same equations."""
 
 import subprocess
 from functools import cache
@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from memristor_decks import BENCHES, MEMRISTOR_DECKS, N_PULSES, Bench, deck
 from scipy.integrate import solve_ivp
 
+from analog_ep.devices.memristors import integrate, memristor, pulse_train
 from analog_ep.spice.process import find_ngspice
 
 
@@ -63,6 +65,25 @@ def test_ngspice_follows_the_equations(path: Path):
     span = bench.bounds[1] - bench.bounds[0]
     np.testing.assert_allclose(state, integrated(bench, kind, times), rtol=0, atol=2e-3 * span)
     expected = np.array([bench.current(v, x) for v, x in zip(voltage, np.clip(state, *bench.bounds), strict=True)])
+    np.testing.assert_allclose(current, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("path", MEMRISTOR_DECKS, ids=lambda path: path.stem)
+def test_torch_follows_ngspice(path: Path):
+    name, kind = MEMRISTOR_DECKS[path]
+    bench, model, (times, voltage, state, current) = BENCHES[name], memristor(name), transient(path)
+    if kind == "loop":
+        corners = torch.linspace(0, 2 * bench.period, 401, dtype=torch.float64)
+        drive = bench.amplitude * torch.sin(2 * torch.pi * corners / bench.period)
+    else:
+        heights = torch.tensor([bench.up] * N_PULSES + [bench.down] * N_PULSES, dtype=torch.float64)
+        corners, drive = pulse_train(heights, bench.width)
+    found = integrate(model, corners, drive).states.numpy()
+    span = bench.bounds[1] - bench.bounds[0]
+    np.testing.assert_allclose(found, np.interp(corners.numpy(), times, state), rtol=0, atol=2e-3 * span)
+    held = torch.from_numpy(np.clip(state, *bench.bounds))
+    expected = model.current(torch.from_numpy(voltage), held).numpy()
     np.testing.assert_allclose(current, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 

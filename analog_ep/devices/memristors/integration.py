@@ -1,0 +1,182 @@
+"""The path of memristors' states under given voltages, many devices at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from analog_ep.devices.memristors.memristor import Memristor, like
+from analog_ep.errors import ConvergenceError, StimulusError
+
+# Dormand & Prince 1980: nodes, stages, and the weights of the error estimate.
+_NODES = (0.0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)
+_STAGES = (
+    (),
+    (1 / 5,),
+    (3 / 40, 9 / 40),
+    (44 / 45, -56 / 15, 32 / 9),
+    (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
+    (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
+    (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
+)
+_ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
+
+_SHORTEST = 1e-9
+"""Shortest step, relative to its segment, before the integration is given up."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """Memristors at the corners of a waveform.
+
+    Attributes
+    ----------
+    memristor : Memristor
+        The model.
+    times : Tensor (n_times,)
+        [s]
+    voltages, states : Tensor (n_times, *devices)
+        Voltage across each device [V], and its state.
+    """
+
+    memristor: Memristor
+    times: Tensor
+    voltages: Tensor
+    states: Tensor
+
+    @property
+    def currents(self) -> Tensor:
+        """`(n_times, *devices)`. [A]"""
+        return self.memristor.current(self.voltages, self.states)
+
+
+def integrate(
+    memristor: Memristor, times: Tensor, voltages: Tensor, start: Tensor | None = None, tolerance: float = 1e-7
+) -> Trajectory:
+    """Follow the states under voltages that are linear between their corners, as SPICE's PWL sources are.
+
+    The fifth-order steps of Dormand and Prince, one length for all devices, never across a corner; the state is held
+    within its bounds after each. Gradients with respect to parameters, voltages and start pass through the steps.
+
+    Parameters
+    ----------
+    memristor : Memristor
+        The model; its parameters broadcast with the devices.
+    times : Tensor (n_times,)
+        Corners, increasing. [s]
+    voltages : Tensor (n_times, *devices)
+        dtype and device of the result. [V]
+    start : Tensor (*devices), optional
+        States at the first corner; by default the model's x0.
+    tolerance : float
+        Largest estimated error of a step, as a share of the range of states; not below ten roundings of the dtype.
+
+    Raises
+    ------
+    StimulusError
+        If the times do not increase, or the shapes do not fit.
+    ConvergenceError
+        If steps become too short, where a rate is not finite.
+    """
+    _check(times, voltages)
+    low, high = (like(bound, voltages) for bound in memristor.bounds)
+    state = like(memristor.x0 if start is None else start, voltages).expand(voltages.shape[1:])
+    steps = _Steps(memristor, low, high, max(tolerance, 10 * torch.finfo(voltages.dtype).eps))
+    states, instants = [state], times.tolist()
+    for k in range(len(instants) - 1):
+        state = steps.cross(state, voltages[k], voltages[k + 1], instants[k + 1] - instants[k])
+        states.append(state)
+    return Trajectory(memristor, times, voltages, torch.stack(states))
+
+
+def pulse_train(heights: Tensor, width: float, edge: float | None = None) -> tuple[Tensor, Tensor]:
+    """Corners of trapezoidal pulses, each in a slot of twice its width, half a width after the slot begins.
+
+    Parameters
+    ----------
+    heights : Tensor (n_pulses, *devices)
+        Voltage of each pulse; 0 where a device has none. [V]
+    width : float
+        Time at full height. [s]
+    edge : float, optional
+        Rise and fall time, by default a tenth of the width; below a quarter of it. [s]
+
+    Returns
+    -------
+    times : Tensor (4 n_pulses + 2,)
+        [s]
+    voltages : Tensor (4 n_pulses + 2, *devices)
+        [V]
+    """
+    edge = width / 10 if edge is None else edge
+    if not 0 < edge < width / 4:
+        raise StimulusError(
+            f"edges must be longer than 0 and below a quarter of the width {width:g} s, found {edge:g} s"
+        )
+    begins = width / 2 + 2 * width * torch.arange(len(heights), dtype=heights.dtype, device=heights.device)
+    offsets = torch.tensor([0, edge, edge + width, 2 * edge + width], dtype=heights.dtype, device=heights.device)
+    ends = torch.tensor([0.0, 2 * width * len(heights)], dtype=heights.dtype, device=heights.device)
+    times = torch.cat([ends[:1], (begins[:, None] + offsets).flatten(), ends[1:]])
+    zero = torch.zeros_like(heights)
+    corners = torch.stack([zero, heights, heights, zero], dim=1).flatten(0, 1)
+    return times, torch.cat([zero[:1], corners, zero[:1]])
+
+
+def _check(times: Tensor, voltages: Tensor) -> None:
+    if times.dim() != 1 or len(times) < 2 or len(times) != len(voltages):
+        raise StimulusError(
+            f"voltages must have a row for each of at least two times, found {tuple(voltages.shape)} and "
+            f"{tuple(times.shape)}"
+        )
+    if not bool((times.diff() > 0).all()) or not bool(torch.isfinite(voltages).all()):
+        raise StimulusError("times must increase and voltages be finite, found others")
+
+
+class _Steps:
+    """Steps through one segment after the other; the length of the last one begins the next."""
+
+    def __init__(self, memristor: Memristor, low: Tensor, high: Tensor, tolerance: float):
+        self.memristor, self.low, self.high = memristor, low, high
+        self.allowed = tolerance * (high - low)
+        self.length = float("inf")
+
+    def cross(self, state: Tensor, first: Tensor, last: Tensor, duration: float) -> Tensor:
+        """The state at the end of a segment over which the voltage goes from `first` to `last`."""
+        done = 0.0
+        while done < duration:
+            length = min(self.length, duration - done)
+            stages = self._stages(state, first, (last - first) / duration, done, length)
+            error = self._error(stages, length)
+            if error <= 1:
+                state = torch.clamp(stages[1], self.low, self.high)
+                # Rounding must not leave a sliver of the segment.
+                done = duration if length >= (duration - done) * (1 - 1e-12) else done + length
+            elif length < _SHORTEST * duration:
+                raise ConvergenceError(
+                    f"{type(self.memristor).__name__} must follow its voltage, found steps below {length:.1e} s; "
+                    "look for voltages at which its rate is not finite"
+                )
+            wanted = length * (0.1 if error != error else min(5.0, max(0.2, 0.9 * max(error, 1e-10) ** -0.2)))
+            # A good step that only the segment cut short says nothing against longer ones.
+            cut_short = error <= 1 and length < self.length
+            self.length = max(self.length, wanted) if cut_short else wanted
+        return state
+
+    def _stages(
+        self, state: Tensor, first: Tensor, slope: Tensor, done: float, length: float
+    ) -> tuple[list[Tensor], Tensor]:
+        """Rates of the seven stages, and the state at the end of the step."""
+        rates: list[Tensor] = []
+        point = state
+        for node, weights in zip(_NODES, _STAGES, strict=True):
+            point = state + length * sum(w * r for w, r in zip(weights, rates, strict=True) if w)
+            voltage = first + slope * (done + node * length)
+            rates.append(self.memristor.rate(voltage, torch.clamp(point, self.low, self.high)))
+        return rates, point
+
+    def _error(self, stages: tuple[list[Tensor], Tensor], length: float) -> float:
+        with torch.no_grad():
+            error = length * sum(w * r for w, r in zip(_ERROR, stages[0], strict=True) if w)
+            return float((torch.as_tensor(error).abs() / self.allowed).max())
