@@ -2,12 +2,23 @@
 
 from analog_ep.circuit import Chip, Circuit, CircuitBuilder, check_circuit
 from analog_ep.devices import Diode, DiodeClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
-from analog_ep.equilibrium import Equilibrium, Langevin, Newton, Ngspice, Relaxation, Solver, solve
+from analog_ep.equilibrium import (
+    Equilibrium,
+    EulerRelaxation,
+    HopfieldRelaxation,
+    Langevin,
+    Newton,
+    Ngspice,
+    Relaxation,
+    Solver,
+    solve,
+)
 from analog_ep.errors import AnalogEPError
 from analog_ep.export import write_netlist
 from analog_ep.learning import (
     CoupledLearning,
     CrossCheck,
+    EnergyImplicitDifferentiation,
     EquilibriumPropagation,
     FusedStep,
     GradientMethod,
@@ -20,7 +31,7 @@ from analog_ep.learning import (
     Update,
     cross_check,
 )
-from analog_ep.networks import Network, ResistiveNetwork
+from analog_ep.networks import HopfieldNetwork, Network, ResistiveNetwork
 from analog_ep.stimulus import Cost, CrossEntropy, Nudge, SquaredError
 
 __all__ = [
@@ -34,10 +45,14 @@ __all__ = [
     "CrossEntropy",
     "Diode",
     "DiodeClamp",
+    "EnergyImplicitDifferentiation",
     "Equilibrium",
     "EquilibriumPropagation",
+    "EulerRelaxation",
     "FusedStep",
     "GradientMethod",
+    "HopfieldNetwork",
+    "HopfieldRelaxation",
     "IdealDiode",
     "ImplicitDifferentiation",
     "Langevin",

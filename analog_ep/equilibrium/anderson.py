@@ -14,7 +14,7 @@ class Anderson:
     """Combines past iterates x and images g(x) into a better next one [1]_.
 
     Every sample of a batch has its own combination. A sample whose last step did not come closer takes its image as
-    it is, so a contraction stays one.
+    it is, so a contraction stays one, and forgets its past, which may be of another valley.
 
     References
     ----------
@@ -42,4 +42,10 @@ class Anderson:
         weights, failed = torch.linalg.solve_ex(gram / scale, (steps.mT @ self._steps[-1][..., None]) / scale)
         before, now = (step.square().sum(-1) for step in self._steps[-2:])
         keep = (now < before) & (failed == 0) & torch.isfinite(weights).all(-1).all(-1)
+        self._forget(~keep)
         return torch.where(keep[..., None], image - (images @ weights)[..., 0], image)
+
+    def _forget(self, samples: Tensor) -> None:
+        """Let some samples begin anew: their past becomes the present, which has no say in the least squares."""
+        for past in (self._images, self._steps):
+            past[:-1] = [torch.where(samples[..., None], past[-1], old) for old in past[:-1]]

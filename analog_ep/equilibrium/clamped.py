@@ -10,7 +10,7 @@ from analog_ep.equilibrium.equilibrium import CircuitSolver, Equilibrium, Solver
 from analog_ep.equilibrium.ladder import LadderState
 from analog_ep.equilibrium.relaxation import Relaxation
 from analog_ep.errors import ConvergenceError, StimulusError
-from analog_ep.networks import Network
+from analog_ep.networks import CircuitNetwork, Network
 
 
 @torch.no_grad()
@@ -59,7 +59,7 @@ def clamped_response(
         if not bool(status.converged.all()):
             raise ConvergenceError(f"clamped outputs: {status.message}")
         return response
-    if not isinstance(solver, CircuitSolver):
+    if not isinstance(solver, CircuitSolver) or not isinstance(network, CircuitNetwork):
         raise StimulusError(f"outputs of a {type(network).__name__} cannot be clamped by {type(solver).__name__}")
     circuit = with_output_clamps(network.circuit(chip))
     held = solve(circuit, torch.cat([inputs.to(free.outputs), free.outputs + change], -1), solver=solver)

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Chip, Circuit
+from analog_ep.equilibrium.sweeps import Status
 from analog_ep.errors import ConvergenceError, StimulusError
-from analog_ep.networks.network import Network
+from analog_ep.networks.network import CircuitNetwork, Network
 from analog_ep.stimulus import Nudge
 
 
@@ -28,13 +29,15 @@ class Equilibrium:
     inputs : Tensor (*batch, n_inputs)
         Inputs. [V]
     layers : tuple of Tensor (*batch, n_units)
-        Voltages of the hidden layers and the output layer (v₊ then v₋) of a network; empty for a bare circuit. [V]
+        Voltages of the hidden layers and the output layer (v₊ then v₋) of a network, or the states of its units; empty
+        for a bare circuit. [V]
     outputs : Tensor (*batch, n_outputs)
-        Differential outputs o = v₊ − v₋. [V]
+        Differential outputs o = v₊ − v₋, or the states of the output units. [V]
     converged : Tensor (*batch,)
         Whether each sample met its tolerance, bool.
     residual : Tensor (*batch,)
-        Largest Kirchhoff residual over the nodes, as the solver saw it at its end. [A]
+        Largest Kirchhoff residual over the nodes, or largest projected force on a unit, as the solver saw it at its
+        end. [A]
     iterations : int
         Iterations, sweeps or, for a simulator, analyses.
     message : str
@@ -107,6 +110,16 @@ class Solver(ABC):
             and solvers may start there.
         chip : Chip, optional
             Mismatch of one piece of hardware.
+        """
+
+
+class SmallSignalSolver(Solver):
+    """A solver that also linearises its free states."""
+
+    @abstractmethod
+    def small_signal(self, free: Equilibrium, error: Tensor) -> tuple[tuple[Tensor, ...], Status]:
+        """Response of the layers to the force, or current, `error` `(*batch, n_outputs)` on the outputs of a free state
+        that this solver found, linearised there.
         """
 
 
@@ -209,7 +222,7 @@ class CircuitSolver(Solver):
         free: Equilibrium | None = None,
         chip: Chip | None = None,
     ) -> Equilibrium:
-        circuit = system if isinstance(system, Circuit) else system.circuit()
+        circuit = circuit_of(system)
         circuit = circuit if chip is None else chip.apply(circuit)
         batch = inputs.shape[:-1]
         flat = inputs.detach().reshape(batch.numel(), inputs.shape[-1]).to("cpu", torch.float64)
@@ -225,7 +238,7 @@ class CircuitSolver(Solver):
             start = free.voltages.detach().to("cpu", torch.float64).reshape(len(flat), -1).numpy()
         state = self.solve_circuit(circuit, flat.numpy(), flat_nudge, free_outputs, start)
         voltages = torch.from_numpy(state.voltages).reshape(*batch, circuit.n_nodes)
-        layers = () if isinstance(system, Circuit) else system.layers_of(voltages)
+        layers = system.layers_of(voltages) if isinstance(system, CircuitNetwork) else ()
         return Equilibrium(
             system=system,
             inputs=inputs,
@@ -238,6 +251,21 @@ class CircuitSolver(Solver):
             nudge=nudge,
             node_voltages=lambda: voltages,
         )
+
+
+def circuit_of(system: Network | Circuit) -> Circuit:
+    """The circuit that a system is.
+
+    Raises
+    ------
+    StimulusError
+        If it is a network of no circuit.
+    """
+    if isinstance(system, Circuit):
+        return system
+    if isinstance(system, CircuitNetwork):
+        return system.circuit()
+    raise StimulusError(f"a circuit solver needs a network that is a circuit, found a {type(system).__name__}")
 
 
 def _outputs(circuit: Circuit, voltages: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from analog_ep.circuit import Chip
 from analog_ep.devices import DiodeClamp, IdealDiode
-from analog_ep.networks import ResistiveNetwork, Stage
+from analog_ep.networks import Network, ResistiveNetwork, Stage
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +146,6 @@ class LadderState:
         return (layer <= low) | (layer >= high)
 
 
-def stamp_of(network: ResistiveNetwork, chip: Chip | None) -> object:
+def stamp_of(network: Network, chip: Chip | None) -> object:
     """What changes when an optimiser steps, parameters are replaced, or the chip is another."""
     return tuple((parameter._version, parameter.data_ptr()) for parameter in network.parameters()), id(chip)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Chip, Circuit
-from analog_ep.equilibrium.anderson import Anderson
-from analog_ep.equilibrium.equilibrium import Equilibrium, Solver
+from analog_ep.equilibrium.equilibrium import Equilibrium, SmallSignalSolver
 from analog_ep.equilibrium.ladder import Ladder, LadderState, stamp_of
+from analog_ep.equilibrium.sweeps import Status, relative_to, sweep_until
 from analog_ep.errors import StimulusError
 from analog_ep.networks import Network, ResistiveNetwork
 from analog_ep.stimulus import Nudge, SquaredError
@@ -24,7 +24,7 @@ _OUTPUT_RTOL = 1e-5
 
 
 @dataclass(frozen=True)
-class Relaxation(Solver):
+class Relaxation(SmallSignalSolver):
     """Solves layered resistive networks layer by layer, each exactly given its neighbours.
 
     With the layers before and after held, the nodes of a layer do not see each other, so each obeys a scalar equation
@@ -94,7 +94,8 @@ class Relaxation(Solver):
             return [ladder.backward(k, layers) for k in range(ladder.last)]
 
         feedback = None if start is None else [ladder.backward(k, start) for k in range(ladder.last)]
-        status = self._iterate(sweep, feedback, lambda k: drives[k], self.rtol or _RTOL[first.dtype], first)
+        rtol = self.rtol or _RTOL[first.dtype]
+        status = sweep_until(sweep, feedback, relative_to(lambda k: drives[k]), rtol, self.max_steps, first)
         return LadderState(ladder, tuple(layers), tuple(drives)), status
 
     def response(self, state: LadderState, outputs: Tensor, nudge: Nudge) -> tuple[tuple[Tensor, ...], Status]:
@@ -110,6 +111,10 @@ class Relaxation(Solver):
             return drive * ladder.resistances[k]
 
         return self._respond(ladder, error, solve_layer)
+
+    def small_signal(self, free: Equilibrium, error: Tensor) -> tuple[tuple[Tensor, ...], Status]:
+        assert isinstance(free.workings, LadderState)
+        return self.linear_response(free.workings, error)
 
     def linear_response(self, state: LadderState, error: Tensor) -> tuple[tuple[Tensor, ...], Status]:
         """Response to the current `error` into v₊ and out of v₋, linearised at a free state."""
@@ -149,63 +154,8 @@ class Relaxation(Solver):
             return [ladder.forward_change(k, change) for k in range(1, ladder.last + 1)]
 
         rtol = self.response_rtol or _RESPONSE_RTOL[fixed.dtype]
-        status = self._iterate(sweep, None, lambda k: drives[k + 1], rtol, fixed)
+        status = sweep_until(sweep, None, relative_to(lambda k: drives[k + 1]), rtol, self.max_steps, fixed)
         return tuple(change), status
-
-    def _iterate(
-        self,
-        sweep: Callable[[list[Tensor] | None], list[Tensor]],
-        carried: list[Tensor] | None,
-        drive: Callable[[int], Tensor],
-        rtol: float,
-        like: Tensor,
-    ) -> Status:
-        """Sweep until the currents against the direction of the sweep no longer change.
-
-        `sweep` takes these currents, one for each layer but the one it ends at, visits the layers, and returns what
-        the currents have become. Their change is the Kirchhoff residual of the state it leaves.
-        """
-        residual = like.new_zeros(like.shape[:-1])
-        settled = torch.ones_like(residual, dtype=torch.bool)
-        anderson = Anderson()
-        for number in range(1, self.max_steps + 1):
-            found = sweep(carried)
-            for k, new in enumerate(found):
-                change = _largest(new if carried is None else new - carried[k])
-                within = change <= _largest(drive(k)).mul_(rtol)
-                settled, residual = (within, change) if k == 0 else (settled & within, torch.maximum(residual, change))
-            if bool(settled.all()):
-                return Status(settled, residual, number, f"converged in {number} sweeps")
-            carried = found if number < _PATIENCE else _accelerated(anderson, carried, found)
-        missed = int((~settled).sum())
-        message = f"{missed} samples did not reach rtol {rtol:g} in {self.max_steps} sweeps; raise max_steps or rtol"
-        return Status(settled, residual, self.max_steps, message)
-
-
-def _accelerated(anderson: Anderson, carried: list[Tensor] | None, found: list[Tensor]) -> list[Tensor]:
-    """What to carry into the next sweep, from what past sweeps took and gave."""
-    assert carried is not None
-    widths = [current.shape[-1] for current in found]
-    return list(anderson.next(torch.cat(carried, -1), torch.cat(found, -1)).split(widths, -1))
-
-
-_PATIENCE = 8
-"""Sweeps before acceleration begins; most networks have converged by then, and it costs more than a sweep."""
-
-
-@dataclass(frozen=True, eq=False)
-class Status:
-    """How a relaxation ended, per sample."""
-
-    converged: Tensor
-    residual: Tensor
-    sweeps: int
-    message: str
-
-
-def _largest(current: Tensor) -> Tensor:
-    # Four times as fast on a CPU as the infinity norm of torch.linalg.
-    return current.abs().amax(-1)
 
 
 def _state_of(network: ResistiveNetwork, inputs: Tensor, free: Equilibrium, chip: Chip | None) -> LadderState:

@@ -4,6 +4,7 @@ from analog_ep.learning.coupled import CoupledLearning
 from analog_ep.learning.cross_check import CrossCheck, Tolerances, cross_check
 from analog_ep.learning.fused import FusedStep
 from analog_ep.learning.implicit import ImplicitDifferentiation
+from analog_ep.learning.implicit_energy import EnergyImplicitDifferentiation
 from analog_ep.learning.ngspice_small_signal import NgspiceSmallSignal
 from analog_ep.learning.propagation import EquilibriumPropagation, GradientMethod, SmallSignal
 from analog_ep.learning.pulsed import PulsedUpdate
@@ -13,6 +14,7 @@ from analog_ep.learning.update import Update
 __all__ = [
     "CoupledLearning",
     "CrossCheck",
+    "EnergyImplicitDifferentiation",
     "EquilibriumPropagation",
     "FusedStep",
     "GradientMethod",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.equilibrium.ladder import Ladder, LadderState, stamp_of
+from analog_ep.equilibrium.relaxation import Relaxation
 from analog_ep.errors import ConvergenceError, NetworkError, StimulusError
 from analog_ep.learning.propagation import EquilibriumPropagation, SmallSignal
 from analog_ep.networks import ResistiveNetwork, Stage
@@ -37,7 +38,7 @@ class FusedStep:
     NetworkError
         If the method's network is no `ResistiveNetwork`, or the number of learning rates is not that of its crossbars.
     StimulusError
-        If the method has a chip or an elastic nudge.
+        If the method has a chip, an elastic nudge or another solver.
     """
 
     def __init__(self, method: SmallSignal | EquilibriumPropagation, learning_rate: float | Sequence[float]):
@@ -46,10 +47,13 @@ class FusedStep:
             raise NetworkError(f"a fused step needs a ResistiveNetwork, found a {type(network).__name__}")
         if method.chip is not None or (isinstance(method, EquilibriumPropagation) and method.kind != "frozen"):
             raise StimulusError("a fused step needs a frozen nudge and no chip; use backward and Update for others")
+        if not isinstance(method.solver, Relaxation):
+            raise StimulusError(f"a fused step needs the solver Relaxation, found {type(method.solver).__name__}")
         rates = [learning_rate] * network.n_stages if isinstance(learning_rate, (int, float)) else list(learning_rate)
         if len(rates) != network.n_stages:
             raise NetworkError(f"one learning rate per crossbar is needed, {network.n_stages}, found {len(rates)}")
         self.method, self.network, self.learning_rates = method, network, rates
+        self._solver = method.solver
         self._stages: list[Stage] = []
         self._products: list[Tensor] = []
         self._stamp: object = None
@@ -75,8 +79,8 @@ class FusedStep:
             If an equilibrium was not reached; nothing is changed then.
         """
         ladder = self._ladder(inputs)
-        solver, cost = self.method.solver, self.method.cost
-        state, status = solver.free_state(ladder, inputs)  # pyright: ignore[reportAttributeAccessIssue]
+        cost = self.method.cost
+        state, status = self._solver.free_state(ladder, inputs)
         outputs = self.network.outputs_of(state.layers)
         phases, statuses = self._phases(state, outputs, targets)
         for found in (status, *statuses):
@@ -89,11 +93,11 @@ class FusedStep:
     def _phases(self, state: LadderState, outputs: Tensor, targets: Tensor) -> tuple[list[Phase], list]:
         method = self.method
         if isinstance(method, SmallSignal):
-            response, status = method.solver.linear_response(state, -method.cost.gradient(outputs, targets))
+            response, status = self._solver.linear_response(state, -method.cost.gradient(outputs, targets))
             return [(1.0, response)], [status]
         strengths = method.strengths()
         nudges = [Nudge(strength, targets, method.cost, "frozen") for strength in strengths]
-        found = [method.solver.response(state, outputs, nudge) for nudge in nudges]  # pyright: ignore
+        found = [self._solver.response(state, outputs, nudge) for nudge in nudges]
         weights = [1 / (strength * len(strengths)) for strength in strengths]
         return [(w, response) for w, (response, _) in zip(weights, found, strict=True)], [s for _, s in found]
 

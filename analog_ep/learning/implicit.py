@@ -12,7 +12,7 @@ from analog_ep.equilibrium.equilibrium import Equilibrium, solve
 from analog_ep.equilibrium.jacobian import Jacobian
 from analog_ep.equilibrium.newton import Newton, reduced_system
 from analog_ep.errors import ConvergenceError, StimulusError
-from analog_ep.networks.network import Network
+from analog_ep.networks.network import CircuitNetwork
 from analog_ep.stimulus import Cost
 
 _MATRIX_CHUNK = 2**23
@@ -33,7 +33,7 @@ class ImplicitDifferentiation:
 
     Parameters
     ----------
-    system : Network or Circuit
+    system : CircuitNetwork or Circuit
         What to differentiate. A `Circuit` needs declared outputs.
     cost : Cost
         C of the differential outputs.
@@ -48,7 +48,7 @@ class ImplicitDifferentiation:
         On `gradients`, if a free equilibrium was not reached or its Jacobian is singular.
     """
 
-    def __init__(self, system: Network | Circuit, cost: Cost, solver: Newton | None = None):
+    def __init__(self, system: CircuitNetwork | Circuit, cost: Cost, solver: Newton | None = None):
         self.system, self.cost = system, cost
         self.solver = Newton() if solver is None else solver
 

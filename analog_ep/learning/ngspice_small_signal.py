@@ -10,7 +10,7 @@ from analog_ep.circuit import Chip
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.learning.propagation import GradientMethod
-from analog_ep.networks import Network
+from analog_ep.networks import CircuitNetwork
 from analog_ep.spice.small_signal import small_signal_response
 from analog_ep.stimulus import Cost
 
@@ -23,7 +23,7 @@ class NgspiceSmallSignal(GradientMethod):
 
     Parameters
     ----------
-    network : Network
+    network : CircuitNetwork
         What to train.
     cost : Cost, optional
         C; by default `SquaredError`.
@@ -34,9 +34,10 @@ class NgspiceSmallSignal(GradientMethod):
     """
 
     def __init__(
-        self, network: Network, cost: Cost | None = None, solver: Ngspice | None = None, chip: Chip | None = None
+        self, network: CircuitNetwork, cost: Cost | None = None, solver: Ngspice | None = None, chip: Chip | None = None
     ):
         super().__init__(network, cost)
+        self.network: CircuitNetwork = network
         self.solver = Ngspice() if solver is None else solver
         self.chip = chip
 

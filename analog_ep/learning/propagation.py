@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Chip
-from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, solve
-from analog_ep.equilibrium.ladder import LadderState
-from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.equilibrium.equilibrium import Equilibrium, SmallSignalSolver, Solver, solve
+from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.equilibrium.stability import require_stable_nudge
 from analog_ep.errors import ConvergenceError, StimulusError
 from analog_ep.learning.measured import Measurement
@@ -30,7 +29,7 @@ class GradientMethod(ABC):
 
     @abstractmethod
     def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean cost over the batch, and the gradient of it by every parameter θ = g/g_ref, by name.
+        """Mean cost over the batch, and the gradient of it by every dimensionless parameter, by name.
 
         Parameters
         ----------
@@ -56,7 +55,11 @@ class EquilibriumPropagation(GradientMethod):
 
     .. math:: \frac{dC}{dg} = \lim_{β→0} \frac{w_s}{w_L} \frac{1}{β} \frac{(v^β)^2 - (v^0)^2}{2}
 
-    The difference of squares is formed from the response v^β − v^0 as (v^β − v^0) (v^β + v^0)/2.
+    and for the weight that joins two units of a Hopfield network, a symmetric pair W_ij = W_ji as one parameter [1]_,
+
+    .. math:: \frac{dC}{dW_{ij}} = -\lim_{β→0} \frac{1}{β} \left[ ρ(u_i^β) ρ(u_j^β) - ρ(u_i^0) ρ(u_j^0) \right]
+
+    The differences are formed from the response, as (v^β − v^0) (v^β + v^0)/2.
 
     Parameters
     ----------
@@ -72,7 +75,7 @@ class EquilibriumPropagation(GradientMethod):
     kind : "frozen" or "elastic"
         Kind of the nudge; see `Nudge`.
     solver : Solver, optional
-        By default `Relaxation()`.
+        By default that of the kind of network, `solver_of`.
     chip : Chip, optional
         The hardware that is trained; the gradient is then formed from what it can measure, see `Measurement`.
     known : Chip, optional
@@ -115,7 +118,7 @@ class EquilibriumPropagation(GradientMethod):
         self.nudging = nudging
         self.variant: Variant = variant
         self.kind: NudgeKind = kind
-        self.solver = Relaxation() if solver is None else solver
+        self.solver = solver_of(network) if solver is None else solver
         self.chip, self.known = chip, known
         self.generator = torch.Generator().manual_seed(seed)
 
@@ -159,34 +162,32 @@ class SmallSignal(GradientMethod):
 
     Parameters
     ----------
-    network : ResistiveNetwork
+    network : Network
         What to train.
     cost : Cost, optional
         C; by default `SquaredError`.
-    solver : Relaxation, optional
-        Tolerances.
+    solver : SmallSignalSolver, optional
+        By default that of the kind of network, `solver_of`.
     chip : Chip, optional
         Mismatch of the hardware that is trained.
     """
 
     def __init__(
         self,
-        network: ResistiveNetwork,
+        network: Network,
         cost: Cost | None = None,
-        solver: Relaxation | None = None,
+        solver: SmallSignalSolver | None = None,
         chip: Chip | None = None,
     ):
         super().__init__(network, cost)
-        self.solver = Relaxation() if solver is None else solver
+        self.solver = solver_of(network) if solver is None else solver
         self.chip = chip
 
     def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         network = self.network
-        assert isinstance(network, ResistiveNetwork)
         free = solve(network, inputs, solver=self.solver, chip=self.chip)
-        assert isinstance(free.workings, LadderState)
         error = -self.cost.gradient(free.outputs, targets)
-        response, status = self.solver.linear_response(free.workings, error)
+        response, status = self.solver.small_signal(free, error)
         if not bool(status.converged.all()):
             raise ConvergenceError(f"small-signal response: {status.message}")
         contrast = network.contrast(inputs, free.layers, response, linear=True)
@@ -200,6 +201,6 @@ def _accumulate(total: dict[str, Tensor], weight: float, contrast: dict[str, Ten
 
 
 def _mean(network: Network, total: dict[str, Tensor], inputs: Tensor) -> dict[str, Tensor]:
-    """Per sample, and by θ instead of g, in the parameters' own dtype."""
-    scale = network.reference_conductance / max(inputs.shape[:-1].numel(), 1)
+    """Per sample, and by the dimensionless parameter, in the parameters' own dtype."""
+    scale = network.parameter_scale / max(inputs.shape[:-1].numel(), 1)
     return {name: value.mul_(scale).to(network.get_parameter(name)) for name, value in total.items()}

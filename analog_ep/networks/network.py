@@ -11,10 +11,50 @@ from analog_ep.circuit import Chip, Circuit
 
 
 class Network(torch.nn.Module, ABC):
-    """A layered network that is a circuit; its parameters are dimensionless and named as in the circuit."""
+    """A layered network whose equilibria minimise an energy; its parameters are dimensionless.
+
+    Attributes
+    ----------
+    n_inputs, n_outputs : int
+        Widths of inputs and outputs.
+    n_stages : int
+        Number of connections between layers: one less than there are layers, inputs included.
+    parameter_scale : float
+        Physical value that a parameter of 1 stands for: g_ref [S] for conductances, 1 for plain weights.
+    """
 
     n_inputs: int
     n_outputs: int
+    n_stages: int
+    parameter_scale: float
+
+    @abstractmethod
+    def outputs_of(self, layers: tuple[Tensor, ...]) -> Tensor:
+        """Outputs `(*batch, n_outputs)` from the layers. [V] in circuits"""
+
+    @abstractmethod
+    def energy(self, inputs: Tensor, layers: tuple[Tensor, ...]) -> Tensor:
+        """Energy of a state, `(*batch,)`. [W] in circuits"""
+
+    @abstractmethod
+    def contrast(
+        self, inputs: Tensor, layers: tuple[Tensor, ...], response: tuple[Tensor, ...], *, linear: bool = False
+    ) -> dict[str, Tensor]:
+        """Sum over the batch of ∂E/∂p at the state u + d less that at u, for every parameter, by name.
+
+        p is the physical parameter, `parameter_scale` times the dimensionless one, and E is counted in units of the
+        output stage's weight. `response` d is the change of the layers; the difference is formed without cancellation,
+        or, where `linear` is set, to first order in d.
+        """
+
+    def stage_parameters(self) -> list[list[torch.nn.Parameter]]:
+        """The parameters of each stage, from the inputs on: what a learning rate for each stage applies to."""
+        return [[parameter] for parameter in self.parameters()]
+
+
+class CircuitNetwork(Network):
+    """A network that is a circuit; its parameters are named as in the circuit."""
+
     reference_conductance: float
 
     @abstractmethod
@@ -29,27 +69,7 @@ class Network(torch.nn.Module, ABC):
     def layers_of(self, voltages: Tensor) -> tuple[Tensor, ...]:
         """Layer voltages, each `(*batch, n_units)`, from those of all nodes. [V]"""
 
-    @abstractmethod
-    def outputs_of(self, layers: tuple[Tensor, ...]) -> Tensor:
-        """Differential outputs `(*batch, n_outputs)` from the layers. [V]"""
-
-    @abstractmethod
-    def energy(self, inputs: Tensor, layers: tuple[Tensor, ...]) -> Tensor:
-        """Energy of a state, `(*batch,)`. [W]"""
-
-    @abstractmethod
-    def contrast(
-        self,
-        inputs: Tensor,
-        layers: tuple[Tensor, ...],
-        response: tuple[Tensor, ...],
-        *,
-        linear: bool = False,
-        known: Chip | None = None,
-    ) -> dict[str, Tensor]:
-        """Sum over the batch of (w_s/w_L) ½ [(v + d)² − v²] for every branch, by parameter. [V²]
-
-        `response` d is the change of the layer voltages; the difference of squares is formed as d (v + d/2), or, where
-        `linear` is set, its derivative d v. The amplifiers' outputs follow from the layer voltages by the gains and
-        offsets of the chip `known`; by the nominal ones without it.
-        """
+    @property
+    def parameter_scale(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """g_ref. [S]"""
+        return self.reference_conductance

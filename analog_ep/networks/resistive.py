@@ -15,12 +15,12 @@ from analog_ep.devices import Diode, DiodeClamp, IdealDiode, ShockleyDiode
 from analog_ep.errors import NetworkError
 from analog_ep.networks.chip_clamp import chip_clamp
 from analog_ep.networks.layout import Drive, StageLayout, nodes_with_diode, side_names
-from analog_ep.networks.network import Network
+from analog_ep.networks.network import CircuitNetwork
 from analog_ep.networks.resistive_circuit import resistive_circuit
 from analog_ep.networks.stage import Stage
 
 
-class ResistiveNetwork(Network):
+class ResistiveNetwork(CircuitNetwork):
     """Layered resistive network with diode layers and bidirectional amplifiers (Kendall et al. 2020).
 
     The inputs drive the first crossbar as ±x. Each hidden node has a diode clamp and an amplifier that drives the next
@@ -130,7 +130,7 @@ class ResistiveNetwork(Network):
         return self.sizes[-1]
 
     @property
-    def n_stages(self) -> int:
+    def n_stages(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Number of crossbars."""
         return len(self.sizes) - 1
 
@@ -344,6 +344,12 @@ class ResistiveNetwork(Network):
         linear: bool = False,
         known: Chip | None = None,
     ) -> dict[str, Tensor]:
+        """Sum over the batch of (w_s/w_L) ½ [(v + d)² − v²] for every branch, by parameter. [V²]
+
+        `response` d is the change of the layer voltages; the difference of squares is formed as d (v + d/2), or, where
+        `linear` is set, its derivative d v. The amplifiers' outputs follow from the layer voltages by the gains and
+        offsets of the chip `known`; by the nominal ones without it.
+        """
         if not linear:
             # d (v + d/2) is the linear form about the middle of the step.
             layers = tuple(layer + 0.5 * change for layer, change in zip(layers, response, strict=True))

@@ -1,0 +1,258 @@
+"""Block coordinate descent on the layers of a Hopfield network: its fast solver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from analog_ep.circuit import Chip, Circuit
+from analog_ep.equilibrium.equilibrium import Equilibrium, SmallSignalSolver
+from analog_ep.equilibrium.hopfield_state import HopfieldLayers, HopfieldState
+from analog_ep.equilibrium.ladder import stamp_of
+from analog_ep.equilibrium.sweeps import Judge, Status, largest, relative_to, sweep_until
+from analog_ep.errors import StimulusError, UnstableNudgeError
+from analog_ep.networks import HopfieldNetwork, Network
+from analog_ep.stimulus import Nudge, SquaredError
+
+_ATOL = {torch.float32: 1e-5, torch.float64: 1e-13}
+_RESPONSE_RTOL = {torch.float32: 1e-5, torch.float64: 1e-12}
+
+
+@dataclass(frozen=True)
+class HopfieldRelaxation(SmallSignalSolver):
+    """Solves Hopfield networks layer by layer, each exactly given its neighbours.
+
+    With its neighbours held, a layer's units do not see each other: each one minimises its own energy, in closed form
+    for the hard sigmoid, so no sweep raises the energy. The free state is swept from the inputs to the outputs, whose
+    product with the first weights is formed once. What is then wrong is exactly what the change of the rates behind a
+    layer would make of it, the projected residual: sweeps end when no unit has more than `atol` of it. A nudged state
+    is the free state plus a response that is an unknown of its own, swept from the outputs back and judged against its
+    own drives.
+
+    Parameters
+    ----------
+    atol : float, optional
+        Largest projected residual of the free state; by default 1e-5 in float32 and 1e-13 in float64.
+    response_rtol : float, optional
+        Tolerance of the response; by default 1e-5 and 1e-12.
+    max_steps : int
+        Most sweeps.
+    strict : bool
+        Whether samples that `max_steps` sweeps leave short of their tolerance count as not converged. A training can
+        do without: the paper's phases too have a fixed number of steps. `residual` tells how far they are.
+    """
+
+    atol: float | None = None
+    response_rtol: float | None = None
+    max_steps: int = 500
+    strict: bool = True
+
+    @torch.no_grad()
+    def solve(
+        self,
+        system: Network | Circuit,
+        inputs: Tensor,
+        nudge: Nudge | None = None,
+        free: Equilibrium | None = None,
+        chip: Chip | None = None,
+    ) -> Equilibrium:
+        network = hopfield_of(system, chip)
+        if nudge is None:
+            return self._free(network, inputs, None if free is None else free.layers)
+        free = self._free(network, inputs, None) if free is None else free
+        change, status = self._nudged(_state_of(network, free), free, nudge)
+        layers = tuple(layer + d for layer, d in zip(free.layers, change, strict=True))
+        if not bool(free.converged.all()):
+            status = replace(status, converged=status.converged & free.converged, message=f"free state: {free.message}")
+        return _equilibrium(network, inputs, layers, status, nudge, reference=(free, change))
+
+    def _free(self, network: HopfieldNetwork, inputs: Tensor, start: tuple[Tensor, ...] | None) -> Equilibrium:
+        equations = HopfieldLayers.of(network)
+        begin = None if start is None else [_flat(layer) for layer in start]
+        state, status = self._free_state(equations, _flat(inputs), begin)
+        state = replace(state, stamp=stamp_of(network, None))
+        batch = inputs.shape[:-1]
+        layers = tuple(layer.reshape(*batch, layer.shape[-1]) for layer in state.layers)
+        return _equilibrium(network, inputs, layers, _reshaped(status, batch), workings=state)
+
+    def _free_state(
+        self, equations: HopfieldLayers, inputs: Tensor, start: list[Tensor] | None
+    ) -> tuple[HopfieldState, Status]:
+        rho, last = equations.activation, equations.last
+        first = equations.forward(0, inputs)
+        layers: list[Tensor] = (
+            [first.new_zeros(len(first), len(b)) for b in equations.biases] if start is None else start
+        )
+        rates: list[Tensor] = [inputs, *(rho.value(layer) for layer in layers)]
+        drives: list[Tensor] = list(layers)
+
+        def sweep(returned: list[Tensor] | None) -> list[Tensor]:
+            for k in range(last + 1):
+                drive = first if k == 0 else equations.forward(k, rates[k])
+                drives[k] = drive if returned is None or k == last else drive + returned[k]
+                layers[k] = equations.settle(drives[k], layers[k])
+                rates[k + 1] = rho.value(layers[k])
+            return [equations.backward(k, rates[k + 2]) for k in range(last)]
+
+        carried = None if start is None else [equations.backward(k, rates[k + 2]) for k in range(last)]
+        atol = self.atol or _ATOL[first.dtype]
+        status = self._sweep(sweep, carried, _projected(rho.bounds, layers, drives, equations), atol, first, "atol")
+        return HopfieldState(equations, tuple(layers), tuple(drives)), status
+
+    def _nudged(self, state: HopfieldState, free: Equilibrium, nudge: Nudge) -> tuple[tuple[Tensor, ...], Status]:
+        equations, rho = state.equations, state.equations.activation
+        force, load = _flat(nudge.current(free.outputs)), _load(nudge)
+        excesses = [state.excess(k) for k in range(equations.last + 1)]
+
+        def settle(k: int, change: Tensor) -> Tensor:
+            output = k == equations.last
+            return state.settle_change(k, excesses[k], change, force if output else None, load if output else 1.0)
+
+        return self._respond(state, free, settle, lambda k, step: rho.change(state.layers[k], step))
+
+    def small_signal(self, free: Equilibrium, error: Tensor) -> tuple[tuple[Tensor, ...], Status]:
+        assert isinstance(free.system, HopfieldNetwork)
+        state = _state_of(free.system, free)
+        slopes = [state.equations.activation.slope(layer) for layer in state.layers]
+        compliances, force = state.compliances(), _flat(error)
+
+        def settle(k: int, change: Tensor) -> Tensor:
+            pull = slopes[k] * change
+            return compliances[k] * (pull + force if k == state.equations.last else pull)
+
+        return self._respond(state, free, settle, lambda k, step: slopes[k] * step)
+
+    def _respond(
+        self,
+        state: HopfieldState,
+        free: Equilibrium,
+        settle: Callable[[int, Tensor], Tensor],
+        rate_change: Callable[[int, Tensor], Tensor],
+    ) -> tuple[tuple[Tensor, ...], Status]:
+        """Sweep the response from the outputs back; `settle` gives a layer's change by that of its drive."""
+        equations, last = state.equations, state.equations.last
+        change: list[Tensor] = [torch.zeros_like(layer) for layer in state.layers]
+        rates, drives = list(change), list(change)
+
+        def sweep(carried: list[Tensor] | None) -> list[Tensor]:
+            for k in range(last, -1, -1):
+                drive = None if k == last else equations.backward(k, rates[k + 1])
+                forward = None if carried is None or k == 0 else carried[k - 1]
+                parts = [part for part in (drive, forward) if part is not None]
+                drives[k] = parts[0] if len(parts) == 1 else sum(parts, torch.zeros_like(change[k]))
+                change[k] = settle(k, drives[k])
+                rates[k] = rate_change(k, change[k])
+            return [equations.forward_change(k, rates[k - 1]) for k in range(1, last + 1)]
+
+        # A change of the drive is judged against what moves the layer, the nudge at the outputs included.
+        judge = relative_to(lambda k: drives[k + 1] if k + 1 < last else change[last])
+        rtol = self.response_rtol or _RESPONSE_RTOL[change[0].dtype]
+        status = self._sweep(sweep, None, judge, rtol, change[0], "rtol")
+        batch = free.inputs.shape[:-1]
+        return tuple(d.reshape(*batch, d.shape[-1]) for d in change), _reshaped(status, batch)
+
+    def _sweep(
+        self,
+        sweep: Callable[[list[Tensor] | None], list[Tensor]],
+        carried: list[Tensor] | None,
+        judge: Judge,
+        tolerance: float,
+        like: Tensor,
+        name: str,
+    ) -> Status:
+        status = sweep_until(sweep, carried, judge, tolerance, self.max_steps, like, name)
+        if self.strict or bool(status.converged.all()):
+            return status
+        finite = torch.isfinite(status.residual)
+        return replace(status, converged=finite, message=f"stopped after {status.sweeps} sweeps: {status.message}")
+
+
+def hopfield_of(system: Network | Circuit, chip: Chip | None) -> HopfieldNetwork:
+    """The Hopfield network that a solver was given.
+
+    Raises
+    ------
+    StimulusError
+        If it is something else, or comes with a chip.
+    """
+    if not isinstance(system, HopfieldNetwork):
+        raise StimulusError(f"this solver solves a HopfieldNetwork, found a {type(system).__name__}")
+    if chip is not None:
+        raise StimulusError("the layer equations of a HopfieldNetwork hold no chip's mismatch; leave the chip out")
+    return system
+
+
+def _projected(
+    bounds: tuple[float, float] | None, layers: list[Tensor], drives: list[Tensor], equations: HopfieldLayers
+) -> Judge:
+    def judge(k: int, change: Tensor, atol: float) -> tuple[Tensor, Tensor]:
+        if bounds is None:
+            size = largest(equations.activation.slope(layers[k]) * change)
+        else:
+            size = largest((drives[k] + change).clamp(*bounds).sub_(layers[k]))
+        return size, size <= atol
+
+    return judge
+
+
+def _load(nudge: Nudge) -> float:
+    """What an elastic nudge adds to the stiffness 1 of each output."""
+    if nudge.kind == "frozen":
+        return 1.0
+    if not isinstance(nudge.cost, SquaredError):
+        raise StimulusError(
+            f"an elastic nudge of a HopfieldNetwork needs SquaredError, found {type(nudge.cost).__name__}; "
+            "use a frozen nudge, or EulerRelaxation"
+        )
+    if nudge.strength <= -1:
+        raise UnstableNudgeError(
+            f"a negative elastic nudge must be weaker than 1, the leak of an output, found {-nudge.strength:.3g}: "
+            "beyond it the outputs have no minimum; lower the nudging or use a frozen nudge"
+        )
+    return 1.0 + nudge.strength
+
+
+def _state_of(network: HopfieldNetwork, free: Equilibrium) -> HopfieldState:
+    """The free state with its drives; they need not be formed again where this solver found it, just now."""
+    if isinstance(free.workings, HopfieldState):
+        if free.workings.stamp != stamp_of(network, None):
+            raise StimulusError("the free state must be that of the same weights; solve it again")
+        return free.workings
+    inputs, layers = free.inputs.to(free.layers[0]), [_flat(layer) for layer in free.layers]
+    return HopfieldState.at(HopfieldLayers.of(network), _flat(inputs), layers)
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    return tensor.reshape(-1, tensor.shape[-1])
+
+
+def _reshaped(status: Status, batch: torch.Size) -> Status:
+    return replace(status, converged=status.converged.reshape(batch), residual=status.residual.reshape(batch))
+
+
+def _equilibrium(
+    network: HopfieldNetwork,
+    inputs: Tensor,
+    layers: tuple[Tensor, ...],
+    status: Status,
+    nudge: Nudge | None = None,
+    *,
+    reference: tuple[Equilibrium, tuple[Tensor, ...]] | None = None,
+    workings: object = None,
+) -> Equilibrium:
+    return Equilibrium(
+        system=network,
+        inputs=inputs,
+        layers=layers,
+        outputs=network.outputs_of(layers),
+        converged=status.converged,
+        residual=status.residual,
+        iterations=status.sweeps,
+        message=status.message,
+        nudge=nudge,
+        reference=reference,
+        workings=workings,
+    )

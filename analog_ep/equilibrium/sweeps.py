@@ -1,0 +1,95 @@
+"""Sweeps over the layers until what flows against them no longer changes: the loop of the layered solvers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from analog_ep.equilibrium.anderson import Anderson
+
+_PATIENCE = 8
+"""Sweeps before acceleration begins; most networks have converged by then, and it costs more than a sweep."""
+
+Sweep = Callable[[list[Tensor] | None], list[Tensor]]
+Judge = Callable[[int, Tensor, float], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True, eq=False)
+class Status:
+    """How a relaxation ended, per sample."""
+
+    converged: Tensor
+    residual: Tensor
+    sweeps: int
+    message: str
+
+
+def sweep_until(
+    sweep: Sweep,
+    carried: list[Tensor] | None,
+    judge: Judge,
+    tolerance: float,
+    max_steps: int,
+    like: Tensor,
+    name: str = "rtol",
+) -> Status:
+    """Sweep until every sample meets its tolerance.
+
+    Parameters
+    ----------
+    sweep : callable
+        Takes the currents against its direction, one for each layer but the one it ends at, visits the layers, and
+        returns what the currents have become. Their change is what is wrong with the state that it leaves.
+    carried : list of Tensor, optional
+        Currents of the first sweep; None for none.
+    judge : callable
+        Residual and whether it passes, both `(*batch,)`, for the number of a current, its change and the tolerance.
+    tolerance : float
+        What the judge is given.
+    max_steps : int
+        Most sweeps.
+    like : Tensor (*batch, n)
+        Gives the shape of the batch.
+    name : str
+        What the user calls the tolerance.
+    """
+    residual = like.new_zeros(like.shape[:-1])
+    settled = torch.ones_like(residual, dtype=torch.bool)
+    anderson = Anderson()
+    for number in range(1, max_steps + 1):
+        found = sweep(carried)
+        for k, new in enumerate(found):
+            wrong, within = judge(k, new if carried is None else new - carried[k], tolerance)
+            settled, residual = (within, wrong) if k == 0 else (settled & within, torch.maximum(residual, wrong))
+        if bool(settled.all()):
+            return Status(settled, residual, number, f"converged in {number} sweeps")
+        carried = found if number < _PATIENCE else _accelerated(anderson, carried, found)
+    missed = int((~settled).sum())
+    message = f"{missed} samples did not reach {name} {tolerance:g} in {max_steps} sweeps; raise max_steps or {name}"
+    return Status(settled, residual, max_steps, message)
+
+
+def largest(current: Tensor) -> Tensor:
+    """Largest magnitude over the units, `(*batch,)`."""
+    # Four times as fast on a CPU as the infinity norm of torch.linalg.
+    return current.abs().amax(-1)
+
+
+def relative_to(drive: Callable[[int], Tensor]) -> Judge:
+    """Judge a change by its largest magnitude over that of the layer's own current."""
+
+    def judge(k: int, change: Tensor, rtol: float) -> tuple[Tensor, Tensor]:
+        size = largest(change)
+        return size, size <= largest(drive(k)).mul_(rtol)
+
+    return judge
+
+
+def _accelerated(anderson: Anderson, carried: list[Tensor] | None, found: list[Tensor]) -> list[Tensor]:
+    """What to carry into the next sweep, from what past sweeps took and gave."""
+    assert carried is not None
+    widths = [current.shape[-1] for current in found]
+    return list(anderson.next(torch.cat(carried, -1), torch.cat(found, -1)).split(widths, -1))

@@ -1,0 +1,160 @@
+"""Firing rates ρ(u) of a Hopfield network's units, with the derivatives and differences that its equations need."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from analog_ep.errors import NetworkError
+
+
+class Activation(ABC):
+    """A firing rate ρ(u); functions are elementwise, on tensors of any shape.
+
+    Attributes
+    ----------
+    bounds : (float, float) or None
+        Interval in which states are kept, with ρ(u) = u on it; None where they are free.
+    curvature_bound : float
+        Not less than |d²ρ/du²| anywhere.
+    """
+
+    bounds: tuple[float, float] | None = None
+    curvature_bound: float = 0.0
+
+    @abstractmethod
+    def value(self, state: Tensor) -> Tensor:
+        """ρ(u)."""
+
+    @abstractmethod
+    def slope(self, state: Tensor) -> Tensor:
+        """dρ/du."""
+
+    @abstractmethod
+    def curvature(self, state: Tensor) -> Tensor:
+        """d²ρ/du²."""
+
+    @abstractmethod
+    def change(self, state: Tensor, step: Tensor) -> Tensor:
+        """ρ(u + d) − ρ(u), at full relative precision in d."""
+
+    @abstractmethod
+    def slope_change(self, state: Tensor, step: Tensor) -> Tensor:
+        """ρ'(u + d) − ρ'(u), at full relative precision in d."""
+
+    def clip(self, state: Tensor) -> Tensor:
+        """The nearest state within `bounds`."""
+        return state if self.bounds is None else state.clamp(*self.bounds)
+
+
+@dataclass(frozen=True)
+class HardSigmoid(Activation):
+    """ρ(u) = u, of states kept in [0, 1]: the paper's hard sigmoid min(max(u, 0), 1) [1]_.
+
+    The slope at the two bounds is that of the inside, 1, so that a state at a bound may leave it.
+
+    References
+    ----------
+    .. [1] B. Scellier and Y. Bengio, "Equilibrium Propagation," Front. Comput. Neurosci. 11:24, 2017,
+       arXiv:1602.05179.
+    """
+
+    bounds = (0.0, 1.0)
+
+    def value(self, state: Tensor) -> Tensor:
+        return state.clamp(0.0, 1.0)
+
+    def slope(self, state: Tensor) -> Tensor:
+        return ((state >= 0) & (state <= 1)).to(state.dtype)
+
+    def curvature(self, state: Tensor) -> Tensor:
+        return torch.zeros_like(state)
+
+    def change(self, state: Tensor, step: Tensor) -> Tensor:
+        inside = state.clamp(0.0, 1.0)
+        return torch.minimum(torch.maximum(step + (state - inside), -inside), 1 - inside)
+
+    def slope_change(self, state: Tensor, step: Tensor) -> Tensor:
+        return self.slope(state + step) - self.slope(state)
+
+
+@dataclass(frozen=True)
+class Sigmoid(Activation):
+    """ρ(u) = 1/(1 + exp(−4 (u − ½))), smooth, with the hard sigmoid's value and slope at u = ½; states are free.
+
+    Analytic: it also takes complex states, as holomorphic equilibrium propagation asks for.
+    """
+
+    curvature_bound = 1.54
+
+    def value(self, state: Tensor) -> Tensor:
+        return torch.sigmoid(4 * state - 2)
+
+    def slope(self, state: Tensor) -> Tensor:
+        return 4 * torch.sigmoid(4 * state - 2) * torch.sigmoid(2 - 4 * state)
+
+    def curvature(self, state: Tensor) -> Tensor:
+        return 4 * self.slope(state) * (1 - 2 * self.value(state))
+
+    def change(self, state: Tensor, step: Tensor) -> Tensor:
+        return _logistic_change(4 * state - 2, 4 * step)
+
+    def slope_change(self, state: Tensor, step: Tensor) -> Tensor:
+        # s (1 − s) changes by δ (1 − 2 s − δ) when s changes by δ.
+        change = self.change(state, step)
+        return 4 * change * (1 - 2 * self.value(state) - change)
+
+
+@dataclass(frozen=True)
+class Tanh(Activation):
+    """ρ(u) = tanh(u), of free states; analytic, and odd, so that rates have both signs."""
+
+    curvature_bound = 0.77
+
+    def value(self, state: Tensor) -> Tensor:
+        return torch.tanh(state)
+
+    def slope(self, state: Tensor) -> Tensor:
+        return 4 * torch.sigmoid(2 * state) * torch.sigmoid(-2 * state)
+
+    def curvature(self, state: Tensor) -> Tensor:
+        return -2 * self.value(state) * self.slope(state)
+
+    def change(self, state: Tensor, step: Tensor) -> Tensor:
+        return 2 * _logistic_change(2 * state, 2 * step)
+
+    def slope_change(self, state: Tensor, step: Tensor) -> Tensor:
+        # 1 − t² changes by −δ (2 t + δ) when t changes by δ.
+        change = self.change(state, step)
+        return -change * (2 * self.value(state) + change)
+
+
+def _logistic_change(argument: Tensor, step: Tensor) -> Tensor:
+    """σ(a + d) − σ(a) = σ(a + d) σ(−a) (1 − e^−d), with the larger end in the place of a + d against overflow."""
+    if argument.is_complex():
+        return torch.sigmoid(argument + step) * torch.sigmoid(-argument) * -torch.expm1(-step)
+    end = argument + step
+    size = torch.sigmoid(torch.maximum(end, argument)) * torch.sigmoid(-torch.minimum(end, argument))
+    return torch.sign(step) * size * -torch.expm1(-step.abs())
+
+
+ACTIVATIONS: dict[str, Activation] = {"hard_sigmoid": HardSigmoid(), "sigmoid": Sigmoid(), "tanh": Tanh()}
+"""Activations by the name that a spec gives them."""
+
+
+def activation_of(activation: str | Activation) -> Activation:
+    """An activation by its name, or as it is.
+
+    Raises
+    ------
+    NetworkError
+        If the name is unknown.
+    """
+    if isinstance(activation, Activation):
+        return activation
+    if activation not in ACTIVATIONS:
+        raise NetworkError(f"activation must be one of {', '.join(ACTIVATIONS)}, found {activation!r}")
+    return ACTIVATIONS[activation]
