@@ -17,7 +17,7 @@ from analog_ep.devices import ShockleyDiode
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.langevin import Langevin
 from analog_ep.equilibrium.relaxation import Relaxation
-from analog_ep.learning.stochastic import Estimator, StochasticEquilibriumPropagation
+from analog_ep.learning.stochastic import Estimator, GradientEstimate, StochasticEquilibriumPropagation
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.stimulus import SquaredError
 from analog_ep.studies.quadrature import GibbsGrid
@@ -166,32 +166,48 @@ def stochastic_study(
 
 
 def _case(number: int, seed: int, estimator: Estimator, chains: int, steps: int) -> StochasticCase:
+    problem = random_problem(number, seed)
+    langevin = Langevin(problem.temperature, chains=chains, burn_in=300, steps=steps, seed=1000 * seed + number)
+    rule = StochasticEquilibriumPropagation(problem.network, langevin, problem.nudging, estimator=estimator)
+    return problem.judge(rule.estimate(problem.inputs[None], problem.target[None]))
+
+
+@dataclass(frozen=True, eq=False)
+class StochasticProblem:
+    """A small network, a sample, a temperature, and a nudging that is small for it."""
+
+    network: ResistiveNetwork
+    inputs: Tensor
+    target: Tensor
+    temperature: float
+    nudging: float
+
+    def exact(self) -> dict[str, Tensor]:
+        """d⟨C⟩/dθ by quadrature."""
+        layers = solve(self.network, self.inputs, solver=Relaxation()).layers
+        grid = GibbsGrid.fitted(self.network, self.inputs, self.temperature, layers)
+        return grid.gradient(SquaredError(), self.target)
+
+    def judge(self, estimate: GradientEstimate) -> StochasticCase:
+        """Compare an estimate with quadrature."""
+        exact = self.exact()
+        chi_square, degrees = estimate.chi_square(exact)
+        rows = [_row(values, exact) for values in (exact, estimate.gradients, estimate.standard_errors)]
+        return StochasticCase(
+            network=f"{type(self.network).__name__} {'-'.join(map(str, self.network.sizes))}",
+            exact=rows[0].tolist(),
+            estimated=rows[1].tolist(),
+            standard_error=rows[2].tolist(),
+            relative_error=float(rows[2].norm() / rows[0].norm()),
+            cosine=float(torch.cosine_similarity(rows[0], rows[1], dim=0)),
+            chi_square=chi_square,
+            degrees=degrees,
+        )
+
+
+def random_problem(number: int, seed: int) -> StochasticProblem:
+    """One of the random networks, each with a hidden node with a diode and an output pair."""
     generator = torch.Generator().manual_seed(1000 * seed + number)
-    network, temperature, nudging = _random_network(number, generator)
-    inputs = 0.5 * torch.randn(1, network.n_inputs, generator=generator, dtype=torch.float64)
-    targets = 0.5 * torch.randn(1, network.n_outputs, generator=generator, dtype=torch.float64)
-    free = solve(network, inputs[0], solver=Relaxation())
-    exact = GibbsGrid.fitted(network, inputs[0], temperature, free.layers).gradient(SquaredError(), targets[0])
-    langevin = Langevin(temperature, chains=chains, burn_in=300, steps=steps, seed=1000 * seed + number)
-    rule = StochasticEquilibriumPropagation(network, langevin, nudging, estimator=estimator)
-    estimate = rule.estimate(inputs, targets)
-    chi_square, degrees = estimate.chi_square(exact)
-    rows = [_row(values, exact) for values in (exact, estimate.gradients, estimate.standard_errors)]
-    return StochasticCase(
-        network=f"{type(network).__name__} {'-'.join(map(str, network.sizes))}",
-        exact=rows[0].tolist(),
-        estimated=rows[1].tolist(),
-        standard_error=rows[2].tolist(),
-        relative_error=float(rows[2].norm() / rows[0].norm()),
-        cosine=float(torch.cosine_similarity(rows[0], rows[1], dim=0)),
-        chi_square=chi_square,
-        degrees=degrees,
-    )
-
-
-def _random_network(number: int, generator: torch.Generator) -> tuple[ResistiveNetwork, float, float]:
-    """A network of three units, its temperature, and a nudging that is small for it."""
-    seed = int(torch.randint(2**31, (), generator=generator))
     network = ResistiveNetwork(
         [2, 1, 1],
         diode=ShockleyDiode(1e-9),
@@ -199,9 +215,11 @@ def _random_network(number: int, generator: torch.Generator) -> tuple[ResistiveN
         feedback=2.0,
         conductance_range=(1e-6, 1e-5),
         dtype=torch.float64,
-        seed=seed,
+        seed=int(torch.randint(2**31, (), generator=generator)),
     )
-    return network, 2e-8, 1e-7
+    inputs = 0.5 * torch.randn(network.n_inputs, generator=generator, dtype=torch.float64)
+    target = 0.5 * torch.randn(network.n_outputs, generator=generator, dtype=torch.float64)
+    return StochasticProblem(network, inputs, target, temperature=2e-8, nudging=1e-7)
 
 
 def _row(values: dict[str, Tensor], names: dict[str, Tensor]) -> Tensor:

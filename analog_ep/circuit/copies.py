@@ -1,0 +1,51 @@
+"""Several copies of a circuit as one circuit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from analog_ep.circuit.branches import NONE, Branches, Diodes
+from analog_ep.circuit.circuit import GROUND, Circuit
+
+
+def copies(circuit: Circuit, n_copies: int) -> Circuit:
+    """The circuit n times side by side, on one ground and with the same inputs.
+
+    Node `a` of copy k is called `a_k<k>`; all nodes but ground of a copy stand together, in the circuit's order, and so
+    do its elements within each group and its outputs.
+    """
+    own = circuit.n_nodes - 1
+    names = (circuit.node_names[0], *(f"{name}_k{k}" for k in range(n_copies) for name in circuit.node_names[1:]))
+
+    def shifted(nodes: np.ndarray) -> np.ndarray:
+        shift = own * np.arange(n_copies)[:, None]
+        return np.where((nodes == GROUND) | (nodes == NONE), nodes, nodes + shift).reshape(-1)
+
+    return Circuit(
+        circuit.title,
+        names,
+        tuple(_repeated(circuit, group, n_copies, shifted) for group in circuit.groups),
+        None if circuit.outputs is None else (shifted(circuit.outputs[0]), shifted(circuit.outputs[1])),
+        {name: shifted(nodes) for name, nodes in circuit.layers.items()},
+    )
+
+
+def _repeated(
+    circuit: Circuit, group: Branches, n_copies: int, shifted: Callable[[np.ndarray], np.ndarray]
+) -> Branches:
+    changed: dict[str, object] = {}
+    for name, array in group.arrays().items():
+        if name in group.terminals or name == "inverted":
+            changed[name] = shifted(array)
+        elif name == "control":
+            step = len(circuit.group(group.control_label))  # pyright: ignore[reportAttributeAccessIssue]
+            changed[name] = (array + step * np.arange(n_copies)[:, None]).reshape(-1)
+        else:
+            changed[name] = np.tile(array, n_copies)
+    if isinstance(group, Diodes):
+        expanded = group.device.expand(len(group))
+        changed["device"] = expanded.select(np.tile(np.arange(len(group)), n_copies))  # pyright: ignore
+    return replace(group, **changed)

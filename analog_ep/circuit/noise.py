@@ -1,0 +1,92 @@
+"""White noise currents of a circuit, with two sources that must not be mixed up: resistors, and injection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analog_ep.circuit.branches import Capacitors, Conductances
+from analog_ep.circuit.circuit import GROUND, Circuit
+from analog_ep.constants import BOLTZMANN, DEFAULT_TEMPERATURE
+from analog_ep.errors import CircuitError
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseCurrents:
+    """Independent white currents between nodes.
+
+    Attributes
+    ----------
+    first, second : ndarray (n_currents,)
+        Nodes between which each flows.
+    density : ndarray (n_currents,)
+        S, two-sided: the autocorrelation is S δ(t). Half of the one-sided density of data sheets. [A²/Hz]
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    density: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.density)
+
+
+def johnson_currents(circuit: Circuit, temperature: float = DEFAULT_TEMPERATURE) -> NoiseCurrents:
+    """Thermal noise of every conductance g, S = 2 k_B T g.
+
+    With capacitors at all nodes of a passive linear network it gives the covariance k_B T C⁻¹, whatever the
+    conductances: it says nothing about the network's co-content, which is a power and no energy.
+
+    Parameters
+    ----------
+    circuit : Circuit
+        With conductances.
+    temperature : float
+        Of all conductances; positive. [K]
+
+    Raises
+    ------
+    CircuitError
+        If the temperature is not positive, or there is a negative conductance.
+    """
+    if not 0 < temperature < float("inf"):
+        raise CircuitError(f"a temperature of resistors must be positive and finite, found {temperature} K")
+    groups = circuit.of_kind(Conductances)
+    none = np.zeros(0)
+    siemens = np.concatenate([none, *(np.asarray(group.siemens) for group in groups)])
+    if (siemens < 0).any():
+        raise CircuitError(f"Johnson noise needs passive conductances, found {siemens.min():.3g} S")
+    first = np.concatenate([none.astype(np.int64), *(np.asarray(group.positive) for group in groups)])
+    second = np.concatenate([none.astype(np.int64), *(np.asarray(group.negative) for group in groups)])
+    return NoiseCurrents(first, second, 2 * BOLTZMANN * temperature * siemens)
+
+
+def injected_currents(circuit: Circuit, density: float) -> NoiseCurrents:
+    """The same white current into every node that has a capacitor to ground, from generators added on purpose.
+
+    Where all these capacitances are c and all weights of the energy 1, the node voltages have the distribution
+    exp(−E/T_eff), T_eff = S/(2c) [W], with nonlinear diodes too.
+
+    Parameters
+    ----------
+    circuit : Circuit
+        With capacitors; see `with_node_capacitance`.
+    density : float
+        S of each current, two-sided; positive. [A²/Hz]
+
+    Raises
+    ------
+    CircuitError
+        If the density is not positive, or no node has a capacitor to ground.
+    """
+    if not 0 < density < float("inf"):
+        raise CircuitError(f"a noise density must be positive and finite, found {density} A²/Hz")
+    nodes = [np.zeros(0, np.int64)]
+    for group in circuit.of_kind(Capacitors):
+        first, second = np.asarray(group.positive), np.asarray(group.negative)
+        nodes += [first[(second == GROUND) & (first != GROUND)], second[(first == GROUND) & (second != GROUND)]]
+    unique = np.unique(np.concatenate(nodes))
+    if not len(unique):
+        raise CircuitError(f"injected noise needs nodes with a capacitor to ground, found none in {circuit.title!r}")
+    return NoiseCurrents(unique, np.full_like(unique, GROUND), np.full(len(unique), float(density)))
