@@ -11,6 +11,7 @@ from analog_ep.equilibrium import Newton, Relaxation, solve
 from analog_ep.learning.cross_check import spice_equivalent
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.spice.deck import Phase, save_deck, write_deck
+from analog_ep.spice.dialects import DialectName
 from analog_ep.stimulus import Nudge
 
 
@@ -22,8 +23,9 @@ def write_netlist(
     path: str | Path,
     phase: Phase | None = None,
     chip: Chip | None = None,
+    dialect: DialectName = "ngspice",
 ) -> Path:
-    """Write one sample as a deck that runs with plain ``ngspice -b FILE``; see `write_deck`.
+    """Write one sample as a deck that runs in a simulator alone, plain ``ngspice -b FILE``; see `write_deck`.
 
     The currents of a frozen nudge are taken from the free state, which is solved for here.
 
@@ -41,6 +43,8 @@ def write_netlist(
         By default "both" with a nudge and "free" without.
     chip : Chip, optional
         Mismatch of the hardware.
+    dialect : str
+        The simulator to write for: "ngspice", "xyce", "ltspice", "hspice", "spectre" or "gnucap".
 
     Returns
     -------
@@ -61,5 +65,6 @@ def write_netlist(
         twin = spice_equivalent(system)
         circuit, solved, solver = twin.circuit(chip), twin, Relaxation()
     free = solve(solved, inputs.detach().double().cpu(), solver=solver, chip=chip)
-    save_deck(write_deck(circuit, free.inputs, nudge, free.outputs, phase), Path(path))
+    deck = write_deck(circuit, free.inputs, nudge, free.outputs, phase, dialect=dialect)
+    save_deck(deck, Path(path))
     return Path(path)

@@ -18,6 +18,7 @@ from analog_ep.run import CHECKPOINT, stored_spec
 from analog_ep.spec import Spec
 from analog_ep.spice.batch import Progress
 from analog_ep.spice.deck import Phase
+from analog_ep.spice.dialects import DialectName
 
 
 def trained_network(path: Path, dtype: torch.dtype = torch.float64) -> tuple[Spec, ResistiveNetwork]:
@@ -94,8 +95,8 @@ def cross_checked(path: Path, samples: int, progress: Progress | None = None) ->
     )
 
 
-def export_deck(path: Path, sample: int, phase: Phase, out: Path) -> None:
-    """Write a run's network with one test sample as a deck for plain ``ngspice -b``.
+def export_deck(path: Path, sample: int, phase: Phase, out: Path, dialect: DialectName = "ngspice") -> None:
+    """Write a run's network with one test sample as a deck for a simulator alone.
 
     Parameters
     ----------
@@ -107,6 +108,8 @@ def export_deck(path: Path, sample: int, phase: Phase, out: Path) -> None:
         What the deck solves.
     out : Path
         Where to write it.
+    dialect : str
+        The simulator, see `write_netlist`.
 
     Raises
     ------
@@ -118,4 +121,4 @@ def export_deck(path: Path, sample: int, phase: Phase, out: Path) -> None:
     spec, network = trained_network(path)
     inputs, targets = (values[0] for values in test_samples(spec, network, slice(sample, sample + 1)))
     nudge = None if phase == "free" else build_nudge(spec, targets)
-    write_netlist(network, inputs, nudge, path=out, phase=phase)
+    write_netlist(network, inputs, nudge, path=out, phase=phase, dialect=dialect)

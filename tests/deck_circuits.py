@@ -13,7 +13,11 @@ from analog_ep.circuit import (
     Circuit,
     CircuitBuilder,
     Conductances,
+    CurrentControlledCurrentSources,
+    CurrentControlledVoltageSources,
     CurrentSources,
+    VoltageControlledCurrentSources,
+    VoltageControlledVoltageSources,
     VoltageSources,
 )
 from analog_ep.devices import DiodeClamp, PiecewiseLinearDiode, ShockleyDiode
@@ -55,5 +59,29 @@ def mixed_circuit(temperature: float = 330.0, offset: Sequence[float] = (0.0, 0.
     builder.add(
         Conductances("second", [out, out, rail, far, p, n], [p, n, p, n, 0, rail], [1e-4, 2e-4, 3e-4, 1e-4, 1e-4, 2e-4])
     )
+    builder.set_outputs(np.array([p]), np.array([n]))
+    return builder.build()
+
+
+def every_element() -> Circuit:
+    """Each kind of element, junctions at two temperatures, a measured diode, and amplifiers with and without offset."""
+    builder = CircuitBuilder("every element")
+    x, y, e, h, f, g = builder.add_nodes(["x", "y", "e", "h", "f", "g"])
+    out, inverted, far, p, n = builder.add_nodes(["out", "inverted", "far", "p", "n"])
+    builder.add(VoltageSources("v", [x, y], [0, e], [0.5, 0.0], [0, -1]))
+    builder.add(Conductances("r", [x, y, f, g, h, f], [y, 0, 0, 0, f, g], [1e-3, 2e-3, 1e-3, 3e-3, 1e-4, 2e-4]))
+    builder.add(Capacitors("c", y, 0, 1e-9))
+    builder.add(CurrentSources("i", 0, y, 1e-4))
+    builder.add(VoltageControlledVoltageSources("e", e, 0, g, 0, 0.5))
+    builder.add(VoltageControlledCurrentSources("g", g, 0, x, y, -1e-3))
+    builder.add(CurrentControlledCurrentSources("f", f, 0, "v", 1, 0.7))
+    builder.add(CurrentControlledVoltageSources("h", h, 0, "v", 0, 250.0))
+    temperature = torch.tensor([300.15, 330.0], dtype=torch.float64)
+    builder.add_diodes("warm", np.array([f, g]), np.array([g, 0]), ShockleyDiode(1e-11, temperature=temperature))
+    builder.add_diodes("slow", np.array([x]), np.array([f]), ShockleyDiode(1e-11, 1.5, series_resistance=100.0))
+    builder.add_diodes("curve", np.array([g]), np.array([f]), measured())
+    builder.add(Amplifiers("pair", f, out, 3.0, 0.2, inverted))
+    builder.add(Amplifiers("single", g, far, 2.0, 0.3, offset=1e-3))
+    builder.add(Conductances("load", [out, inverted, far, far, p], [p, n, p, n, 0], [1e-4, 2e-4, 3e-4, 1e-4, 5e-5]))
     builder.set_outputs(np.array([p]), np.array([n]))
     return builder.build()

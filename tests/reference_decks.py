@@ -1,16 +1,18 @@
 """The generated decks; ``python tests/reference_decks.py`` writes them anew."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from deck_circuits import measured, mixed_circuit, network
+from deck_circuits import every_element, measured, mixed_circuit, network
 
 from analog_ep.constants import DEFAULT_TEMPERATURE
 from analog_ep.devices import DiodeClamp, IdealDiode, ShockleyDiode
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.resources import netlists_folder
 from analog_ep.spice.deck import save_deck, write_deck
+from analog_ep.spice.dialects import DIALECTS
 from analog_ep.stimulus import CrossEntropy, Nudge, SquaredError
 
 STRONG, WEAK = 1e-4, 1e-7
@@ -66,12 +68,21 @@ def included_deck() -> str:
     return write_deck(circuit, np.array([1.0, -0.5]), include_from="../../netlists")
 
 
+def dialect_deck(dialect: str) -> str:
+    """Every element in one dialect, with an elastic nudge where the dialect has expressions."""
+    circuit, target = every_element(), torch.tensor([0.2], dtype=torch.float64)
+    kind = "frozen" if dialect == "gnucap" else "elastic"
+    nudge = Nudge(1e-5, target, SquaredError(), kind)
+    return write_deck(circuit, np.array([0.5]), nudge, np.array([0.1]), "both", dialect=dialect)
+
+
 GOLDEN = Path(__file__).parent / "golden"
 REFERENCE_DECKS = {
     netlists_folder() / "xor.cir": xor_deck,
     netlists_folder() / "softmax.cir": softmax_deck,
     GOLDEN / "flat.cir": flat_deck,
     GOLDEN / "included.cir": included_deck,
+    **{GOLDEN / "dialects" / f"{name}.cir": partial(dialect_deck, name) for name in DIALECTS},
 }
 
 if __name__ == "__main__":

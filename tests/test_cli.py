@@ -167,6 +167,19 @@ def test_export_writes_a_deck(trained: Path, tmp_path: Path, invoke: Invoke):
         assert path.read_text().endswith(".end\n")
 
 
+def test_export_writes_for_other_simulators(trained: Path, tmp_path: Path, invoke: Invoke):
+    for dialect, card in [
+        ("xyce", ".options device temp=27.0"), ("ltspice", ".save v(h1_0)"), ("hspice", ".option tnom=27.0"),
+        ("spectre", "simulator lang=spectre"), ("gnucap", ".options numdgt=12"),
+    ]:  # fmt: skip
+        path = tmp_path / f"{dialect}.cir"
+        assert invoke("export", trained, "--dialect", dialect, "-o", path)[0] == 0
+        assert card in path.read_text()
+    code, _, err = invoke("export", trained, "--dialect", "eldo", "-o", tmp_path / "eldo.cir")
+    assert code == 2
+    assert "'eldo' is not one of" in err
+
+
 @pytest.mark.ngspice
 def test_exported_decks_run_in_plain_ngspice(trained: Path, tmp_path: Path, invoke: Invoke):
     path = tmp_path / "both.cir"

@@ -24,6 +24,17 @@ class Phase(StrEnum):
     both = "both"
 
 
+class DialectChoice(StrEnum):
+    """Simulators that a netlist can be written for."""
+
+    ngspice = "ngspice"
+    xyce = "xyce"
+    ltspice = "ltspice"
+    hspice = "hspice"
+    spectre = "spectre"
+    gnucap = "gnucap"
+
+
 class StudyName(StrEnum):
     """Studies of a run."""
 
@@ -52,16 +63,17 @@ def export(
     run: RunFolder,
     sample: Annotated[int, typer.Option(min=0, metavar="K", help="Index of the test sample.")] = 0,
     phase: Annotated[Phase, typer.Option(help="What the netlist solves.")] = Phase.both,
+    dialect: Annotated[DialectChoice, typer.Option(help="Simulator to write for.")] = DialectChoice.ngspice,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Netlist to write.")] = None,
     conductances: Annotated[
         Path | None, typer.Option(metavar="FILE.csv", help="Table of the conductances to write.")
     ] = None,
 ) -> None:
-    """Write a netlist or the conductances of a run. The netlist runs with plain `ngspice -b FILE`."""
+    """Write a netlist or the conductances of a run. The netlist runs without Python: `ngspice -b FILE`."""
     if out is None and conductances is None:
         raise typer.BadParameter("give -o FILE, --conductances FILE.csv, or both")
     if out is not None:
-        export_deck(run, sample, phase.value, out)
+        export_deck(run, sample, phase.value, out, dialect.value)
         typer.echo(f"wrote {out}")
     if conductances is not None:
         rows = write_conductances(trained_network(run)[1], conductances)

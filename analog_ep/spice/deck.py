@@ -1,10 +1,9 @@
-"""A netlist that a circuit designer runs with plain ``ngspice -b FILE``: one sample, free and nudged, no Python."""
+"""A netlist that a circuit designer runs with the simulator alone: one sample, free and nudged, no Python."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from analog_ep.circuit.energy import held_nodes
 from analog_ep.errors import NodeNameError, StimulusError
 from analog_ep.resources import netlists_folder
 from analog_ep.spice.deck_header import header
+from analog_ep.spice.dialects import DIALECTS, Dialect, DialectName
 from analog_ep.spice.energy_cards import energy_cards
 from analog_ep.spice.netlist import NetlistWriter, SpiceOptions, constant_drive
 from analog_ep.spice.nudge_cards import NudgeCurrent, nudge_cards, nudge_currents
@@ -28,7 +28,6 @@ from analog_ep.stimulus import Nudge
 Phase = Literal["free", "nudged", "both"]
 
 _SWEEPS: dict[str, str] = {"free": "0 0 1", "nudged": "1 1 1", "both": "0 1 1"}
-_WIDTH = 110
 
 
 def write_deck(
@@ -40,6 +39,7 @@ def write_deck(
     *,
     include_from: str | None = None,
     options: SpiceOptions | None = None,
+    dialect: DialectName = "ngspice",
 ) -> str:
     """Write one sample's circuit as a self-contained deck.
 
@@ -63,6 +63,9 @@ def write_deck(
         Folder of the subcircuit libraries, as the deck should name it in ``.include``; None writes them into the deck.
     options : SpiceOptions, optional
         Tolerances; the defaults resolve responses to a nudge.
+    dialect : str
+        The simulator to write for, see `DIALECTS`. The energy and the library are ngspice's alone; the others get
+        amplifiers and diodes as elements.
 
     Returns
     -------
@@ -72,7 +75,7 @@ def write_deck(
     Raises
     ------
     CircuitError
-        If the circuit has no equilibrium, see `check_circuit`, or no netlist can carry it.
+        If the circuit has no equilibrium, see `check_circuit`, or no netlist of the dialect can carry it.
     StimulusError
         If inputs, target or free outputs have the wrong shape or are missing.
     """
@@ -80,20 +83,22 @@ def write_deck(
         raise StimulusError(f'phase must be "free", "nudged" or "both", found {phase!r}')
     if phase != "free" and nudge is None:
         raise StimulusError(f"the phase {phase!r} needs a nudge, found none; give one, or write the free phase")
+    if dialect not in DIALECTS:
+        raise StimulusError(f"dialect must be one of {', '.join(DIALECTS)}, found {dialect!r}")
     check_circuit(circuit)
     sample = _sample(circuit, inputs)
     currents = [] if nudge is None or phase == "free" else nudge_currents(circuit, nudge, _array(free_outputs))
-    deck = _Deck(circuit, sample, options)
+    deck = _Deck(circuit, sample, options, DIALECTS[dialect])
     lines = [
         deck.writer.title_card(),
-        *header(circuit, sample, nudge, currents, phase),
+        *header(circuit, sample, nudge, currents, phase, deck.dialect),
         *deck.settings(),
         *deck.libraries(include_from),
         *deck.elements(),
         *deck.nudge(currents),
         *deck.energy(currents),
-        *_analysis(circuit, phase, deck.has_energy),
-        ".end",
+        *deck.analysis(phase),
+        deck.dialect.end(),
     ]
     return "\n".join(lines) + "\n"
 
@@ -113,24 +118,28 @@ def save_deck(deck: str, path: Path | str) -> None:
 
 
 class _Deck:
-    """The sections of a deck between its header and its analysis."""
+    """The sections of a deck between its header and its end."""
 
-    def __init__(self, circuit: Circuit, sample: np.ndarray, options: SpiceOptions | None):
-        self.circuit = circuit
-        self.writer = NetlistWriter(circuit, constant_drive(sample), options)
+    def __init__(self, circuit: Circuit, sample: np.ndarray, options: SpiceOptions | None, dialect: Dialect):
+        self.circuit, self.dialect = circuit, dialect
+        self.writer = NetlistWriter(circuit, constant_drive(sample), options, dialect)
         self.subcircuits = SubcircuitWriter(circuit)
         self.has_energy = False
         # Models of the diodes that the library holds would stand in the deck unused.
-        flat = circuit.with_groups(group for group in circuit.groups if not self.subcircuits.writes(group))
-        self._flat = NetlistWriter(flat, constant_drive(sample), replace(self.writer.options, gmin=self.writer.gmin))
+        flat = circuit.with_groups(group for group in circuit.groups if not self._is_instance(group))
+        options = replace(self.writer.options, gmin=self.writer.gmin)
+        self._flat = NetlistWriter(flat, constant_drive(sample), options, dialect)
+
+    def _is_instance(self, group: Branches) -> bool:
+        return self.dialect.has_library and self.subcircuits.writes(group)
 
     def settings(self) -> Iterator[str]:
-        # .options cannot set the digits that ngspice 39 prints; other simulators read the line as a comment.
-        yield "*#set numdgt=9"
-        yield ".width out=132"
+        yield from self.dialect.print_settings()
         yield self.writer.options_card()
 
     def libraries(self, include_from: str | None) -> Iterator[str]:
+        if not self.dialect.has_library:
+            return
         for file, used in self.subcircuits.libraries().items():
             yield ""
             if include_from is None:
@@ -140,26 +149,42 @@ class _Deck:
 
     def elements(self) -> Iterator[str]:
         if models := self._flat.model_cards():
-            yield from _section("diode models", models)
+            yield from self._section("diode models", models)
         for group in self.circuit.groups:
-            instances = self.subcircuits.writes(group)
-            cards = list(self.subcircuits.group_cards(group) if instances else self._flat.group_cards(group))
-            yield from _section(_describe(group, cards), cards)
+            writer = self.subcircuits if self._is_instance(group) else self._flat
+            cards = list(writer.group_cards(group))
+            yield from self._section(_describe(group, cards), cards)
 
     def nudge(self, currents: list[NudgeCurrent]) -> Iterator[str]:
-        yield from _section("phase: 0 V free, 1 V nudged", ["v_phase phase 0 0.0"])
+        source = self.dialect.element("v_phase", ("phase", "0"), "0.0")
+        yield from self._section("phase: 0 V free, 1 V nudged", [source])
         if currents:
             title = "nudge: currents out of each v- node into its v+ node, switched by v(phase)"
-            yield from _section(title, nudge_cards(self.circuit, currents))
+            yield from self._section(title, nudge_cards(self.circuit, currents, self.dialect))
 
     def energy(self, currents: list[NudgeCurrent]) -> Iterator[str]:
+        if not self.dialect.has_energy:
+            return
         energy = energy_cards(self.writer, currents)
         self.has_energy = bool(energy.cards)
         if self.has_energy:
             title = "energy: v(energy) in volts is E in watts, without the nudge's own term (Tellegen's theorem)"
-            yield from _section(title, energy.cards)
+            yield from self._section(title, energy.cards)
         else:
-            yield from _section(f"no energy is printed: {energy.reason}", [])
+            yield from self._section(f"no energy is printed: {energy.reason}", [])
+
+    def analysis(self, phase: Phase) -> Iterator[str]:
+        names, outputs = self.circuit.node_names, self.circuit.outputs
+        tables: list[list[tuple[str, ...]]] = [[("energy",)]] if self.has_energy else []
+        if outputs is not None:
+            tables.append([(names[p], names[n]) for p, n in zip(*outputs, strict=True)])
+        tables += [[(names[node],) for node in nodes] for nodes in _printed_nodes(self.circuit)]
+        yield from self._section("analysis: a row a phase", self.dialect.sweep("v_phase", _SWEEPS[phase], tables))
+
+    def _section(self, title: str, cards: Iterable[str]) -> Iterator[str]:
+        yield ""
+        yield self.dialect.comment(title)
+        yield from cards
 
 
 def _used_part(library: str, used: set[str]) -> str:
@@ -168,27 +193,10 @@ def _used_part(library: str, used: set[str]) -> str:
     return "\n\n".join([head, *(text for text in subcircuits if used & set(text.split()))])
 
 
-def _section(title: str, cards: Iterable[str]) -> Iterator[str]:
-    yield ""
-    yield f"* {title}"
-    yield from cards
-
-
 def _describe(group: Branches, cards: list[str]) -> str:
     kind = "".join(f" {c.lower()}" if c.isupper() else c for c in type(group).__name__).strip()
     elsewhere = ", each part of the other side's clamp_between" if len(group) and not cards else ""
     return f"{group.label}: {len(group)} {kind if len(group) != 1 else kind.removesuffix('s')}{elsewhere}"
-
-
-def _analysis(circuit: Circuit, phase: Phase, has_energy: bool) -> Iterator[str]:
-    yield from _section("analysis: a row a phase", [f".dc v_phase {_SWEEPS[phase]}"])
-    names = circuit.node_names
-    if has_energy:
-        yield ".print dc v(energy)"
-    if circuit.outputs is not None:
-        yield from _print_card([f"v({names[p]},{names[n]})" for p, n in zip(*circuit.outputs, strict=True)])
-    for nodes in _printed_nodes(circuit):
-        yield from _print_card([f"v({names[node]})" for node in nodes])
 
 
 def _printed_nodes(circuit: Circuit) -> list[np.ndarray]:
@@ -196,10 +204,6 @@ def _printed_nodes(circuit: Circuit) -> list[np.ndarray]:
         return list(circuit.layers.values())
     free = np.flatnonzero(~held_nodes(circuit))
     return [free] if len(free) else []
-
-
-def _print_card(vectors: list[str]) -> Iterator[str]:
-    yield from textwrap.wrap(" ".join(vectors), _WIDTH, initial_indent=".print dc ", subsequent_indent="+ ")
 
 
 def _folder(folder: str) -> str:

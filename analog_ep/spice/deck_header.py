@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from analog_ep.circuit import Circuit
+from analog_ep.spice.dialects import Dialect
 from analog_ep.spice.netlist import number
 from analog_ep.spice.nudge_cards import NudgeCurrent
 from analog_ep.stimulus import Nudge
-
-CHECKED_WITH = "ngspice 39.3"
-"""The version whose results the tests compare with independent solutions."""
 
 _SOLVES = {
     "free": "It solves the free phase: inputs held, outputs open.",
@@ -22,28 +19,33 @@ _SOLVES = {
 }
 _MAX_LISTED = 32
 """Values that a line of the header lists; longer ones stand on the cards alone."""
-_WIDTH = 110
 
 
 def header(
-    circuit: Circuit, sample: np.ndarray, nudge: Nudge | None, currents: Sequence[NudgeCurrent], phase: str
+    circuit: Circuit,
+    sample: np.ndarray,
+    nudge: Nudge | None,
+    currents: Sequence[NudgeCurrent],
+    phase: str,
+    dialect: Dialect,
 ) -> Iterator[str]:
     """Comment lines for one sample `(n_inputs,)` [V] of a circuit and its nudge currents, if any."""
+    energy = "the energy v(energy) [W], where the circuit has one; " if dialect.has_energy else ""
+    subcircuits = "; x_ elements are subcircuits" if dialect.has_library else ""
     paragraphs = [
         "One sample of a circuit that learns by equilibrium propagation.",
-        f"Run it with: ngspice -b FILE (checked with {CHECKED_WITH}).",
+        dialect.how_to_run,
         _SOLVES[phase],
-        "It prints tables with a row a phase: v-sweep 0 is free, 1 is nudged. In them: the energy v(energy) [W], where "
-        "the circuit has one; the differential outputs [V]; node voltages [V].",
-        "Names: an element is its letter, its group and its index in the group; x_ elements are subcircuits. _p and _n "
-        "are the two sides of a differential signal.",
+        f"{dialect.prints} In them: {energy}the differential outputs [V]; node voltages [V].",
+        f"Names: an element is its letter, its group and its index in the group{subcircuits}. _p and _n are the two "
+        "sides of a differential signal.",
         f"Size: {circuit.n_nodes - 1} nodes, {circuit.n_branches} branches.",
         *_layers(circuit),
         _listed("Inputs [V]", sample.tolist()),
         *_nudge(nudge, currents),
     ]
     for paragraph in paragraphs:
-        yield from textwrap.wrap(paragraph, _WIDTH, initial_indent="* ", subsequent_indent="*   ")
+        yield from dialect.paragraph(paragraph)
 
 
 def _layers(circuit: Circuit) -> Iterator[str]:

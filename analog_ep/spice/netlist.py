@@ -1,4 +1,4 @@
-"""The one writer of element cards, in ngspice's dialect.
+"""The one writer of element cards, in any dialect.
 
 Names of elements are the instance letter, the group's label and the index within the group, as in ``r_stage1_17``.
 Names that the writer adds begin with an underscore (nodes) or end in ``_inv`` or ``_offset`` (elements), which no
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -33,6 +33,10 @@ from analog_ep.circuit.circuit import validate_name
 from analog_ep.constants import DEFAULT_TEMPERATURE, SIMULATION_GMIN, ZERO_CELSIUS
 from analog_ep.devices import PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.errors import CircuitError, DeviceParameterError, NodeNameError
+from analog_ep.spice.dialects import DIALECTS, Dialect, Settings
+
+Model = tuple[tuple[str, str], ...]
+"""Parameters of a junction, in SPICE's words, with their values."""
 
 Drive = Callable[[VoltageSources], Sequence[float | str] | np.ndarray]
 """Gives the value of each source of a group: a number [V], or an expression in ngspice's words for a B source."""
@@ -116,6 +120,8 @@ class NetlistWriter:
         Values of the voltage sources; needed where the circuit has inputs. See `constant_drive`.
     options : SpiceOptions
         What `options_card` writes.
+    dialect : Dialect, optional
+        The simulator's; by default ngspice's.
 
     Raises
     ------
@@ -127,8 +133,15 @@ class NetlistWriter:
         If diodes have another gmin than the simulation, which has only one.
     """
 
-    def __init__(self, circuit: Circuit, drive: Drive | None = None, options: SpiceOptions | None = None):
+    def __init__(
+        self,
+        circuit: Circuit,
+        drive: Drive | None = None,
+        options: SpiceOptions | None = None,
+        dialect: Dialect | None = None,
+    ):
         self.circuit = circuit
+        self.dialect = DIALECTS["ngspice"] if dialect is None else dialect
         self.options = options or SpiceOptions()
         _check_names(circuit)
         for group in circuit.groups:
@@ -145,20 +158,19 @@ class NetlistWriter:
         title = self.circuit.title
         if not title.isprintable() or not title.isascii():
             raise NodeNameError(f"a title must be printable ASCII on one line, found {title!r}")
-        return f"* {title}"
+        return self.dialect.comment(title)
 
     def options_card(self) -> str:
         """Temperatures, tolerances and limits, all explicit."""
-        o = self.options
-        celsius = _celsius(DEFAULT_TEMPERATURE)
-        return (
-            f".options TEMP={celsius} TNOM={celsius} reltol={number(o.reltol)} vntol={number(o.vntol)} "
-            f"abstol={number(o.abstol)} gmin={number(self.gmin)} itl1={int(o.itl1)} itl2={int(o.itl2)}"
+        o, celsius = self.options, _celsius(DEFAULT_TEMPERATURE)
+        reltol, vntol, abstol, gmin = (number(value) for value in (o.reltol, o.vntol, o.abstol, self.gmin))
+        return "\n".join(
+            self.dialect.settings(Settings(celsius, reltol, vntol, abstol, gmin, int(o.itl1), int(o.itl2)))
         )
 
     def model_cards(self) -> list[str]:
-        """One ``.model`` per distinct set of diode parameters."""
-        return [f".model {name} D({parameters})" for parameters, name in self._models.items()]
+        """One model per distinct set of diode parameters."""
+        return [self.dialect.model(name, dict(parameters)) for parameters, name in self._models.items()]
 
     def element_cards(self) -> Iterator[str]:
         """Cards of all elements, in the circuit's order."""
@@ -184,34 +196,36 @@ class NetlistWriter:
         return f"v={_expression(value)}" if isinstance(value, str) else number(value)
 
     @cached_property
-    def _models(self) -> dict[str, str]:
+    def _models(self) -> dict[Model, str]:
         """Names of the diode models by their parameters, in order of appearance."""
-        models: dict[str, str] = {}
+        models: dict[Model, str] = {}
         for group in self.circuit.of_kind(Diodes):
             if isinstance(group.device, ShockleyDiode):
                 for parameters, _ in self.diode_parameters(group):
                     models.setdefault(parameters, f"diode_{len(models)}")
         return models
 
-    def diode_parameters(self, group: Diodes) -> Iterator[tuple[str, str]]:
-        """Pairs (model parameters, instance parameters) of each junction diode of a group."""
+    def diode_parameters(self, group: Diodes) -> Iterator[tuple[Model, str | None]]:
+        """Pairs (model, temperature of its own [°C]) of each junction diode of a group."""
         device = group.device
         assert isinstance(device, ShockleyDiode)
+        if not self.dialect.has_device_temperature:
+            device = _at_default_temperature(device)
         columns = [_per_element(group, getattr(device, name)) for name in _JUNCTION_PARAMETERS.split()]
         for saturation, ideality, resistance, gap, exponent, nominal, temperature in zip(*columns, strict=True):
-            series = f" RS={number(resistance)}" if resistance > 0 else ""
-            instance = f" temp={_celsius(temperature)}" if temperature != DEFAULT_TEMPERATURE else ""
-            model = (
-                f"IS={number(saturation)} N={number(ideality)}{series} "
-                f"EG={number(gap)} XTI={number(exponent)} TNOM={_celsius(nominal)}"
-            )
-            yield model, instance
+            model = {"IS": number(saturation), "N": number(ideality)}
+            if resistance > 0:
+                model["RS"] = number(resistance)
+            model |= {"EG": number(gap), "XTI": number(exponent), "TNOM": _celsius(nominal)}
+            own = _celsius(temperature) if temperature != DEFAULT_TEMPERATURE else None
+            yield tuple(model.items()), own
 
     def _two_terminal(self, group: Branches, values: Sequence[str]) -> Iterator[str]:
-        names, letter = self.circuit.node_names, INSTANCE_LETTERS[type(group)]
+        names, stem = self.circuit.node_names, f"{INSTANCE_LETTERS[type(group)]}_{group.label}_"
+        element = self.dialect.element
         first, second = (getattr(group, name).tolist() for name in group.terminals)
         for i, (p, n, value) in enumerate(zip(first, second, values, strict=True)):
-            yield f"{letter}_{group.label}_{i} {names[p]} {names[n]} {value}"
+            yield element(f"{stem}{i}", (names[p], names[n]), value)
 
     def _conductances(self, group: Conductances) -> Iterator[str]:
         # ngspice reads 0 Ω as 1 mΩ without a word, and below 2.3e-308 S a resistance is no longer a number.
@@ -232,27 +246,31 @@ class NetlistWriter:
     def _voltage_sources(self, group: VoltageSources) -> Iterator[str]:
         names = self.circuit.node_names
         for i, (p, n) in enumerate(zip(group.positive.tolist(), group.negative.tolist(), strict=True)):
-            yield f"{self.element_name(group, i)} {names[p]} {names[n]} {self.source_value(group, i)}"
+            yield self.dialect.element(self.element_name(group, i), (names[p], names[n]), self.source_value(group, i))
 
     def _diodes(self, group: Diodes) -> Iterator[str]:
         if isinstance(group.device, ShockleyDiode):
-            values = [f"{self._models[model]}{instance}" for model, instance in self.diode_parameters(group)]
-            return self._two_terminal(group, values)
+            return self._junctions(group)
         if isinstance(group.device, PiecewiseLinearDiode):
             return self._piecewise_diodes(group, group.device)
         raise CircuitError(f"{group.label}: no netlist card stands for {type(group.device).__name__}")
+
+    def _junctions(self, group: Diodes) -> Iterator[str]:
+        names = self.circuit.node_names
+        rows = zip(group.anode.tolist(), group.cathode.tolist(), self.diode_parameters(group), strict=True)
+        for i, (a, k, (model, celsius)) in enumerate(rows):
+            nodes = (names[a], names[k])
+            yield self.dialect.diode(self.element_name(group, i), nodes, self._models[model], celsius)
 
     def _piecewise_diodes(self, group: Diodes, device: PiecewiseLinearDiode) -> Iterator[str]:
         names = self.circuit.node_names
         leakage, offset = (_per_element(group, value) for value in (device.leakage, device.offset))
         for i, (a, k) in enumerate(zip(group.anode.tolist(), group.cathode.tolist(), strict=True)):
-            across = f"v({names[a]},{names[k]})"
-            terms = [f"{number(leakage[i])}*{across}"]
-            for threshold, increment in zip(device.thresholds, device.increments, strict=True):
-                t = threshold + offset[i]
-                bend = f"max({across}-({number(t)}),0)-({number(max(-t, 0.0))})"
-                terms.append(f"({number(increment)})*({bend})")
-            yield f"{self.element_name(group, i)} {names[a]} {names[k]} i={_expression('+'.join(terms))}"
+            bends = [(t + offset[i], float(d)) for t, d in zip(device.thresholds, device.increments, strict=True)]
+            for value in (leakage[i], *(value for bend in bends for value in bend)):
+                number(value)
+            nodes = (names[a], names[k])
+            yield self.dialect.piecewise_linear(self.element_name(group, i), nodes, leakage[i], bends)
 
     def _voltage_controlled(
         self, group: VoltageControlledVoltageSources | VoltageControlledCurrentSources
@@ -260,7 +278,8 @@ class NetlistWriter:
         names = self.circuit.node_names
         nodes = (getattr(group, name).tolist() for name in group.terminals)
         for i, (*terminals, gain) in enumerate(zip(*nodes, group.gain.tolist(), strict=True)):
-            yield " ".join([self.element_name(group, i), *(names[node] for node in terminals), number(gain)])
+            nodes_of = [names[node] for node in terminals]
+            yield self.dialect.element(self.element_name(group, i), nodes_of, number(gain))
 
     def _current_controlled(
         self, group: CurrentControlledCurrentSources | CurrentControlledVoltageSources
@@ -268,33 +287,32 @@ class NetlistWriter:
         names, sources = self.circuit.node_names, self.circuit.group(group.control_label)
         rows = zip(*(a.tolist() for a in (group.positive, group.negative, group.control, group.gain)), strict=True)
         for i, (p, n, control, gain) in enumerate(rows):
-            source = self.element_name(sources, control)
-            yield f"{self.element_name(group, i)} {names[p]} {names[n]} {source} {number(gain)}"
+            source, nodes = self.element_name(sources, control), (names[p], names[n])
+            yield self.dialect.current_controlled(self.element_name(group, i), nodes, source, number(gain))
 
     def _amplifiers(self, group: Amplifiers) -> Iterator[str]:
         names = self.circuit.node_names
         arrays = (group.input, group.output, group.inverted, group.gain, group.feedback, group.offset)
         for i, (u, p, n, gain, feedback, offset) in enumerate(zip(*(a.tolist() for a in arrays), strict=True)):
             stem = f"{group.label}_{i}"
-            source, cards = amplifier_input(stem, names[u], offset)
+            source, cards = amplifier_input(stem, names[u], offset, self.dialect)
             yield from cards
-            yield from _amplifier_output(stem, source, names[p], gain, feedback)
+            yield from self._amplifier_output(stem, source, names[p], gain, feedback)
             if n >= 0:
-                yield from _amplifier_output(f"{stem}_inv", source, names[n], -gain, -feedback)
+                yield from self._amplifier_output(f"{stem}_inv", source, names[n], -gain, -feedback)
+
+    def _amplifier_output(self, stem: str, source: str, output: str, gain: float, feedback: float) -> Iterator[str]:
+        """A gain, a 0 V ammeter for the current that leaves the output, and what it draws from the input."""
+        yield self.dialect.element(f"e_{stem}", (f"_{stem}", "0", source, "0"), number(gain))
+        yield self.dialect.element(f"v_{stem}", (f"_{stem}", output), "0.0")
+        yield self.dialect.current_controlled(f"f_{stem}", (source, "0"), f"v_{stem}", number(feedback))
 
 
-def amplifier_input(stem: str, node: str, offset: float) -> tuple[str, list[str]]:
+def amplifier_input(stem: str, node: str, offset: float, dialect: Dialect) -> tuple[str, list[str]]:
     """The node that an amplifier sees as its input, and the source that puts the offset before it, if there is one."""
     if not offset:
         return node, []
-    return f"_{stem}_in", [f"v_{stem}_offset _{stem}_in {node} {number(offset)}"]
-
-
-def _amplifier_output(stem: str, source: str, output: str, gain: float, feedback: float) -> Iterator[str]:
-    """A gain, a 0 V ammeter for the current that leaves the output, and what it draws from the input."""
-    yield f"e_{stem} _{stem} 0 {source} 0 {number(gain)}"
-    yield f"v_{stem} _{stem} {output} 0.0"
-    yield f"f_{stem} {source} 0 v_{stem} {number(feedback)}"
+    return f"_{stem}_in", [dialect.element(f"v_{stem}_offset", (f"_{stem}_in", node), number(offset))]
 
 
 _WRITERS: dict[type[Branches], Callable[..., Iterator[str]]] = {
@@ -336,6 +354,18 @@ def _gmin(circuit: Circuit, options: SpiceOptions) -> float:
             f"SPICE has one gmin for all junctions, found {sorted(wanted)} S; give all diodes and the options one value"
         )
     return next(iter(wanted), SIMULATION_GMIN)
+
+
+def _at_default_temperature(device: ShockleyDiode) -> ShockleyDiode:
+    """The junction that at 27 °C has the characteristic of this one at its own temperature."""
+    ratio = device.temperature / DEFAULT_TEMPERATURE
+    return replace(
+        device,
+        saturation_current=device.effective_saturation_current,
+        ideality=device.ideality * ratio,
+        temperature=DEFAULT_TEMPERATURE,
+        nominal_temperature=DEFAULT_TEMPERATURE,
+    )
 
 
 def _per_element(group: Diodes, value: float | torch.Tensor) -> list[float]:

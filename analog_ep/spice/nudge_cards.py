@@ -10,6 +10,7 @@ import torch
 
 from analog_ep.circuit import Circuit
 from analog_ep.errors import StimulusError
+from analog_ep.spice.dialects import Dialect
 from analog_ep.spice.netlist import number
 from analog_ep.stimulus import CrossEntropy, Nudge, SquaredError
 
@@ -57,15 +58,15 @@ def nudge_currents(circuit: Circuit, nudge: Nudge, free_outputs: np.ndarray | No
     return [NudgeCurrent(p, n, i, False) for (p, n), i in zip(nodes, elastic, strict=True)]
 
 
-def nudge_cards(circuit: Circuit, currents: list[NudgeCurrent]) -> list[str]:
+def nudge_cards(circuit: Circuit, currents: list[NudgeCurrent], dialect: Dialect) -> list[str]:
     """One controlled source per output; it drives the current from v₋ through itself into v₊."""
     names, cards = circuit.node_names, []
     for i, current in enumerate(currents):
-        ends = f"{names[current.negative]} {names[current.positive]}"
+        ends = (names[current.negative], names[current.positive])
         if current.constant:
-            cards.append(f"g_phase_{i} {ends} phase 0 {current.expression}")
+            cards.append(dialect.element(f"g_phase_{i}", (*ends, "phase", "0"), current.expression))
         else:
-            cards.append(f"b_phase_{i} {ends} i=({current.expression})*v(phase)")
+            cards.append(dialect.behavioural(f"b_phase_{i}", ends, "i", f"({current.expression})*v(phase)"))
     return cards
 
 

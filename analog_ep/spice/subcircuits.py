@@ -13,6 +13,7 @@ from analog_ep.circuit import Amplifiers, Branches, Circuit, Diodes
 from analog_ep.circuit.energy import held_nodes
 from analog_ep.constants import ZERO_CELSIUS
 from analog_ep.devices import PiecewiseLinearDiode, ShockleyDiode
+from analog_ep.spice.dialects import DIALECTS
 from analog_ep.spice.netlist import amplifier_input, number
 
 AMPLIFIER_LIBRARY = "amplifier.lib"
@@ -93,7 +94,7 @@ class SubcircuitWriter:
         names = self.circuit.node_names
         rows = zip(group.input, group.output, group.inverted, group.gain, group.feedback, group.offset, strict=True)
         for i, (source, output, inverted, gain, feedback, offset) in enumerate(rows):
-            seen, cards = amplifier_input(f"{group.label}_{i}", names[source], offset)
+            seen, cards = amplifier_input(f"{group.label}_{i}", names[source], offset, DIALECTS["ngspice"])
             yield from cards
             nodes = [seen, names[output]] + ([names[inverted]] if inverted >= 0 else [])
             kind = "amplifier_pair" if inverted >= 0 else "amplifier"

@@ -1,0 +1,124 @@
+"""The common ground of the SPICE family, and ngspice's own forms where the family has none."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+_WIDTH = 110
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a deck states about the simulation. All values are texts of numbers.
+
+    Attributes
+    ----------
+    celsius : str
+        Temperature of the simulation and nominal temperature. [°C]
+    reltol, vntol, abstol : str
+        Tolerances: relative, of voltages [V], of currents [A].
+    gmin : str
+        Conductance across every junction. [S]
+    itl1, itl2 : int
+        Newton iterations of an operating point, and of each further point of a sweep.
+    """
+
+    celsius: str
+    reltol: str
+    vntol: str
+    abstol: str
+    gmin: str
+    itl1: int
+    itl2: int
+
+
+class Dialect:
+    """How one simulator wants its cards: formatting alone. What is written, and in which order, is `NetlistWriter`'s.
+
+    This class is ngspice; a dialect overrides the forms that differ. Names of elements come with their instance
+    letter, nodes by name, values as text of a number.
+    """
+
+    name: ClassVar[str] = "ngspice"
+    comment_mark: ClassVar[str] = "*"
+    how_to_run: ClassVar[str] = "Run it with: ngspice -b FILE (checked with ngspice 39.3)."
+    prints: ClassVar[str] = "It prints tables with a row a phase: v-sweep 0 is free, 1 is nudged."
+    has_energy: ClassVar[bool] = True
+    """Whether the expressions of the energy, with functions and currents inside subcircuits, can be written."""
+    has_library: ClassVar[bool] = True
+    """Whether `netlists/*.lib` can be read; otherwise amplifiers and diodes are written as elements."""
+    has_device_temperature: ClassVar[bool] = True
+    """Whether a diode can have a temperature of its own; otherwise its model is that of the same diode at 27 °C."""
+
+    def comment(self, text: str) -> str:
+        """A line that the simulator skips; in the first place also the title."""
+        return f"{self.comment_mark} {text}"
+
+    def paragraph(self, text: str) -> Iterator[str]:
+        """A text as comment lines."""
+        first, others = f"{self.comment_mark} ", f"{self.comment_mark}   "
+        yield from textwrap.wrap(text, _WIDTH, initial_indent=first, subsequent_indent=others)
+
+    def settings(self, settings: Settings) -> list[str]:
+        """Temperatures, tolerances and limits, all explicit."""
+        s = settings
+        return [
+            f".options TEMP={s.celsius} TNOM={s.celsius} reltol={s.reltol} vntol={s.vntol} "
+            f"abstol={s.abstol} gmin={s.gmin} itl1={s.itl1} itl2={s.itl2}"
+        ]
+
+    def print_settings(self) -> list[str]:
+        """What makes the simulator print digits enough."""
+        # .options cannot set the digits that ngspice 39 prints; other simulators read the line as a comment.
+        return ["*#set numdgt=9", ".width out=132"]
+
+    def model(self, name: str, parameters: dict[str, str]) -> str:
+        """Model of a junction diode; the parameters in SPICE's words."""
+        return f".model {name} D({' '.join(f'{key}={value}' for key, value in parameters.items())})"
+
+    def element(self, name: str, nodes: Sequence[str], value: str) -> str:
+        """R, C, V, I, and the voltage-controlled sources E and G, whose nodes are four."""
+        return f"{name} {' '.join(nodes)} {value}"
+
+    def current_controlled(self, name: str, nodes: Sequence[str], source: str, gain: str) -> str:
+        """F or H, controlled by the current through a voltage source."""
+        return f"{name} {' '.join(nodes)} {source} {gain}"
+
+    def diode(self, name: str, nodes: Sequence[str], model: str, celsius: str | None) -> str:
+        """A junction diode, at a temperature of its own where one is given. [°C]"""
+        return f"{name} {' '.join(nodes)} {model}" + (f" temp={celsius}" if celsius else "")
+
+    def behavioural(self, name: str, nodes: Sequence[str], quantity: str, expression: str) -> str:
+        """A source of current ("i") or voltage ("v") that follows an expression of node voltages."""
+        return f"{name} {' '.join(nodes)} {quantity}={expression}"
+
+    def piecewise_linear(
+        self, name: str, nodes: Sequence[str], leakage: float, bends: Sequence[tuple[float, float]]
+    ) -> str:
+        """A current through 0 A at 0 V with slope `leakage` [S], and bends: voltage [V], change of the slope [S]."""
+        across = f"v({nodes[0]},{nodes[1]})"
+        terms = [f"{leakage!r}*{across}"]
+        for at, change in bends:
+            terms.append(f"({change!r})*(max({across}-({at!r}),0)-({max(-at, 0.0)!r}))")
+        return self.behavioural(name, nodes, "i", "+".join(terms))
+
+    def sweep(self, source: str, values: str, tables: Iterable[Sequence[tuple[str, ...]]]) -> Iterator[str]:
+        """A `.dc` of a source over "start stop step", and tables of node voltages, or differences of pairs of nodes."""
+        yield f".dc {source} {values}"
+        for table in tables:
+            yield from self.print_card([self.voltage(*nodes) for nodes in table])
+
+    def print_card(self, vectors: Sequence[str]) -> Iterator[str]:
+        """A table of an operating point or a sweep."""
+        yield from textwrap.wrap(" ".join(vectors), _WIDTH, initial_indent=".print dc ", subsequent_indent="+ ")
+
+    def voltage(self, *nodes: str) -> str:
+        """Voltage of a node, or between two."""
+        return f"v({','.join(nodes)})"
+
+    def end(self) -> str:
+        """Last line of a deck."""
+        return ".end"

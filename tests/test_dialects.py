@@ -1,0 +1,189 @@
+"""Decks for other simulators: their text, and the numbers that come out of those that can be run or read here."""
+
+# pyright: reportArgumentType=false
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from deck_circuits import alternating, every_element, measured, network
+from gnucap import TOLERANCE, gnucap_tables, with_gnucap_constants
+from mna import solve_mna
+from reference_decks import dialect_deck
+
+from analog_ep.circuit import Circuit
+from analog_ep.devices import DiodeClamp
+from analog_ep.errors import CircuitError, StimulusError
+from analog_ep.spice.deck import write_deck
+from analog_ep.spice.dialects import DIALECTS
+from analog_ep.spice.process import find_ngspice
+from analog_ep.spice.raw import read_raw
+from analog_ep.stimulus import CrossEntropy, Nudge, SquaredError
+
+CIRCUITS: dict[str, Callable[[], Circuit]] = {
+    "every element": every_element,
+    "junctions": lambda: network([2, 3, 2], alternating(3)),
+    "measured": lambda: network([2, 3, 2], DiodeClamp(measured(), upper=-0.2, lower=0.2)),
+}
+NUDGES = {"frozen": SquaredError(), "elastic": CrossEntropy(0.3)}
+
+
+def phases(circuit: Circuit, kind: str, dialect: str, truth_of: Circuit | None = None) -> tuple[str, np.ndarray]:
+    """A deck of both phases, and the voltages of all nodes in both by an independent nodal analysis."""
+    inputs = np.random.default_rng(2).uniform(-1, 1, circuit.n_inputs)
+    assert circuit.outputs is not None
+    positive, negative = circuit.outputs
+    target = torch.softmax(torch.arange(len(positive), dtype=torch.float64), 0)
+    nudge = Nudge(2e-5, target, NUDGES[kind], kind)
+    truth_of = circuit if truth_of is None else truth_of
+    free = solve_mna(truth_of, inputs)
+    outputs = free[positive] - free[negative]
+
+    def current(o: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if kind == "frozen":
+            return nudge.current(torch.from_numpy(outputs)).numpy(), np.zeros((len(o), len(o)))
+        return nudge.current(torch.from_numpy(o)).numpy(), -2e-5 * nudge.cost.hessian(torch.from_numpy(o)).numpy()
+
+    deck = write_deck(circuit, inputs, nudge, outputs, "both", dialect=dialect)
+    return deck, np.stack([free, solve_mna(truth_of, inputs, current)])
+
+
+@pytest.mark.gnucap
+@pytest.mark.parametrize("case", CIRCUITS)
+def test_gnucap_solves_its_deck(case, tmp_path):
+    circuit = CIRCUITS[case]()
+    deck, truth = phases(circuit, "frozen", "gnucap", with_gnucap_constants(circuit))
+    printed = gnucap_tables(deck, tmp_path)
+    compared = [name for name in circuit.node_names if f"v({name})" in printed]
+    assert len(compared) >= 4
+    for name in compared:
+        np.testing.assert_allclose(printed[f"v({name})"], truth[:, circuit.node(name)], **TOLERANCE)
+
+
+def read_by_ngspice(deck: str, circuit: Circuit, folder: Path) -> np.ndarray:
+    """Voltages `(2, n_nodes)` of a deck whose cards ngspice understands, found without its own print cards."""
+    kept = [line for line in deck.splitlines() if not re.match(r"\.(print|save|probe)|\+ v\(", line)]
+    (folder / "deck.cir").write_text("\n".join(kept) + "\n")
+    command = [str(find_ngspice()), "-n", "-b", "-r", "out.raw", "deck.cir"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    raw = read_raw(folder / "out.raw", 2)
+    return np.stack([np.zeros(2), *(raw.columns([f"v({name})"])[:, 0] for name in circuit.node_names[1:])], axis=1)
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("kind", NUDGES)
+@pytest.mark.parametrize("dialect", ["xyce", "ltspice", "hspice", "spectre"])
+@pytest.mark.parametrize("case", CIRCUITS)
+def test_cards_of_the_others_mean_the_same_circuit(case, dialect, kind, tmp_path):
+    circuit = CIRCUITS[case]()
+    deck, truth = phases(circuit, kind, dialect)
+    found = read_by_ngspice(READERS[dialect](deck), circuit, tmp_path)
+    np.testing.assert_allclose(found, truth, rtol=0, atol=1e-8)
+
+
+def tolerances(deck: str, pattern: str) -> str:
+    """The deck with its options in ngspice's words; what they must say is asserted."""
+    values = re.search(pattern, deck)
+    assert values is not None, deck[:2000]
+    assert values.groupdict() == {"temp": "27.0", "tnom": "27.0", "reltol": "1e-09", "vntol": "1e-12", "gmin": "1e-15"}
+    ours = ".options temp=27 tnom=27 reltol=1e-9 vntol=1e-12 abstol=1e-15 gmin=1e-15 itl1=1000 itl2=500"
+    title, rest = re.sub(r"^\.(temp|options?) .*\n", "", deck, flags=re.MULTILINE).split("\n", 1)
+    return f"{title}\n{ours}\n{rest}"
+
+
+def from_xyce(deck: str) -> str:
+    deck = tolerances(
+        deck,
+        r"\.options device temp=(?P<temp>\S+) tnom=(?P<tnom>\S+) gmin=(?P<gmin>\S+)\n"
+        r"\.options nonlin reltol=(?P<reltol>\S+) abstol=(?P<vntol>\S+) ",
+    )
+    assert ".print dc precision=12 v(" in deck
+    assert all("={" in line and line.endswith("}") for line in deck.splitlines() if line.startswith("b_"))
+    return deck
+
+
+def from_ltspice(deck: str) -> str:
+    assert "\n.save v(" in deck
+    return tolerances(
+        deck,
+        r"\.temp (?P<temp>\S+)\n\.options tnom=(?P<tnom>\S+) reltol=(?P<reltol>\S+) vntol=(?P<vntol>\S+) abstol=1e-15 "
+        r"gmin=(?P<gmin>\S+) ",
+    )
+
+
+def from_hspice(deck: str) -> str:
+    assert not re.search(r"^b_", deck, re.MULTILINE)
+    deck = tolerances(
+        deck,
+        r"\.temp (?P<temp>\S+)\n\.option tnom=(?P<tnom>\S+) reltol=(?P<reltol>\S+) reli=1e-09 vntol=(?P<vntol>\S+) "
+        r"abstol=1e-15 gmin=(?P<gmin>\S+) gmindc=1e-15 ",
+    )
+    return re.sub(r"D\(LEVEL=1 (.*) TREF=", r"D(\1 TNOM=", deck)
+
+
+MASTERS = {
+    "resistor": ("r", "{r}"), "capacitor": ("c", "{c}"), "vsource": ("v", "{dc}"), "isource": ("i", "{dc}"),
+    "vcvs": ("e", "{gain}"), "vccs": ("g", "{gm}"), "cccs": ("f", "{probe} {gain}"), "ccvs": ("h", "{probe} {rm}"),
+}  # fmt: skip
+
+
+def from_spectre(deck: str) -> str:
+    """Reads Spectre's language as far as the decks use it; shares nothing with the writer."""
+    assert "\nsimulator lang=spectre\nglobal 0\n" in deck
+    values = "temp=27.0 tnom=27.0 reltol=1e-09 vabstol=1e-12 iabstol=1e-15 gmin=1e-15"
+    assert f"\ntolerances options {values} " in deck
+    cards = ["* read", ".options temp=27 tnom=27 reltol=1e-9 vntol=1e-12 abstol=1e-15 gmin=1e-15 itl1=1000 itl2=500"]
+    text = re.sub(r" \\\n *", " ", deck)
+    for line in text.splitlines():
+        if instance := re.fullmatch(r"(\w+) \(([^)]*)\) (\w+) ?(.*)", line):
+            cards.append(spectre_instance(*instance.groups()))
+        elif model := re.fullmatch(r"model (\w+) diode (.*)", line):
+            cards.append(f".model {model[1]} d({model[2]})")
+        elif sweep := re.fullmatch(r"phases dc dev=(\S+) param=dc start=(\S+) stop=(\S+) step=(\S+)", line):
+            cards.append(f".dc {' '.join(sweep.groups())}")
+        else:
+            assert not line or line.startswith(("//", "simulator ", "global ", "tolerances options ", "save ")), line
+    return "\n".join([*cards, ".end"])
+
+
+def spectre_instance(name: str, nodes: str, master: str, parameters: str) -> str:
+    if master == "bsource":
+        return f"{name} {nodes} {parameters}"
+    values = dict(word.split("=") for word in parameters.split())
+    if master in MASTERS:
+        letter, form = MASTERS[master]
+        assert name.startswith(letter)
+        return f"{name} {nodes} {form.format(**values)}"
+    warmer = f" dtemp={values.pop('trise')}" if "trise" in values else ""
+    assert not values
+    return f"{name} {nodes} {master}{warmer}"
+
+
+READERS = {"xyce": from_xyce, "ltspice": from_ltspice, "hspice": from_hspice, "spectre": from_spectre}
+
+
+def test_every_dialect_says_how_to_run_it_and_whether_it_was_run():
+    for name, dialect in DIALECTS.items():
+        deck = dialect_deck(name)
+        assert deck.isascii()
+        assert dialect.how_to_run in deck.replace(f"\n{dialect.comment_mark}   ", " ")
+        assert ("checked with" in dialect.how_to_run) == (name in ("ngspice", "gnucap"))
+        assert ("not run there" in dialect.how_to_run) == (name not in ("ngspice", "gnucap"))
+        assert max(map(len, deck.splitlines())) < 1000
+
+
+def test_what_a_dialect_cannot_carry():
+    circuit = network([2, 2, 1], alternating(2))
+    inputs, target = np.array([1.0, -1.0]), torch.tensor([1.0])
+    nudge = Nudge(1e-5, target, SquaredError(), "elastic")
+    with pytest.raises(CircuitError, match="a gnucap netlist has no expressions, found one needed for b_phase_0"):
+        write_deck(circuit, inputs, nudge, phase="both", dialect="gnucap")
+    with pytest.raises(
+        StimulusError, match="dialect must be one of ngspice, xyce, ltspice, hspice, spectre, gnucap, found 'eldo'"
+    ):
+        write_deck(circuit, inputs, dialect="eldo")
