@@ -29,6 +29,7 @@ _DIODES: dict[str, type[ShockleyDiode] | type[PiecewiseLinearDiode]] = {
     "shockley": ShockleyDiode,
     "piecewise": PiecewiseLinearDiode,
 }
+_NOT_OF_MODEL = ("conductance_", "factors_up_", "factors_down_")
 _TABLES = ("parameters", "validity", "source", "fit")
 
 
@@ -112,8 +113,15 @@ class Card:
         CardError
             As for `diode`.
         """
-        own = {name for name in self.parameters if not name.startswith("conductance_")}
-        return self._build("pulses", lambda values: pulse_model(self.model, **{name: values[name] for name in own}))
+
+        def build(values: dict[str, Any]) -> PulseModel:
+            fields = {name: value for name, value in values.items() if not name.startswith(_NOT_OF_MODEL)}
+            for factors in ("factors_up", "factors_down"):
+                if numbered := sorted(name for name in values if name.startswith(f"{factors}_")):
+                    fields[factors] = tuple(values[name] for name in numbered)
+            return pulse_model(self.model, **fields)
+
+        return self._build("pulses", build)
 
     def values(self, kind: str) -> dict[str, Any]:
         """Plain values of the parameters of a card that must be of `kind`."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from analog_ep.devices.pulses import PRESETS, PulsedArray, PulseModel, pulse_model
 from analog_ep.resources import calibration_folder
 from analog_ep.spice.process import run_ngspice
 
@@ -53,5 +55,52 @@ def write_diodes(folder: Path) -> None:
         (folder / f"{name}.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
+RANGE = (1e-6, 1e-4)
+"""Conductances that stand for the bounds of the pulse models. [S]"""
+
+_ONE_DEVICE = {"step_spread": 0.0, "up_down_spread": 0.0, "w_min_spread": 0.0, "w_max_spread": 0.0}
+
+
+def pulse_train(model: PulseModel, pulses: np.ndarray, n_devices: int, start: float, seed: int) -> np.ndarray:
+    """Conductances before the first and after each pulse, `(n_pulses + 1, n_devices)`. [S]"""
+    begin = RANGE[0] + start * (RANGE[1] - RANGE[0])
+    array = PulsedArray.over(model, torch.full((n_devices,), begin, dtype=torch.float64), RANGE, seed)
+    reads = [array.conductances.numpy().copy()]
+    for pulse in pulses:
+        array.pulse(torch.full((n_devices,), int(pulse)))
+        reads.append(array.conductances.numpy().copy())
+    return np.stack(reads)
+
+
+def write_pulses(folder: Path) -> None:
+    """Write the trains of an ECRAM and of a ReRAM."""
+    pulses = np.concatenate([np.ones(300), -np.ones(300)])
+    reads = pulse_train(PRESETS["EcRam"], pulses, 6, 0.3, seed=1)
+    _write_train(
+        folder / "ecram_tang2018.csv",
+        "the preset EcRam of aihwkit 1.1.0, a fit to Tang et al., IEDM 2018; six devices with their noise and spread",
+        pulses,
+        reads,
+    )
+    pulses = np.tile(np.concatenate([np.ones(700), -np.ones(800)]), 2)
+    reads = pulse_train(pulse_model("ReRamES", **_ONE_DEVICE), pulses, 100, 0.25, seed=1)
+    _write_train(
+        folder / "reram_gong2018.csv",
+        "the preset ReRamES of aihwkit 1.1.0, a fit to Gong et al., Nat. Commun. 9, 2102, 2018; mean of 100 "
+        "repetitions on one device with its noise",
+        pulses,
+        reads.mean(axis=1, keepdims=True),
+    )
+
+
+def _write_train(path: Path, origin: str, pulses: np.ndarray, reads: np.ndarray) -> None:
+    rows = [f"# SIMULATED, not measured: {origin}.", "device,pulse,conductance [uS]"]
+    for device, column in enumerate(reads.T):
+        signs = [0, *pulses.astype(int).tolist()]
+        rows += [f"{device},{pulse},{1e6 * g:.7g}" for pulse, g in zip(signs, column.tolist(), strict=True)]
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
 if __name__ == "__main__":
     write_diodes(calibration_folder())
+    write_pulses(calibration_folder())

@@ -4,6 +4,7 @@ from analog_ep.calibration.adequacy import Adequacy
 from analog_ep.calibration.diode import fit_diode
 from analog_ep.calibration.figure import fit_figure
 from analog_ep.calibration.fit import Estimate, Fit
+from analog_ep.calibration.pulses import fit_pulses
 from analog_ep.calibration.regression import Noise
 from analog_ep.calibration.table import Table, read_table
 from analog_ep.calibration.writing import card_of, write_card
@@ -17,6 +18,7 @@ __all__ = [
     "card_of",
     "fit_diode",
     "fit_figure",
+    "fit_pulses",
     "read_table",
     "write_card",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,10 @@ import typer
 from analog_ep.calibration.diode import COLUMNS as DIODE_COLUMNS
 from analog_ep.calibration.diode import fit_diode
 from analog_ep.calibration.fit import Fit
+from analog_ep.calibration.pulses import COLUMNS as PULSE_COLUMNS
+from analog_ep.calibration.pulses import fit_pulses
 from analog_ep.calibration.regression import Noise
+from analog_ep.calibration.step_families import FAMILIES
 from analog_ep.calibration.table import read_table
 from analog_ep.calibration.writing import fit_table, write_card
 from analog_ep.cli.app import app, console
@@ -22,6 +26,8 @@ calibrate = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(calibrate, name="calibrate")
+
+PulseFamily = StrEnum("PulseFamily", {name: name for name in FAMILIES})
 
 DataFile = Annotated[Path, typer.Argument(metavar="DATA.csv", help="Measurements; the header names columns and units.")]
 CardFile = Annotated[Path, typer.Option("-o", "--out", metavar="CARD.toml", help="Device card to write.")]
@@ -53,6 +59,25 @@ def calibrate_diode(
         noise=Noise(relative_noise, noise_floor),
         saturation_exponent=saturation_exponent,
     )
+    _write(fit, data, out, source, plot)
+
+
+@calibrate.command("pulses")
+def calibrate_pulses(
+    data: DataFile,
+    out: CardFile,
+    model: Annotated[PulseFamily | None, typer.Option(help="Model; by default chosen by BIC.")] = None,
+    window: Annotated[
+        tuple[float, float] | None,
+        typer.Option("--range", metavar="G_MIN G_MAX", help="Working range; by default that of the data. [S]"),
+    ] = None,
+    averages: Annotated[int, typer.Option(min=1, help="Repetitions of which each conductance is the mean.")] = 1,
+    source: Source = "",
+    plot: Plot = None,
+) -> None:
+    """Fit the steps of a device under pulses, their noise and spread. Columns: pulse, conductance [S], device."""
+    table = read_table(data, PULSE_COLUMNS)
+    fit = fit_pulses(table, model=None if model is None else model.value, window=window, averages=averages)
     _write(fit, data, out, source, plot)
 
 

@@ -1,0 +1,263 @@
+"""Maximum likelihood of one pulse train under one family of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from analog_ep.calibration.adequacy import Adequacy, judge, lack_of_fit, waves
+from analog_ep.calibration.fit import UNTOLD
+from analog_ep.calibration.pulse_likelihood import Linearised, PulseLikelihood, PulseTrain
+from analog_ep.calibration.step_families import ConstantFamily, StepFamily
+
+_ROUNDS = 5
+_NEWTON_STEPS = 25
+_LAGS = 5
+_CLEARLY_WRITTEN = -0.25
+"""Correlation of neighbouring residuals below which nothing but write noise explains it; alone it gives −½."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainFit:
+    """The optimum of one family on one train.
+
+    Attributes
+    ----------
+    likelihood : PulseLikelihood
+        With the smoothed states.
+    coordinates : ndarray (n_coordinates,)
+        Steps, then ln σ and ln e where there are such noises.
+    covariance : ndarray (n_coordinates, n_coordinates)
+        Inverse of the observed Fisher information; infinite where the data do not tell.
+    surprise : float
+        −ln likelihood.
+    """
+
+    likelihood: PulseLikelihood
+    coordinates: np.ndarray
+    covariance: np.ndarray
+    surprise: float
+
+    @property
+    def family(self) -> StepFamily:
+        """Of the steps."""
+        return self.likelihood.family
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Coordinates of the steps."""
+        return self.coordinates[: self.family.n_coordinates]
+
+    @property
+    def cycle_noise(self) -> float:
+        """σ, relative to a step; 0 for none."""
+        return float(np.exp(self.coordinates[self.family.n_coordinates])) if self.likelihood.cycle else 0.0
+
+    @property
+    def write_noise(self) -> float:
+        """e, in the state; 0 for none."""
+        return float(np.exp(self.coordinates[-1])) if self.likelihood.write else 0.0
+
+    @property
+    def bayes_information(self) -> float:
+        """BIC: 2 · surprise + k ln n."""
+        return 2 * self.surprise + len(self.coordinates) * float(np.log(len(self.likelihood.train)))
+
+
+def fit_train(train: PulseTrain, family: StepFamily) -> TrainFit:
+    """Fit a family; a noise that the data do not tell from none is left out.
+
+    The start is the closed form: least squares of the steps on the states, with noise from the covariance of
+    neighbouring residuals, which write noise alone makes negative.
+    """
+    x, variance, correlation = _start(train, family)
+    if correlation > -2 / np.sqrt(len(train)):
+        return _fit_steady(train, family, x, variance)
+    fit = _fit_written(train, family, variance, correlation)
+    if correlation < _CLEARLY_WRITTEN:
+        return fit
+    return min(fit, _fit_steady(train, family, x, variance), key=lambda f: f.bayes_information)
+
+
+def _fit_steady(train: PulseTrain, family: StepFamily, x: np.ndarray, variance: float) -> TrainFit:
+    """Without write noise."""
+    likelihood = PulseLikelihood(train, family, write=False)
+    noisy = [np.append(start, _log_noise(variance, start, likelihood)) for start in (x, _flat(family, train))]
+    return _maximise(likelihood, min(noisy, key=likelihood.surprise))
+
+
+def _fit_written(train: PulseTrain, family: StepFamily, variance: float, correlation: float) -> TrainFit:
+    """With write noise, and with cycle-to-cycle noise where the data tell it."""
+    likelihood = PulseLikelihood(train, family)
+    read = np.sqrt(-correlation * variance)
+    likelihood.states = _smoothed(train, read, np.sqrt(max(variance - 2 * read**2, 0.01 * variance)))
+    moved = train.sign * (_following(likelihood.states, train) - likelihood.states)
+    rest = max(variance - 2 * read**2, 0.01 * variance)
+    starts = [family.start(likelihood.states, moved, train.up), _flat(family, train)]
+    noisy = [np.concatenate([x, [_log_noise(rest, x, likelihood)], [np.log(read)]]) for x in starts]
+    fit = _maximise(likelihood, min(noisy, key=likelihood.surprise))
+    n = family.n_coordinates
+    if fit.covariance[n, n] < UNTOLD**2:
+        return fit
+    alone = PulseLikelihood(train, family, cycle=False)
+    alone.states = fit.likelihood.states
+    return _maximise(alone, np.delete(fit.coordinates, n))
+
+
+def adequacy_of(fit: TrainFit) -> Adequacy:
+    """Residual tests: trends of the steps with state, order and history, of their spread, and serial correlation."""
+    likelihood, train, n = fit.likelihood, fit.likelihood.train, fit.family.n_coordinates
+    linear = likelihood.at(fit.coordinates)
+    z = linear.whitened(linear.residuals)
+
+    def residuals(x: np.ndarray) -> np.ndarray:
+        return likelihood.at(np.concatenate([x, fit.coordinates[n:]])).residuals
+
+    jacobian = linear.whitened(-_jacobian(residuals, fit.steps))
+    # Smoothed states hold the future, and with it the residual itself: what orders the tests must not.
+    states = train.before - linear.read_noise_so_far(train.follows)
+    size = train.sign * fit.family.step(fit.steps, states, train.up)[0]
+    order = np.arange(len(train), dtype=float)
+    alternatives = {
+        "trend with conductance": waves(states, train.up),
+        "trend with order": waves(order),
+        "trend since the last reversal": _history(train),
+    }
+    bent = {name: linear.whitened(size[:, None] * columns) for name, columns in alternatives.items() if columns.size}
+    spread = lack_of_fit(z**2 - (z**2).mean(), np.ones((len(z), 1)), waves(states, train.up), False)
+    further = [("serial correlation", _ljung_box(z))]
+    if spread is not None:
+        further.append(("spread with conductance", spread))
+    return judge(z, jacobian, bent, False, further)
+
+
+def standardised(fit: TrainFit) -> tuple[np.ndarray, Linearised]:
+    """Residuals of unit variance `(n,)`, and what they come from."""
+    linear = fit.likelihood.at(fit.coordinates)
+    return linear.whitened(linear.residuals), linear
+
+
+def _start(train: PulseTrain, family: StepFamily) -> tuple[np.ndarray, float, float]:
+    """Coordinates, variance of the residuals, and the correlation of neighbours."""
+    x = family.start(train.before, train.size, train.up)
+    residuals = train.sign * (train.size - family.step(x, train.before, train.up)[0])
+    variance = float(residuals @ residuals) / len(train) + 1e-16
+    pairs = train.follows[1:]
+    covariance = float((residuals[1:] * residuals[:-1])[pairs].mean()) if pairs.any() else 0.0
+    return x, variance, max(covariance / variance, -0.499)
+
+
+def _flat(family: StepFamily, train: PulseTrain) -> np.ndarray:
+    sizes = train.size
+    mean = max(float(np.abs(sizes.mean())), 1e-9)
+    return family.flat(*(max(float(sizes[train.up == up].mean()), 0.05 * mean) for up in (True, False)))
+
+
+def _smoothed(train: PulseTrain, read: float, walk: float) -> np.ndarray:
+    """States under constant steps, before anything is known of their shape."""
+    constant = ConstantFamily()
+    likelihood = PulseLikelihood(train, constant)
+    x = constant.start(train.before, train.size, train.up)
+    mean = float(np.exp(x).mean())
+    likelihood.smooth(np.concatenate([x, np.log([walk / mean, read])]))
+    return likelihood.states
+
+
+def _following(states: np.ndarray, train: PulseTrain) -> np.ndarray:
+    """The state after each pulse: the next one's, or what was read where no pulse follows."""
+    following = np.append(states[1:], train.after[-1])
+    return np.where(np.append(train.follows[1:], False), following, train.after)
+
+
+def _log_noise(variance: float, x: np.ndarray, likelihood: PulseLikelihood) -> float:
+    size = likelihood.family.step(x, likelihood.states, likelihood.train.up)[0]
+    return 0.5 * float(np.log(variance / max((size**2).mean(), 1e-16)))
+
+
+def _maximise(likelihood: PulseLikelihood, x: np.ndarray) -> TrainFit:
+    for _ in range(_ROUNDS):
+        x = _newton(likelihood.surprise, x)
+        # States within a hundredth of the read's noise leave the likelihood as it is.
+        if likelihood.smooth(x) < 0.01 * (np.exp(x[-1]) if likelihood.write else 1.0):
+            break
+    x = _newton(likelihood.surprise, x)
+    hessian = _curvature(likelihood.surprise, x, 1e-3)[1]
+    return TrainFit(likelihood, x, _inverse(hessian), likelihood.surprise(x))
+
+
+def _newton(function: Callable[[np.ndarray], float], x: np.ndarray) -> np.ndarray:
+    """Minimum by Newton on finite differences, with eigenvalues made positive and steps that go down only."""
+    value = function(x)
+    for _ in range(_NEWTON_STEPS):
+        gradient, hessian = _curvature(function, x, 1e-4)
+        if not np.isfinite(hessian).all():
+            return x
+        eigenvalues, vectors = np.linalg.eigh(hessian)
+        eigenvalues = np.maximum(np.abs(eigenvalues), 1e-6 * np.abs(eigenvalues).max() + 1e-9)
+        step = -vectors @ ((vectors.T @ gradient) / eigenvalues)
+        step *= min(1.0, 2.0 / max(np.abs(step).max(), 1e-300))
+        # What is left to win, in units of ln likelihood.
+        if -gradient @ step < 1e-5:
+            return x
+        for _ in range(30):
+            better = function(x + step)
+            if better < value:
+                break
+            step = step / 3
+        else:
+            return x
+        x, value = x + step, better
+    return x
+
+
+def _curvature(function: Callable[[np.ndarray], float], x: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
+    """Gradient by central differences, and the matrix of second differences."""
+    n, h = len(x), step * np.maximum(np.abs(x), 0.1)
+    points, middle = h * np.eye(n), function(x)
+    ahead, behind = (np.array([function(x + sign * p) for p in points]) for sign in (1, -1))
+    hessian = np.diag((ahead - 2 * middle + behind) / h**2)
+    for i in range(n):
+        for j in range(i):
+            both = function(x + points[i] + points[j])
+            back = function(x - points[i] - points[j])
+            mixed = (both + back - ahead[i] - behind[i] - ahead[j] - behind[j] + 2 * middle) / (2 * h[i] * h[j])
+            hessian[i, j] = hessian[j, i] = mixed
+    return (ahead - behind) / (2 * h), hessian
+
+
+def _inverse(hessian: np.ndarray) -> np.ndarray:
+    """Covariance; directions without positive curvature leave their parameters untold."""
+    scale = np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
+    eigenvalues, vectors = np.linalg.eigh(hessian / np.outer(scale, scale))
+    seen = eigenvalues > 1e-8 * max(eigenvalues.max(), 1e-300)
+    covariance = (vectors[:, seen] / eigenvalues[seen]) @ vectors[:, seen].T / np.outer(scale, scale)
+    lost = (vectors[:, ~seen] ** 2).sum(1) > 1e-3
+    covariance[lost, :], covariance[:, lost] = 0.0, 0.0
+    covariance[lost, lost] = np.inf
+    return covariance
+
+
+def _jacobian(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
+    h = 1e-5 * np.maximum(np.abs(x), 0.1)
+    return np.column_stack([(function(x + p) - function(x - p)) / (2 * p.max()) for p in h * np.eye(len(x))])
+
+
+def _history(train: PulseTrain) -> np.ndarray:
+    """Alternatives in which a step depends on how many pulses of its sign came just before."""
+    same = np.concatenate([[False], train.up[1:] == train.up[:-1]]) & train.follows
+    position = np.zeros(len(train))
+    for k in range(1, len(train)):
+        position[k] = position[k - 1] + 1 if same[k] else 0
+    columns = [np.exp(-position / scale) * (train.up == up) for scale in (0.3, 3.0, 30.0) for up in (False, True)]
+    return np.column_stack(columns)
+
+
+def _ljung_box(z: np.ndarray) -> float:
+    n, centred = len(z), z - z.mean()
+    total = centred @ centred
+    correlations = [centred[k:] @ centred[:-k] / total for k in range(1, _LAGS + 1)]
+    statistic = n * (n + 2) * sum(c**2 / (n - k) for k, c in enumerate(correlations, start=1))
+    return float(stats.chi2.sf(statistic, _LAGS))
