@@ -11,6 +11,7 @@ from analog_ep.building import build_nudge
 from analog_ep.circuit import Circuit
 from analog_ep.equilibrium.equilibrium import Equilibrium, solve
 from analog_ep.equilibrium.ngspice import Ngspice
+from analog_ep.run import stored_chip
 from analog_ep.spec import Spec
 from analog_ep.studies.capacitance import with_node_capacitance
 from analog_ep.studies.corners import Corners, corners
@@ -52,14 +53,15 @@ def analyse(
         If there is no ngspice, or it fails.
     """
     spec, network = trained_network(path)
-    inputs, targets = test_samples(spec, network, slice(sample, sample + 1))
-    circuit, solver = network.circuit(), Ngspice(reduced=True)
+    chip = stored_chip(path, spec, network)
+    inputs, targets = test_samples(spec, network, slice(sample, sample + 1), chip)
+    circuit, solver = network.circuit(chip), Ngspice(reduced=True)
     if study == "corners":
         return corners(circuit, inputs, solver=solver)
     loaded, values = with_node_capacitance(circuit, capacitance), inputs[0].numpy()
     if study == "noise":
         return output_noise(loaded, values, reduced=True)
-    free = solve(network, inputs, solver=solver)
+    free = solve(network, inputs, solver=solver, chip=chip)
     if study == "settling":
         return _settling(spec, loaded, free, targets, capacitance, lsb)
     output_layer = list(circuit.layers)[-1]

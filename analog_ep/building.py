@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 
 from analog_ep.cards import pulsed_device
+from analog_ep.circuit import Chip
 from analog_ep.datasets import Dataset, load_dataset
 from analog_ep.devices import Diode, DiodeClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.equilibrium.equilibrium import Solver
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.equilibrium.relaxation import Relaxation
 from analog_ep.errors import DataError
+from analog_ep.learning.cell_update import CellUpdate
 from analog_ep.learning.coupled import CoupledLearning
 from analog_ep.learning.ngspice_small_signal import NgspiceSmallSignal
 from analog_ep.learning.propagation import EquilibriumPropagation, GradientMethod, SmallSignal
@@ -25,6 +27,7 @@ from analog_ep.spec import (
     IdealSpec,
     PiecewiseSpec,
     Spec,
+    UpdateSpec,
 )
 from analog_ep.stimulus import Cost, CrossEntropy, Nudge, SquaredError
 
@@ -90,16 +93,16 @@ def build_cost(spec: Spec) -> Cost:
     return SquaredError(spec.cost.target_voltage)
 
 
-def build_gradient(spec: Spec, network: ResistiveNetwork) -> GradientMethod:
-    """The spec's gradient method on a network."""
+def build_gradient(spec: Spec, network: ResistiveNetwork, chip: Chip | None = None) -> GradientMethod:
+    """The spec's gradient method on a network, and on a chip where there is one."""
     gradient, cost, solver = spec.gradient, build_cost(spec), build_solver(spec)
     if gradient.method == "small_signal":
         if isinstance(solver, Ngspice):
-            return NgspiceSmallSignal(network, cost, solver)
-        return SmallSignal(network, cost)
+            return NgspiceSmallSignal(network, cost, solver, chip)
+        return SmallSignal(network, cost, chip=chip)
     if gradient.method == "coupled":
         assert isinstance(cost, SquaredError)
-        return CoupledLearning(network, gradient.amplitude, cost, solver)
+        return CoupledLearning(network, gradient.amplitude, cost, solver, chip)
     return EquilibriumPropagation(
         network,
         gradient.nudging,
@@ -107,6 +110,7 @@ def build_gradient(spec: Spec, network: ResistiveNetwork) -> GradientMethod:
         variant=gradient.variant,
         kind=gradient.kind,
         solver=solver,
+        chip=chip,
         seed=spec.training.seed,
     )
 
@@ -121,17 +125,22 @@ def build_nudge(spec: Spec, targets: torch.Tensor) -> Nudge:
     return Nudge(spec.gradient.nudging, targets, build_cost(spec), spec.gradient.kind)
 
 
-def build_update(spec: Spec, network: ResistiveNetwork) -> ConductanceUpdate:
-    """The spec's optimiser on a network, one parameter group a crossbar, and the devices that it writes.
+def build_update(spec: Spec, network: ResistiveNetwork, chip: Chip | None = None) -> ConductanceUpdate:
+    """The spec's optimiser on a network, one parameter group a crossbar, and the devices and cells that it writes.
 
     Raises
     ------
     DeviceParameterError
         If device or scheme cannot be as described.
     """
-    optimizer, update = _optimizer(spec, network), spec.update
-    if update is None:
-        return Update(optimizer, network)
+    optimizer = _optimizer(spec, network)
+    update = Update(optimizer, network) if spec.update is None else _pulsed(spec, spec.update, optimizer, network)
+    return update if chip is None else CellUpdate(update, network, chip, spec.training.seed)
+
+
+def _pulsed(
+    spec: Spec, update: UpdateSpec, optimizer: torch.optim.Optimizer, network: ResistiveNetwork
+) -> PulsedUpdate:
     device = pulsed_device(update.device, **update.parameters)
     scheme = update_scheme(update.scheme, **update.options)
     if update.held is not None:

@@ -11,17 +11,21 @@ from pathlib import Path
 import torch
 
 from analog_ep.building import build_dataset, build_gradient, build_network, build_solver, build_update
+from analog_ep.chips import build_chip
+from analog_ep.circuit import Chip
 from analog_ep.datasets import BUILT_IN
 from analog_ep.errors import CheckpointError, SpecError
 from analog_ep.files import write_atomically
 from analog_ep.learning.checkpoint import Checkpoint
 from analog_ep.learning.training import EpochRecord, Trainer, TrainingObserver
+from analog_ep.networks import ResistiveNetwork
 from analog_ep.report import learning_curve
 from analog_ep.spec import Spec, default_spec, load_spec, with_values
 from analog_ep.spice.conductance_table import read_conductances
 
 SPEC, CHECKPOINT, METRICS, CURVE = "spec.toml", "checkpoint.safetensors", "metrics.csv", "learning_curve.png"
-"""Files of a run folder."""
+CHIP = "chip.safetensors"
+"""Files of a run folder; the last one where the spec has a chip."""
 
 _METRICS_COLUMNS = ("epoch", "train_accuracy", "test_accuracy", "cost", "seconds")
 
@@ -101,7 +105,7 @@ class Run:
                 f"{path} must be resumed with the spec it began with, found another {', '.join(different)}; "
                 "leave these options out or begin another run"
             )
-        run = cls(path, spec, _trainer(spec, device))
+        run = cls(path, spec, _trainer(spec, device, path))
         run.trainer.restore(checkpoint)
         if spec != stored:
             write_atomically(path / SPEC, spec.to_toml())
@@ -133,6 +137,8 @@ class Run:
         try:
             self.path.chmod(0o755)
             write_atomically(self.path / SPEC, self.spec.to_toml())
+            if self.trainer.chip is not None:
+                self.trainer.chip.save(self.path / CHIP)
             self.save()
             os.rename(self.path, target)
         except BaseException:
@@ -224,15 +230,34 @@ def _given(**values: object) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _trainer(spec: Spec, device: str) -> Trainer:
+def stored_chip(path: Path, spec: Spec, network: ResistiveNetwork) -> Chip | None:
+    """The chip of a run folder; None where its spec has none.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing or damaged.
+    CircuitError
+        If it was drawn for another network.
+    """
+    if spec.chip is None and spec.converters is None:
+        return None
+    chip = Chip.load(path / CHIP)
+    chip.check(network.circuit())
+    return chip
+
+
+def _trainer(spec: Spec, device: str, path: Path | None = None) -> Trainer:
+    """The spec's trainer, on the chip of the run folder `path` where there is one."""
     _require_device(device)
     dataset = build_dataset(spec)
     network = build_network(spec).to(device)
+    chip = build_chip(spec, network) if path is None else stored_chip(path, spec, network)
     training = spec.training
     return Trainer(
         network,
-        build_gradient(spec, network),
-        build_update(spec, network),
+        build_gradient(spec, network, chip),
+        build_update(spec, network, chip),
         dataset,
         batch_size=training.batch_size,
         epochs=training.epochs,
@@ -240,6 +265,7 @@ def _trainer(spec: Spec, device: str) -> Trainer:
         input_noise=training.input_noise * spec.data.input_voltage,
         seed=training.seed,
         solver=build_solver(spec),
+        chip=chip,
     )
 
 

@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 
 from analog_ep.building import build_cost, build_dataset, build_network, build_nudge
+from analog_ep.circuit import Chip
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.errors import DataError
 from analog_ep.export import write_netlist
 from analog_ep.learning import CrossCheck, cross_check
 from analog_ep.learning.checkpoint import Checkpoint
+from analog_ep.learning.measured import driven
 from analog_ep.networks import ResistiveNetwork
-from analog_ep.run import CHECKPOINT, stored_spec
+from analog_ep.run import CHECKPOINT, stored_chip, stored_spec
 from analog_ep.spec import Spec
 from analog_ep.spice.batch import Progress
 from analog_ep.spice.deck import Phase
@@ -42,8 +44,8 @@ def trained_network(path: Path, dtype: torch.dtype = torch.float64) -> tuple[Spe
     return spec, network
 
 
-def test_samples(spec: Spec, network: ResistiveNetwork, which: slice) -> tuple[Tensor, Tensor]:
-    """Inputs `(n, n_inputs)` [V] and targets `(n, n_outputs)` of some samples of the test part.
+def test_samples(spec: Spec, network: ResistiveNetwork, which: slice, chip: Chip | None) -> tuple[Tensor, Tensor]:
+    """Inputs `(n, n_inputs)` [V], as a chip's DACs drive them, and targets `(n, n_outputs)` of some test samples.
 
     Raises
     ------
@@ -56,7 +58,7 @@ def test_samples(spec: Spec, network: ResistiveNetwork, which: slice) -> tuple[T
         raise DataError(
             f"{dataset.name} has test samples 0…{available - 1}, found {which.start}…{which.stop - 1} asked for"
         )
-    inputs = dataset.test_inputs[which].to(next(network.parameters()))
+    inputs = driven(dataset.test_inputs[which].to(next(network.parameters())), chip)
     return inputs, build_cost(spec).encode(dataset.test_labels[which], network.n_outputs, like=inputs)
 
 
@@ -82,7 +84,8 @@ def cross_checked(path: Path, samples: int, progress: Progress | None = None) ->
         If there is no ngspice, or it fails.
     """
     spec, network = trained_network(path)
-    inputs, targets = test_samples(spec, network, slice(0, samples))
+    chip = stored_chip(path, spec, network)
+    inputs, targets = test_samples(spec, network, slice(0, samples), chip)
     nudge = spec.gradient
     return cross_check(
         network,
@@ -91,6 +94,7 @@ def cross_checked(path: Path, samples: int, progress: Progress | None = None) ->
         nudging=nudge.nudging,
         cost=build_cost(spec),
         kind=nudge.kind,
+        chip=chip,
         reference=Ngspice(progress=progress),
     )
 
@@ -119,6 +123,7 @@ def export_deck(path: Path, sample: int, phase: Phase, out: Path, dialect: Diale
         If there is no such sample.
     """
     spec, network = trained_network(path)
-    inputs, targets = (values[0] for values in test_samples(spec, network, slice(sample, sample + 1)))
+    chip = stored_chip(path, spec, network)
+    inputs, targets = (values[0] for values in test_samples(spec, network, slice(sample, sample + 1), chip))
     nudge = None if phase == "free" else build_nudge(spec, targets)
-    write_netlist(network, inputs, nudge, path=out, phase=phase, dialect=dialect)
+    write_netlist(network, inputs, nudge, path=out, phase=phase, chip=chip, dialect=dialect)

@@ -13,6 +13,7 @@ from analog_ep.circuit.branches import (
     VoltageControlledVoltageSources,
     VoltageSources,
 )
+from analog_ep.circuit.cells import Cells, draw_faults, read_faults
 from analog_ep.circuit.checks import check_circuit
 from analog_ep.circuit.chip import Chip
 from analog_ep.circuit.circuit import GROUND, Circuit, CircuitBuilder
@@ -27,6 +28,7 @@ __all__ = [
     "Amplifiers",
     "Branches",
     "Capacitors",
+    "Cells",
     "Chip",
     "Circuit",
     "CircuitBuilder",
@@ -45,8 +47,10 @@ __all__ = [
     "VoltageSources",
     "check_circuit",
     "circuit_energy",
+    "draw_faults",
     "energy_weights",
     "injected_currents",
     "johnson_currents",
+    "read_faults",
     "with_output_clamps",
 ]

@@ -16,6 +16,7 @@ from safetensors.numpy import save
 from torch import Tensor
 
 from analog_ep.circuit.branches import Branches, Diodes
+from analog_ep.circuit.cells import Cells
 from analog_ep.circuit.circuit import Circuit
 from analog_ep.circuit.converters import Converter, Converters
 from analog_ep.circuit.drawing import require_spread, stream
@@ -46,6 +47,8 @@ class Chip:
         What the updates see of the contrast; None for the contrast itself.
     converters : Converters or None
         At inputs and reads; None where these are ideal.
+    cells : Cells or None
+        How the cells hold what is written into them; None for ideal ones. Stuck and open cells are `values`.
     twin : Chip or None
         A second array, programmed with the same conductances, on which the later of the two phases runs; None where
         one array runs all phases in turn. Only its `factors` and `values` count.
@@ -55,6 +58,7 @@ class Chip:
     values: Mapping[str, np.ndarray] = field(default_factory=dict)
     learning: LearningCircuit | None = None
     converters: Converters | None = None
+    cells: Cells | None = None
     twin: Chip | None = None
 
     @classmethod
@@ -129,6 +133,11 @@ class Chip:
         result = nominal if factor is None else nominal * factor
         return result if value is None else torch.where(torch.isnan(value), result, value)
 
+    def value(self, key: str, like: Tensor) -> Tensor:
+        """What stands in place of the nominal parameters, in the shape and dtype of `like`; NaN where nothing does."""
+        value = self._tensor("values", key, like)
+        return torch.full_like(like, torch.nan) if value is None else value
+
     def _tensor(self, kind: str, key: str, like: Tensor) -> Tensor | None:
         """An array in the shape, dtype and on the device of `like`; made once for each."""
         array = getattr(self, kind).get(key)
@@ -191,6 +200,7 @@ class Chip:
         """Write everything to one file of safetensors, whole or not at all."""
         tensors: dict[str, np.ndarray] = self._branch_arrays()
         facts: dict[str, Any] = {"comparator": None, "dac": None, "adc": None, "twin": self.twin is not None}
+        facts["cells"] = None if self.cells is None else asdict(self.cells)
         if self.twin is not None:
             tensors |= {f"twin/{name}": array for name, array in self.twin._branch_arrays().items()}
         if self.learning is not None:
@@ -231,10 +241,11 @@ class Chip:
                 adc = tuple(Converter(**values) for values in facts["adc"])
                 offsets = arrays["dac_offset/"], _under(arrays, "adc_offset/")
                 converters = Converters(Converter(**facts["dac"]), adc, *offsets)
+            cells = None if facts["cells"] is None else Cells(**facts["cells"])
             twin = cls(_under(arrays, "twin/factor/"), _under(arrays, "twin/value/")) if facts["twin"] else None
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} must be a whole chip, found none ({error}); draw it anew") from None
-        return cls(_under(arrays, "factor/"), _under(arrays, "value/"), learning, converters, twin)
+        return cls(_under(arrays, "factor/"), _under(arrays, "value/"), learning, converters, cells, twin)
 
 
 def _under(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

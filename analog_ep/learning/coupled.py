@@ -10,6 +10,7 @@ from analog_ep.equilibrium.clamped import clamped_response
 from analog_ep.equilibrium.equilibrium import Solver, solve
 from analog_ep.equilibrium.relaxation import Relaxation
 from analog_ep.errors import StimulusError
+from analog_ep.learning.measured import driven
 from analog_ep.learning.propagation import GradientMethod
 from analog_ep.networks import Network
 from analog_ep.stimulus import SquaredError
@@ -75,6 +76,7 @@ class CoupledLearning(GradientMethod):
 
     @torch.no_grad()
     def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        inputs = driven(inputs, self.chip)
         free = solve(self.network, inputs, solver=self.solver, chip=self.chip)
         targets = targets.to(free.outputs)
         change = self.amplitude * (targets - free.outputs)

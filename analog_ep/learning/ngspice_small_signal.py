@@ -9,6 +9,7 @@ from torch import Tensor
 from analog_ep.circuit import Chip
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.ngspice import Ngspice
+from analog_ep.learning.measured import driven
 from analog_ep.learning.propagation import GradientMethod
 from analog_ep.networks import CircuitNetwork
 from analog_ep.spice.small_signal import small_signal_response
@@ -43,6 +44,7 @@ class NgspiceSmallSignal(GradientMethod):
 
     def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         network = self.network
+        inputs = driven(inputs, self.chip)
         free = solve(network, inputs, solver=self.solver, chip=self.chip)
         targets = targets.to(free.outputs)
         error = -self.cost.gradient(free.outputs, targets)

@@ -13,7 +13,7 @@ from analog_ep.equilibrium.equilibrium import Equilibrium, SmallSignalSolver, So
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.equilibrium.stability import require_stable_nudge
 from analog_ep.errors import ConvergenceError, StimulusError
-from analog_ep.learning.measured import Measurement
+from analog_ep.learning.measured import Measurement, driven
 from analog_ep.networks import Network, ResistiveNetwork
 from analog_ep.stimulus import Cost, Nudge, NudgeKind, SquaredError
 
@@ -185,6 +185,7 @@ class SmallSignal(GradientMethod):
 
     def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         network = self.network
+        inputs = driven(inputs, self.chip)
         free = solve(network, inputs, solver=self.solver, chip=self.chip)
         error = -self.cost.gradient(free.outputs, targets)
         response, status = self.solver.small_signal(free, error)

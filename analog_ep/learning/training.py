@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from analog_ep.circuit import Chip
 from analog_ep.datasets import Dataset
 from analog_ep.equilibrium.equilibrium import Solver, solve
 from analog_ep.equilibrium.relaxation import Relaxation
 from analog_ep.errors import CheckpointError, ConvergenceError
 from analog_ep.learning.checkpoint import Checkpoint, under
+from analog_ep.learning.measured import driven, read_layers
 from analog_ep.learning.propagation import EquilibriumPropagation, GradientMethod
 from analog_ep.learning.update import ConductanceUpdate
 from analog_ep.networks import ResistiveNetwork
@@ -88,6 +90,8 @@ class Trainer:
         Seed of the shuffles and of the noise.
     solver : Solver, optional
         Of the accuracies; by default `Relaxation()`.
+    chip : Chip, optional
+        The hardware whose accuracies are meant; that of the gradient is the method's own.
     """
 
     def __init__(
@@ -103,11 +107,13 @@ class Trainer:
         input_noise: float = 0.0,
         seed: int = 0,
         solver: Solver | None = None,
+        chip: Chip | None = None,
     ):
         self.network, self.gradient, self.update = network, gradient, update
         self.batch_size, self.epochs, self.schedule, self.seed = batch_size, epochs, schedule, seed
         self.input_noise = input_noise
         self.solver = Relaxation() if solver is None else solver
+        self.chip = chip
         self.history: list[EpochRecord] = []
         self._rates = [group["lr"] for group in update.param_groups]
         like = next(network.parameters())
@@ -136,9 +142,12 @@ class Trainer:
         while self.epoch < self.epochs:
             began = time.perf_counter()
             cost = self._train_epoch(observer)
-            train, test = (accuracy(self.network, *part, solver=self.solver) for part in (self._train, self._test))
+            train, test = (self._accuracy(*part) for part in (self._train, self._test))
             self.history.append(EpochRecord(self.epoch + 1, train, test, cost, time.perf_counter() - began))
             observer.epoch_done(self.history[-1])
+
+    def _accuracy(self, inputs: Tensor, labels: Tensor) -> float:
+        return accuracy(self.network, inputs, labels, self.solver, self.chip)
 
     def _train_epoch(self, observer: TrainingObserver) -> float:
         inputs, labels = self._train
@@ -221,13 +230,27 @@ def _generator(checkpoint: Checkpoint) -> Tensor:
     return state
 
 
-def predictions(network: ResistiveNetwork, inputs: Tensor, solver: Solver | None = None) -> Tensor:
-    """Index of the largest output of each sample, `(n_samples,)`, for inputs `(n_samples, n_inputs)` [V]."""
+def predictions(
+    network: ResistiveNetwork, inputs: Tensor, solver: Solver | None = None, chip: Chip | None = None
+) -> Tensor:
+    """Index of the largest output of each sample, `(n_samples,)`, for inputs `(n_samples, n_inputs)` [V].
+
+    On a chip the outputs are those that its converters read; their noise is the same in every call.
+    """
     solver = Relaxation() if solver is None else solver
-    outputs = [solve(network, batch, solver=solver).outputs for batch in inputs.split(_EVALUATION_BATCH)]
-    return torch.cat(outputs).argmax(-1)
+    noise, found = torch.Generator().manual_seed(0), []
+    for batch in inputs.split(_EVALUATION_BATCH):
+        state = solve(network, driven(batch, chip, noise), solver=solver, chip=chip)
+        found.append(network.outputs_of(read_layers(state.layers, chip, noise)).argmax(-1))
+    return torch.cat(found)
 
 
-def accuracy(network: ResistiveNetwork, inputs: Tensor, labels: Tensor, solver: Solver | None = None) -> float:
+def accuracy(
+    network: ResistiveNetwork,
+    inputs: Tensor,
+    labels: Tensor,
+    solver: Solver | None = None,
+    chip: Chip | None = None,
+) -> float:
     """Share of samples that are classified as their label."""
-    return float((predictions(network, inputs, solver) == labels).double().mean())
+    return float((predictions(network, inputs, solver, chip) == labels).double().mean())

@@ -1,5 +1,6 @@
 """A training run in TOML."""
 
+from analog_ep.spec.chip import ChipSpec, ConvertersSpec
 from analog_ep.spec.reading import default_spec, load_spec, parse_spec, with_values
 from analog_ep.spec.tables import (
     CardSpec,
@@ -19,6 +20,8 @@ from analog_ep.spec.tables import (
 
 __all__ = [
     "CardSpec",
+    "ChipSpec",
+    "ConvertersSpec",
     "CrossEntropySpec",
     "DataSpec",
     "DiodeSpec",

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from analog_ep.errors import SpecError
 from analog_ep.resources import specs_folder
+from analog_ep.spec.chip import ChipSpec, ConvertersSpec
 from analog_ep.spec.tables import (
     CardSpec,
     CrossEntropySpec,
@@ -103,6 +104,8 @@ _MODELS: dict[str, type[BaseModel]] = {
     "gradient": GradientSpec,
     "training": TrainingSpec,
     "update": UpdateSpec,
+    "chip": ChipSpec,
+    "converters": ConvertersSpec,
 }
 """Tables by the part of an error's location that names them."""
 

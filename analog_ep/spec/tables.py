@@ -8,7 +8,6 @@ import tomli_w
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -22,18 +21,14 @@ from analog_ep.devices import Diode
 from analog_ep.devices.pulses import PulseModel
 from analog_ep.errors import CardError, DeviceParameterError
 from analog_ep.learning.schemes import Scheme, update_scheme
-
-
-def _listed(value: Any) -> Any:
-    """One value stands for a list of one: a table for every layer, a rate for every crossbar."""
-    return value if isinstance(value, list) else [value]
-
+from analog_ep.spec.chip import ChipSpec, ConvertersSpec
+from analog_ep.spec.table import TABLE, listed
 
 _Pair = Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = TABLE
 
 
 class DataSpec(_Table):
@@ -160,7 +155,7 @@ class CardSpec(_ClampSpec):
 
 def _with_models(value: Any) -> Any:
     """Diode tables as a list; one that names a card needs no model beside it."""
-    tables = _listed(value)
+    tables = listed(value)
     return [{"model": "card", **table} if isinstance(table, dict) and "card" in table else table for table in tables]
 
 
@@ -242,7 +237,7 @@ class TrainingSpec(_Table):
     epochs: PositiveInt = 30
     batch_size: PositiveInt = 32
     optimizer: Literal["adam", "sgd"] = "adam"
-    learning_rate: Annotated[list[PositiveFloat], BeforeValidator(_listed), Field(min_length=1)] = [0.01]
+    learning_rate: Annotated[list[PositiveFloat], BeforeValidator(listed), Field(min_length=1)] = [0.01]
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     schedule: Literal["constant", "cosine"] = "cosine"
     input_noise: NonNegativeFloat = 0.0
@@ -310,6 +305,8 @@ class Spec(_Table):
     gradient: GradientSpec = GradientSpec()
     training: TrainingSpec = TrainingSpec()
     update: UpdateSpec | None = None
+    chip: ChipSpec | None = None
+    converters: ConvertersSpec | None = None
 
     @model_validator(mode="after")
     def _targets(self) -> Spec:
@@ -329,6 +326,21 @@ class Spec(_Table):
             raise ValueError(f"training.learning_rate must be one rate or {stages}, one per crossbar, found {rates}")
         if self.update is not None and self.update.held and stages > 1 and self.network.drive == "single":
             raise ValueError('update.held needs network.drive = "differential", found "single"')
+        return self
+
+    @model_validator(mode="after")
+    def _measured(self) -> Spec:
+        for name in ("chip", "converters"):
+            table = getattr(self, name)
+            if table is not None and table.needs_phases and self.gradient.method != "ep":
+                raise ValueError(
+                    f'{name} has what only phases that are run can show: gradient.method must be "ep", found '
+                    f'"{self.gradient.method}"'
+                )
+        ranges = [] if self.converters is None else self.converters.adc_range or []
+        layers = len(self.network.sizes) - 1
+        if len(ranges) not in (0, 1, layers):
+            raise ValueError(f"converters.adc_range must be one range or {layers}, one per layer, found {ranges}")
         return self
 
     def to_dict(self) -> dict[str, Any]:

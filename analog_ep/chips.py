@@ -1,0 +1,110 @@
+"""From the words of a spec to the chip that they stand for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from analog_ep.circuit import (
+    Cells,
+    Chip,
+    Circuit,
+    Converter,
+    Converters,
+    Diodes,
+    LearningCircuit,
+    draw_faults,
+    read_faults,
+)
+from analog_ep.circuit.drawing import stream
+from analog_ep.constants import DEFAULT_TEMPERATURE
+from analog_ep.errors import SpecError
+from analog_ep.networks import ResistiveNetwork
+from analog_ep.spec import ChipSpec, ConvertersSpec, Spec
+
+_SPREADS = {
+    "siemens": "conductance_spread",
+    "saturation_current": "saturation_current_spread",
+    "ideality": "ideality_spread",
+    "threshold": "threshold_spread",
+    "gain": "gain_spread",
+    "feedback": "feedback_spread",
+    "offset": "amplifier_offset",
+}
+"""Keys of the table by the names that `Chip.draw` has for them."""
+
+
+def build_chip(spec: Spec, network: ResistiveNetwork) -> Chip | None:
+    """The spec's chip, drawn for a network; None where it asks for none.
+
+    Raises
+    ------
+    CircuitError
+        If it asks for mismatch of something that the network does not have.
+    DataError
+        If the map of faults cannot be used.
+    SpecError
+        If it gives a temperature on which nothing depends.
+    """
+    if spec.chip is None and spec.converters is None:
+        return None
+    table, circuit = spec.chip or ChipSpec(), network.circuit()
+    seed = spec.training.seed if table.seed is None else table.seed
+    chip = _array(table, circuit, network.conductance_range, seed)
+    if table.twin:
+        other = int(stream(seed, "twin").integers(2**32))
+        chip = replace(chip, twin=_array(table, circuit, network.conductance_range, other))
+    if table.comparator or table.learning_bias or table.learning_bias_mean:
+        learning = LearningCircuit.draw(circuit, seed, table.learning_bias, table.learning_bias_mean, table.comparator)
+        chip = replace(chip, learning=learning)
+    if spec.converters is not None:
+        chip = replace(chip, converters=_converters(spec.converters, circuit, seed))
+    retention = float("inf") if table.retention is None else table.retention
+    return replace(chip, cells=Cells(table.levels, table.rounding, retention, table.diffusion))
+
+
+def _array(table: ChipSpec, circuit: Circuit, conductance_range: tuple[float, float], seed: int) -> Chip:
+    spreads = {name: getattr(table, key) for name, key in _SPREADS.items() if getattr(table, key)}
+    chip = Chip.draw(circuit, seed, **spreads)
+    factors, values = dict(chip.factors), dict(chip.values)
+    if table.temperature is not None:
+        _heat(factors, values, table, circuit)
+    low = table.stuck_low + 0.5 * table.stuck
+    high = table.stuck_high + 0.5 * table.stuck
+    left = table.open_conductance
+    if low or high or table.open:
+        values |= draw_faults(
+            circuit, seed, conductance_range, low=low, high=high, open_=table.open, open_conductance=left
+        )
+    if table.fault_map is not None:
+        mapped = read_faults(circuit, Path(table.fault_map), conductance_range, open_conductance=left)
+        for key, value in mapped.items():
+            values[key] = np.where(np.isnan(value), values.get(key, np.nan), value)
+    return replace(chip, factors=factors, values=values)
+
+
+def _heat(factors: dict[str, np.ndarray], values: dict[str, np.ndarray], table: ChipSpec, circuit: Circuit) -> None:
+    assert table.temperature is not None
+    junctions = [group for group in circuit.of_kind(Diodes) if hasattr(group.device, "temperature")]
+    values |= {f"{group.label}.temperature": np.full(len(group), table.temperature) for group in junctions}
+    factor = 1 + table.temperature_coefficient * (table.temperature - DEFAULT_TEMPERATURE)
+    if not junctions and factor == 1:
+        raise SpecError(
+            "chip.temperature must act on junction diodes or, by temperature_coefficient, on conductances, found "
+            "neither; leave it out"
+        )
+    if factor <= 0:
+        raise SpecError(f"chip.temperature_coefficient must leave conductances positive, found a factor of {factor:g}")
+    if factor != 1:
+        for group in circuit.trainable().values():
+            key = f"{group.label}.siemens"
+            factors[key] = factor * factors.get(key, np.ones(len(group)))
+
+
+def _converters(table: ConvertersSpec, circuit: Circuit, seed: int) -> Converters:
+    infinite = float("inf")
+    dac = Converter(table.dac_bits, infinite if table.dac_range is None else table.dac_range, table.dac_noise)
+    adc = [Converter(table.adc_bits, scale, table.adc_noise) for scale in table.adc_range or [infinite]]
+    return Converters.draw(circuit, seed, dac, adc, table.dac_offset, table.adc_offset)

@@ -1,0 +1,147 @@
+"""How a chip's cells hold what is written into them, and which of them cannot be written."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from analog_ep.circuit.circuit import Circuit
+from analog_ep.circuit.drawing import stream
+from analog_ep.errors import CircuitError, DataError
+
+Rounding = Literal["nearest", "stochastic", "carried"]
+Fault = Literal["low", "high", "open"]
+
+_ROUNDINGS = ("nearest", "stochastic", "carried")
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What time and a finite number of levels do to every sound cell.
+
+    Attributes
+    ----------
+    levels : int or None
+        Conductances that can be written, equally spaced from g_min to g_max; None for any.
+    rounding : "nearest", "stochastic" or "carried"
+        How a wanted conductance becomes a level: the nearest; the one above or below by chance, right on average; or
+        the nearest, with what is missing kept in a digital memory beside the array and added at the next step.
+    retention : float
+        Time constant of the decay towards g_min, in steps; infinite for none.
+    diffusion : float
+        Standard deviation of a cell's random walk in one step, relative to g_max − g_min.
+
+    Raises
+    ------
+    CircuitError
+        If a value is outside its range.
+    """
+
+    levels: int | None = None
+    rounding: Rounding = "nearest"
+    retention: float = float("inf")
+    diffusion: float = 0.0
+
+    def __post_init__(self):
+        if self.levels is not None and self.levels < 2:
+            raise CircuitError(f"a cell must have at least 2 levels, found {self.levels}")
+        if self.rounding not in _ROUNDINGS:
+            raise CircuitError(f"rounding must be one of {', '.join(_ROUNDINGS)}, found {self.rounding!r}")
+        if not self.retention > 0:
+            raise CircuitError(f"the retention of a cell must be positive, found {self.retention}")
+        if not 0 <= self.diffusion < float("inf"):
+            raise CircuitError(f"the diffusion of a cell must be finite and not negative, found {self.diffusion}")
+
+
+def draw_faults(
+    circuit: Circuit,
+    seed: int,
+    conductance_range: tuple[float, float],
+    *,
+    low: float = 0.0,
+    high: float = 0.0,
+    open_: float = 0.0,
+    open_conductance: float = 1e-12,
+) -> dict[str, np.ndarray]:
+    """Conductances of faulty cells, for the `values` of a `Chip`.
+
+    Parameters
+    ----------
+    circuit : Circuit
+        The nominal circuit; its trainable conductances are the cells.
+    seed : int
+        Each group has a stream of its own.
+    conductance_range : (float, float)
+        g_min and g_max. [S]
+    low, high, open_ : float
+        Probability that a cell is stuck at g_min, stuck at g_max, or open.
+    open_conductance : float
+        What is left of an open cell; positive, since no netlist carries a resistor of 0 S. [S]
+
+    Returns
+    -------
+    dict of str to ndarray
+        By "label.siemens", one an element, NaN where the cell is sound. [S]
+
+    Raises
+    ------
+    CircuitError
+        If the probabilities are negative or add up to more than 1, or the open conductance is not positive.
+    """
+    if min(low, high, open_) < 0 or not low + high + open_ <= 1:
+        raise CircuitError(f"fractions of faulty cells must be 0 or more and 1 in sum, found {low}, {high} and {open_}")
+    edges = np.cumsum([low, high, open_])
+    stuck = np.array([*conductance_range, _positive(open_conductance), np.nan])
+    values: dict[str, np.ndarray] = {}
+    for group in circuit.trainable().values():
+        chance = stream(seed, f"{group.label}.fault").random(len(group))
+        values[f"{group.label}.siemens"] = stuck[np.searchsorted(edges, chance, side="right")]
+    return values
+
+
+def read_faults(
+    circuit: Circuit, path: Path, conductance_range: tuple[float, float], *, open_conductance: float = 1e-12
+) -> dict[str, np.ndarray]:
+    """Conductances of the faulty cells that a map names; as `draw_faults`.
+
+    Parameters
+    ----------
+    circuit, conductance_range, open_conductance
+        As for `draw_faults`.
+    path : Path
+        CSV with the columns parameter, index (flat, into the parameter) and fault ("low", "high" or "open").
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or names a cell or a fault that there is not.
+    """
+    stuck = {"low": conductance_range[0], "high": conductance_range[1], "open": _positive(open_conductance)}
+    trainable = circuit.trainable()
+    values = {name: np.full(len(group), np.nan) for name, group in trainable.items()}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                name, index, fault = (row.get(key) or "" for key in ("parameter", "index", "fault"))
+                known = name in values and fault in stuck and index.isdecimal()
+                if not known or int(index) >= len(values[name]):
+                    raise DataError(
+                        f"{path} must name a parameter ({', '.join(values)}), an index into it and a fault "
+                        f"({', '.join(stuck)}), found {name!r}, {index!r} and {fault!r}"
+                    )
+                values[name][int(index)] = stuck[fault]
+    except OSError as error:
+        raise DataError(f"the fault map {path} must be a readable file, found: {error.strerror}") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{path} must be CSV in UTF-8, found: {error}") from None
+    return {f"{group.label}.siemens": values[name][group.arrays()["index"]] for name, group in trainable.items()}
+
+
+def _positive(open_conductance: float) -> float:
+    if not 0 < open_conductance < float("inf"):
+        raise CircuitError(f"the conductance of an open cell must be positive and finite, found {open_conductance}")
+    return open_conductance
