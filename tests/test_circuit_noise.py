@@ -200,6 +200,6 @@ def test_what_transient_noise_refuses():
     with pytest.raises(StimulusError, match="must be elastic, to follow the fluctuating outputs; found frozen"):
         transient_noise(circuit, np.zeros(2), johnson_currents, interval=1e-9, samples=1, nudges=(frozen,))
     unequal = ResistiveNetwork([2, 1, 1], diode=ShockleyDiode(1e-9), gain=4.0, dtype=torch.float64)
+    options = {"temperature": 1e-8, "nudging": 1e-7, "interval": 1e-9, "samples": 1, "burn_in": 0}
     with pytest.raises(StimulusError, match=r"all weights of the energy are 1, found 0\.0625 to 1; set feedback"):
-        options = {"temperature": 1e-8, "nudging": 1e-7, "interval": 1e-9, "samples": 1, "burn_in": 0}
         transient_gradient(unequal, torch.zeros(2), torch.zeros(1), **options)

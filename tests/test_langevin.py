@@ -10,7 +10,7 @@ from analog_ep.devices import IdealDiode, ShockleyDiode
 from analog_ep.equilibrium.landscape import Landscape, landscape_of
 from analog_ep.equilibrium.langevin import Langevin, injected_temperature
 from analog_ep.errors import StimulusError, UnstableNudgeError
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.networks import HopfieldNetwork, ResistiveNetwork
 from analog_ep.stimulus import CrossEntropy, SquaredError
 
 TEMPERATURE = 2e-8
@@ -25,6 +25,20 @@ def landscape(network, nudging=(0.0,), cost=None, n_samples: int = 1) -> Landsca
     inputs = 0.3 * torch.randn(n_samples, network.n_inputs, generator=generator, dtype=torch.float64)
     targets = torch.softmax(torch.randn(n_samples, network.n_outputs, generator=generator, dtype=torch.float64), -1)
     return landscape_of(network, inputs, targets, cost or SquaredError(), torch.tensor(nudging, dtype=torch.float64))
+
+
+def hopfield(activation: str = "tanh") -> HopfieldNetwork:
+    return HopfieldNetwork([3, 4, 2], activation=activation, initial_scale=2.0, dtype=torch.float64, seed=3)
+
+
+def test_force_of_a_hopfield_network_is_the_slope_of_the_energy():
+    for activation in ("tanh", "sigmoid"):
+        over = landscape(hopfield(activation), (-0.5, 0.0, 2.0), n_samples=2)
+        generator = torch.Generator().manual_seed(0)
+        state = torch.randn(3, 2, 4, sum(over.sizes), generator=generator, dtype=torch.float64)
+        step = 1e-5 * torch.eye(sum(over.sizes), dtype=torch.float64)
+        slopes = [(over.energy(state + move) - over.energy(state - move)) / 2e-5 for move in step]
+        torch.testing.assert_close(over.force(state), -torch.stack(slopes, -1), rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("cost", [SquaredError(), CrossEntropy(0.1)])
@@ -69,11 +83,11 @@ def test_the_bias_of_an_unadjusted_step_is_the_known_one():
 def test_phases_share_their_random_numbers():
     over = landscape(resistive((2, 2, 1), gain=2.0, feedback=2.0), (-1e-7, 1e-7))
     start = torch.zeros(1, sum(over.sizes), dtype=torch.float64)
-    (negative, positive) = next(Langevin(TEMPERATURE, chains=256, steps=5).states(over, start))
+    (negative, positive) = next(Langevin(TEMPERATURE, chains=256, burn_in=50, steps=5).states(over, start))
     assert (positive - negative).std() < 0.05 * positive.std()
-    again = next(Langevin(TEMPERATURE, chains=256, steps=5).states(over, start))
+    again = next(Langevin(TEMPERATURE, chains=256, burn_in=50, steps=5).states(over, start))
     assert torch.equal(again[1], positive)
-    other = next(Langevin(TEMPERATURE, chains=256, steps=5, seed=1).states(over, start))
+    other = next(Langevin(TEMPERATURE, chains=256, burn_in=50, steps=5, seed=1).states(over, start))
     assert not torch.equal(other[1], positive)
 
 
@@ -95,3 +109,7 @@ def test_what_langevin_dynamics_refuses():
         landscape(ideal)
     with pytest.raises(UnstableNudgeError, match=r"must be weaker than \S+, found 1: beyond it nothing holds"):
         landscape(resistive(), (-1.0, 1.0))
+    with pytest.raises(StimulusError, match="needs states without bounds, found HardSigmoid; use sigmoid or tanh"):
+        landscape(hopfield("hard_sigmoid"))
+    with pytest.raises(UnstableNudgeError, match="must be weaker than 1, found 1: beyond it nothing holds"):
+        landscape(hopfield(), (-1.0, 1.0))

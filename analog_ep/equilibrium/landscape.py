@@ -11,7 +11,7 @@ from analog_ep.devices import Diode, DiodeClamp
 from analog_ep.equilibrium.ladder import Ladder
 from analog_ep.equilibrium.stability import output_impedance
 from analog_ep.errors import StimulusError, UnstableNudgeError
-from analog_ep.networks import Network, ResistiveNetwork
+from analog_ep.networks import HopfieldNetwork, Network, ResistiveNetwork
 from analog_ep.stimulus import Cost
 
 
@@ -61,6 +61,7 @@ class Landscape(ABC):
         """C, `(*chains,)`."""
         return self.cost.value(self.network.outputs_of(self.layers(state)), self.targets)
 
+    @torch.no_grad()
     def energy(self, state: Tensor) -> Tensor:
         """F, `(*chains,)`."""
         return self.network.energy(self.inputs, self.layers(state)) + self.output_weight * self.nudging * self.costs(
@@ -142,6 +143,43 @@ class ResistiveLandscape(Landscape):
         return current - clamp.current(layer) if isinstance(clamp, DiodeClamp) else current
 
 
+class HopfieldLandscape(Landscape):
+    """Of a `HopfieldNetwork` with a smooth activation, whose states are free.
+
+    Raises
+    ------
+    StimulusError
+        If the activation keeps states within bounds, where the dynamics would have to be reflected.
+    UnstableNudgeError
+        If a negative nudge is not weaker than the leak of the outputs.
+    """
+
+    def __init__(self, network: HopfieldNetwork, inputs: Tensor, targets: Tensor, cost: Cost, nudging: Tensor):
+        super().__init__(network, inputs, targets, cost, nudging)
+        if network.activation.bounds is not None:
+            raise StimulusError(
+                f"Langevin dynamics needs states without bounds, found {type(network.activation).__name__}; "
+                "use sigmoid or tanh"
+            )
+        self.hopfield = network
+        self.sizes = list(network.sizes[1:])
+        self.mobility = torch.ones(sum(self.sizes)).to(inputs)
+        self.stiffness = 1.0 + float(self.nudging.max().clamp(min=0)) * cost.curvature_bound
+        strongest = float(-self.nudging.min()) * cost.curvature_bound
+        if strongest >= 1:
+            raise UnstableNudgeError(
+                f"a negative nudge of a stationary distribution must be weaker than {1 / cost.curvature_bound:.3g}, "
+                f"found {float(-self.nudging.min()):.3g}: beyond it nothing holds the outputs; lower the nudging"
+            )
+
+    @torch.no_grad()
+    def force(self, state: Tensor) -> Tensor:
+        layers = self.layers(state)
+        forces = list(self.hopfield.force(self.inputs, layers))
+        forces[-1] = forces[-1] + self._pull(layers)
+        return torch.cat(forces, -1)
+
+
 def landscape_of(network: Network, inputs: Tensor, targets: Tensor, cost: Cost, nudging: Tensor) -> Landscape:
     """The landscape of a network, see `Landscape`.
 
@@ -152,4 +190,8 @@ def landscape_of(network: Network, inputs: Tensor, targets: Tensor, cost: Cost, 
     """
     if isinstance(network, ResistiveNetwork):
         return ResistiveLandscape(network, inputs, targets, cost, nudging)
-    raise StimulusError(f"Langevin dynamics needs a ResistiveNetwork, found a {type(network).__name__}")
+    if isinstance(network, HopfieldNetwork):
+        return HopfieldLandscape(network, inputs, targets, cost, nudging)
+    raise StimulusError(
+        f"Langevin dynamics needs a ResistiveNetwork or HopfieldNetwork, found a {type(network).__name__}"
+    )

@@ -13,7 +13,7 @@ from torch import Tensor
 from analog_ep.equilibrium.equilibrium import Solver, solve
 from analog_ep.equilibrium.landscape import Landscape, landscape_of
 from analog_ep.equilibrium.langevin import Langevin
-from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import StimulusError
 from analog_ep.learning.propagation import GradientMethod
 from analog_ep.networks import Network
@@ -108,7 +108,7 @@ class StochasticEquilibriumPropagation(GradientMethod):
     estimator : "contrast" or "covariance"
         See above.
     solver : Solver, optional
-        Finds the equilibrium that the chains start from; by default `Relaxation()`.
+        Finds the equilibrium that the chains start from; by default that of the kind of network, `solver_of`.
 
     Raises
     ------
@@ -139,7 +139,7 @@ class StochasticEquilibriumPropagation(GradientMethod):
             raise StimulusError(f"a statistical error needs at least 2 chains, found {langevin.chains}")
         self.langevin, self.nudging = langevin, nudging
         self.estimator: Estimator = estimator
-        self.solver = Relaxation() if solver is None else solver
+        self.solver = solver_of(network) if solver is None else solver
         self._estimates = 0
 
     def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -159,7 +159,7 @@ class StochasticEquilibriumPropagation(GradientMethod):
         sums = _ContrastSums(landscape) if len(signs) == 2 else _CovarianceSums(landscape, start, self.langevin)
         for state in self._next_langevin().states(landscape, start):
             sums.add(state)
-        blocks = {name: self.network.reference_conductance * value for name, value in sums.blocks().items()}
+        blocks = {name: self.network.parameter_scale * value for name, value in sums.blocks().items()}
         return GradientEstimate(sums.cost(), blocks)
 
     def _next_langevin(self) -> Langevin:

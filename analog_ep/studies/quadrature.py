@@ -13,8 +13,8 @@ from analog_ep.networks import Network
 from analog_ep.stimulus import Cost
 
 _MOST_POINTS = 2**24
-_WIDTH = 7.0
-_FITS = 4
+_WIDTH = 8.5
+_FITS = 8
 _EDGE = 1e-9
 _PROBE = 1e-2
 
@@ -50,7 +50,7 @@ class GibbsGrid:
     temperature: float
     centre: tuple[Tensor, ...]
     reach: tuple[Tensor, ...]
-    points: int = 33
+    points: int = 41
 
     def __post_init__(self):
         n_units = sum(len(layer) for layer in self.centre)
@@ -61,9 +61,9 @@ class GibbsGrid:
 
     @classmethod
     def fitted(
-        cls, network: Network, inputs: Tensor, temperature: float, layers: tuple[Tensor, ...], points: int = 33
+        cls, network: Network, inputs: Tensor, temperature: float, layers: tuple[Tensor, ...], points: int = 41
     ) -> Self:
-        """A grid over 7 standard deviations about the mean, found from a first guess, the equilibrium `layers`.
+        """A grid over 8.5 standard deviations about the mean, found from a first guess, the equilibrium `layers`.
 
         Raises
         ------
@@ -80,6 +80,11 @@ class GibbsGrid:
             # Where the grid was too small the spread is too: it may grow by a factor a round.
             sizes = [len(layer) for layer in layers]
             grid = replace(grid, centre=mean.split(sizes), reach=(_WIDTH * spread).split(sizes))
+        for _ in range(_FITS):
+            # A distribution of several wells has less outside its standard deviations than a Gaussian, or more.
+            if grid.edge() <= _EDGE:
+                return grid
+            grid = replace(grid, reach=tuple(1.2 * reach for reach in grid.reach))
         if grid.edge() > _EDGE:
             raise ConvergenceError(f"a grid must hold the distribution, found {grid.edge():.1e} of it at its faces")
         return grid

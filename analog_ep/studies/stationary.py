@@ -16,11 +16,16 @@ from torch import Tensor
 from analog_ep.devices import ShockleyDiode
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.langevin import Langevin
-from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.learning.stochastic import Estimator, GradientEstimate, StochasticEquilibriumPropagation
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.networks import HopfieldNetwork, Network, ResistiveNetwork
 from analog_ep.stimulus import SquaredError
 from analog_ep.studies.quadrature import GibbsGrid
+
+_PRECISION = 0.015
+"""Standard errors over the gradient's norm at which a network has been looked at for long enough."""
+
+_MOST_ESTIMATES = 32
 
 
 @dataclass(frozen=True)
@@ -142,7 +147,8 @@ def stochastic_study(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> StochasticStudy:
-    """Compare the stochastic rule with the gradient of ⟨C⟩ by quadrature on random networks of three units.
+    """Compare the stochastic rule with the gradient of ⟨C⟩ by quadrature on random networks of three units,
+    by turns resistive ones and Hopfield networks.
 
     Parameters
     ----------
@@ -166,26 +172,45 @@ def stochastic_study(
 
 
 def _case(number: int, seed: int, estimator: Estimator, chains: int, steps: int) -> StochasticCase:
-    problem = random_problem(number, seed)
+    problem = (resistive_problem, hopfield_problem)[number % 2](number, seed)
     langevin = Langevin(problem.temperature, chains=chains, burn_in=300, steps=steps, seed=1000 * seed + number)
     rule = StochasticEquilibriumPropagation(problem.network, langevin, problem.nudging, estimator=estimator)
-    return problem.judge(rule.estimate(problem.inputs[None], problem.target[None]))
+    return problem.judge(_precise(rule, problem))
+
+
+def _precise(rule: StochasticEquilibriumPropagation, problem: StochasticProblem) -> GradientEstimate:
+    """Mean of as many estimates as the precision needs."""
+    found = [rule.estimate(problem.inputs[None], problem.target[None])]
+    mean = found[0]
+    while mean.relative_error > _PRECISION and len(found) < _MOST_ESTIMATES:
+        found.append(rule.estimate(problem.inputs[None], problem.target[None]))
+        blocks = {name: torch.stack([one.blocks[name] for one in found]).mean(0) for name in mean.blocks}
+        mean = GradientEstimate(torch.stack([one.cost for one in found]).mean(), blocks)
+    return mean
 
 
 @dataclass(frozen=True, eq=False)
 class StochasticProblem:
     """A small network, a sample, a temperature, and a nudging that is small for it."""
 
-    network: ResistiveNetwork
+    network: ResistiveNetwork | HopfieldNetwork
     inputs: Tensor
     target: Tensor
     temperature: float
     nudging: float
+    points: int = 41
+
+    @property
+    def name(self) -> str:
+        """What stands in a table."""
+        network = self.network
+        kind = f"Hopfield, {type(network.activation).__name__}" if isinstance(network, HopfieldNetwork) else "resistive"
+        return f"{kind} {'-'.join(map(str, network.sizes))}"
 
     def exact(self) -> dict[str, Tensor]:
         """d⟨C⟩/dθ by quadrature."""
-        layers = solve(self.network, self.inputs, solver=Relaxation()).layers
-        grid = GibbsGrid.fitted(self.network, self.inputs, self.temperature, layers)
+        layers = solve(self.network, self.inputs, solver=solver_of(self.network)).layers
+        grid = GibbsGrid.fitted(self.network, self.inputs, self.temperature, layers, self.points)
         return grid.gradient(SquaredError(), self.target)
 
     def judge(self, estimate: GradientEstimate) -> StochasticCase:
@@ -194,7 +219,7 @@ class StochasticProblem:
         chi_square, degrees = estimate.chi_square(exact)
         rows = [_row(values, exact) for values in (exact, estimate.gradients, estimate.standard_errors)]
         return StochasticCase(
-            network=f"{type(self.network).__name__} {'-'.join(map(str, self.network.sizes))}",
+            network=self.name,
             exact=rows[0].tolist(),
             estimated=rows[1].tolist(),
             standard_error=rows[2].tolist(),
@@ -205,8 +230,8 @@ class StochasticProblem:
         )
 
 
-def random_problem(number: int, seed: int) -> StochasticProblem:
-    """One of the random networks, each with a hidden node with a diode and an output pair."""
+def resistive_problem(number: int, seed: int) -> StochasticProblem:
+    """A hidden node with a junction diode and a pair of output nodes, all weights of the energy 1."""
     generator = torch.Generator().manual_seed(1000 * seed + number)
     network = ResistiveNetwork(
         [2, 1, 1],
@@ -217,9 +242,24 @@ def random_problem(number: int, seed: int) -> StochasticProblem:
         dtype=torch.float64,
         seed=int(torch.randint(2**31, (), generator=generator)),
     )
-    inputs = 0.5 * torch.randn(network.n_inputs, generator=generator, dtype=torch.float64)
-    target = 0.5 * torch.randn(network.n_outputs, generator=generator, dtype=torch.float64)
+    inputs, target = _sample(network, generator)
     return StochasticProblem(network, inputs, target, temperature=2e-8, nudging=1e-7)
+
+
+def hopfield_problem(number: int, seed: int) -> StochasticProblem:
+    """Two hidden units and an output, by turns with tanh and with the sigmoid; strong weights."""
+    generator = torch.Generator().manual_seed(1000 * seed + number)
+    network = HopfieldNetwork([2, 2, 1], activation=("tanh", "sigmoid")[number // 2 % 2], dtype=torch.float64)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(0.8 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+    inputs, target = _sample(network, generator)
+    return StochasticProblem(network, inputs, target, temperature=0.3, nudging=0.05, points=61)
+
+
+def _sample(network: Network, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    inputs = 0.5 * torch.randn(network.n_inputs, generator=generator, dtype=torch.float64)
+    return inputs, 0.5 * torch.randn(network.n_outputs, generator=generator, dtype=torch.float64)
 
 
 def _row(values: dict[str, Tensor], names: dict[str, Tensor]) -> Tensor:

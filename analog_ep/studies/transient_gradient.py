@@ -17,7 +17,7 @@ from analog_ep.spice.netlist import SpiceOptions
 from analog_ep.spice.transient_noise import transient_noise
 from analog_ep.stimulus import Cost, Nudge, SquaredError
 from analog_ep.studies.capacitance import with_node_capacitance
-from analog_ep.studies.stationary import StochasticStudy, random_problem
+from analog_ep.studies.stationary import StochasticStudy, resistive_problem
 
 _NUDGING = 3e-7
 """Weak enough for a bias of 0.1 %, strong enough that ngspice's tolerances do not show in the differences. [S]"""
@@ -101,7 +101,7 @@ def transient_gradient(
     for k in range(n_copies):
         contrast = network.contrast(stimulus, tuple(n[k] for n in negative), tuple(r[k] for r in response))
         for name, value in contrast.items():
-            blocks.setdefault(name, []).append(value * (network.reference_conductance / (2 * nudging * samples)))
+            blocks.setdefault(name, []).append(value * (network.parameter_scale / (2 * nudging * samples)))
     mean = cost.value(outputs, goal.expand_as(outputs)).mean()
     return GradientEstimate(mean, {name: torch.stack(values) for name, values in blocks.items()})
 
@@ -121,7 +121,7 @@ def require_one_temperature(circuit: Circuit) -> None:
 def transient_study(
     networks: int = 4, *, samples: int = 1000, seed: int = 0, progress: Callable[[int, int], None] | None = None
 ) -> StochasticStudy:
-    """The rule in ngspice on the random networks of `stochastic_study`, at 1 pF a node and 2 ns an interval.
+    """The rule in ngspice on the resistive networks of `stochastic_study`, at 1 pF a node and 2 ns an interval.
 
     Parameters
     ----------
@@ -136,7 +136,8 @@ def transient_study(
     """
     cases = []
     for number in range(networks):
-        problem = random_problem(number, seed)
+        problem = resistive_problem(number, seed)
+        assert isinstance(problem.network, ResistiveNetwork)
         estimate = transient_gradient(
             problem.network,
             problem.inputs,
