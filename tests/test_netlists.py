@@ -93,6 +93,7 @@ def test_library_bench_follows_the_device_equations(tmp_path):
 def test_folders_are_found():
     assert sorted(path.name for path in netlists_folder().glob("*.lib")) == [
         "amplifier.lib",
+        "amplifier_dynamics.lib",
         "diode_clamp.lib",
         "memristors.lib",
     ]

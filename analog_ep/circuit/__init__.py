@@ -20,7 +20,7 @@ from analog_ep.circuit.circuit import GROUND, Circuit, CircuitBuilder
 from analog_ep.circuit.converters import Converter, Converters
 from analog_ep.circuit.energy import EnergyWeights, circuit_energy, energy_weights
 from analog_ep.circuit.learning_circuit import LearningCircuit
-from analog_ep.circuit.noise import NoiseCurrents, injected_currents, johnson_currents
+from analog_ep.circuit.noise import NoiseCurrents, injected_currents, johnson_currents, shot_currents
 from analog_ep.circuit.output_clamps import with_output_clamps
 
 __all__ = [
@@ -52,5 +52,6 @@ __all__ = [
     "injected_currents",
     "johnson_currents",
     "read_faults",
+    "shot_currents",
     "with_output_clamps",
 ]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-from analog_ep.circuit.branches import Capacitors, Conductances
+from analog_ep.circuit.branches import Capacitors, Conductances, Diodes
 from analog_ep.circuit.circuit import GROUND, Circuit
-from analog_ep.constants import BOLTZMANN, DEFAULT_TEMPERATURE
+from analog_ep.constants import BOLTZMANN, DEFAULT_TEMPERATURE, ELEMENTARY_CHARGE
+from analog_ep.devices import ShockleyDiode
 from analog_ep.errors import CircuitError
 
 
@@ -30,6 +32,11 @@ class NoiseCurrents:
 
     def __len__(self) -> int:
         return len(self.density)
+
+    def __add__(self, other: NoiseCurrents) -> NoiseCurrents:
+        """Both together."""
+        pairs = zip((self.first, self.second, self.density), (other.first, other.second, other.density), strict=True)
+        return NoiseCurrents(*(np.concatenate(pair) for pair in pairs))
 
 
 def johnson_currents(circuit: Circuit, temperature: float = DEFAULT_TEMPERATURE) -> NoiseCurrents:
@@ -60,6 +67,27 @@ def johnson_currents(circuit: Circuit, temperature: float = DEFAULT_TEMPERATURE)
     first = np.concatenate([none.astype(np.int64), *(np.asarray(group.positive) for group in groups)])
     second = np.concatenate([none.astype(np.int64), *(np.asarray(group.negative) for group in groups)])
     return NoiseCurrents(first, second, 2 * BOLTZMANN * temperature * siemens)
+
+
+def shot_currents(circuit: Circuit, voltages: np.ndarray) -> NoiseCurrents:
+    """Shot noise of every junction that carries i, S = q |i|, as it is at given voltages.
+
+    Parameters
+    ----------
+    circuit : Circuit
+        Its Shockley diodes count; piecewise-linear ones have none.
+    voltages : ndarray (n_nodes,)
+        Node voltages, ground first. [V]
+    """
+    none = np.zeros(0)
+    first, second, density = [none.astype(np.int64)], [none.astype(np.int64)], [none]
+    for group in circuit.of_kind(Diodes):
+        if isinstance(group.device, ShockleyDiode):
+            across = torch.from_numpy(voltages[group.anode] - voltages[group.cathode])
+            first.append(np.asarray(group.anode))
+            second.append(np.asarray(group.cathode))
+            density.append(ELEMENTARY_CHARGE * group.device.current(across).abs().numpy())
+    return NoiseCurrents(np.concatenate(first), np.concatenate(second), np.concatenate(density))
 
 
 def injected_currents(circuit: Circuit, density: float) -> NoiseCurrents:

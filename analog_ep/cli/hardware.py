@@ -1,4 +1,4 @@
-"""Commands on the hardware of a run: `check`, `export` and `analyse`; and `doctor`."""
+"""Commands on the hardware of a run: `check` and `export`; and `doctor`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from analog_ep.analysis import analyse
 from analog_ep.cli.app import JsonOption, RunFolder, app, console, show
 from analog_ep.doctor import examine
 from analog_ep.report import sample_bar
@@ -33,15 +32,6 @@ class DialectChoice(StrEnum):
     hspice = "hspice"
     spectre = "spectre"
     gnucap = "gnucap"
-
-
-class StudyName(StrEnum):
-    """Studies of a run."""
-
-    settling = "settling"
-    noise = "noise"
-    power = "power"
-    corners = "corners"
 
 
 @app.command()
@@ -87,16 +77,3 @@ def doctor(json: JsonOption = False) -> None:
     show(diagnosis, json)
     if not diagnosis.healthy:
         raise typer.Exit(1)
-
-
-@app.command("analyse")
-def analyse_run(
-    run: RunFolder,
-    study: Annotated[StudyName, typer.Argument(help="What to look at.")],
-    sample: Annotated[int, typer.Option(min=0, metavar="K", help="Index of the test sample.")] = 0,
-    capacitance: Annotated[float, typer.Option(help="Capacitance of each node. [F]")] = 1e-12,
-    lsb: Annotated[float, typer.Option(help="Step of the converter at the outputs. [V]")] = 1e-3,
-    json: JsonOption = False,
-) -> None:
-    """Study the hardware of a run in ngspice: settling times, noise, power, or temperature and process corners."""
-    show(analyse(run, study.value, sample, capacitance=capacitance, lsb=lsb), json)

@@ -145,9 +145,9 @@ class ReducedSystem:
         self._source_law = csr_array((self.law @ nodal + rows) @ self.source_expansion - embed @ border.sources)
         self._constant = self.law @ current
         diodes = circuit.of_kind(Diodes)
-        self.diodes = self._port([ends(group) for group in diodes], n_nodes)
+        self.diodes = self.port([ends(group) for group in diodes])
         self.devices = _devices(diodes)
-        self.outputs = self._port([] if circuit.outputs is None else [circuit.outputs], n_nodes)
+        self.outputs = self.port([] if circuit.outputs is None else [circuit.outputs])
         self.magnitudes = abs(self.matrix), abs(self.diodes.law), abs(self.outputs.law)
         weights = energy_weights(circuit).nodes
         self.weights = None if weights is None or border.size else weights[free]
@@ -156,8 +156,9 @@ class ReducedSystem:
         if weights is not None and circuit.outputs is not None:
             self.output_weights = weights[np.stack(circuit.outputs)]
 
-    def _port(self, pairs: list[tuple[np.ndarray, np.ndarray]], n_nodes: int) -> Port:
-        branches = incidence(pairs, n_nodes)
+    def port(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> Port:
+        """Branches between pairs of nodes, each given as the arrays of the first and the second nodes."""
+        branches = incidence(pairs, self.law.shape[1])
         across = _transposed(branches)
         return Port(
             branches,

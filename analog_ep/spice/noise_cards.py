@@ -19,7 +19,8 @@ def noise_cards(
 
     A random voltage (``TRRANDOM``) of 1 V rms stands at a node of its own, and a controlled source for each circuit
     turns it into that circuit's current, so that all circuits see the same noise. ``TRRANDOM`` is used instead of
-    ``TRNOISE`` since it follows the seed: ngspice 39 fills the pool behind ``TRNOISE`` from its process number.
+    ``TRNOISE`` since it follows the seed: ngspice 39 fills the pool behind ``TRNOISE`` from its process number. Where
+    there is one circuit, its currents are random themselves, without nodes of their own.
 
     Parameters
     ----------
@@ -42,11 +43,15 @@ def noise_cards(
     if len({len(noise) for noise in currents}) != 1:
         raise StimulusError("circuits that share noise need equally many currents, found different numbers")
     yield f".options seed={int(seed)}"
-    for k in range(len(currents[0])):
+    shared = len(circuits) > 1
+    for k in range(len(currents[0]) if shared else 0):
         yield f"v_noise_{k} _noise_{k} 0 dc 0 trrandom(2 {number(interval)} 0 1.0 0)"
     for i, (circuit, noise) in enumerate(zip(circuits, currents, strict=True)):
         names = circuit.node_names
         # Held for an interval h, a current of variance S/h has the two-sided density S at low frequencies.
         amperes = np.sqrt(noise.density / interval)
         for k, (p, n, rms) in enumerate(zip(noise.first, noise.second, amperes, strict=True)):
-            yield f"g_noise_{i}_{k} {names[n]} {names[p]} _noise_{k} 0 {number(rms)}"
+            if shared:
+                yield f"g_noise_{i}_{k} {names[n]} {names[p]} _noise_{k} 0 {number(rms)}"
+            else:
+                yield f"i_noise_{k} {names[n]} {names[p]} dc 0 trrandom(2 {number(interval)} 0 {number(rms)} 0)"

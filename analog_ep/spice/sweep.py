@@ -76,6 +76,8 @@ class Sweep:
 
     Attributes
     ----------
+    written : Circuit
+        What the deck holds: the circuit or its reduction.
     free : ndarray (n_free,)
         Nodes that no grounded independent source holds.
     saved : list of str
@@ -92,11 +94,11 @@ class Sweep:
     ):
         self.circuit, self.options, self.reduction = circuit, options, reduction
         self.executable, self.timeout = executable, timeout
-        self._written = circuit if reduction is None else reduction.circuit
+        self.written = circuit if reduction is None else reduction.circuit
         self.free = np.flatnonzero(~held_nodes(circuit))
         self.saved = [f"v({circuit.node_names[node]})" for node in self.free]
-        writer = NetlistWriter(self._written, lambda group: np.zeros(len(group)), options)
-        shared = [group for group in self._written.groups if not isinstance(group, _DRIVEN)]
+        writer = NetlistWriter(self.written, lambda group: np.zeros(len(group)), options)
+        shared = [group for group in self.written.groups if not isinstance(group, _DRIVEN)]
         self._shared = "\n".join(card for group in shared for card in writer.group_cards(group))
         solver = [".options klu"] if has_klu(find_ngspice(executable)) else []
         self._settings = "\n".join(["* samples of one circuit", writer.options_card(), *solver, *writer.model_cards()])
@@ -130,8 +132,8 @@ class Sweep:
 
         Without `save` ngspice keeps every vector of its own choice, which a ``.noise`` needs.
         """
-        driven = [group for group in self._written.groups if isinstance(group, _DRIVEN)]
-        circuit = self._written.with_groups(driven)
+        driven = [group for group in self.written.groups if isinstance(group, _DRIVEN)]
+        circuit = self.written.with_groups(driven)
         writer = NetlistWriter(circuit, lambda group: _columns(group.source_values(batch.inputs)), self.options)
         return "\n".join(
             [

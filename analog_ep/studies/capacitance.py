@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from analog_ep.circuit import GROUND, Amplifiers, Capacitors, Circuit
+from analog_ep.circuit import (
+    GROUND,
+    Amplifiers,
+    Capacitors,
+    Circuit,
+    CurrentControlledVoltageSources,
+    VoltageControlledVoltageSources,
+)
 from analog_ep.circuit.energy import held_nodes
 from analog_ep.errors import StimulusError
 
@@ -12,7 +19,7 @@ LABEL = "node_capacitance"
 
 
 def with_node_capacitance(circuit: Circuit, farads: float) -> Circuit:
-    """The circuit with a capacitor from every node to ground that neither a source nor an amplifier holds.
+    """The circuit with a capacitor to ground at every node that no source or amplifier holds and that has none yet.
 
     Parameters
     ----------
@@ -31,5 +38,10 @@ def with_node_capacitance(circuit: Circuit, farads: float) -> Circuit:
     held = held_nodes(circuit)
     for group in circuit.of_kind(Amplifiers):
         held[group.outputs()[1]] = True
+    for group in circuit.groups:
+        if isinstance(group, (VoltageControlledVoltageSources, CurrentControlledVoltageSources)):
+            held[group.positive] = True
+        elif isinstance(group, Capacitors):
+            held[group.nodes()] = True
     nodes = np.flatnonzero(~held)
     return circuit.with_groups([*circuit.groups, Capacitors(LABEL, nodes, np.full_like(nodes, GROUND), farads)])

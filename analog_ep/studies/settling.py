@@ -1,30 +1,33 @@
-"""How a circuit with node capacitances settles, by ngspice's `.tran`."""
+"""How a circuit with node capacitances settles, by ngspice's `.tran` or by an integration in PyTorch."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.table import Table
+import torch
 
 from analog_ep.circuit import Capacitors, Circuit, Conductances, check_circuit
+from analog_ep.equilibrium.equilibrium import solve
+from analog_ep.equilibrium.newton import Newton
+from analog_ep.equilibrium.transient import transient
 from analog_ep.errors import ConvergenceError, StimulusError
 from analog_ep.spice.batch import run_twice
 from analog_ep.spice.netlist import SpiceOptions, number
 from analog_ep.spice.norton import NortonReduction
 from analog_ep.spice.process import run_plots
 from analog_ep.spice.sweep import Batch, Sweep
+from analog_ep.studies.currents import with_output_currents
 
 _FIRST_GUESS = 10.0
 """Time constants of the slowest node alone with which the search for a duration begins."""
 
 _POINTS = 2000
 _LONGEST = 12
-_SETTLED = 1e-4
-"""Distance from the end state, relative to the largest change, at which a transient is long enough."""
+_SETTLED, _LAYER_SETTLED = 1e-4, 1e-3
+"""Distance from the end state of a transient long enough, relative to the largest change of all layers and of each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,38 +79,6 @@ class Settling:
         return {name: {"to_1_percent": share[name], "to_1_lsb": step[name]} for name in self.layers}
 
 
-@dataclass(frozen=True)
-class SettlingReport:
-    """Settling times of the free phase and of the nudged one after it.
-
-    Attributes
-    ----------
-    phases : dict of str to dict
-        By phase and layer, `to_1_percent` and `to_1_lsb`. [s]
-    capacitance : float
-        Of every node. [F]
-    lsb : float
-        Step of the converter. [V]
-    """
-
-    phases: dict[str, dict[str, dict[str, float]]]
-    capacitance: float
-    lsb: float
-
-    def to_json(self) -> str:
-        """The figures as a JSON object."""
-        return json.dumps({"phases": self.phases, "capacitance": self.capacitance, "lsb": self.lsb})
-
-    def table(self) -> Table:
-        """A row a phase and layer."""
-        title = f"settling with {self.capacitance:.3g} F at each node"
-        table = Table("phase", "layer", "to 1 %", f"to 1 LSB ({self.lsb:.3g} V)", title=title)
-        for phase, layers in self.phases.items():
-            for name, times in layers.items():
-                table.add_row(phase, name, f"{times['to_1_percent']:.4g} s", f"{times['to_1_lsb']:.4g} s")
-        return table
-
-
 def settling(
     circuit: Circuit,
     inputs: np.ndarray,
@@ -152,24 +123,78 @@ def settling(
     NgspiceError
         If ngspice fails.
     """
+    circuit = _checked(circuit, nudge_currents)
+    batch = Batch(np.asarray(inputs, dtype=np.float64)[None])
+    sweep = Sweep(circuit, options, NortonReduction.of(circuit) if reduced else None, executable, timeout)
+    final = run_twice(lambda: sweep.run(batch))[0]
+    tolerances = SpiceOptions(reltol=1e-6, vntol=1e-9, abstol=1e-14) if options is None else options
+    follow = _Transient(Sweep(circuit, tolerances, sweep.reduction, executable, timeout), batch, start)
+    return _settled(circuit, follow.run, final, duration)
+
+
+def settling_in_torch(
+    circuit: Circuit,
+    inputs: np.ndarray,
+    *,
+    nudge_currents: np.ndarray | None = None,
+    start: np.ndarray | None = None,
+    duration: float | None = None,
+    rtol: float = 1e-6,
+) -> Settling:
+    """The same as `settling` without ngspice: see `transient`, and `Newton` for the equilibrium.
+
+    Parameters
+    ----------
+    circuit, inputs, nudge_currents, start, duration
+        As for `settling`.
+    rtol : float
+        Relative error of a step.
+
+    Raises
+    ------
+    CircuitError, StimulusError
+        As `settling`.
+    ConvergenceError
+        If it does not settle, or there is no equilibrium.
+    """
+    circuit = _checked(circuit, nudge_currents)
+    inputs = np.asarray(inputs, dtype=np.float64)
+    final = solve(circuit, torch.from_numpy(inputs), solver=Newton()).voltages.numpy()
+
+    def run(seconds: float) -> tuple[np.ndarray, np.ndarray]:
+        found = transient(circuit, inputs, seconds, start=start, rtol=rtol)
+        return found.times, found.voltages
+
+    return _settled(circuit, run, final, duration)
+
+
+def _checked(circuit: Circuit, nudge_currents: np.ndarray | None) -> Circuit:
+    """The circuit with its nudge."""
     check_circuit(circuit)
     if not circuit.layers or not circuit.of_kind(Capacitors):
         raise StimulusError(f"settling needs layers and capacitors, found none in {circuit.title!r}")
-    currents = None if nudge_currents is None else np.asarray(nudge_currents, dtype=np.float64)[None]
-    batch = Batch(np.asarray(inputs, dtype=np.float64)[None], frozen_currents=currents)
-    sweep = Sweep(circuit, options, NortonReduction.of(circuit) if reduced else None, executable, timeout)
-    final = run_twice(lambda: sweep.run(batch))[0]
-    transient = SpiceOptions(reltol=1e-6, vntol=1e-9, abstol=1e-14) if options is None else options
-    follow = _Transient(Sweep(circuit, transient, sweep.reduction, executable, timeout), batch, start)
+    return with_output_currents(circuit, nudge_currents)
+
+
+def _settled(
+    circuit: Circuit,
+    run: Callable[[float], tuple[np.ndarray, np.ndarray]],
+    final: np.ndarray,
+    duration: float | None,
+) -> Settling:
+    """Run for the duration, or for twice as long again and again until the layers are at rest."""
     seconds = _slowest_node(circuit) * _FIRST_GUESS if duration is None else duration
     for _ in range(_LONGEST):
-        times, voltages = follow.run(seconds)
-        change = np.abs(voltages[0] - final).max(initial=0.0)
-        if duration is not None or np.abs(voltages[-1] - final).max(initial=0.0) <= _SETTLED * change:
+        times, voltages = run(seconds)
+        distance = np.abs(voltages - final)
+        change, left = (np.array([distance[at, nodes].max() for nodes in circuit.layers.values()]) for at in (0, -1))
+        if duration is not None or ((left <= _SETTLED * change.max()) & (left <= _LAYER_SETTLED * change)).all():
             layers = circuit.layers.items()
             return Settling(times, {n: voltages[:, i] for n, i in layers}, {n: final[i] for n, i in layers})
         seconds *= 2
-    raise ConvergenceError(f"{circuit.title!r} must settle, found it moving after {seconds:.3g} s; look at its gains")
+    raise ConvergenceError(
+        f"{circuit.title!r} must settle, found it moving after {seconds / 2:.3g} s; look at its gains"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,8 +208,7 @@ class _Transient:
     def run(self, seconds: float) -> tuple[np.ndarray, np.ndarray]:
         """Times, and the voltages of all nodes at them."""
         sweep, step = self.sweep, number(seconds / _POINTS)
-        cards = [*sweep.nudge_cards(self.batch), *self._initial(), f".tran {step} {number(seconds)} 0 {step} uic"]
-        deck = sweep.deck(self.batch, cards)
+        deck = sweep.deck(self.batch, [*self._initial(), f".tran {step} {number(seconds)} 0 {step} uic"])
         (plot,) = run_twice(lambda: run_plots(deck, sweep.executable, sweep.timeout))
         voltages = np.zeros((len(plot.values), sweep.circuit.n_nodes))
         voltages[:, sweep.free] = plot.columns(sweep.saved)
