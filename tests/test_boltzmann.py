@@ -108,3 +108,20 @@ def test_a_cold_machine_settles_in_a_minimum():
 def test_temperatures_must_be_positive(temperature: float):
     with pytest.raises(StimulusError, match="needs a positive temperature, found"):
         machine([2, 2], temperature)
+
+
+@pytest.mark.parametrize("sizes", [[2, 3], [2, 4, 3]])
+def test_class_scores_are_the_likelihood_of_one_hot_outputs(sizes: list[int]):
+    found, inputs = machine(sizes), torch.tensor([[0.3, 0.9], [1.0, -1.0]], dtype=torch.float64)
+    every = states(sizes[1:])
+    for x, scores in zip(inputs, found.class_scores(inputs), strict=True):
+        weight = log_weight(found, x, every)
+        wanted = torch.stack(
+            [torch.logsumexp(weight[(every[-1] == one).all(-1)], 0) for one in torch.eye(3, dtype=torch.float64)]
+        )
+        torch.testing.assert_close(scores - scores[0], wanted - wanted[0], rtol=1e-12, atol=1e-12)
+
+
+def test_class_scores_of_a_deep_machine_have_no_closed_form():
+    with pytest.raises(StimulusError, match="need at most one hidden layer, found 2"):
+        machine([2, 3, 3, 2]).class_scores(torch.ones(1, 2, dtype=torch.float64))

@@ -79,6 +79,23 @@ class BoltzmannMachine:
                 layers[k] = self.probability(k, inputs, layers)
         return layers
 
+    def class_scores(self, inputs: Tensor) -> Tensor:
+        """Logarithm of p(y | x), up to a constant, of each one-hot output y, `(*batch, n_outputs)`.
+
+        Raises
+        ------
+        StimulusError
+            If there is more than one hidden layer: their sum has no closed form.
+        """
+        if len(self.weights) > 2:
+            raise StimulusError(f"class scores need at most one hidden layer, found {len(self.weights) - 1}")
+        own = (self.biases[-1] - 0.5) / self.temperature
+        if len(self.weights) == 1:
+            return inputs @ self.weights[0] / self.temperature + own
+        field = inputs @ self.weights[0] + self.biases[0] - 0.5
+        given_class = field[..., None, :] + self.weights[1].T
+        return torch.nn.functional.softplus(given_class / self.temperature).sum(-1) + own
+
 
 def drawn(probability: Tensor, generator: torch.Generator) -> Tensor:
     """0 or 1 at these probabilities, in their dtype, from a generator on the CPU."""
