@@ -16,6 +16,9 @@ from analog_ep.equilibrium import (
 from analog_ep.errors import AnalogEPError
 from analog_ep.export import write_netlist
 from analog_ep.learning import (
+    AdjointDynamics,
+    ContrastiveDivergence,
+    ContrastiveHebbian,
     CoupledLearning,
     CrossCheck,
     EnergyImplicitDifferentiation,
@@ -25,6 +28,7 @@ from analog_ep.learning import (
     ImplicitDifferentiation,
     NgspiceSmallSignal,
     PulsedUpdate,
+    RecurrentBackpropagation,
     SmallSignal,
     StochasticEquilibriumPropagation,
     Tolerances,
@@ -35,10 +39,13 @@ from analog_ep.networks import HopfieldNetwork, Network, ResistiveNetwork
 from analog_ep.stimulus import Cost, CrossEntropy, Nudge, SquaredError
 
 __all__ = [
+    "AdjointDynamics",
     "AnalogEPError",
     "Chip",
     "Circuit",
     "CircuitBuilder",
+    "ContrastiveDivergence",
+    "ContrastiveHebbian",
     "Cost",
     "CoupledLearning",
     "CrossCheck",
@@ -63,6 +70,7 @@ __all__ = [
     "Nudge",
     "PiecewiseLinearDiode",
     "PulsedUpdate",
+    "RecurrentBackpropagation",
     "Relaxation",
     "ResistiveNetwork",
     "ShockleyDiode",

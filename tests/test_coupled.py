@@ -153,9 +153,9 @@ def test_errors():
     network = ResistiveNetwork([3, 5, 2], dtype=torch.float64)
     inputs = torch.ones(2, 3, dtype=torch.float64)
     for amplitude in (0.0, 1.5, float("nan")):
-        with pytest.raises(StimulusError, match=r"amplitude of clamped outputs must be in \(0, 1\]"):
+        with pytest.raises(StimulusError, match=r"amplitude of held outputs must be in \(0, 1\]"):
             CoupledLearning(network, amplitude)
-    with pytest.raises(StimulusError, match="targets in volts, found the cost CrossEntropy"):
+    with pytest.raises(StimulusError, match="targets of their own kind, found the cost CrossEntropy"):
         CoupledLearning(network, cost=CrossEntropy())  # pyright: ignore[reportArgumentType]
     free = solve(network, inputs, solver=SOLVER)
     with pytest.raises(StimulusError, match=r"finite and of shape \(2, 2\), found shape \(2, 3\)"):

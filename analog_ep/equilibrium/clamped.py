@@ -6,9 +6,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Chip, with_output_clamps
-from analog_ep.equilibrium.equilibrium import CircuitSolver, Equilibrium, Solver, solve
-from analog_ep.equilibrium.ladder import LadderState
-from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.equilibrium.equilibrium import CircuitSolver, Equilibrium, SmallSignalSolver, Solver, solve
 from analog_ep.errors import ConvergenceError, StimulusError
 from analog_ep.networks import CircuitNetwork, Network
 
@@ -24,7 +22,7 @@ def clamped_response(
 ) -> tuple[Tensor, ...]:
     """Layers with the outputs held at their free values plus `change`, less the free layers.
 
-    `Relaxation` solves for the response itself, to full relative precision at any size of the change; solvers of
+    Layered solvers solve for the response itself, to full relative precision at any size of the change; solvers of
     circuits solve `with_output_clamps` and subtract.
 
     Parameters
@@ -38,7 +36,7 @@ def clamped_response(
     change : Tensor (*batch, n_outputs)
         Of the differential outputs. [V]
     solver : Solver
-        `Relaxation`, `Newton` or `Ngspice`.
+        That found the free state: `Relaxation`, `HopfieldRelaxation`, `Newton` or `Ngspice`.
     chip : Chip, optional
         Mismatch of the hardware.
 
@@ -54,13 +52,13 @@ def clamped_response(
             f"the change of clamped outputs must be finite and of shape {tuple(free.outputs.shape)}, "
             f"found shape {tuple(change.shape)}{'' if bool(torch.isfinite(change).all()) else ' with NaN or infinity'}"
         )
-    if isinstance(solver, Relaxation) and isinstance(free.workings, LadderState):
-        response, status = solver.clamped_response(free.workings, change)
+    if isinstance(solver, SmallSignalSolver):
+        response, status = solver.clamped(free, change)
         if not bool(status.converged.all()):
             raise ConvergenceError(f"clamped outputs: {status.message}")
         return response
     if not isinstance(solver, CircuitSolver) or not isinstance(network, CircuitNetwork):
-        raise StimulusError(f"outputs of a {type(network).__name__} cannot be clamped by {type(solver).__name__}")
+        raise StimulusError(f"outputs of a {type(network).__name__} cannot be held by {type(solver).__name__}")
     circuit = with_output_clamps(network.circuit(chip))
     held = solve(circuit, torch.cat([inputs.to(free.outputs), free.outputs + change], -1), solver=solver)
     layers = network.layers_of(held.voltages)

@@ -114,12 +114,18 @@ class Solver(ABC):
 
 
 class SmallSignalSolver(Solver):
-    """A solver that also linearises its free states."""
+    """A solver that also linearises its free states, and holds their outputs."""
 
     @abstractmethod
     def small_signal(self, free: Equilibrium, error: Tensor) -> tuple[tuple[Tensor, ...], Status]:
         """Response of the layers to the force, or current, `error` `(*batch, n_outputs)` on the outputs of a free state
         that this solver found, linearised there.
+        """
+
+    @abstractmethod
+    def clamped(self, free: Equilibrium, change: Tensor) -> tuple[tuple[Tensor, ...], Status]:
+        """Response of the layers when the outputs of a free state that this solver found are held at theirs plus
+        `change` `(*batch, n_outputs)`, at full relative precision.
         """
 
 

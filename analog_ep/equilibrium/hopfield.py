@@ -125,6 +125,17 @@ class HopfieldRelaxation(SmallSignalSolver):
 
         return self._respond(state, free, settle, lambda k, step: slopes[k] * step)
 
+    def clamped(self, free: Equilibrium, change: Tensor) -> tuple[tuple[Tensor, ...], Status]:
+        assert isinstance(free.system, HopfieldNetwork)
+        state = _state_of(free.system, free)
+        rho, last, held = state.equations.activation, state.equations.last, _flat(change)
+        excesses = [state.excess(k) for k in range(last)]
+
+        def settle(k: int, drive: Tensor) -> Tensor:
+            return held if k == last else state.settle_change(k, excesses[k], drive, None, 1.0)
+
+        return self._respond(state, free, settle, lambda k, step: rho.change(state.layers[k], step))
+
     def _respond(
         self,
         state: HopfieldState,

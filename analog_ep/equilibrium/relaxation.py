@@ -121,11 +121,9 @@ class Relaxation(SmallSignalSolver):
         resistances = state.response_resistances()
         return self._respond(state.ladder, error, lambda k, drive: drive * resistances[k])
 
-    def clamped_response(self, state: LadderState, change: Tensor) -> tuple[tuple[Tensor, ...], Status]:
-        """Change of the layers when the outputs are held at those of a free state plus `change` (*batch, n_outputs).
-
-        Each output pair is the free pair with the current of the source that holds its difference.
-        """
+    def clamped(self, free: Equilibrium, change: Tensor) -> tuple[tuple[Tensor, ...], Status]:
+        assert isinstance(free.workings, LadderState)
+        state = free.workings
         ladder, n = state.ladder, change.shape[-1]
         resistance = ladder.resistances[-1]
         across = resistance[:n] + resistance[n:]
@@ -133,6 +131,7 @@ class Relaxation(SmallSignalSolver):
         def solve_layer(k: int, drive: Tensor) -> Tensor:
             if k < ladder.last:
                 return ladder.solve_change(k, state, drive)
+            # The free pair, with the current of the source that holds its difference.
             found = drive * resistance
             current = (change - (found[..., :n] - found[..., n:])) / across
             return found + torch.cat([current, -current], -1) * resistance

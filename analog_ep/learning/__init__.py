@@ -1,6 +1,7 @@
 """Gradient methods, updates, training, and the comparison with ngspice."""
 
-from analog_ep.learning.coupled import CoupledLearning
+from analog_ep.learning.contrastive_divergence import ContrastiveDivergence
+from analog_ep.learning.coupled import ContrastiveHebbian, CoupledLearning
 from analog_ep.learning.cross_check import CrossCheck, Tolerances, cross_check
 from analog_ep.learning.fused import FusedStep
 from analog_ep.learning.implicit import ImplicitDifferentiation
@@ -8,10 +9,14 @@ from analog_ep.learning.implicit_energy import EnergyImplicitDifferentiation
 from analog_ep.learning.ngspice_small_signal import NgspiceSmallSignal
 from analog_ep.learning.propagation import EquilibriumPropagation, GradientMethod, SmallSignal
 from analog_ep.learning.pulsed import PulsedUpdate
+from analog_ep.learning.recurrent_backpropagation import AdjointDynamics, RecurrentBackpropagation
 from analog_ep.learning.stochastic import StochasticEquilibriumPropagation
 from analog_ep.learning.update import Update
 
 __all__ = [
+    "AdjointDynamics",
+    "ContrastiveDivergence",
+    "ContrastiveHebbian",
     "CoupledLearning",
     "CrossCheck",
     "EnergyImplicitDifferentiation",
@@ -21,6 +26,7 @@ __all__ = [
     "ImplicitDifferentiation",
     "NgspiceSmallSignal",
     "PulsedUpdate",
+    "RecurrentBackpropagation",
     "SmallSignal",
     "StochasticEquilibriumPropagation",
     "Tolerances",

@@ -1,4 +1,4 @@
-"""Learning from a phase whose outputs are held: coupled learning, and contrastive Hebbian learning at full strength."""
+"""Learning from a phase whose outputs are held: coupled learning, and contrastive Hebbian learning."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from analog_ep.circuit import Chip
 from analog_ep.equilibrium.clamped import clamped_response
 from analog_ep.equilibrium.equilibrium import Solver, solve
-from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import StimulusError
 from analog_ep.learning.measured import driven
 from analog_ep.learning.propagation import GradientMethod
@@ -16,18 +16,58 @@ from analog_ep.networks import Network
 from analog_ep.stimulus import SquaredError
 
 
-class CoupledLearning(GradientMethod):
+class HeldOutputs(GradientMethod):
+    """A free phase, and one whose outputs are held part of the way to their targets.
+
+    The contrast of the two phases is divided by the part, `amplitude`, and by the physical value that a parameter of 1
+    stands for.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        amplitude: float,
+        cost: SquaredError | None = None,
+        solver: Solver | None = None,
+        chip: Chip | None = None,
+    ):
+        super().__init__(network, cost)
+        if not 0 < amplitude <= 1:
+            raise StimulusError(f"the amplitude of held outputs must be in (0, 1], found {amplitude}")
+        if not isinstance(self.cost, SquaredError):
+            found = type(self.cost).__name__
+            raise StimulusError(
+                f"held outputs need targets of their own kind, found the cost {found}; use SquaredError"
+            )
+        self.amplitude = amplitude
+        self.solver = solver_of(network) if solver is None else solver
+        self.chip = chip
+
+    @torch.no_grad()
+    def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        inputs = driven(inputs, self.chip)
+        free = solve(self.network, inputs, solver=self.solver, chip=self.chip)
+        targets = targets.to(free.outputs)
+        change = self.amplitude * (targets - free.outputs)
+        response = clamped_response(self.network, inputs, free, change, self.solver, self.chip)
+        contrast = self.network.contrast(inputs.to(free.outputs), free.layers, response)
+        weight = 1 / (self.amplitude * max(inputs.shape[:-1].numel(), 1))
+        gradients = {name: value.mul_(weight).to(self.network.get_parameter(name)) for name, value in contrast.items()}
+        return self.cost.value(free.outputs, targets).mean(), gradients
+
+
+class CoupledLearning(HeldOutputs):
     r"""Coupled learning (Stern et al. 2021): the outputs are held at :math:`o^C = o^F + η (y - o^F)`.
 
-    With v the voltage across a conductance of stage s, free (F) and clamped (C), and P the network's energy over that
-    of the output stage's weight,
+    With v the voltage across a conductance of stage s, free (F) and clamped (C), and P the network's energy over the
+    output stage's weight,
 
     .. math:: \frac{∂}{∂g} \frac{P^C - P^F}{η} = \frac{w_s}{w_L} \frac{1}{η} \frac{(v^C)^2 - (v^F)^2}{2},
 
     which `gradients` gives by θ = g/g_ref and in units of g_ref, so [V²] as for a squared error. It is no gradient of
     the squared error: as η → 0 it tends to :math:`(o - y)^T Z^{-1} \, do/dg`, Z the differential output-impedance
     matrix, so the errors are weighed by the conductance that the network shows at its outputs. It vanishes where the
-    outputs are right.
+    outputs are right. A Hopfield network learns alike, from the contrast of its rates.
 
     Parameters
     ----------
@@ -38,14 +78,15 @@ class CoupledLearning(GradientMethod):
     cost : SquaredError, optional
         Gives the targets of labels, and the cost that is reported.
     solver : Solver, optional
-        By default `Relaxation()`; `Newton` and `Ngspice` solve the circuit with sources across its outputs.
+        By default that of the kind of network, `solver_of`; `Newton` and `Ngspice` solve the circuit with sources
+        across its outputs.
     chip : Chip, optional
         Mismatch of the hardware that is trained.
 
     Raises
     ------
     StimulusError
-        If the amplitude is outside its range, or the cost is not a squared error: targets must be voltages.
+        If the amplitude is outside its range, or the cost is not a squared error: targets must be outputs.
     ConvergenceError
         On `gradients`, if an equilibrium was not reached.
 
@@ -63,25 +104,51 @@ class CoupledLearning(GradientMethod):
         solver: Solver | None = None,
         chip: Chip | None = None,
     ):
-        super().__init__(network, cost)
-        if not 0 < amplitude <= 1:
-            raise StimulusError(f"the amplitude of clamped outputs must be in (0, 1], found {amplitude}")
-        if not isinstance(self.cost, SquaredError):
-            raise StimulusError(
-                f"clamped outputs need targets in volts, found the cost {type(self.cost).__name__}; use SquaredError"
-            )
-        self.amplitude = amplitude
-        self.solver = Relaxation() if solver is None else solver
-        self.chip = chip
+        super().__init__(network, amplitude, cost, solver, chip)
 
-    @torch.no_grad()
-    def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        inputs = driven(inputs, self.chip)
-        free = solve(self.network, inputs, solver=self.solver, chip=self.chip)
-        targets = targets.to(free.outputs)
-        change = self.amplitude * (targets - free.outputs)
-        response = clamped_response(self.network, inputs, free, change, self.solver, self.chip)
-        contrast = self.network.contrast(inputs.to(free.outputs), free.layers, response)
-        weight = 1 / (self.amplitude * max(inputs.shape[:-1].numel(), 1))
-        gradients = {name: value.mul_(weight).to(self.network.get_parameter(name)) for name, value in contrast.items()}
-        return self.cost.value(free.outputs, targets).mean(), gradients
+
+class ContrastiveHebbian(HeldOutputs):
+    r"""Contrastive Hebbian learning (Movellan 1991): the outputs are held at their targets.
+
+    With ρ the rates of two units of a Hopfield network, free (F) and clamped (C), the gradient by the weight that joins
+    them is taken to be
+
+    .. math:: -\left[ ρ(u_i^C) ρ(u_j^C) - ρ(u_i^F) ρ(u_j^F) \right],
+
+    that of the energy difference :math:`E^C - E^F`, which is no cost of the outputs alone: the two phases may lie in
+    different basins. In a resistive network it is `CoupledLearning` with an amplitude of 1.
+
+    Parameters
+    ----------
+    network : Network
+        What to train.
+    cost : SquaredError, optional
+        Gives the targets of labels, and the cost that is reported.
+    solver : Solver, optional
+        By default that of the kind of network, `solver_of`.
+    chip : Chip, optional
+        Mismatch of the hardware that is trained.
+
+    Raises
+    ------
+    StimulusError
+        If the cost is not a squared error.
+    ConvergenceError
+        On `gradients`, if an equilibrium was not reached.
+
+    References
+    ----------
+    .. [1] J. R. Movellan, "Contrastive Hebbian learning in the continuous Hopfield model," Connectionist Models, Proc.
+       1990 Summer School, 1991.
+    .. [2] X. Xie and H. S. Seung, "Equivalence of backpropagation and contrastive Hebbian learning in a layered
+       network," Neural Comput. 15(2), 2003, doi:10.1162/089976603762552988.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        cost: SquaredError | None = None,
+        solver: Solver | None = None,
+        chip: Chip | None = None,
+    ):
+        super().__init__(network, 1.0, cost, solver, chip)
