@@ -64,3 +64,11 @@ def show(report: Report, json: bool) -> None:
         typer.echo(report.to_json())
     else:
         console.print(report.table())
+
+
+def layer_sizes(text: str) -> list[int]:
+    """Units of layers written as 64-100-10."""
+    try:
+        return [int(size) for size in text.split("-")]
+    except ValueError:
+        raise typer.BadParameter(f"must be numbers joined by dashes, found {text!r}", param_hint="--sizes") from None

@@ -10,7 +10,7 @@ import typer
 
 from analog_ep.benchmarking.recipe import bench_recipe
 from analog_ep.benchmarking.spice import benchmark_spice
-from analog_ep.cli.app import JsonOption, app, show
+from analog_ep.cli.app import JsonOption, app, layer_sizes, show
 
 bench = typer.Typer(help="Measure speed.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(bench, name="bench")
@@ -39,7 +39,7 @@ def bench_spice(
     json: JsonOption = False,
 ) -> None:
     """Time a fresh ngspice, a batch in ngspice, and PyTorch on one circuit, free and nudged."""
-    show(benchmark_spice(_sizes(sizes), samples, rounds, processes), json)
+    show(benchmark_spice(layer_sizes(sizes), samples, rounds, processes), json)
 
 
 @bench.command("step")
@@ -55,11 +55,4 @@ def bench_step(
 ) -> None:
     """Time a training step by equilibrium propagation and by backprop on an MLP of the same size, in turn."""
     torch.set_num_threads(threads)
-    show(bench_recipe(_sizes(sizes), diode.value, dtype.value, data, batch, rounds), json)
-
-
-def _sizes(text: str) -> list[int]:
-    try:
-        return [int(size) for size in text.split("-")]
-    except ValueError:
-        raise typer.BadParameter(f"must be numbers joined by dashes, found {text!r}", param_hint="--sizes") from None
+    show(bench_recipe(layer_sizes(sizes), diode.value, dtype.value, data, batch, rounds), json)
