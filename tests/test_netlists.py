@@ -96,5 +96,6 @@ def test_folders_are_found():
         "amplifier_dynamics.lib",
         "diode_clamp.lib",
         "memristors.lib",
+        "sample_hold.lib",
     ]
     assert specs_folder().name == "specs"

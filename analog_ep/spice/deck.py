@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -13,16 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Branches, Circuit, check_circuit
+from analog_ep.circuit import Circuit, check_circuit
 from analog_ep.circuit.energy import held_nodes
-from analog_ep.errors import NodeNameError, StimulusError
-from analog_ep.resources import netlists_folder
+from analog_ep.errors import StimulusError
 from analog_ep.spice.deck_header import header
-from analog_ep.spice.dialects import DIALECTS, Dialect, DialectName
-from analog_ep.spice.energy_cards import energy_cards
-from analog_ep.spice.netlist import NetlistWriter, SpiceOptions, constant_drive
+from analog_ep.spice.deck_sections import DeckSections
+from analog_ep.spice.dialects import DIALECTS, DialectName
+from analog_ep.spice.energy_cards import EnergyCards, energy_cards
+from analog_ep.spice.netlist import SpiceOptions
 from analog_ep.spice.nudge_cards import NudgeCurrent, nudge_cards, nudge_currents
-from analog_ep.spice.subcircuits import SubcircuitWriter
 from analog_ep.stimulus import Nudge
 
 Phase = Literal["free", "nudged", "both"]
@@ -88,16 +86,17 @@ def write_deck(
     check_circuit(circuit)
     sample = _sample(circuit, inputs)
     currents = [] if nudge is None or phase == "free" else nudge_currents(circuit, nudge, _array(free_outputs))
-    deck = _Deck(circuit, sample, options, DIALECTS[dialect])
+    deck = DeckSections(circuit, sample, options, DIALECTS[dialect])
+    energy = energy_cards(deck.writer, currents) if deck.dialect.has_energy else None
     lines = [
         deck.writer.title_card(),
         *header(circuit, sample, nudge, currents, phase, deck.dialect),
         *deck.settings(),
         *deck.libraries(include_from),
         *deck.elements(),
-        *deck.nudge(currents),
-        *deck.energy(currents),
-        *deck.analysis(phase),
+        *_nudge(deck, currents),
+        *_energy(deck, energy),
+        *_analysis(deck, phase, energy is not None and bool(energy.cards)),
         deck.dialect.end(),
     ]
     return "\n".join(lines) + "\n"
@@ -117,86 +116,31 @@ def save_deck(deck: str, path: Path | str) -> None:
         raise
 
 
-class _Deck:
-    """The sections of a deck between its header and its end."""
-
-    def __init__(self, circuit: Circuit, sample: np.ndarray, options: SpiceOptions | None, dialect: Dialect):
-        self.circuit, self.dialect = circuit, dialect
-        self.writer = NetlistWriter(circuit, constant_drive(sample), options, dialect)
-        self.subcircuits = SubcircuitWriter(circuit)
-        self.has_energy = False
-        # Models of the diodes that the library holds would stand in the deck unused.
-        flat = circuit.with_groups(group for group in circuit.groups if not self._is_instance(group))
-        options = replace(self.writer.options, gmin=self.writer.gmin)
-        self._flat = NetlistWriter(flat, constant_drive(sample), options, dialect)
-
-    def _is_instance(self, group: Branches) -> bool:
-        return self.dialect.has_library and self.subcircuits.writes(group)
-
-    def settings(self) -> Iterator[str]:
-        yield from self.dialect.print_settings()
-        yield self.writer.options_card()
-
-    def libraries(self, include_from: str | None) -> Iterator[str]:
-        if not self.dialect.has_library:
-            return
-        for file, used in self.subcircuits.libraries().items():
-            yield ""
-            if include_from is None:
-                yield _used_part((netlists_folder() / file).read_text(encoding="ascii"), used)
-            else:
-                yield f".include {_folder(include_from)}{file}"
-
-    def elements(self) -> Iterator[str]:
-        if models := self._flat.model_cards():
-            yield from self._section("diode models", models)
-        for group in self.circuit.groups:
-            writer = self.subcircuits if self._is_instance(group) else self._flat
-            cards = list(writer.group_cards(group))
-            yield from self._section(_describe(group, cards), cards)
-
-    def nudge(self, currents: list[NudgeCurrent]) -> Iterator[str]:
-        source = self.dialect.element("v_phase", ("phase", "0"), "0.0")
-        yield from self._section("phase: 0 V free, 1 V nudged", [source])
-        if currents:
-            title = "nudge: currents out of each v- node into its v+ node, switched by v(phase)"
-            yield from self._section(title, nudge_cards(self.circuit, currents, self.dialect))
-
-    def energy(self, currents: list[NudgeCurrent]) -> Iterator[str]:
-        if not self.dialect.has_energy:
-            return
-        energy = energy_cards(self.writer, currents)
-        self.has_energy = bool(energy.cards)
-        if self.has_energy:
-            title = "energy: v(energy) in volts is E in watts, without the nudge's own term (Tellegen's theorem)"
-            yield from self._section(title, energy.cards)
-        else:
-            yield from self._section(f"no energy is printed: {energy.reason}", [])
-
-    def analysis(self, phase: Phase) -> Iterator[str]:
-        names, outputs = self.circuit.node_names, self.circuit.outputs
-        tables: list[list[tuple[str, ...]]] = [[("energy",)]] if self.has_energy else []
-        if outputs is not None:
-            tables.append([(names[p], names[n]) for p, n in zip(*outputs, strict=True)])
-        tables += [[(names[node],) for node in nodes] for nodes in _printed_nodes(self.circuit)]
-        yield from self._section("analysis: a row a phase", self.dialect.sweep("v_phase", _SWEEPS[phase], tables))
-
-    def _section(self, title: str, cards: Iterable[str]) -> Iterator[str]:
-        yield ""
-        yield self.dialect.comment(title)
-        yield from cards
+def _nudge(deck: DeckSections, currents: list[NudgeCurrent]) -> Iterator[str]:
+    source = deck.dialect.element("v_phase", ("phase", "0"), "0.0")
+    yield from deck.section("phase: 0 V free, 1 V nudged", [source])
+    if currents:
+        title = "nudge: currents out of each v- node into its v+ node, switched by v(phase)"
+        yield from deck.section(title, nudge_cards(deck.circuit, currents, deck.dialect))
 
 
-def _used_part(library: str, used: set[str]) -> str:
-    """Head of a library and the subcircuits named in `used`; blank lines separate them in the file."""
-    head, *subcircuits = library.strip().split("\n\n")
-    return "\n\n".join([head, *(text for text in subcircuits if used & set(text.split()))])
+def _energy(deck: DeckSections, energy: EnergyCards | None) -> Iterator[str]:
+    if energy is None:
+        return
+    if energy.cards:
+        title = "energy: v(energy) in volts is E in watts, without the nudge's own term (Tellegen's theorem)"
+        yield from deck.section(title, energy.cards)
+    else:
+        yield from deck.section(f"no energy is printed: {energy.reason}", [])
 
 
-def _describe(group: Branches, cards: list[str]) -> str:
-    kind = "".join(f" {c.lower()}" if c.isupper() else c for c in type(group).__name__).strip()
-    elsewhere = ", each part of the other side's clamp_between" if len(group) and not cards else ""
-    return f"{group.label}: {len(group)} {kind if len(group) != 1 else kind.removesuffix('s')}{elsewhere}"
+def _analysis(deck: DeckSections, phase: Phase, has_energy: bool) -> Iterator[str]:
+    names, outputs = deck.circuit.node_names, deck.circuit.outputs
+    tables: list[list[tuple[str, ...]]] = [[("energy",)]] if has_energy else []
+    if outputs is not None:
+        tables.append([(names[p], names[n]) for p, n in zip(*outputs, strict=True)])
+    tables += [[(names[node],) for node in nodes] for nodes in _printed_nodes(deck.circuit)]
+    yield from deck.section("analysis: a row a phase", deck.dialect.sweep("v_phase", _SWEEPS[phase], tables))
 
 
 def _printed_nodes(circuit: Circuit) -> list[np.ndarray]:
@@ -204,12 +148,6 @@ def _printed_nodes(circuit: Circuit) -> list[np.ndarray]:
         return list(circuit.layers.values())
     free = np.flatnonzero(~held_nodes(circuit))
     return [free] if len(free) else []
-
-
-def _folder(folder: str) -> str:
-    if not all(c.isascii() and (c.isalnum() or c in "/._-") for c in folder):
-        raise NodeNameError(f"include_from may hold letters, digits and /._- only, found {folder!r}; use a plain path")
-    return folder if folder.endswith("/") or not folder else f"{folder}/"
 
 
 def _array(values: Tensor | np.ndarray | None) -> np.ndarray | None:

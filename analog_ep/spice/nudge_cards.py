@@ -92,7 +92,19 @@ def elastic_currents(circuit: Circuit, nudge: Nudge, targets: Sequence[str]) -> 
     """
     assert circuit.outputs is not None
     names = circuit.node_names
-    outputs = [f"v({names[p]},{names[n]})" for p, n in zip(*circuit.outputs, strict=True)]
+    return current_expressions(
+        nudge, [f"v({names[p]},{names[n]})" for p, n in zip(*circuit.outputs, strict=True)], targets
+    )
+
+
+def current_expressions(nudge: Nudge, outputs: Sequence[str], targets: Sequence[str]) -> list[str]:
+    """The nudge's current at outputs and targets that are expressions themselves. [A]
+
+    Raises
+    ------
+    StimulusError
+        If no expression stands for the cost.
+    """
     if isinstance(nudge.cost, SquaredError):
         strength = number(nudge.strength)
         return [f"({strength})*({y}-{o})" for o, y in zip(outputs, targets, strict=True)]
