@@ -14,7 +14,7 @@ from analog_ep.equilibrium import (
     solve,
 )
 from analog_ep.errors import AnalogEPError
-from analog_ep.export import write_netlist
+from analog_ep.export import TwoPhaseTiming, write_netlist, write_transient_netlist
 from analog_ep.learning import (
     AdjointDynamics,
     ContrastiveDivergence,
@@ -79,9 +79,11 @@ __all__ = [
     "SquaredError",
     "StochasticEquilibriumPropagation",
     "Tolerances",
+    "TwoPhaseTiming",
     "Update",
     "check_circuit",
     "cross_check",
     "solve",
     "write_netlist",
+    "write_transient_netlist",
 ]

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor
 
 from analog_ep.circuit import Chip, Circuit
-from analog_ep.equilibrium import Newton, Relaxation, solve
+from analog_ep.equilibrium import Equilibrium, Newton, Relaxation, solve
+from analog_ep.equilibrium.time_constants import slowest_time_constant
 from analog_ep.learning.cross_check import spice_equivalent
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.spice.deck import Phase, save_deck, write_deck
 from analog_ep.spice.dialects import DialectName
+from analog_ep.spice.timing import TwoPhaseTiming
+from analog_ep.spice.transient_deck import write_transient_deck
 from analog_ep.stimulus import Nudge
+from analog_ep.studies.capacitance import with_node_capacitance
+
+_SETTLED = 20.0
+"""Time constants after which 2e-9 of a change is left."""
 
 
 def write_netlist(
@@ -59,12 +67,72 @@ def write_netlist(
         If the free state was not reached.
     """
     phase = phase or ("free" if nudge is None else "both")
+    circuit, free = _free_state(system, inputs, chip)
+    deck = write_deck(circuit, free.inputs, nudge, free.outputs, phase, dialect=dialect)
+    save_deck(deck, Path(path))
+    return Path(path)
+
+
+def write_transient_netlist(
+    system: ResistiveNetwork | Circuit,
+    inputs: Tensor,
+    nudge: Nudge,
+    *,
+    path: str | Path,
+    capacitance: float | None = 1e-12,
+    timing: TwoPhaseTiming | None = None,
+    rate: float = 1.0,
+    chip: Chip | None = None,
+) -> Path:
+    """Write the whole cycle of equilibrium propagation, samples in turn, as one deck; see `write_transient_deck`.
+
+    Parameters
+    ----------
+    system : ResistiveNetwork or Circuit
+        What to write.
+    inputs : Tensor (n_samples, n_inputs)
+        Inputs of the samples. [V]
+    nudge : Nudge
+        With targets `(n_samples, n_outputs)`.
+    path : str or Path
+        The file, written whole or not at all.
+    capacitance : float, optional
+        Of every node that neither a source nor an amplifier holds; None for a circuit that has its own. [F]
+    timing : TwoPhaseTiming, optional
+        By default 20 of the slowest time constants a phase, of the circuit linearised at the free states and where all
+        is discharged.
+    rate : float
+        Factor from −∂C/∂g to ΔG.
+    chip : Chip, optional
+        Mismatch of the hardware.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    StimulusError, EnergyUnavailableError, CircuitError
+        See `write_transient_deck` and `slowest_time_constant`.
+    ConvergenceError
+        If the free state was not reached, or the circuit would not settle.
+    """
+    circuit, free = _free_state(system, inputs, chip)
+    loaded = circuit if capacitance is None else with_node_capacitance(circuit, capacitance)
+    if timing is None:
+        states = np.concatenate([free.voltages.numpy(), np.zeros_like(free.voltages.numpy())])
+        phase = _SETTLED * slowest_time_constant(loaded, np.concatenate([free.inputs.numpy()] * 2), states)
+        timing = TwoPhaseTiming(phase, phase)
+    save_deck(write_transient_deck(loaded, free.inputs, nudge, timing, rate=rate), Path(path))
+    return Path(path)
+
+
+def _free_state(system: ResistiveNetwork | Circuit, inputs: Tensor, chip: Chip | None) -> tuple[Circuit, Equilibrium]:
+    """The circuit to write and its free state, in float64."""
     if isinstance(system, Circuit):
         circuit, solved, solver = (system if chip is None else chip.apply(system)), system, Newton()
     else:
         twin = spice_equivalent(system)
         circuit, solved, solver = twin.circuit(chip), twin, Relaxation()
-    free = solve(solved, inputs.detach().double().cpu(), solver=solver, chip=chip)
-    deck = write_deck(circuit, free.inputs, nudge, free.outputs, phase, dialect=dialect)
-    save_deck(deck, Path(path))
-    return Path(path)
+    return circuit, solve(solved, inputs.detach().double().cpu(), solver=solver, chip=chip)

@@ -11,7 +11,7 @@ from analog_ep.building import build_cost, build_dataset, build_network, build_n
 from analog_ep.circuit import Chip
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.errors import DataError
-from analog_ep.export import write_netlist
+from analog_ep.export import write_netlist, write_transient_netlist
 from analog_ep.learning import CrossCheck, cross_check
 from analog_ep.learning.checkpoint import Checkpoint
 from analog_ep.learning.measured import driven
@@ -127,3 +127,32 @@ def export_deck(path: Path, sample: int, phase: Phase, out: Path, dialect: Diale
     inputs, targets = (values[0] for values in test_samples(spec, network, slice(sample, sample + 1), chip))
     nudge = None if phase == "free" else build_nudge(spec, targets)
     write_netlist(network, inputs, nudge, path=out, phase=phase, chip=chip, dialect=dialect)
+
+
+def export_transient(path: Path, samples: slice, out: Path, capacitance: float = 1e-12) -> None:
+    """Write the whole cycle of a run's network, test samples in turn, as one deck for plain ``ngspice -b``.
+
+    Parameters
+    ----------
+    path : Path
+        The run folder.
+    samples : slice
+        Which of the test part.
+    out : Path
+        Where to write it.
+    capacitance : float
+        Of every node that neither a source nor an amplifier holds. [F]
+
+    Raises
+    ------
+    CheckpointError
+        If the folder has no usable checkpoint.
+    DataError
+        If there are no such samples.
+    StimulusError, EnergyUnavailableError, CircuitError
+        See `write_transient_netlist`.
+    """
+    spec, network = trained_network(path)
+    chip = stored_chip(path, spec, network)
+    inputs, targets = test_samples(spec, network, samples, chip)
+    write_transient_netlist(network, inputs, build_nudge(spec, targets), path=out, capacitance=capacitance, chip=chip)

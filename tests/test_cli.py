@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -178,6 +179,22 @@ def test_export_writes_for_other_simulators(trained: Path, tmp_path: Path, invok
     code, _, err = invoke("export", trained, "--dialect", "eldo", "-o", tmp_path / "eldo.cir")
     assert code == 2
     assert "'eldo' is not one of" in err
+
+
+@pytest.mark.ngspice
+def test_export_of_the_whole_cycle(trained: Path, tmp_path: Path, invoke: Invoke):
+    path = tmp_path / "cycle.cir"
+    code, out, _ = invoke("export", trained, "--phase", "transient", "--sample", 1, "--samples", 2, "-o", path)
+    assert (code, out) == (0, f"wrote {path}\n")
+    result = subprocess.run(["ngspice", "-n", "-b", path.name], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0
+    assert len(re.findall(r"^delta_stage\d_\d+_[01] +=", result.stdout, re.MULTILINE)) == 2 * (6 * 4 + 10 * 4)
+    code, _, err = invoke("export", trained, "--phase", "transient", "--dialect", "xyce", "-o", path)
+    assert code == 2
+    assert "a transient netlist is for ngspice alone" in err
+    code, _, err = invoke("export", trained, "--phase", "transient", "--samples", 9, "-o", path)
+    assert code == 1
+    assert "found 0…8 asked for" in err
 
 
 @pytest.mark.ngspice

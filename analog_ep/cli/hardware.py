@@ -12,7 +12,7 @@ from analog_ep.cli.app import JsonOption, RunFolder, app, console, show
 from analog_ep.doctor import examine
 from analog_ep.report import sample_bar
 from analog_ep.spice.conductance_table import write_conductances
-from analog_ep.trained import cross_checked, export_deck, trained_network
+from analog_ep.trained import cross_checked, export_deck, export_transient, trained_network
 
 
 class Phase(StrEnum):
@@ -21,6 +21,7 @@ class Phase(StrEnum):
     free = "free"
     nudged = "nudged"
     both = "both"
+    transient = "transient"
 
 
 class DialectChoice(StrEnum):
@@ -52,7 +53,11 @@ def check(
 def export(
     run: RunFolder,
     sample: Annotated[int, typer.Option(min=0, metavar="K", help="Index of the test sample.")] = 0,
-    phase: Annotated[Phase, typer.Option(help="What the netlist solves.")] = Phase.both,
+    phase: Annotated[
+        Phase, typer.Option(help="What the netlist solves; `transient` is the whole cycle, with each ΔG.")
+    ] = Phase.both,
+    samples: Annotated[int, typer.Option(min=1, help="Samples from K on that a transient presents.")] = 1,
+    capacitance: Annotated[float, typer.Option(help="Capacitance of each node in a transient. [F]")] = 1e-12,
     dialect: Annotated[DialectChoice, typer.Option(help="Simulator to write for.")] = DialectChoice.ngspice,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Netlist to write.")] = None,
     conductances: Annotated[
@@ -62,8 +67,13 @@ def export(
     """Write a netlist or the conductances of a run. The netlist runs without Python: `ngspice -b FILE`."""
     if out is None and conductances is None:
         raise typer.BadParameter("give -o FILE, --conductances FILE.csv, or both")
+    if phase is Phase.transient and dialect is not DialectChoice.ngspice:
+        raise typer.BadParameter("a transient netlist is for ngspice alone; leave --dialect out")
     if out is not None:
-        export_deck(run, sample, phase.value, out, dialect.value)
+        if phase is Phase.transient:
+            export_transient(run, slice(sample, sample + samples), out, capacitance)
+        else:
+            export_deck(run, sample, phase.value, out, dialect.value)
         typer.echo(f"wrote {out}")
     if conductances is not None:
         rows = write_conductances(trained_network(run)[1], conductances)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from analog_ep.circuit import Circuit
-from analog_ep.spice.dialects import Dialect
+from analog_ep.spice.dialects import DIALECTS, Dialect
 from analog_ep.spice.netlist import number
 from analog_ep.spice.nudge_cards import NudgeCurrent
+from analog_ep.spice.timing import TwoPhaseTiming
 from analog_ep.stimulus import Nudge
 
 _SOLVES = {
@@ -17,6 +18,14 @@ _SOLVES = {
     "nudged": "It solves the nudged phase: inputs held, currents into the outputs.",
     "both": "It solves the free phase (outputs open) and the nudged phase (currents into the outputs).",
 }
+_PRINTS_CHANGES = "It prints delta_<branch>_<sample>: by what each trainable conductance should change, in S."
+_PRINTS_RESPONSES = (
+    "It prints free_<node>_<sample> and response_<node>_<sample>, the free voltage v0 and the response d of each node "
+    "in V. A conductance between nodes i and j of the stage with weight w should change by -rate w/(w_L beta) "
+    "(d_i - d_j) ((v0_i - v0_j) + (d_i - d_j)/2), where a node that a source holds has d = 0; below are w/(w_L beta) "
+    "by stage."
+)
+
 _MAX_LISTED = 32
 """Values that a line of the header lists; longer ones stand on the cards alone."""
 
@@ -68,3 +77,23 @@ def _listed(what: str, values: list[float]) -> str:
     if len(values) > _MAX_LISTED:
         return f"{what}: {len(values)} values, on the cards below."
     return f"{what}: {' '.join(f'{value:.9g}' for value in values) or 'none'}"
+
+
+def transient_header(
+    circuit: Circuit, nudge: Nudge, timing: TwoPhaseTiming, n_samples: int, factors: Mapping[str, np.ndarray]
+) -> Iterator[str]:
+    """Comment lines of a transient deck; `factors` are w_s/(w_L β) by crossbar where ΔG is left to the reader."""
+    paragraphs = [
+        "The cycle of equilibrium propagation as one transient.",
+        "Run it with: ngspice -b FILE (checked with ngspice 39.3).",
+        f"Samples: {n_samples}, each {timing.free:.9g} s free, then {timing.nudged:.9g} s nudged.",
+        "In a sample the inputs change first; the stores follow the nodes while v(_track) is 1 V and keep the free "
+        "voltages when it falls; then v(phase) rises to 1 V and switches the nudge on.",
+        _PRINTS_RESPONSES if factors else _PRINTS_CHANGES,
+        f"Nudge: {nudge.kind}, beta = {number(nudge.strength)}, cost {type(nudge.cost).__name__}.",
+        f"Size: {circuit.n_nodes - 1} nodes, {circuit.n_branches} branches.",
+        *_layers(circuit),
+        *(f"{name}: w/(w_L beta) = {' '.join(f'{f:.9g}' for f in values)}." for name, values in factors.items()),
+    ]
+    for paragraph in paragraphs:
+        yield from DIALECTS["ngspice"].paragraph(paragraph)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,10 +12,12 @@ from torch import Tensor
 from analog_ep.circuit import Capacitors, Circuit, Conductances, VoltageSources, check_circuit, energy_weights
 from analog_ep.circuit.energy import branch_weights, held_nodes
 from analog_ep.errors import EnergyUnavailableError, StimulusError
+from analog_ep.spice.deck_header import transient_header
 from analog_ep.spice.deck_sections import DeckSections
 from analog_ep.spice.dialects import DIALECTS
 from analog_ep.spice.netlist import SpiceOptions, number
 from analog_ep.spice.nudge_cards import current_expressions
+from analog_ep.spice.timing import TwoPhaseTiming
 from analog_ep.stimulus import Nudge
 
 MOST_BRANCHES = 2000
@@ -25,56 +26,12 @@ MOST_BRANCHES = 2000
 TRANSIENT = SpiceOptions(reltol=1e-6, vntol=1e-10, abstol=1e-14)
 """Tolerances with which responses of settled states are right to 1e-6 and the transient takes few steps."""
 
-_PRINTS_CHANGES = "It prints delta_<branch>_<sample>: by what each trainable conductance should change, in S."
-_PRINTS_RESPONSES = (
-    "It prints free_<node>_<sample> and response_<node>_<sample>, the free voltage v0 and the response d of each node "
-    "in V. A conductance between nodes i and j of the stage with weight w should change by -rate w/(w_L beta) (d_i - d_j) "
-    "((v0_i - v0_j) + (d_i - d_j)/2), where a node that a source holds has d = 0; below are w/(w_L beta) by stage."
-)
-
 _STORE_FARADS = 1e-12
 _TRACKED = 50.0
 """Time constants of the store in a free phase."""
 
 _STEPS = 50
 """Steps of a phase at least."""
-
-
-@dataclass(frozen=True)
-class TwoPhaseTiming:
-    """When a sample's phases begin and end.
-
-    A sample takes `free` + `nudged` seconds. Its inputs change within an `edge`; the stores hold shortly before the
-    free phase ends; the nudge rises within an edge after that, and ΔG is measured an edge before the sample ends.
-
-    Parameters
-    ----------
-    free, nudged : float
-        Durations of the phases; positive. [s]
-    """
-
-    free: float
-    nudged: float
-
-    def __post_init__(self):
-        for name in ("free", "nudged"):
-            value = getattr(self, name)
-            if not 0 < value < float("inf"):
-                raise StimulusError(f"the {name} phase must last a positive and finite time, found {value} s")
-
-    @property
-    def edge(self) -> float:
-        """Duration of every change of a source. [s]"""
-        return min(self.free, self.nudged) / 100
-
-    @property
-    def period(self) -> float:
-        """Duration of a sample. [s]"""
-        return self.free + self.nudged
-
-    def measured(self, sample: int) -> float:
-        """When the nudged state of a sample is measured. [s]"""
-        return (sample + 1) * self.period - self.edge
 
 
 def write_transient_deck(
@@ -167,23 +124,9 @@ class _Cycle:
         self.stored = [int(node) for node in np.union1d(ends, np.concatenate(outputs)) if not self.held[node]]
 
     def header(self, alone: bool) -> Iterator[str]:
-        timing, n_samples = self.timing, len(self.samples)
-        paragraphs = [
-            "The cycle of equilibrium propagation as one transient.",
-            "Run it with: ngspice -b FILE (checked with ngspice 39.3).",
-            f"Samples: {n_samples}, each {timing.free:.9g} s free, then {timing.nudged:.9g} s nudged.",
-            "In a sample the inputs change first; the stores follow the nodes while v(_track) is 1 V and keep the free "
-            "voltages when it falls; then v(phase) rises to 1 V and switches the nudge on.",
-            _PRINTS_CHANGES if alone else _PRINTS_RESPONSES,
-            f"Nudge: {self.nudge.kind}, beta = {number(self.nudge.strength)}, cost {type(self.nudge.cost).__name__}.",
-            f"Size: {self.circuit.n_nodes - 1} nodes, {self.circuit.n_branches} branches, {len(self.stored)} stores.",
-        ]
-        if not alone:
-            for group in self.circuit.trainable().values():
-                factors = np.unique(self._factor(group))
-                paragraphs.append(f"{group.label}: w/(w_L beta) = {' '.join(f'{f:.9g}' for f in factors)}.")
-        for paragraph in paragraphs:
-            yield from self.deck.dialect.paragraph(paragraph)
+        groups = self.circuit.trainable().values()
+        factors = {} if alone else {group.label: np.unique(self._factor(group)) for group in groups}
+        return transient_header(self.circuit, self.nudge, self.timing, len(self.samples), factors)
 
     def driven_sources(self) -> dict[str, list[str]]:
         """Cards of the sources whose values are not the same for all samples."""

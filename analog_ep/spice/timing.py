@@ -1,0 +1,44 @@
+"""When the phases of a transient deck begin and end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from analog_ep.errors import StimulusError
+
+
+@dataclass(frozen=True)
+class TwoPhaseTiming:
+    """When a sample's phases begin and end.
+
+    A sample takes `free` + `nudged` seconds. Its inputs change within an `edge`; the stores hold shortly before the
+    free phase ends; the nudge rises within an edge after that, and ΔG is measured an edge before the sample ends.
+
+    Parameters
+    ----------
+    free, nudged : float
+        Durations of the phases; positive. [s]
+    """
+
+    free: float
+    nudged: float
+
+    def __post_init__(self):
+        for name in ("free", "nudged"):
+            value = getattr(self, name)
+            if not 0 < value < float("inf"):
+                raise StimulusError(f"the {name} phase must last a positive and finite time, found {value} s")
+
+    @property
+    def edge(self) -> float:
+        """Duration of every change of a source. [s]"""
+        return min(self.free, self.nudged) / 100
+
+    @property
+    def period(self) -> float:
+        """Duration of a sample. [s]"""
+        return self.free + self.nudged
+
+    def measured(self, sample: int) -> float:
+        """When the nudged state of a sample is measured. [s]"""
+        return (sample + 1) * self.period - self.edge
