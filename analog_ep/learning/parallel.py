@@ -1,0 +1,104 @@
+"""Training by several processes that share every batch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from analog_ep.errors import SpecError
+from analog_ep.learning.propagation import GradientMethod
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The processes that train together; by default one, which is alone.
+
+    Attributes
+    ----------
+    rank : int
+        Number of this process, from 0.
+    size : int
+        How many there are.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def join(cls, device: str = "cpu") -> Ranks:
+        """The processes that `torchrun` started, this one among them; alone where it was started otherwise.
+
+        They talk through nccl where the tensors are on CUDA devices, and through gloo elsewhere.
+
+        Raises
+        ------
+        SpecError
+            If the others cannot be reached.
+        """
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls()
+        if not dist.is_initialized():
+            try:
+                dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+            except (RuntimeError, ValueError) as error:
+                raise SpecError(
+                    f"the {os.environ['WORLD_SIZE']} processes of WORLD_SIZE must reach one another, "
+                    f"found: {str(error).splitlines()[0]}; start them with torchrun"
+                ) from None
+        return cls(dist.get_rank(), dist.get_world_size())
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes files and talks to the user."""
+        return self.rank == 0
+
+    def share(self, n_samples: int) -> slice:
+        """The samples of a batch that are this process's: contiguous, and in size as equal as they can be."""
+        return slice(self.rank * n_samples // self.size, (self.rank + 1) * n_samples // self.size)
+
+    def add(self, *values: Tensor) -> None:
+        """Put in the place of each value its sum over all processes."""
+        if self.size > 1:
+            for value in values:
+                dist.all_reduce(value)
+
+    def wait(self) -> None:
+        """Go on when all processes have come here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+class DataParallel(GradientMethod):
+    """Another gradient method on a batch that is cut among processes, equal to the whole batch's to rounding.
+
+    Every process is given the whole batch and works on its share. Memory grows with the parameters and the share.
+
+    Parameters
+    ----------
+    method : GradientMethod
+        Finds the gradient of a share.
+    ranks : Ranks
+        The processes.
+    """
+
+    def __init__(self, method: GradientMethod, ranks: Ranks):
+        super().__init__(method.network, method.cost)
+        self.method, self.ranks = method, ranks
+
+    def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        own = self.ranks.share(len(inputs))
+        cost, gradients = self._share(inputs[own], targets[own], (own.stop - own.start) / len(inputs))
+        self.ranks.add(cost, *gradients.values())
+        return cost, gradients
+
+    def _share(self, inputs: Tensor, targets: Tensor, weight: float) -> tuple[Tensor, dict[str, Tensor]]:
+        if not len(inputs):
+            # A batch smaller than the number of processes leaves some without a sample.
+            parameters = self.network.named_parameters()
+            return inputs.new_zeros(()), {name: torch.zeros_like(value) for name, value in parameters}
+        cost, gradients = self.method.gradients(inputs, targets)
+        return cost * weight, {name: value.mul_(weight) for name, value in gradients.items()}
