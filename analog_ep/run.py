@@ -17,6 +17,7 @@ from analog_ep.datasets import BUILT_IN
 from analog_ep.errors import CheckpointError, SpecError
 from analog_ep.files import write_atomically
 from analog_ep.learning.checkpoint import Checkpoint
+from analog_ep.learning.parallel import Ranks
 from analog_ep.learning.training import EpochRecord, Trainer, TrainingObserver
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.report import learning_curve
@@ -47,7 +48,15 @@ class Run:
         self.path, self.spec, self.trainer = path, spec, trainer
 
     @classmethod
-    def create(cls, path: Path, spec: Spec, *, device: str = "cpu", start: Path | None = None) -> Run:
+    def create(
+        cls,
+        path: Path,
+        spec: Spec,
+        *,
+        device: str = "cpu",
+        start: Path | None = None,
+        ranks: Ranks | None = None,
+    ) -> Run:
         """Make a new folder, with a checkpoint of the initial state.
 
         Parameters
@@ -60,6 +69,8 @@ class Run:
             Device of the tensors, such as "cpu" or "cuda".
         start : Path, optional
             Conductance table to begin from, as `write_conductances` makes it.
+        ranks : Ranks, optional
+            Processes that train together; the first of them writes the folder.
 
         Raises
         ------
@@ -70,17 +81,20 @@ class Run:
         """
         if path.exists():
             raise CheckpointError(f"the run folder {path} must be new, found it there; add --resume or choose another")
-        trainer = _trainer(spec, device)
+        trainer = _trainer(spec, device, ranks=ranks)
         if start is not None:
             trainer.network.set_conductances(
                 {name: value.to(device) for name, value in read_conductances(trainer.network, start).items()}
             )
         run = cls(path, spec, trainer)
-        run._make_folder()
+        # No process may look for the folder when another has made it already.
+        trainer.ranks.wait()
+        if trainer.ranks.first:
+            run._make_folder()
         return run
 
     @classmethod
-    def resume(cls, path: Path, spec: Spec | None = None, *, device: str = "cpu") -> Run:
+    def resume(cls, path: Path, spec: Spec | None = None, *, device: str = "cpu", ranks: Ranks | None = None) -> Run:
         """Go on with a training at its last complete epoch.
 
         Parameters
@@ -91,6 +105,8 @@ class Run:
             What the caller believes to be trained; may differ from the stored one in the number of epochs alone.
         device : str
             Device of the tensors.
+        ranks : Ranks, optional
+            As for `create`; their number may be another than before.
 
         Raises
         ------
@@ -105,21 +121,25 @@ class Run:
                 f"{path} must be resumed with the spec it began with, found another {', '.join(different)}; "
                 "leave these options out or begin another run"
             )
-        run = cls(path, spec, _trainer(spec, device, path))
+        run = cls(path, spec, _trainer(spec, device, path, ranks))
         run.trainer.restore(checkpoint)
-        if spec != stored:
-            write_atomically(path / SPEC, spec.to_toml())
-        run._write_metrics()
+        run.trainer.ranks.wait()
+        if run.trainer.ranks.first:
+            if spec != stored:
+                write_atomically(path / SPEC, spec.to_toml())
+            run._write_metrics()
         return run
 
     def train(self, observers: Sequence[TrainingObserver] = ()) -> None:
         """Run the epochs that are left, each ending in a checkpoint, and draw the learning curve."""
         self.trainer.train(_Saving(self, observers))
-        if self.trainer.history:
+        if self.trainer.history and self.trainer.ranks.first:
             write_atomically(self.path / CURVE, learning_curve(self.trainer.history, self.path.name))
 
     def save(self) -> None:
-        """Write checkpoint and metrics."""
+        """Write checkpoint and metrics, in the first of several processes."""
+        if not self.trainer.ranks.first:
+            return
         self.trainer.checkpoint().save(self.path / CHECKPOINT)
         self._write_metrics()
 
@@ -247,9 +267,11 @@ def stored_chip(path: Path, spec: Spec, network: ResistiveNetwork) -> Chip | Non
     return chip
 
 
-def _trainer(spec: Spec, device: str, path: Path | None = None) -> Trainer:
+def _trainer(spec: Spec, device: str, path: Path | None = None, ranks: Ranks | None = None) -> Trainer:
     """The spec's trainer, on the chip of the run folder `path` where there is one."""
     _require_device(device)
+    if ranks is not None and ranks.size > 1 and (spec.chip is not None or spec.converters is not None):
+        raise SpecError(f"training on a chip must be one process, found {ranks.size}; start it without torchrun")
     dataset = build_dataset(spec)
     network = build_network(spec).to(device)
     chip = build_chip(spec, network) if path is None else stored_chip(path, spec, network)
@@ -266,6 +288,7 @@ def _trainer(spec: Spec, device: str, path: Path | None = None) -> Trainer:
         seed=training.seed,
         solver=build_solver(spec),
         chip=chip,
+        ranks=ranks,
     )
 
 

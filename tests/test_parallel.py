@@ -11,13 +11,16 @@ import torch
 
 from analog_ep import CrossEntropy, ResistiveNetwork, ShockleyDiode, SmallSignal
 from analog_ep.errors import SpecError
+from analog_ep.learning.checkpoint import Checkpoint
 from analog_ep.learning.parallel import DataParallel, Ranks
+from analog_ep.run import CHECKPOINT, METRICS
+from analog_ep.spec import default_spec, parse_spec
 
 
 @pytest.mark.parametrize(("samples", "size"), [(10, 3), (2, 3), (7, 1)])
 def test_shares_cover_a_batch_once(samples: int, size: int):
     shares = [list(range(samples))[Ranks(rank, size).share(samples)] for rank in range(size)]
-    assert sum(shares, []) == list(range(samples))
+    assert [sample for share in shares for sample in share] == list(range(samples))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
@@ -50,5 +53,33 @@ def test_one_process_is_alone(monkeypatch):
 def test_processes_that_cannot_meet(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("RANK", raising=False)
-    with pytest.raises(SpecError, match="must reach one another, found: .* start them with torchrun"):
+    with pytest.raises(SpecError, match=r"must reach one another, found: .* start them with torchrun"):
         Ranks.join()
+
+
+def _train(tmp_path: Path, name: str, *launcher: str) -> dict[str, torch.Tensor]:
+    spec = tmp_path / "tiny.toml"
+    tables = default_spec("iris").to_dict()
+    tables["training"] |= {"epochs": 2, "dtype": "float64", "input_noise": 0.1}
+    spec.write_text(parse_spec(tables, "test").to_toml())
+    command = [sys.executable, *launcher, "-m", "analog_ep", "train", str(spec), "--out", str(tmp_path / name)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("run folder:") == 1
+    return Checkpoint.load(tmp_path / name / CHECKPOINT).tensors
+
+
+def test_two_processes_train_to_the_same_conductances(tmp_path: Path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    alone = _train(tmp_path, "alone")
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}", "--master-addr=127.0.0.1"]
+    both = _train(tmp_path, "both", *launcher)
+    for name, value in alone.items():
+        torch.testing.assert_close(both[name], value, rtol=1e-9, atol=1e-12)
+    metrics = [(tmp_path / name / METRICS).read_text().splitlines() for name in ("alone", "both")]
+    accuracies = [[row.split(",")[:3] for row in rows] for rows in metrics]
+    assert accuracies[0] == accuracies[1]

@@ -12,6 +12,7 @@ import typer
 
 from analog_ep.cli.app import app, console
 from analog_ep.errors import NgspiceNotFoundError
+from analog_ep.learning.parallel import Ranks
 from analog_ep.report import TrainingProgress
 from analog_ep.run import CHECKPOINT, Run, choose_spec, saved_epochs, stored_spec
 from analog_ep.trained import cross_checked, export_deck
@@ -41,15 +42,20 @@ def train(
     threads: Annotated[int, typer.Option(min=1, help="Threads of PyTorch; 1 is fastest for small networks.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where RUN was interrupted.")] = False,
 ) -> None:
-    """Train a network. RUN gets the spec, a checkpoint each epoch, metrics.csv and a learning curve."""
+    """Train a network. RUN gets the spec, a checkpoint each epoch, metrics.csv and a learning curve.
+
+    Started by `torchrun --nproc-per-node N -m analog_ep train …`, N processes share every batch.
+    """
     torch.set_num_threads(threads)
+    ranks = Ranks.join(device)
     if resume:
         if start is not None:
             raise typer.BadParameter("a resumed run goes on from its own conductances", param_hint="--start")
         wanted = choose_spec(spec, data, seed, epochs, stored=stored_spec(out), solver=solver)
-        run = Run.resume(out, wanted, device=device)
+        run = Run.resume(out, wanted, device=device, ranks=ranks)
     else:
-        run = Run.create(out, choose_spec(spec, data, seed, epochs, solver=solver), device=device, start=start)
+        wanted = choose_spec(spec, data, seed, epochs, solver=solver)
+        run = Run.create(out, wanted, device=device, start=start, ranks=ranks)
     _train(run)
 
 
@@ -85,6 +91,9 @@ def _demo_check(path: Path, samples: int) -> bool:
 
 
 def _train(run: Run) -> None:
+    if not run.trainer.ranks.first:
+        run.train()
+        return
     done, epochs = run.trainer.epoch, run.spec.training.epochs
     if done:
         typer.echo(f"{run.path} has {done} of {epochs} epochs")

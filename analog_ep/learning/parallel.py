@@ -89,6 +89,12 @@ class DataParallel(GradientMethod):
         super().__init__(method.network, method.cost)
         self.method, self.ranks = method, ranks
 
+    def state(self) -> dict[str, Tensor]:
+        return self.method.state()
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        self.method.load_state(state)
+
     def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         own = self.ranks.share(len(inputs))
         cost, gradients = self._share(inputs[own], targets[own], (own.stop - own.start) / len(inputs))

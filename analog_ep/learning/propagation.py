@@ -12,7 +12,7 @@ from analog_ep.circuit import Chip
 from analog_ep.equilibrium.equilibrium import Equilibrium, SmallSignalSolver, Solver, solve
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.equilibrium.stability import require_stable_nudge
-from analog_ep.errors import ConvergenceError, StimulusError
+from analog_ep.errors import CheckpointError, ConvergenceError, StimulusError
 from analog_ep.learning.measured import Measurement, driven
 from analog_ep.networks import Network, ResistiveNetwork
 from analog_ep.stimulus import Cost, Nudge, NudgeKind, SquaredError
@@ -38,6 +38,21 @@ class GradientMethod(ABC):
         targets : Tensor (*batch, n_outputs)
             Targets of the cost.
         """
+
+    def state(self) -> dict[str, Tensor]:
+        """What the next gradient depends on beyond the network, by name: none unless a method says otherwise."""
+        return {}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state` gave.
+
+        Raises
+        ------
+        CheckpointError
+            If something is missing, or is another method's.
+        """
+        if state:
+            raise CheckpointError(f"{type(self).__name__} has no state of its own, found {min(state)}")
 
     def backward(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Add the gradient to each parameter's `.grad` and return the mean cost, a scalar."""
@@ -144,6 +159,14 @@ class EquilibriumPropagation(GradientMethod):
 
     def _contrast(self, inputs: Tensor, free: Equilibrium, response: tuple[Tensor, ...]) -> dict[str, Tensor]:
         return self.network.contrast(inputs.to(free.layers[0]), free.layers, response)
+
+    def state(self) -> dict[str, Tensor]:
+        return {"generator": self.generator.get_state()}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        if "generator" not in state:
+            raise CheckpointError("the checkpoint must hold the generator of the random signs, found none")
+        self.generator.set_state(state["generator"])
 
     def strengths(self) -> tuple[float, ...]:
         """Signed strengths of the coming batch's nudges; draws the sign of the random variant."""

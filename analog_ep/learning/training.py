@@ -19,7 +19,8 @@ from analog_ep.equilibrium.relaxation import Relaxation
 from analog_ep.errors import CheckpointError, ConvergenceError
 from analog_ep.learning.checkpoint import Checkpoint, under
 from analog_ep.learning.measured import driven, read_layers
-from analog_ep.learning.propagation import EquilibriumPropagation, GradientMethod
+from analog_ep.learning.parallel import DataParallel, Ranks
+from analog_ep.learning.propagation import GradientMethod
 from analog_ep.learning.update import ConductanceUpdate
 from analog_ep.networks import ResistiveNetwork
 
@@ -92,6 +93,8 @@ class Trainer:
         Of the accuracies; by default `Relaxation()`.
     chip : Chip, optional
         The hardware whose accuracies are meant; that of the gradient is the method's own.
+    ranks : Ranks, optional
+        Processes that share every batch and the accuracies; each has a trainer of its own, made alike.
     """
 
     def __init__(
@@ -108,8 +111,11 @@ class Trainer:
         seed: int = 0,
         solver: Solver | None = None,
         chip: Chip | None = None,
+        ranks: Ranks | None = None,
     ):
-        self.network, self.gradient, self.update = network, gradient, update
+        self.ranks = Ranks() if ranks is None else ranks
+        self.network, self.update = network, update
+        self.gradient = gradient if self.ranks.size == 1 else DataParallel(gradient, self.ranks)
         self.batch_size, self.epochs, self.schedule, self.seed = batch_size, epochs, schedule, seed
         self.input_noise = input_noise
         self.solver = Relaxation() if solver is None else solver
@@ -147,7 +153,11 @@ class Trainer:
             observer.epoch_done(self.history[-1])
 
     def _accuracy(self, inputs: Tensor, labels: Tensor) -> float:
-        return accuracy(self.network, inputs, labels, self.solver, self.chip)
+        own, hits = self.ranks.share(len(labels)), torch.zeros((), dtype=torch.float64, device=inputs.device)
+        if own.stop > own.start:
+            hits += (predictions(self.network, inputs[own], self.solver, self.chip) == labels[own]).sum()
+        self.ranks.add(hits)
+        return float(hits) / len(labels)
 
     def _train_epoch(self, observer: TrainingObserver) -> float:
         inputs, labels = self._train
@@ -188,8 +198,7 @@ class Trainer:
         for index, state in self.update.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items() if value is not None}
         tensors |= {f"hardware.{name}": value for name, value in self.update.hardware_state().items()}
-        if isinstance(self.gradient, EquilibriumPropagation):
-            tensors["gradient.generator"] = self.gradient.generator.get_state()
+        tensors |= {f"gradient.{name}": value for name, value in self.gradient.state().items()}
         return Checkpoint(tensors, {"history": [asdict(record) for record in self.history]})
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -202,8 +211,7 @@ class Trainer:
         """
         history = _history(checkpoint)
         checkpoint.load_parameters(self.network)
-        if isinstance(self.gradient, EquilibriumPropagation):
-            self.gradient.generator.set_state(_generator(checkpoint))
+        self.gradient.load_state(under(checkpoint.tensors, "gradient"))
         self._restore_optimizer(under(checkpoint.tensors, "optimizer"))
         self.update.load_hardware_state(under(checkpoint.tensors, "hardware"))
         self.history = history
@@ -221,13 +229,6 @@ def _history(checkpoint: Checkpoint) -> list[EpochRecord]:
         return [EpochRecord(**record) for record in checkpoint.facts["history"]]
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"the checkpoint must hold the history of its epochs, found none ({error!r})") from None
-
-
-def _generator(checkpoint: Checkpoint) -> Tensor:
-    state = checkpoint.tensors.get("gradient.generator")
-    if state is None:
-        raise CheckpointError("the checkpoint must hold the generator of the random signs, found none")
-    return state
 
 
 def predictions(
