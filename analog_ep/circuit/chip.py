@@ -106,7 +106,7 @@ class Chip:
         """The array that runs the later phase: the twin where there is one."""
         return self if self.twin is None else self.twin
 
-    def keys(self) -> Iterator[str]:
+    def names(self) -> Iterator[str]:
         """Everything in which the branches differ from the nominal ones."""
         yield from dict.fromkeys([*self.factors, *self.values])
 
@@ -161,11 +161,11 @@ class Chip:
     def check(self, circuit: Circuit) -> None:
         """Raise `CircuitError` if the chip, its twin included, was drawn for another circuit."""
         labels = {group.label for group in circuit.groups}
-        unknown = sorted({key.split(".")[0] for key in self.keys()} - labels)
+        unknown = sorted({key.split(".")[0] for key in self.names()} - labels)
         if unknown:
             raise CircuitError(f"this chip has branches {', '.join(unknown)} that the circuit lacks; draw it anew")
         known = {f"{group.label}.{name}" for group in circuit.groups for name in _parameters(group)}
-        unknown = sorted(set(self.keys()) - known)
+        unknown = sorted(set(self.names()) - known)
         if unknown:
             raise CircuitError(f"this chip has factors {', '.join(unknown)} that the circuit has no elements for")
         for group in circuit.groups:

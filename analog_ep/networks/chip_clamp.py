@@ -26,6 +26,8 @@ def chip_clamp(clamp: DiodeClamp, n_nodes: int, label: str, chip: Chip) -> Diode
     chip : Chip
         Of the circuit; `label`_upper and `label`_lower are what is looked for.
     """
+    if not any(key.startswith((f"{label}_upper", f"{label}_lower")) for key in chip.names()):
+        return clamp
     if isinstance(clamp.diode, IdealDiode):
         return _ideal(clamp, n_nodes, label, chip)
     sides: dict[str, Diode] = {}

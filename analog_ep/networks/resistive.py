@@ -195,7 +195,7 @@ class ResistiveNetwork(CircuitNetwork):
         NetworkError
             If the chip has mismatch that the layer equations do not hold, such as that of the sources.
         """
-        for key in () if chip is None else chip.keys():
+        for key in () if chip is None else chip.names():
             if not key.startswith(("stage", "clamp", "amplifier")) or key.endswith("_bias.volts"):
                 raise NetworkError(f"the layer equations hold no mismatch of {key}; solve with Newton or Ngspice")
         stages = [self._stage(s, chip) for s in range(self.n_stages)]
