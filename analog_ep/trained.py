@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from analog_ep.building import build_cost, build_dataset, build_network, build_nudge
 from analog_ep.circuit import Chip
 from analog_ep.equilibrium.ngspice import Ngspice
-from analog_ep.errors import DataError
+from analog_ep.errors import CheckpointError, DataError
 from analog_ep.export import write_netlist, write_transient_netlist
 from analog_ep.learning import CrossCheck, cross_check
 from analog_ep.learning.checkpoint import Checkpoint
@@ -21,6 +22,9 @@ from analog_ep.spec import Spec
 from analog_ep.spice.batch import Progress
 from analog_ep.spice.deck import Phase
 from analog_ep.spice.dialects import DialectName
+
+Array = Literal["first", "twin"]
+"""The array that runs the free phase, and of two nudged ones the earlier; or its twin, which runs the later one."""
 
 
 def trained_network(path: Path, dtype: torch.dtype = torch.float64) -> tuple[Spec, ResistiveNetwork]:
@@ -62,7 +66,7 @@ def test_samples(spec: Spec, network: ResistiveNetwork, which: slice, chip: Chip
     return inputs, build_cost(spec).encode(dataset.test_labels[which], network.n_outputs, like=inputs)
 
 
-def cross_checked(path: Path, samples: int, progress: Progress | None = None) -> CrossCheck:
+def cross_checked(path: Path, samples: int, progress: Progress | None = None, array: Array = "first") -> CrossCheck:
     """Compare PyTorch with ngspice on a run's network and the first test samples, with the spec's nudge.
 
     Parameters
@@ -73,11 +77,13 @@ def cross_checked(path: Path, samples: int, progress: Progress | None = None) ->
         Number of test samples.
     progress : callable, optional
         See `analog_ep.equilibrium.ngspice.Ngspice`; told anew in each phase.
+    array : "first" or "twin"
+        Which array of the run's chip.
 
     Raises
     ------
     CheckpointError
-        If the folder has no usable checkpoint.
+        If the folder has no usable checkpoint, or its chip no twin array.
     DataError
         If there are fewer samples.
     NgspiceError
@@ -94,12 +100,22 @@ def cross_checked(path: Path, samples: int, progress: Progress | None = None) ->
         nudging=nudge.nudging,
         cost=build_cost(spec),
         kind=nudge.kind,
-        chip=chip,
+        chip=_array_of(chip, array),
         reference=Ngspice(progress=progress),
     )
 
 
-def export_deck(path: Path, sample: int, phase: Phase, out: Path, dialect: DialectName = "ngspice") -> None:
+def _array_of(chip: Chip | None, array: Array) -> Chip | None:
+    if array == "first":
+        return chip
+    if chip is None or chip.twin is None:
+        raise CheckpointError("the run's chip must have twin arrays, found one array; leave out the choice")
+    return chip.twin
+
+
+def export_deck(
+    path: Path, sample: int, phase: Phase, out: Path, dialect: DialectName = "ngspice", array: Array = "first"
+) -> None:
     """Write a run's network with one test sample as a deck for a simulator alone.
 
     Parameters
@@ -114,11 +130,13 @@ def export_deck(path: Path, sample: int, phase: Phase, out: Path, dialect: Diale
         Where to write it.
     dialect : str
         The simulator, see `write_netlist`.
+    array : "first" or "twin"
+        Which array of the run's chip.
 
     Raises
     ------
     CheckpointError
-        If the folder has no usable checkpoint.
+        If the folder has no usable checkpoint, or its chip no twin array.
     DataError
         If there is no such sample.
     """
@@ -126,7 +144,7 @@ def export_deck(path: Path, sample: int, phase: Phase, out: Path, dialect: Diale
     chip = stored_chip(path, spec, network)
     inputs, targets = (values[0] for values in test_samples(spec, network, slice(sample, sample + 1), chip))
     nudge = None if phase == "free" else build_nudge(spec, targets)
-    write_netlist(network, inputs, nudge, path=out, phase=phase, chip=chip, dialect=dialect)
+    write_netlist(network, inputs, nudge, path=out, phase=phase, chip=_array_of(chip, array), dialect=dialect)
 
 
 def export_transient(path: Path, samples: slice, out: Path, capacitance: float = 1e-12) -> None:

@@ -189,6 +189,19 @@ def test_a_run_on_a_noisy_chip_agrees_with_ngspice(tmp_path):
 
 
 @pytest.mark.ngspice
+def test_each_of_twin_arrays_agrees_with_ngspice(tmp_path):
+    run = Run.create(tmp_path / "run", iris(chip={**NOISY, "twin": True}, gradient={"nudging": 1e-4}))
+    run.train()
+    for array in ("first", "twin"):
+        assert cross_checked(run.path, 10, array=array).passed
+        export_deck(run.path, 0, "free", tmp_path / f"{array}.cir", array=array)
+    assert (tmp_path / "first.cir").read_text() != (tmp_path / "twin.cir").read_text()
+    one = Run.create(tmp_path / "one", iris(chip=NOISY))
+    with pytest.raises(CheckpointError, match="the run's chip must have twin arrays, found one array"):
+        cross_checked(one.path, 1, array="twin")
+
+
+@pytest.mark.ngspice
 def test_an_energy_stays_where_only_conductances_diodes_and_offsets_differ(tmp_path):
     run = Run.create(tmp_path / "run", iris(chip=NOISY, training={"epochs": 1}))
     run.train()

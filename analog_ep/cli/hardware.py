@@ -35,15 +35,26 @@ class DialectChoice(StrEnum):
     gnucap = "gnucap"
 
 
+class ArrayChoice(StrEnum):
+    """Arrays of a chip."""
+
+    first = "first"
+    twin = "twin"
+
+
+ArrayOption = Annotated[ArrayChoice, typer.Option(help="Array of a chip that has twin arrays.")]
+
+
 @app.command()
 def check(
     run: RunFolder,
     samples: Annotated[int, typer.Option(min=1, help="Number of test samples.")] = 100,
+    array: ArrayOption = ArrayChoice.first,
     json: JsonOption = False,
 ) -> None:
     """Compare PyTorch with ngspice, node by node. Exits with 1 where they differ by more than the tolerance."""
     with sample_bar(console, "samples in ngspice") as progress:
-        result = cross_checked(run, samples, progress)
+        result = cross_checked(run, samples, progress, array.value)
     show(result, json)
     if not result.passed:
         raise typer.Exit(1)
@@ -59,6 +70,7 @@ def export(
     samples: Annotated[int, typer.Option(min=1, help="Samples from K on that a transient presents.")] = 1,
     capacitance: Annotated[float, typer.Option(help="Capacitance of each node in a transient. [F]")] = 1e-12,
     dialect: Annotated[DialectChoice, typer.Option(help="Simulator to write for.")] = DialectChoice.ngspice,
+    array: ArrayOption = ArrayChoice.first,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Netlist to write.")] = None,
     conductances: Annotated[
         Path | None, typer.Option(metavar="FILE.csv", help="Table of the conductances to write.")
@@ -73,7 +85,7 @@ def export(
         if phase is Phase.transient:
             export_transient(run, slice(sample, sample + samples), out, capacitance)
         else:
-            export_deck(run, sample, phase.value, out, dialect.value)
+            export_deck(run, sample, phase.value, out, dialect.value, array.value)
         typer.echo(f"wrote {out}")
     if conductances is not None:
         rows = write_conductances(trained_network(run)[1], conductances)
