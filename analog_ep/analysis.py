@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol
@@ -113,6 +113,8 @@ def analyse(path: Path, study: Study, sample: int = 0, conditions: Conditions | 
     count = conditions.samples if study == "corners" else 1
     chip = stored_chip(path, spec, network)
     inputs, targets = test_samples(spec, network, slice(sample, sample + count), chip)
+    # The inputs are those that the DACs drive: no study converts them again.
+    chip = None if chip is None else replace(chip, converters=None)
     return _STUDIES[study](_Subject(spec, spice_equivalent(network), chip, inputs, targets, conditions))
 
 
