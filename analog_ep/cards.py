@@ -12,6 +12,7 @@ from typing import Any
 import tomli_w
 
 from analog_ep.devices import Diode, PiecewiseLinearDiode, ShockleyDiode
+from analog_ep.devices.memristors import MEMRISTORS, Memristor, memristor
 from analog_ep.devices.pulses import MODELS, PRESETS, PulseModel, pulse_model
 from analog_ep.errors import AnalogEPError, CardError, DeviceParameterError
 from analog_ep.resources import calibration_folder
@@ -19,7 +20,7 @@ from analog_ep.resources import calibration_folder
 KINDS: dict[str, tuple[str, ...]] = {
     "diode": ("shockley", "piecewise"),
     "pulses": tuple(MODELS),
-    "memristor": ("vteam", "yakopcic", "linear_drift"),
+    "memristor": tuple(MEMRISTORS),
     "amplifier": ("linear", "rails"),
 }
 """Kinds of cards and the models of each."""
@@ -122,6 +123,16 @@ class Card:
             return pulse_model(self.model, **fields)
 
         return self._build("pulses", build)
+
+    def memristor(self) -> Memristor:
+        """The memristor of the card, in the parameters of its subcircuit.
+
+        Raises
+        ------
+        CardError
+            As for `diode`.
+        """
+        return self._build("memristor", lambda values: memristor(self.model, **values))
 
     def values(self, kind: str) -> dict[str, Any]:
         """Plain values of the parameters of a card that must be of `kind`."""

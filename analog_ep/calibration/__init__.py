@@ -1,9 +1,11 @@
 """Fits of device models to measurements, with uncertainties and a verdict on the model."""
 
 from analog_ep.calibration.adequacy import Adequacy
+from analog_ep.calibration.amplifier import fit_amplifier
 from analog_ep.calibration.diode import fit_diode
 from analog_ep.calibration.figure import fit_figure
 from analog_ep.calibration.fit import Estimate, Fit
+from analog_ep.calibration.memristor import fit_memristor
 from analog_ep.calibration.pulses import fit_pulses
 from analog_ep.calibration.regression import Noise
 from analog_ep.calibration.table import Table, read_table
@@ -16,8 +18,10 @@ __all__ = [
     "Noise",
     "Table",
     "card_of",
+    "fit_amplifier",
     "fit_diode",
     "fit_figure",
+    "fit_memristor",
     "fit_pulses",
     "read_table",
     "write_card",

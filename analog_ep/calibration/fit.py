@@ -22,23 +22,27 @@ class Unknown:
     name, unit : str
         As a card carries them.
     logarithmic : bool
-        Whether it is positive and fitted as its logarithm.
-    lower : float
-        Smallest value of one that is not.
+        Whether it has one sign and is fitted as the logarithm of its size.
+    lower, upper : float
+        Bounds of one that is not.
+    sign : float
+        +1 or −1, of one that is.
     """
 
     name: str
     unit: str
     logarithmic: bool = True
     lower: float = -np.inf
+    upper: float = np.inf
+    sign: float = 1.0
 
     def inside(self, value: float) -> float:
         """The coordinate in which the fit works."""
-        return float(np.log(value)) if self.logarithmic else value
+        return float(np.log(self.sign * value)) if self.logarithmic else float(np.clip(value, self.lower, self.upper))
 
     def outside(self, coordinate: float) -> float:
         """The parameter of a coordinate."""
-        return float(np.exp(coordinate)) if self.logarithmic else float(coordinate)
+        return self.sign * float(np.exp(coordinate)) if self.logarithmic else float(coordinate)
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,7 @@ def estimates_of(
     estimates, untold = {}, []
     for unknown, coordinate, deviation in zip(unknowns, coordinates, deviations, strict=True):
         value = unknown.outside(coordinate)
-        uncertainty = deviation * (value if unknown.logarithmic else 1.0)
+        uncertainty = deviation * (abs(value) if unknown.logarithmic else 1.0)
         estimates[unknown.name] = Estimate(value, float(uncertainty), unknown.unit)
         if unknown.logarithmic and not deviation < UNTOLD:
             untold.append(f"{unknown.name} to better than {_percent(deviation)}")

@@ -94,6 +94,7 @@ def regress(
     data: np.ndarray,
     noise: Noise,
     derive: Callable[[np.ndarray], np.ndarray] | None = None,
+    tolerance: float = 1e-12,
 ) -> Regression:
     """Maximum likelihood of data = predict(parameters) + noise, by reweighted least squares.
 
@@ -114,6 +115,8 @@ def regress(
         What is known of it.
     derive : callable, optional
         Jacobian `(n, n_unknowns)` of the coordinates; otherwise central differences.
+    tolerance : float
+        Relative change of parameters and of the squares at which a search ends.
 
     Raises
     ------
@@ -123,6 +126,7 @@ def regress(
     if len(data) <= len(unknowns) + 1:
         raise DataError(f"{len(unknowns)} parameters need at least {len(unknowns) + 2} points, found {len(data)}")
     lower = [-np.inf if u.logarithmic else u.lower for u in unknowns]
+    upper = [np.inf if u.logarithmic else u.upper for u in unknowns]
     x = np.array([u.inside(value) for u, value in zip(unknowns, start, strict=True)])
     derive = derive or (lambda at: central_differences(predict, at))
     deviation, relative, floor = _deviation(data, data, noise)
@@ -132,11 +136,11 @@ def regress(
             lambda at, weights=weights: _bounded((predict(at) - data) * weights),
             x,
             jac=lambda at, weights=weights: derive(at) * weights[:, None],  # pyright: ignore[reportArgumentType]
-            bounds=(lower, np.inf),
+            bounds=(lower, upper),
             x_scale="jac",
-            xtol=1e-12,
-            ftol=1e-12,
-            gtol=1e-12,
+            xtol=tolerance,
+            ftol=tolerance,
+            gtol=tolerance,
         )
         x = solution.x
         previous, prediction = deviation, predict(x)
@@ -185,7 +189,9 @@ def _deviation(data: np.ndarray, prediction: np.ndarray, noise: Noise) -> tuple[
         return deviation(noise.relative, noise.floor), noise.relative, noise.floor
     if not residual.any():  # the first round, which has no model yet
         relative = 0.1 if noise.relative is None else noise.relative
-        floor = 0.1 * float(np.abs(data[data != 0]).min()) if noise.floor is None else noise.floor
+        # Without relative noise all points weigh the same from the beginning; with it, a floor must not hide it.
+        floor = 0.1 * float(np.abs(data[data != 0]).min()) if relative else float(np.std(data))
+        floor = floor if noise.floor is None else noise.floor
         return deviation(relative, floor), relative, floor
 
     def unpack(logs: np.ndarray) -> tuple[float, float]:

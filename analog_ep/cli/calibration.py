@@ -8,9 +8,13 @@ from typing import Annotated
 
 import typer
 
+from analog_ep.calibration.amplifier import COLUMNS as AMPLIFIER_COLUMNS
+from analog_ep.calibration.amplifier import fit_amplifier
 from analog_ep.calibration.diode import COLUMNS as DIODE_COLUMNS
 from analog_ep.calibration.diode import fit_diode
 from analog_ep.calibration.fit import Fit
+from analog_ep.calibration.memristor import COLUMNS as MEMRISTOR_COLUMNS
+from analog_ep.calibration.memristor import fit_memristor
 from analog_ep.calibration.pulses import COLUMNS as PULSE_COLUMNS
 from analog_ep.calibration.pulses import fit_pulses
 from analog_ep.calibration.regression import Noise
@@ -79,6 +83,47 @@ def calibrate_pulses(
     table = read_table(data, PULSE_COLUMNS)
     fit = fit_pulses(table, model=None if model is None else model.value, window=window, averages=averages)
     _write(fit, data, out, source, plot)
+
+
+@calibrate.command("memristor")
+def calibrate_memristor(
+    data: DataFile,
+    out: CardFile,
+    model: Annotated[str, typer.Option(metavar="vteam|team|joglekar|…", help="Model of the memristor.")] = "vteam",
+    start: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Parameter to begin from, or, where held, to keep.")
+    ] = None,
+    relative_noise: RelativeNoise = None,
+    noise_floor: Annotated[float | None, typer.Option(help="Noise at no current; by default estimated. [A]")] = None,
+    source: Source = "",
+    plot: Plot = None,
+) -> None:
+    """Fit a memristor's compact model to a trace. Columns: time [s], voltage [V], current [A]."""
+    table = read_table(data, MEMRISTOR_COLUMNS)
+    given = dict(_assignment(text) for text in start or [])
+    fit = fit_memristor(table, model=model, start=given, noise=Noise(relative_noise, noise_floor))
+    _write(fit, data, out, source, plot)
+
+
+@calibrate.command("amplifier")
+def calibrate_amplifier(
+    data: DataFile,
+    out: CardFile,
+    noise: Annotated[float | None, typer.Option(help="Noise of the output; by default estimated. [V]")] = None,
+    source: Source = "",
+    plot: Plot = None,
+) -> None:
+    """Fit gain, input offset and rails of a transfer curve. Columns: input [V], output [V]."""
+    fit = fit_amplifier(read_table(data, AMPLIFIER_COLUMNS), noise=Noise(0.0, noise))
+    _write(fit, data, out, source, plot)
+
+
+def _assignment(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name.strip(), float(value)
+    except ValueError:
+        raise typer.BadParameter(f"must be NAME=NUMBER, found {text!r}", param_hint="--start") from None
 
 
 def _write(fit: Fit, data: Path, out: Path, source: str, plot: Path | None) -> None:

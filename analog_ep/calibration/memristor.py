@@ -1,0 +1,263 @@
+"""Memristor models from a measured trace of voltage and current over time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from analog_ep.calibration.adequacy import judge, waves
+from analog_ep.calibration.fit import Axes, Curve, Estimate, Fit, Unknown, deviations_of_mean, estimates_of
+from analog_ep.calibration.regression import Noise, Regression, regress
+from analog_ep.calibration.table import Column, Table
+from analog_ep.devices.memristors import MEMRISTORS, Memristor, integrate
+from analog_ep.errors import ConvergenceError, DataError, DeviceParameterError
+
+COLUMNS = (
+    Column("time", "s"),
+    Column("voltage", "V"),
+    Column("current", "A"),
+    Column("current_std", "A", required=False),
+)
+"""Columns of a table of a memristor's trace."""
+
+_FEWEST = 30
+_TOLERANCE = 1e-6
+_STEP = 1e-4
+"""Of the central differences: small against the parameters, large against the integrator's tolerance."""
+
+_UNITS = {"r": "ohm", "k": "m/s", "v": "V", "i": "A", "mu": "m^2/(V s)", "d": "m", "amplitude": "1/s"}
+_FITTED = {
+    "vteam": ("r_on", "r_off", "k_off", "k_on", "v_off", "v_on", "alpha_off", "alpha_on", "x0"),
+    "team": ("r_on", "r_off", "k_off", "k_on", "i_off", "i_on", "alpha_off", "alpha_on", "x0"),
+    "joglekar": ("r_on", "r_off", "mu", "x0"),
+    "biolek": ("r_on", "r_off", "mu", "x0"),
+    "prodromakis": ("r_on", "r_off", "mu", "x0"),
+    "yakopcic": ("a", "b", "v_p", "v_n", "amplitude_p", "amplitude_n", "x0"),
+}
+"""Models, and which of their parameters are fitted; the others keep the start's values."""
+
+_SCALED = {
+    "vteam": "d, of which only k_off/d and k_on/d act",
+    "team": "d, of which only k_off/d and k_on/d act",
+    "joglekar": "d, of which only mu r_on/d² acts",
+    "biolek": "d, of which only mu r_on/d² acts",
+    "prodromakis": "d, of which only mu r_on/d² acts",
+}
+
+
+def fit_memristor(
+    table: Table, *, model: str = "vteam", start: dict[str, float] | None = None, noise: Noise | None = None
+) -> Fit:
+    """Fit a model of `analog_ep.devices.memristors` to the current under a voltage that is linear between its points.
+
+    Parameters
+    ----------
+    table : Table
+        Columns `time` [s], `voltage` [V], `current` [A]; optionally `current_std` [A].
+    model : str
+        A key of `MEMRISTORS`; Stanford's has too many parameters for one trace.
+    start : dict of str to float, optional
+        Parameters to begin from, or, those that are not fitted, to keep. By default they follow from the trace.
+    noise : Noise, optional
+        By default relative noise and a floor, both estimated; a column `current_std` goes first.
+
+    Raises
+    ------
+    DataError
+        If the model is unknown, times do not increase, points are too few, the trace shows no resistance that changes,
+        or no start near the data is found.
+    """
+    if model not in _FITTED:
+        raise DataError(f"model must be one of {', '.join(_FITTED)}, found {model!r}")
+    table.require_rows(_FEWEST, "a memristor")
+    time, voltage, current = table["time"], table["voltage"], table["current"]
+    if not (np.diff(time) > 0).all():
+        raise DataError(
+            f"{table.name}: times must increase, found {time[np.flatnonzero(np.diff(time) <= 0)[0] + 1]:g} s late"
+        )
+    deviation = table.get("current_std")
+    noise = Noise(deviation=deviation) if deviation is not None else noise or Noise()
+    trace = _Trace(model, time, voltage, start or {})
+    guesses = _guesses(table, model, trace.given)
+    begin = trace.best(guesses, current, table.name)
+    unknowns = trace.unknowns
+    result = regress(
+        unknowns,
+        trace.current,
+        [u.outside(x) for u, x in zip(unknowns, begin, strict=True)],
+        current,
+        noise,
+        trace.slopes,
+        tolerance=1e-6,
+    )
+    estimates, correlation, untold = estimates_of(unknowns, result.coordinates, result.covariance)
+    if model in _SCALED:
+        untold += (_SCALED[model],)
+    held = [f.name for f in dataclasses.fields(MEMRISTORS[model]) if f.name not in estimates]
+    fixed = trace.device(result.coordinates)
+    alternatives = {
+        "trend with time": waves(time),
+        "trend with voltage": waves(voltage),
+        "trend with voltage, rising and falling": waves(voltage, np.gradient(voltage) > 0),
+    }
+    return Fit(
+        kind="memristor",
+        model=model,
+        estimates=estimates,
+        correlation=correlation,
+        constants={name: Estimate(float(getattr(fixed, name)), 0.0, _unit(name)) for name in held},
+        adequacy=judge(result.residuals, result.whitened, alternatives, noise.known),
+        untold=untold,
+        noise=_noise_words(noise, result),
+        n_points=len(table),
+        validity={
+            "voltage_V": (float(voltage.min()), float(voltage.max())),
+            "time_s": (float(time[0]), float(time[-1])),
+        },
+        axes=Axes("voltage [V]", "current [A]"),
+        curves=(_curve(table, trace, result),),
+    )
+
+
+class _Trace:
+    """Currents of many members of a model at once under the measured voltage."""
+
+    def __init__(self, model: str, time: np.ndarray, voltage: np.ndarray, given: dict[str, float]):
+        self.kind = MEMRISTORS[model]
+        known = {field.name for field in dataclasses.fields(self.kind)}
+        if unknown := sorted(given.keys() - known):
+            raise DataError(f"{model} has no parameter {unknown[0]!r}; it has {', '.join(sorted(known))}")
+        self.given = given
+        self.unknowns = tuple(_unknown(self.kind, name) for name in _FITTED[model])
+        self._last: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+        self._time, self._voltage = torch.from_numpy(time), torch.from_numpy(voltage)
+
+    def device(self, coordinates: np.ndarray) -> Memristor:
+        """The member at coordinates `(n_unknowns,)`, or members at `(n_unknowns, n)`."""
+        values = {}
+        for unknown, column in zip(self.unknowns, coordinates, strict=True):
+            value = (
+                unknown.sign * np.exp(column) if unknown.logarithmic else np.clip(column, unknown.lower, unknown.upper)
+            )
+            values[unknown.name] = torch.from_numpy(value) if isinstance(value, np.ndarray) else float(value)
+        held = {name: value for name, value in self.given.items() if name not in values}
+        return self.kind(**{**held, **values})
+
+    def currents(self, coordinates: np.ndarray) -> np.ndarray:
+        """`(n_times, n)` at coordinates `(n_unknowns, n)`."""
+        voltages = self._voltage[:, None].expand(-1, coordinates.shape[1])
+        return integrate(self.device(coordinates), self._time, voltages, tolerance=_TOLERANCE).currents.numpy()
+
+    def current(self, coordinates: np.ndarray) -> np.ndarray:
+        """`(n_times,)`."""
+        return self._evaluated(coordinates)[0]
+
+    def slopes(self, coordinates: np.ndarray) -> np.ndarray:
+        """Derivatives `(n_times, n_unknowns)`."""
+        return self._evaluated(coordinates)[1]
+
+    def _evaluated(self, coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        # A search asks for the value and then for the slopes: members side by side cost little more than one.
+        key = coordinates.tobytes()
+        if key not in self._last:
+            self._last = {key: self._evaluate(coordinates)}
+        return self._last[key]
+
+    def _evaluate(self, coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        n = len(coordinates)
+        steps = _STEP * np.eye(n)
+        shifted = np.concatenate([coordinates + steps, coordinates - steps, coordinates[None]]).T
+        # A parameter at its bound is differentiated inward.
+        for k, unknown in enumerate(self.unknowns):
+            if not unknown.logarithmic:
+                shifted[k] = shifted[k].clip(unknown.lower, unknown.upper)
+        try:
+            currents = self.currents(shifted)
+        except (ConvergenceError, DeviceParameterError):
+            return np.full(len(self._time), np.inf), np.zeros((len(self._time), n))
+        widths = np.diag(shifted[:, :n]) - np.diag(shifted[:, n : 2 * n])
+        return currents[:, -1], (currents[:, :n] - currents[:, n : 2 * n]) / widths
+
+    def best(self, guesses: Sequence[dict[str, float]], current: np.ndarray, name: str) -> np.ndarray:
+        """Coordinates of the guess nearest to the data."""
+        points = np.array([[u.inside({**guess, **self.given}[u.name]) for u in self.unknowns] for guess in guesses])
+        try:
+            misfits = ((self.currents(points.T) - current[:, None]) ** 2).sum(0)
+        except (ConvergenceError, DeviceParameterError) as error:
+            raise DataError(f"{name}: no start near the data was found ({error}); give one") from None
+        return points[int(np.nan_to_num(misfits, nan=np.inf).argmin())]
+
+
+def _guesses(table: Table, model: str, given: dict[str, float]) -> list[dict[str, float]]:
+    """Starts that the trace suggests: resistances from its extremes, speeds and thresholds on a grid."""
+    voltage, current = table["voltage"], table["current"]
+    strong = np.abs(voltage) > 0.2 * np.abs(voltage).max()
+    conductance = current[strong] / voltage[strong]
+    conductance = conductance[conductance > 0]
+    if len(conductance) < _FEWEST // 3 or not np.quantile(conductance, 0.95) > 1.1 * np.quantile(conductance, 0.05):
+        raise DataError(
+            f"{table.name}: the trace must show a resistance that changes, found none; apply larger voltages"
+        )
+    r_on, r_off = 1 / float(np.quantile(conductance, 0.98)), 1 / float(np.quantile(conductance, 0.02))
+    begin = float(np.clip((1 / conductance[0] - r_on) / (r_off - r_on), 0.02, 0.98))
+    duration = float(table["time"][-1] - table["time"][0])
+    high, low = float(voltage.max()), float(voltage.min())
+    base = {"r_on": r_on, "r_off": r_off, "x0": begin}
+    cls = MEMRISTORS[model]
+    d = given.get("d", getattr(cls, "d", 1.0))
+    if model in ("joglekar", "biolek", "prodromakis"):
+        rates = np.logspace(-1, 3, 13) / duration
+        return [
+            {**base, "x0": x0, "mu": rate * d**2 / max(high, -low) * r_off / r_on}
+            for rate in rates for x0 in (0.1, 0.5, 1 - begin)
+        ]  # fmt: skip
+    if model == "yakopcic":
+        top = float(np.abs(current).max())
+        return [
+            {"a": top / np.sinh(b * high) / 0.5, "b": b, "v_p": p * high, "v_n": -p * low, "amplitude_p": s / duration,
+             "amplitude_n": s / duration, "x0": x0}
+            for b in (0.05, 0.5, 2.0) for p in (0.3, 0.6) for s in (1, 10, 100, 1e3) for x0 in (0.1, 0.5)
+        ]  # fmt: skip
+    top, bottom = (high, low) if model == "vteam" else (float(current.max()), float(current.min()))
+    letter = "v" if model == "vteam" else "i"
+    return [
+        {**base, f"{letter}_off": p * top, f"{letter}_on": n * bottom, "alpha_off": alpha, "alpha_on": alpha,
+         "k_off": k * d / duration / (1 / p - 1) ** alpha, "k_on": -q * d / duration / (1 / n - 1) ** alpha}
+        for p in (0.3, 0.7) for n in (0.3, 0.7) for alpha in (1.2, 2.5) for k in (3, 15, 80) for q in (3, 15, 80)
+    ]  # fmt: skip
+
+
+def _unknown(kind: type[Memristor], name: str) -> Unknown:
+    if name == "x0":
+        return Unknown(name, "1", logarithmic=False, lower=0.0, upper=1.0)
+    if name in kind.exponents:
+        return Unknown(name, "1", logarithmic=False, lower=1.0)
+    return Unknown(name, _unit(name), sign=-1.0 if name in kind.negative else 1.0)
+
+
+def _unit(name: str) -> str:
+    return "1" if name.startswith(("x", "alpha")) else _UNITS.get(name.split("_")[0], "1")
+
+
+def _curve(table: Table, trace: _Trace, result: Regression) -> Curve:
+    return Curve(
+        label="trace",
+        x=table["voltage"],
+        y=table["current"],
+        residuals=result.residuals,
+        grid=table["voltage"],
+        mean=result.prediction,
+        band=deviations_of_mean(trace.slopes(result.coordinates), result.covariance),
+        spread=result.deviation,
+    )
+
+
+def _noise_words(noise: Noise, result: Regression) -> str:
+    if noise.deviation is not None:
+        return "independent Gaussian noise of the standard deviations in the column current_std"
+    origin = "as given" if noise.known else "estimated from the residuals"
+    floor = f"a floor of {result.floor:.2g} A"
+    return f"independent Gaussian noise, {result.relative:.2g} of the current and {floor}, {origin}"
