@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -47,9 +48,9 @@ class Unknown:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A fitted parameter, its standard uncertainty (1 σ), and its unit."""
+    """A fitted parameter, its standard uncertainty (1 σ), and its unit; one that is given may be a list."""
 
-    value: float
+    value: Any
     uncertainty: float
     unit: str
 

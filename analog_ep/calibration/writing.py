@@ -89,7 +89,8 @@ def fit_table(fit: Fit) -> ConsoleTable:
         table.add_row(name, f"{entry.value:.6g}", _uncertainty(entry), entry.unit)
     for name, entry in fit.constants.items():
         value = entry.value
-        table.add_row(name, f"{value:.6g}" if isinstance(value, float) else str(value), "given", entry.unit)
+        text = f"{len(value)} values" if isinstance(value, list) else f"{value:.6g}"
+        table.add_row(name, text, "given", entry.unit)
     return table
 
 

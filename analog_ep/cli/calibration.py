@@ -18,6 +18,7 @@ from analog_ep.calibration.memristor import fit_memristor
 from analog_ep.calibration.pulses import COLUMNS as PULSE_COLUMNS
 from analog_ep.calibration.pulses import fit_pulses
 from analog_ep.calibration.regression import Noise
+from analog_ep.calibration.solver import LOAD, fit_solver, read_device, sweep
 from analog_ep.calibration.step_families import FAMILIES
 from analog_ep.calibration.table import read_table
 from analog_ep.calibration.writing import fit_table, write_card
@@ -116,6 +117,27 @@ def calibrate_amplifier(
     """Fit gain, input offset and rails of a transfer curve. Columns: input [V], output [V]."""
     fit = fit_amplifier(read_table(data, AMPLIFIER_COLUMNS), noise=Noise(0.0, noise))
     _write(fit, data, out, source, plot)
+
+
+@calibrate.command("solver")
+def calibrate_solver(
+    netlist: Annotated[Path, typer.Argument(metavar="DEVICE.lib", help="A .model of a diode, or a two-pin .subckt.")],
+    out: CardFile,
+    name: Annotated[
+        str | None, typer.Option(help="Which, where the file defines several; the last by default.")
+    ] = None,
+    voltages: Annotated[
+        tuple[float, float], typer.Option("--range", metavar="LOW HIGH", help="Voltages of the sweep. [V]")
+    ] = (-2.0, 1.0),
+    celsius: Annotated[float, typer.Option(help="Temperature of the sweep. [°C]")] = 27.0,
+    largest_current: Annotated[float, typer.Option(help="Where the fit ends. [A]")] = 0.01,
+    load: Annotated[float, typer.Option(help="Smallest conductance beside the diode in your networks. [S]")] = LOAD,
+    plot: Plot = None,
+) -> None:
+    """Fit the fast solver's diode to what ngspice makes of your own model card or subcircuit."""
+    device = read_device(netlist, name)
+    fit = fit_solver(sweep(device, voltages, celsius, largest_current), load=load)
+    _write(fit, netlist, out, f"{device.name} of {netlist.name}, swept in ngspice at {celsius:g} °C", plot)
 
 
 def _assignment(text: str) -> tuple[str, float]:
