@@ -11,6 +11,7 @@ from analog_ep.circuit import Chip, Circuit
 from analog_ep.equilibrium import Equilibrium, Newton, Relaxation, solve
 from analog_ep.equilibrium.time_constants import slowest_time_constant
 from analog_ep.learning.cross_check import spice_equivalent
+from analog_ep.learning.measured import read_layers
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.spice.deck import Phase, save_deck, write_deck
 from analog_ep.spice.dialects import DialectName
@@ -35,7 +36,8 @@ def write_netlist(
 ) -> Path:
     """Write one sample as a deck that runs in a simulator alone, plain ``ngspice -b FILE``; see `write_deck`.
 
-    The currents of a frozen nudge are taken from the free state, which is solved for here.
+    The currents of a frozen nudge are taken from the free state, which is solved for here; on a chip from what its
+    converters read of it, without noise. Inputs are what its DACs drive.
 
     Parameters
     ----------
@@ -68,7 +70,10 @@ def write_netlist(
     """
     phase = phase or ("free" if nudge is None else "both")
     circuit, free = _free_state(system, inputs, chip)
-    deck = write_deck(circuit, free.inputs, nudge, free.outputs, phase, dialect=dialect)
+    outputs = free.outputs
+    if isinstance(system, ResistiveNetwork):
+        outputs = system.outputs_of(read_layers(free.layers, chip))
+    deck = write_deck(circuit, free.inputs, nudge, outputs, phase, dialect=dialect)
     save_deck(deck, Path(path))
     return Path(path)
 

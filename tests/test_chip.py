@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from plain_ngspice import run_plain
 
 from analog_ep.circuit import Chip, Converter, Converters, LearningCircuit
 from analog_ep.devices import DiodeClamp, IdealDiode, ShockleyDiode
 from analog_ep.equilibrium import Newton, Ngspice, Relaxation, solve
 from analog_ep.errors import CheckpointError, CircuitError
+from analog_ep.export import write_netlist
 from analog_ep.learning import EquilibriumPropagation, ImplicitDifferentiation
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.stimulus import Nudge, SquaredError
@@ -100,6 +102,38 @@ def test_the_chip_itself_is_differentiated_where_its_amplifiers_are_known():
     _, unknown = EquilibriumPropagation(net, NUDGING, chip=chip).gradients(inputs, targets)
     assert cosine(unknown, exact) < 0.999
     assert cosine({"stage1": unknown["stage1"]}, {"stage1": exact["stage1"]}) >= 1 - 1e-8  # sources drive these rows
+
+
+@pytest.mark.ngspice
+def test_ngspice_measures_the_same_gradient_on_twin_arrays():
+    net = network((3, 4, 2))
+    inputs, targets = samples(net)
+    one, two = (Chip.draw(net.circuit(), seed, siemens=0.1, offset=0.01, gain=0.02) for seed in (0, 1))
+    converters = Converters.draw(net.circuit(), 2, Converter(8, 1.0), adc_offset=1e-3)
+    chip = replace(one, twin=two, converters=converters, learning=LearningCircuit.draw(net.circuit(), 3, 1e-6))
+    found = [
+        EquilibriumPropagation(net, 1e-4, solver=solver, chip=chip).gradients(inputs, targets)
+        for solver in (Relaxation(), Ngspice())
+    ]
+    assert float(found[0][0]) == pytest.approx(float(found[1][0]), rel=1e-6)
+    for name, value in found[0][1].items():
+        torch.testing.assert_close(found[1][1][name], value, rtol=1e-4, atol=1e-6 * float(value.abs().max()))
+
+
+@pytest.mark.ngspice
+def test_an_exported_nudge_follows_from_what_is_read(tmp_path):
+    net = network((3, 4, 2))
+    inputs, targets = samples(net, 1)
+    chip = Chip({}, converters=Converters.draw(net.circuit(), 1, adc=[Converter(6, 1.0)], adc_offset=0.05))
+    nudge = Nudge(1e-5, targets[0], SquaredError())
+    write_netlist(net, inputs[0], nudge, path=tmp_path / "deck.cir", chip=chip)
+    printed = run_plain(tmp_path / "deck.cir")
+    free = solve(net, inputs, solver=Newton())
+    seen = replace(free, outputs=net.outputs_of(chip.converters.read(free.layers)))
+    assert (seen.outputs - free.outputs).abs().max() > 0.01
+    nudged = solve(net, inputs, Nudge(1e-5, targets, SquaredError()), solver=Newton(), start=seen)
+    for row, state in enumerate((free, nudged)):
+        assert abs(printed["v(o0_p)"][row] - float(state.layers[-1][0, 0])) <= 2e-9
 
 
 def branch_contrast(net, before, after):
