@@ -35,19 +35,18 @@ def outer_pulses(array: PulsedArray, rows: Tensor, columns: Tensor, train_length
     slots = min(max(math.ceil(steps), 1), train_length) if manage_length else train_length
     # Balanced trains: the largest row and the largest column pulse equally often.
     largest = math.sqrt(steps / slots)
-    row_pulses = _trains(rows, largest / most_row, slots, array)
-    column_pulses = _trains(columns, largest / most_column, slots, array)
-    row, column = (nonzero(trains.any(0)) for trains in (row_pulses, column_pulses))
-    counts = (_signed(row_pulses, rows, row).T @ _signed(column_pulses, columns, column)).flatten()
+    row_trains = _trains(rows, largest / most_row, slots, array)
+    column_trains = _trains(columns, largest / most_column, slots, array)
+    # Most rows of an input are dark, and most columns have an error.
+    row = nonzero(row_trains.any(0))
+    counts = (row_trains.index_select(1, row).T @ column_trains).flatten()
     place = nonzero(counts)
+    column = torch.arange(len(columns), device=row.device)
     index = (row[:, None] * len(columns) + column).flatten().index_select(0, place)
     array.pulse_at(index, counts.index_select(0, place).long())
 
 
-def _signed(trains: Tensor, values: Tensor, active: Tensor) -> Tensor:
-    return trains.index_select(1, active) * values.index_select(0, active).sign()
-
-
 def _trains(values: Tensor, factor: float, slots: int, array: PulsedArray) -> Tensor:
+    """In which slots the lines pulse, with the sign of their value, (slots, n)."""
     draws = torch.rand((slots, len(values)), generator=array.generator, dtype=values.dtype, device=values.device)
-    return draws < values.abs() * factor
+    return (draws < values.abs() * factor) * values.sign()

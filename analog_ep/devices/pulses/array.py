@@ -148,8 +148,8 @@ class PulsedArray:
             counts = torch.clamp(counts, -left, left)
             index, counts = index[counts != 0], counts[counts != 0]
         up = counts > 0
-        place, left = index + len(self.hidden) * up, counts.abs()
-        self._counts.view(-1).index_copy_(0, place, self._counts.view(-1).index_select(0, place) + left)
+        left = counts.abs()
+        self._counts.view(-1).scatter_add_(0, index + len(self.hidden) * up, left)
         while len(index):
             self._pulse_once(index, up)
             left = left - 1
@@ -161,9 +161,9 @@ class PulsedArray:
         state = self.hidden.index_select(0, index)
         self._pulsed_states += state.sum()
         state = state + self.model.respond(state, up, drawn, self.generator)
-        self.hidden.index_copy_(0, index, torch.clamp(state, drawn["low"], drawn["high"]))
+        self.hidden.scatter_(0, index, torch.clamp(state, drawn["low"], drawn["high"]))
         if self._noise is not None:
-            self._noise.index_copy_(0, index, self._write_noise * self._normal(len(index)))
+            self._noise.scatter_(0, index, self._write_noise * self._normal(len(index)))
 
     def rest(self) -> None:
         """Let the states decay and diffuse for one of the model's rests."""
