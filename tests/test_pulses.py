@@ -24,7 +24,7 @@ from analog_ep.devices.pulses import (
     SoftBoundsReference,
     pulse_model,
 )
-from analog_ep.devices.pulses.pcm import drift_exponent, programming_deviation, read_deviation
+from analog_ep.devices.pulses.pcm import drift_exponent, drift_exponent_deviation, programming_deviation, read_deviation
 from analog_ep.errors import CheckpointError, DataError, DeviceParameterError
 
 BOUNDS = (1e-7, 1e-4)
@@ -366,6 +366,8 @@ def test_phase_change_reading_follows_the_published_fits():
     expected = [0.263e-6, (0.263 + 1.965 * 0.2 - 1.173 * 0.04) * 1e-6, 1.055e-6]
     assert programming_deviation(siemens).tolist() == pytest.approx(expected)
     assert drift_exponent(siemens).tolist() == pytest.approx([0.1, 0.0244 + 0.0155 * np.log(5), 0.049])
+    spread = [0.045, 0.0125 * np.log(5) - 0.0059, 0.008]
+    assert drift_exponent_deviation(siemens).tolist() == pytest.approx(spread)
     ratio = read_deviation(siemens[1:], siemens[1:], 1.0) / siemens[1:]
     root = np.sqrt(np.log((1 + 250e-9) / 500e-9))
     assert ratio.tolist() == pytest.approx([0.0088 / 0.2**0.65 * root, 0.0088 * root])
