@@ -279,6 +279,19 @@ def test_a_chip_of_another_network_is_refused():
         solve(net, samples(net)[0], solver=Relaxation(), chip=chip)
     with pytest.raises(CircuitError, match="this chip has 40 elements in stage1, the circuit 32; draw it for this"):
         net.circuit(replace(Chip({}), twin=chip))
+    other = network((3, 5, 2)).circuit()
+    parts = (
+        ({"learning": LearningCircuit.draw(other, 0, 1e-6)}, "learning biases of 40 cells in stage1, the circuit 32"),
+        ({"converters": Converters.draw(other, 0, adc_offset=0.1)}, "5 values in adc_offset of h1, the circuit 4"),
+        (
+            {"converters": Converters.draw(network((4, 4, 2)).circuit(), 0, dac_offset=0.1)},
+            "4 values in dac_offset, the circuit 3",
+        ),
+        ({"converters": Converters(adc=(Converter(),) * 3)}, "one ADC or 2, one per layer, are needed, found 3"),
+    )
+    for part, message in parts:
+        with pytest.raises(CircuitError, match=message):
+            Chip({}, **part).check(net.circuit())
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,14 @@ from torch import Tensor
 from analog_ep.circuit.branches import Branches, Diodes
 from analog_ep.circuit.cells import Cells
 from analog_ep.circuit.circuit import Circuit
-from analog_ep.circuit.converters import Converter, Converters
+from analog_ep.circuit.converters import Converters
 from analog_ep.circuit.drawing import require_spread, stream
 from analog_ep.circuit.learning_circuit import LearningCircuit
 from analog_ep.errors import CheckpointError, CircuitError
 from analog_ep.files import write_atomically
 
 _FORMAT = "analog_ep chip 1"
+_PARTS: dict[str, type[LearningCircuit] | type[Converters]] = {"learning": LearningCircuit, "converters": Converters}
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +160,7 @@ class Chip:
         return {}
 
     def check(self, circuit: Circuit) -> None:
-        """Raise `CircuitError` if the chip, its twin included, was drawn for another circuit."""
+        """Raise `CircuitError` if the chip, with all its parts, was drawn for another circuit."""
         labels = {group.label for group in circuit.groups}
         unknown = sorted({key.split(".")[0] for key in self.names()} - labels)
         if unknown:
@@ -171,8 +172,9 @@ class Chip:
         for group in circuit.groups:
             for name in _parameters(group):
                 self.adjusted(f"{group.label}.{name}", torch.empty(len(group), dtype=torch.float64))
-        if self.twin is not None:
-            self.twin.check(circuit)
+        for part in (self.learning, self.converters, self.twin):
+            if part is not None:
+                part.check(circuit)
 
     def apply(self, circuit: Circuit) -> Circuit:
         """The circuit with this chip's parameters.
@@ -198,21 +200,17 @@ class Chip:
 
     def save(self, path: Path) -> None:
         """Write everything to one file of safetensors, whole or not at all."""
-        tensors: dict[str, np.ndarray] = self._branch_arrays()
-        facts: dict[str, Any] = {"comparator": None, "dac": None, "adc": None, "twin": self.twin is not None}
+        tensors = self._branch_arrays()
+        facts: dict[str, Any] = {"twin": self.twin is not None}
         facts["cells"] = None if self.cells is None else asdict(self.cells)
         if self.twin is not None:
             tensors |= {f"twin/{name}": array for name, array in self.twin._branch_arrays().items()}
-        if self.learning is not None:
-            tensors |= {f"bias/{name}": array for name, array in self.learning.bias.items()}
-            facts["comparator"] = self.learning.comparator
-        if self.converters is not None:
-            tensors |= {f"adc_offset/{name}": array for name, array in self.converters.adc_offset.items()}
-            tensors["dac_offset/"] = self.converters.dac_offset
-            facts |= {"dac": asdict(self.converters.dac), "adc": [asdict(adc) for adc in self.converters.adc]}
+        for name in _PARTS:
+            part = getattr(self, name)
+            arrays, facts[name] = ({}, None) if part is None else part.packed()
+            tensors |= {f"{name}/{key}": array for key, array in arrays.items()}
         header = {"format": _FORMAT, "facts": json.dumps(facts)}
-        arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-        write_atomically(path, save(arrays, metadata=header))
+        write_atomically(path, save({name: np.ascontiguousarray(tensors[name]) for name in tensors}, metadata=header))
 
     def _branch_arrays(self) -> dict[str, np.ndarray]:
         factors = {f"factor/{key}": array for key, array in self.factors.items()}
@@ -234,18 +232,15 @@ class Chip:
                     raise CheckpointError(f"{path} must be of format {_FORMAT!r}, found {header.get('format')!r}")
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             facts = json.loads(header["facts"])
-            learning = converters = None
-            if facts["comparator"] is not None:
-                learning = LearningCircuit(_under(arrays, "bias/"), facts["comparator"])
-            if facts["dac"] is not None:
-                adc = tuple(Converter(**values) for values in facts["adc"])
-                offsets = arrays["dac_offset/"], _under(arrays, "adc_offset/")
-                converters = Converters(Converter(**facts["dac"]), adc, *offsets)
+            parts: dict[str, Any] = {
+                name: None if facts[name] is None else kind.unpacked(_under(arrays, f"{name}/"), facts[name])
+                for name, kind in _PARTS.items()
+            }
             cells = None if facts["cells"] is None else Cells(**facts["cells"])
             twin = cls(_under(arrays, "twin/factor/"), _under(arrays, "twin/value/")) if facts["twin"] else None
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} must be a whole chip, found none ({error}); draw it anew") from None
-        return cls(_under(arrays, "factor/"), _under(arrays, "value/"), learning, converters, cells, twin)
+        return cls(_under(arrays, "factor/"), _under(arrays, "value/"), cells=cells, twin=twin, **parts)
 
 
 def _under(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -153,3 +154,34 @@ class Converters:
     def _offset(self, layer: str, like: Tensor) -> Tensor | float:
         offset = self.adc_offset.get(layer)
         return 0.0 if offset is None else torch.from_numpy(offset).to(like)
+
+    def check(self, circuit: Circuit) -> None:
+        """Raise `CircuitError` if they were drawn for another circuit."""
+        wanted = {f"adc_offset of {name}": len(nodes) for name, nodes in circuit.layers.items()}
+        wanted["dac_offset"] = circuit.n_inputs
+        found = {f"adc_offset of {name}": len(offset) for name, offset in self.adc_offset.items()}
+        if len(self.dac_offset):
+            found["dac_offset"] = len(self.dac_offset)
+        for name, count in found.items():
+            if count != wanted.get(name, 0):
+                raise CircuitError(
+                    f"this chip has {count} values in {name}, the circuit {wanted.get(name, 0)}; draw it for this "
+                    "circuit"
+                )
+        if len(self.adc) not in (1, len(circuit.layers)):
+            raise CircuitError(f"one ADC or {len(circuit.layers)}, one per layer, are needed, found {len(self.adc)}")
+
+    def packed(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Arrays, and facts as JSON holds them, from which `unpacked` makes it again."""
+        arrays = {f"adc_offset/{name}": offset for name, offset in self.adc_offset.items()}
+        return {**arrays, "dac_offset": self.dac_offset}, {
+            "dac": asdict(self.dac),
+            "adc": [asdict(a) for a in self.adc],
+        }
+
+    @classmethod
+    def unpacked(cls, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> Converters:
+        """What `packed` gave."""
+        offsets = {name.removeprefix("adc_offset/"): array for name, array in arrays.items() if "/" in name}
+        adc = tuple(Converter(**values) for values in facts["adc"])
+        return cls(Converter(**facts["dac"]), adc, arrays["dac_offset"], offsets)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,7 +59,7 @@ class LearningCircuit:
         require_spread("learning bias", spread)
         if not np.isfinite(mean):
             raise CircuitError(f"the mean learning bias must be finite, found {mean}")
-        sizes = {name: int(np.max(group.arrays()["index"])) + 1 for name, group in circuit.trainable().items()}
+        sizes = _sizes(circuit)
         return cls(
             {name: mean + spread * stream(seed, f"{name}.bias").standard_normal(n) for name, n in sizes.items()},
             comparator,
@@ -68,3 +69,27 @@ class LearningCircuit:
         """B of one parameter's elements in the shape, dtype and on the device of `like`. [V²]"""
         bias = self.bias.get(parameter)
         return 0.0 if bias is None else torch.from_numpy(bias).reshape(like.shape).to(like)
+
+    def check(self, circuit: Circuit) -> None:
+        """Raise `CircuitError` if it was drawn for another circuit."""
+        sizes = _sizes(circuit)
+        for name, bias in self.bias.items():
+            if bias.shape != (sizes.get(name, 0),):
+                raise CircuitError(
+                    f"this chip has learning biases of {len(bias)} cells in {name}, the circuit {sizes.get(name, 0)}; "
+                    "draw it for this circuit"
+                )
+
+    def packed(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Arrays, and facts as JSON holds them, from which `unpacked` makes it again."""
+        return dict(self.bias), {"comparator": self.comparator}
+
+    @classmethod
+    def unpacked(cls, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> LearningCircuit:
+        """What `packed` gave."""
+        return cls(arrays, **facts)
+
+
+def _sizes(circuit: Circuit) -> dict[str, int]:
+    """Elements of every parameter."""
+    return {name: int(np.max(group.arrays()["index"])) + 1 for name, group in circuit.trainable().items()}
