@@ -20,8 +20,8 @@ from analog_ep.spice.transient_deck import write_transient_deck
 from analog_ep.stimulus import Nudge
 from analog_ep.studies.capacitance import with_node_capacitance
 
-_SETTLED = 20.0
-"""Time constants after which 2e-9 of a change is left."""
+_SETTLED = 25.0
+"""Time constants after which 1e-11 of a change is left."""
 
 
 def write_netlist(
@@ -104,7 +104,7 @@ def write_transient_netlist(
     capacitance : float, optional
         Of every node that neither a source nor an amplifier holds; None for a circuit that has its own. [F]
     timing : TwoPhaseTiming, optional
-        By default 20 of the slowest time constants a phase, of the circuit linearised at the free states and where all
+        By default 25 of the slowest time constants a phase, of the circuit linearised at the free states and where all
         is discharged.
     rate : float
         Factor from −∂C/∂g to ΔG.

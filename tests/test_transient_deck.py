@@ -46,6 +46,7 @@ def network(sizes, diode, **options) -> ResistiveNetwork:
 NETWORKS = {
     "iris": (lambda: network([10, 10, 6], alternating(10)), SquaredError(), "frozen", 2e-5),
     "softmax": (lambda: network([3, 4, 3], DiodeClamp(ShockleyDiode(), 0.3, -0.3)), CrossEntropy(0.3), "frozen", 2e-6),
+    "weak": (lambda: network([3, 5, 3], alternating(5)), CrossEntropy(0.1), "frozen", 1e-8),
     "elastic": (lambda: network([3, 4, 3], alternating(4), gain=2.5), SquaredError(), "elastic", 1e-5),
     "single": (lambda: network([3, 4, 2], alternating(4), drive="single", gain=2.0), SquaredError(), "frozen", 1e-5),
     "two layers": (lambda: network([3, 4, 3, 2], IdealDiode(1e-2)), SquaredError(), "frozen", 1e-5),
@@ -63,7 +64,7 @@ def stimulus(net: ResistiveNetwork, n_samples: int = 2) -> tuple[torch.Tensor, t
 def measurements(path: Path) -> dict[str, float]:
     """What plain ngspice measures."""
     done = subprocess.run(
-        [find_ngspice(), "-b", path.name], cwd=path.parent, capture_output=True, text=True, timeout=240, check=False
+        [find_ngspice(), "-b", path.name], cwd=path.parent, capture_output=True, text=True, timeout=90, check=False
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "failed" not in done.stdout.lower()
@@ -107,7 +108,7 @@ def test_every_change_is_that_of_equilibrium_propagation(case, tmp_path):
             above = np.abs(expected) > FLOOR * np.abs(expected).max()
             assert above.mean() > 0.8
             assert (np.sign(ours[name]) == np.sign(expected))[above].all()
-            np.testing.assert_allclose(ours[name][above], expected[above], rtol=0.01)
+            np.testing.assert_allclose(ours[name][above], expected[above], rtol=2e-3)
             # What lies below is right to the floor.
             np.testing.assert_allclose(ours[name], expected, rtol=0.01, atol=FLOOR * np.abs(expected).max())
 

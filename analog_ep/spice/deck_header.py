@@ -18,7 +18,10 @@ _SOLVES = {
     "nudged": "It solves the nudged phase: inputs held, currents into the outputs.",
     "both": "It solves the free phase (outputs open) and the nudged phase (currents into the outputs).",
 }
-_PRINTS_CHANGES = "It prints delta_<branch>_<sample>: by what each trainable conductance should change, in S."
+_PRINTS_CHANGES = (
+    "It prints contrast_<branch>_<sample>, half the difference of the squares of a branch's nudged and free voltages "
+    "in V^2, and delta_<branch>_<sample>, by what each trainable conductance should change, in S."
+)
 _PRINTS_RESPONSES = (
     "It prints free_<node>_<sample> and response_<node>_<sample>, the free voltage v0 and the response d of each node "
     "in V. A conductance between nodes i and j of the stage with weight w should change by -rate w/(w_L beta) "

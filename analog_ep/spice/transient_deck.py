@@ -23,8 +23,8 @@ from analog_ep.stimulus import Nudge
 MOST_BRANCHES = 2000
 """Trainable branches up to which the deck computes each ΔG; beyond it prints what they follow from, node by node."""
 
-TRANSIENT = SpiceOptions(reltol=1e-6, vntol=1e-10, abstol=1e-14)
-"""Tolerances with which responses of settled states are right to 1e-6 and the transient takes few steps."""
+_INTEGRATION = ".options method=gear trtol=1000"
+"""With it the steps are those of reltol 1e-6, while the equations of each step are solved to the tight tolerances."""
 
 _STORE_FARADS = 1e-12
 _TRACKED = 50.0
@@ -53,7 +53,8 @@ def write_transient_deck(
     .. math:: \Delta g = -\eta\, \frac{w_s}{w_L \beta}\, \tfrac12 \left[(v^\beta)^2 - (v^0)^2\right]
 
     is measured for each trainable branch, with η the rate and w the energy weights. A frozen nudge takes its error
-    from the held outputs, as hardware does. Plain ``ngspice -b FILE`` prints ``delta_<branch>_<sample>`` [S]. A deck of
+    from the held outputs, as hardware does. Plain ``ngspice -b FILE`` prints ``contrast_<branch>_<sample>`` [V²], which
+    is ½ [(v^β)² − (v⁰)²], and ``delta_<branch>_<sample>`` [S]. A deck of
     more than `most_branches` branches prints for each of their nodes ``free_<node>_<sample>`` and
     ``response_<node>_<sample>`` [V] instead, from which every ΔG follows.
 
@@ -72,7 +73,7 @@ def write_transient_deck(
     include_from : str, optional
         See `write_deck`.
     options : SpiceOptions, optional
-        By default `TRANSIENT`.
+        Tolerances; the defaults resolve responses to a nudge.
     most_branches : int
         Trainable branches up to which the deck computes ΔG itself.
 
@@ -87,14 +88,14 @@ def write_transient_deck(
     """
     check_circuit(circuit)
     samples = _samples(circuit, inputs, nudge)
-    deck = DeckSections(circuit, samples[0], TRANSIENT if options is None else options, DIALECTS["ngspice"])
+    deck = DeckSections(circuit, samples[0], options, DIALECTS["ngspice"])
     cycle = _Cycle(deck, samples, nudge, timing, rate)
     alone = sum(map(len, circuit.trainable().values())) <= most_branches
     lines = [
         deck.writer.title_card(),
         *cycle.header(alone),
         *deck.settings(),
-        ".options method=gear trtol=1",
+        _INTEGRATION,
         *deck.libraries(include_from, {"sample_hold.lib": {"sample_hold"}}),
         *deck.elements(cycle.driven_sources()),
         *cycle.clocks(),
@@ -175,17 +176,20 @@ class _Cycle:
         yield from self.deck.section(f"nudge: its error is that of {source}", cards)
 
     def changes(self) -> Iterator[str]:
-        """ΔG of every trainable branch as a voltage, and its measurement."""
+        """The contrast of every trainable branch as a voltage, its measurement, and the ΔG that follows."""
         yield from self.deck.section("what each conductance should change by", [f".param rate={number(self.rate)}"])
         for group in self.circuit.trainable().values():
-            factors = self._factor(group).tolist()
-            rows = zip(group.positive.tolist(), group.negative.tolist(), factors, strict=True)
-            for i, (a, b, factor) in enumerate(rows):
-                held = f"v({self._store(a)},{self._store(b)})"
-                live = f"v({self.names[a]},{self.names[b]})"
-                law = f"-{{rate}}*({number(0.5 * factor)})*({live}-{held})*({live}+{held})"
-                yield f"b_delta_{group.label}_{i} _delta_{group.label}_{i} 0 v={law}"
-            yield from self._measured(f"delta_{group.label}_{i}" for i in range(len(group)))
+            stems = [f"{group.label}_{i}" for i in range(len(group))]
+            ends = zip(group.positive.tolist(), group.negative.tolist(), strict=True)
+            for stem, (a, b) in zip(stems, ends, strict=True):
+                live, held = f"v({self.names[a]},{self.names[b]})", f"v({self._store(a)},{self._store(b)})"
+                # Times 1/β in the circuit, rounding would exceed the tolerances, and the steps would never grow again.
+                yield f"b_contrast_{stem} _contrast_{stem} 0 v=0.5*({live}-{held})*({live}+{held})"
+            yield from self._measured(f"contrast_{stem}" for stem in stems)
+            for stem, factor in zip(stems, self._factor(group).tolist(), strict=True):
+                for sample in range(len(self.samples)):
+                    change = f"-rate*({number(factor)})*contrast_{stem}_{sample}"
+                    yield f".meas tran delta_{stem}_{sample} param='{change}'"
 
     def responses(self) -> Iterator[str]:
         """Response of every stored node, and the measurements of it and of the free voltage."""
