@@ -231,10 +231,14 @@ def _transient_noise(subject: _Subject) -> TransientNoise:
 def _power(subject: _Subject) -> Energy:
     settled, free = subject.settling, subject.free[0]
     nudged_circuit = with_output_currents(subject.loaded, subject.nudge_currents)
-    nudged = solve(nudged_circuit, subject.inputs[:1], solver=subject.solver).voltages.numpy()
+    nudged = solve(nudged_circuit, subject.inputs[:1], solver=subject.solver).voltages[0].numpy()
+    # Of ideal amplifiers: what those in their place dissipate inside is not told by the model.
+    circuit = subject.network.circuit(subject.chip)
+    nudged_circuit = with_output_currents(circuit, subject.nudge_currents)
+    free, nudged = free[None, : circuit.n_nodes], nudged[None, : circuit.n_nodes]
     gradient = subject.spec.gradient
     return Energy(
-        free=branch_power(subject.loaded, free[None], settled.output_time("free")),
+        free=branch_power(circuit, free, settled.output_time("free")),
         nudged=branch_power(nudged_circuit, nudged, settled.output_time("nudged")),
         nudged_phases=2 if gradient.method == "ep" and gradient.variant == "centered" else 1,
     )

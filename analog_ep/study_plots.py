@@ -19,6 +19,9 @@ from analog_ep.studies.response import SmallSignalGradient
 from analog_ep.studies.settling_report import SettlingReport
 from analog_ep.studies.transient_noise import TransientNoise
 
+_SHOWN = 4
+"""Outputs whose course is drawn."""
+
 
 def study_plot(report: object, title: str) -> bytes:
     """The picture that goes with a report of a study."""
@@ -72,21 +75,21 @@ def _noise(report: OutputNoise) -> Figure:
 
 
 def _transient_noise(report: TransientNoise) -> Figure:
-    """A stretch of every output, and the distribution of its values beside a normal one."""
+    """A stretch of the first outputs, and the distribution of all beside a normal one."""
     figure = Figure(figsize=(9, 3.8), layout="constrained")
-    record, values = figure.subplots(1, 2, width_ratios=(2, 1), sharey=True)
-    shown = slice(0, min(len(report.times), 4000))
-    for i, output in enumerate(report.outputs.T):
-        record.plot(report.times[shown], output[shown], linewidth=0.6, label=f"output {i}")
-        values.hist(output, bins=60, density=True, histtype="step", orientation="horizontal")
-        grid = np.linspace(-4, 4, 200) * report.rms[i]
-        normal = np.exp(-0.5 * (grid / report.rms[i]) ** 2) / (np.sqrt(2 * np.pi) * report.rms[i])
-        values.plot(normal, grid, color="grey", linewidth=0.8)
-    record.set(xlabel="time", ylabel="output less its equilibrium")
+    record, values = figure.subplots(1, 2, width_ratios=(2, 1))
+    shown = slice(0, min(len(report.times), 1000))
+    for i, output in enumerate(report.outputs.T[:_SHOWN]):
+        record.plot(report.times[shown], output[shown] - 8 * i * report.rms.max(), linewidth=0.7, label=f"output {i}")
+    values.hist((report.outputs / report.rms).ravel(), bins=60, range=(-5, 5), density=True, color="lightsteelblue")
+    grid = np.linspace(-5, 5, 200)
+    values.plot(grid, np.exp(-0.5 * grid**2) / np.sqrt(2 * np.pi), color="black", linewidth=0.8, label="normal")
+    record.set(xlabel="time", ylabel="output less its equilibrium, shifted")
     record.xaxis.set_major_formatter(EngFormatter("s"))
     record.yaxis.set_major_formatter(EngFormatter("V"))
-    values.set(xlabel="density [1/V]; grey: normal")
-    record.legend(fontsize="small", ncols=2)
+    record.legend(fontsize="small", loc="upper right")
+    values.set(xlabel="all outputs, in their rms", ylabel="density")
+    values.legend(fontsize="small")
     return figure
 
 

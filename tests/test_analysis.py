@@ -83,6 +83,13 @@ def test_amplifiers_of_small_bandwidth_settle_later(analyse):
     assert slow["to_1_percent"] > 5 * fast["to_1_percent"]
 
 
+def test_power_with_real_amplifiers_is_told_by_the_same_branches(analyse):
+    ideal, real = analyse("power"), analyse("power", "--bandwidth", 1e9, "--output-resistance", 0.01)
+    assert set(real["dissipated"]) == set(ideal["dissipated"])
+    assert real["total"] == pytest.approx(ideal["total"], rel=1e-4)
+    assert sum(real["nudged"]["delivered"].values()) == pytest.approx(real["nudged"]["total"])
+
+
 def test_rails_without_a_bandwidth(run, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["analyse", str(run), "power", "--rail", "2"])

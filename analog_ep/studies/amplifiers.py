@@ -17,13 +17,12 @@ from analog_ep.circuit import (
     Conductances,
     Diodes,
     VoltageControlledCurrentSources,
-    VoltageControlledVoltageSources,
 )
 from analog_ep.devices import PiecewiseLinearDiode
 from analog_ep.errors import StimulusError
 
 POLE_CONDUCTANCE = 1.0
-"""Between the gain and the capacitor of the pole; its noise is small, and it carries no steady current. [S]"""
+"""Beside the capacitor of the pole: so large that its noise is small. [S]"""
 
 LIMIT_CONDUCTANCE = 1000.0
 """Slope of the limiter beyond the rails, which leaves 0.1 % of the excess. [S]"""
@@ -73,9 +72,10 @@ class AmplifierModel:
 def with_amplifiers(circuit: Circuit, model: AmplifierModel) -> Circuit:
     """The circuit with every ideal amplifier replaced by elements that follow the model.
 
-    An amplifier `amplifier1_0` gets the nodes ``amplifier1_g0`` (a·u), ``amplifier1_p0`` (p) and, for each output,
-    ``amplifier1_d0`` and ``amplifier1_i0`` (p and −p behind R_out). The outputs are then nodes like any other, which
-    `with_node_capacitance` loads. What the limiter of a clipping amplifier dissipates is no property of real ones.
+    An amplifier `amplifier1_0` gets the node ``amplifier1_p0``, p. Its output is p/R_out into R_out to ground, which is
+    p behind R_out; Newton's method and ngspice then have no source's current for an unknown. The outputs are nodes like
+    any other, which `with_node_capacitance` loads. Old nodes keep their numbers. What these elements dissipate is no
+    property of an amplifier.
 
     Parameters
     ----------
@@ -94,25 +94,25 @@ def with_amplifiers(circuit: Circuit, model: AmplifierModel) -> Circuit:
 def _elements(group: Amplifiers, model: AmplifierModel, names: list[str]) -> Iterator[Branches]:
     label, ground = group.label, np.full(len(group), GROUND)
     which, output, sign = group.outputs()
-    gained, pole = (_add(names, f"{label}_{letter}", range(len(group))) for letter in "gp")
-    inverted = np.where(sign > 0, "d", "i")
-    driven = np.concatenate([_add(names, f"{label}_{letter}", which[inverted == letter]) for letter in "di"])
-    yield VoltageControlledVoltageSources(f"{label}_gain", gained, ground, group.input, ground, group.gain)
-    yield Conductances(f"{label}_pole", gained, pole, POLE_CONDUCTANCE)
+    low, siemens = np.full(len(which), GROUND), 1 / model.output_resistance
+    pole = len(names) + np.arange(len(group))
+    names.extend(f"{label}_p{i}" for i in range(len(group)))
+    yield _currents(f"{label}_gain", pole, group.input, POLE_CONDUCTANCE * group.gain)
+    yield Conductances(f"{label}_pole", pole, ground, POLE_CONDUCTANCE)
     yield Capacitors(f"{label}_c", pole, ground, POLE_CONDUCTANCE * model.time_constant)
     if model.rail is not None:
         limit = PiecewiseLinearDiode((model.rail,), (LIMIT_CONDUCTANCE,))
         yield Diodes(f"{label}_high", pole, ground, limit)
         yield Diodes(f"{label}_low", ground, pole, limit)
-    low = np.full(len(which), GROUND)
-    yield VoltageControlledVoltageSources(f"{label}_drive", driven, low, pole[which], low, sign)
-    yield Conductances(f"{label}_out", driven, output, 1 / model.output_resistance)
-    feedback = sign * group.feedback[which] / model.output_resistance
-    yield VoltageControlledCurrentSources(f"{label}_back", group.input[which], low, driven, output, feedback)
+    yield _currents(f"{label}_drive", output, pole[which], sign * siemens)
+    yield Conductances(f"{label}_out", output, low, siemens)
+    # What leaves the output, ±p/R_out less w/R_out, times the feedback and the side's sign.
+    feedback = sign * group.feedback[which] * siemens
+    yield _currents(f"{label}_back_p", group.input[which], pole[which], -sign * feedback)
+    yield _currents(f"{label}_back_w", group.input[which], output, feedback)
 
 
-def _add(names: list[str], stem: str, numbers: range | np.ndarray) -> np.ndarray:
-    """Indices of new nodes with these names."""
-    first = len(names)
-    names.extend(f"{stem}{i}" for i in numbers)
-    return np.arange(first, len(names))
+def _currents(label: str, into: np.ndarray, control: np.ndarray, gain: np.ndarray) -> VoltageControlledCurrentSources:
+    """Currents gain · v(control) into nodes."""
+    ground = np.full_like(into, GROUND)
+    return VoltageControlledCurrentSources(label, ground, into, control, ground, gain)

@@ -21,10 +21,10 @@ from analog_ep.spice.process import run_plots
 from analog_ep.spice.sweep import Batch, Sweep
 from analog_ep.studies.currents import with_output_currents
 
-_FIRST_GUESS = 10.0
+_FIRST_GUESS = 20.0
 """Time constants of the slowest node alone with which the search for a duration begins."""
 
-_POINTS = 2000
+_POINTS = 500
 _LONGEST = 12
 _SETTLED, _LAYER_SETTLED = 1e-4, 1e-3
 """Distance from the end state of a transient long enough, relative to the largest change of all layers and of each."""
