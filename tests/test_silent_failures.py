@@ -36,10 +36,12 @@ from analog_ep.errors import (
     NgspiceResultError,
     NodeNameError,
 )
+from analog_ep.networks import ResistiveNetwork
 from analog_ep.resources import netlists_folder
 from analog_ep.spice.netlist import NetlistWriter, number
 from analog_ep.spice.process import find_ngspice, run_ngspice, run_plots
 from analog_ep.spice.raw import read_raw
+from analog_ep.stimulus import Nudge, SquaredError
 
 pytestmark = pytest.mark.ngspice
 
@@ -146,6 +148,21 @@ def test_a_loop_gain_of_one_or_more():
         solve(amplified(3.0), NO_INPUTS, solver=Ngspice())
     with pytest.raises(NgspiceResultError, match="singular matrix: check node x"):
         solve(amplified(2.0), NO_INPUTS, solver=Ngspice())
+
+
+def test_a_negative_nudge_beyond_its_bound():
+    network = ResistiveNetwork([2, 1], diode=None, dtype=torch.float64, seed=1)
+    circuit, target = network.circuit(), torch.zeros(1, 1, dtype=torch.float64)
+    inputs = torch.ones(1, 2, dtype=torch.float64)
+    (stage,) = circuit.of_kind(Conductances)
+    ends = [stage.siemens[stage.negative == node].sum() for node in circuit.layers["o"]]
+    # A conductance −b between v₊ and v₋ takes the two in series to zero.
+    critical = 1 / (1 / ends[0] + 1 / ends[1])
+    for share, stable in ((0.9, True), (1.1, False)):
+        nudge = Nudge(-share * critical, target, SquaredError(), "elastic")
+        state = solve(circuit, inputs, nudge, solver=Ngspice(), throw=False)
+        assert bool(state.converged.all()) is stable
+        assert ("unstable" in state.message) is not stable
 
 
 def test_a_resistor_of_no_ohms_or_no_value():

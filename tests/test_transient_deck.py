@@ -136,6 +136,7 @@ def test_a_chip_learns_from_its_own_voltages(tmp_path):
     (found,) = changes(measurements(path), net, 1)
     circuit, x = chip.apply(net.circuit()), inputs[0].numpy()
     free = solve_mna(circuit, x)
+    assert circuit.outputs is not None
     positive, negative = circuit.outputs
     error = targets[0].numpy() - (free[positive] - free[negative])
     nudged = solve_mna(circuit, x, lambda o: (1e-5 * error, np.zeros((len(o), len(o)))))

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from analog_ep.circuit import Circuit, check_circuit
+from analog_ep.circuit import Circuit, Conductances, check_circuit, energy_weights
 from analog_ep.equilibrium.equations import Equations, State
 from analog_ep.equilibrium.equilibrium import CircuitSolver, CircuitState
 from analog_ep.equilibrium.jacobian import Jacobian
@@ -41,14 +41,25 @@ def unstable_samples(
 
     False where energy and nudge are convex, and where there are too many unknowns to tell; see `stable_samples`.
     """
+    if _is_surely_convex(circuit, nudge):
+        return np.zeros(len(inputs), dtype=bool)
     system = reduced_system(circuit)
     equations = Equations.of(system, inputs, nudge, free_outputs)
-    if equations.is_convex:
-        return np.zeros(len(inputs), dtype=bool)
     jacobian = Jacobian(system, equations.elastic is not None, equations.is_reciprocal)
     unknowns = system.unknowns(voltages)
     parts = np.array_split(np.arange(len(inputs)), -(-len(inputs) * len(jacobian.rows) // _MATRIX_CHUNK) or 1)
     return np.concatenate([~_stable(jacobian, equations.select(part), unknowns[part])[0] for part in parts])
+
+
+def _is_surely_convex(circuit: Circuit, nudge: Nudge | None) -> bool:
+    """What `Equations.is_convex` says, without the cost of the equations."""
+    weights = energy_weights(circuit).nodes
+    if weights is None or any((group.siemens < 0).any() for group in circuit.of_kind(Conductances)):
+        return False
+    if nudge is None or nudge.kind == "frozen" or circuit.outputs is None:
+        return True
+    at_outputs = weights[np.stack(circuit.outputs)]
+    return nudge.strength >= 0 and bool((at_outputs == at_outputs.flat[0]).all())
 
 
 def _stable(jacobian: Jacobian, equations: Equations, unknowns: np.ndarray) -> tuple[np.ndarray, bool]:
