@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from analog_ep.devices.memristors import VTEAM
+from analog_ep.devices.memristors.writing import WriteSchedule, WriteVoltages
 from analog_ep.resources import netlists_folder
+from analog_ep.spice.memristor_deck import memristor_write_deck
 
 N_PULSES = 64
 
@@ -149,8 +153,33 @@ MEMRISTOR_DECKS: dict[Path, tuple[str, str]] = {
 """Name and kind of each deck's file."""
 
 
+@dataclass(frozen=True)
+class Order:
+    """Pulses of one sign for one device of a crossbar."""
+
+    index: int
+    sign: int
+    count: int
+
+
+PULSES = [Order(4, -1, 3), Order(0, 1, 2), Order(2, -1, 1), Order(5, 1, 1)]
+"""Of a crossbar of 2 x 3 devices."""
+
+VOLTAGES = WriteVoltages(potentiate=-0.3, depress=0.06, read=0.01, width=2e-8)
+"""Of VTEAM with thresholds -0.2 V and 0.02 V: half of -0.3 V does nothing, half of 0.06 V still depresses."""
+
+START = torch.tensor([[0.2, 0.5, 0.8], [0.6, 0.3, 0.4]], dtype=torch.float64)
+WRITE_DECK = netlists_folder() / "memristors" / "vteam_write.cir"
+
+
+def write_deck() -> str:
+    """Text of the deck that writes a crossbar of VTEAM memristors."""
+    return memristor_write_deck(VTEAM(), START, WriteSchedule.of(PULSES, (2, 3), VOLTAGES))
+
+
 def main() -> None:
     """Write the decks."""
+    WRITE_DECK.write_text(write_deck())
     for path, of in MEMRISTOR_DECKS.items():
         path.write_text(deck(*of))
 

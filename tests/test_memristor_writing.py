@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from memristor_decks import BENCHES
+from memristor_decks import BENCHES, PULSES, START, VOLTAGES, WRITE_DECK, Order, write_deck
 from scipy.integrate import solve_ivp
 
 from analog_ep import PulsedUpdate, ResistiveNetwork
@@ -21,21 +20,6 @@ from analog_ep.learning.schemes import SignStep
 from analog_ep.spice import memristor_deck
 from analog_ep.spice.memristor_deck import memristor_write_deck, ngspice_write_crossbar
 from analog_ep.spice.process import find_ngspice
-
-VOLTAGES = WriteVoltages(potentiate=-0.3, depress=0.06, read=0.01, width=2e-8)
-"""Of VTEAM with thresholds -0.2 V and 0.02 V: half of -0.3 V does nothing, half of 0.06 V still depresses."""
-
-START = torch.tensor([[0.2, 0.5, 0.8], [0.6, 0.3, 0.4]], dtype=torch.float64)
-
-
-@dataclass(frozen=True)
-class Order:
-    index: int
-    sign: int
-    count: int
-
-
-PULSES = [Order(4, -1, 3), Order(0, 1, 2), Order(2, -1, 1), Order(5, 1, 1)]
 
 
 def truth(schedule: WriteSchedule, start: np.ndarray) -> np.ndarray:
@@ -107,14 +91,17 @@ def test_ngspice_writes_the_same(name: str, voltages: WriteVoltages, start: torc
     assert float((torch_says.states - start).abs().max()) > 0.01
 
 
+def test_the_deck_is_that_in_the_repository():
+    assert WRITE_DECK.read_text() == write_deck()
+
+
 @pytest.mark.ngspice
-def test_the_deck_runs_in_plain_ngspice_and_prints_the_conductances(tmp_path: Path):
-    model = VTEAM(r_off=torch.tensor([[900.0, 1000.0, 1100.0]], dtype=torch.float64))
-    schedule = WriteSchedule.of(PULSES, (2, 3), VOLTAGES)
-    (tmp_path / "write.cir").write_text(memristor_write_deck(model, START, schedule))
-    done = subprocess.run(
-        [find_ngspice(), "-b", tmp_path / "write.cir"], cwd="/", capture_output=True, text=True, timeout=120
-    )
+@pytest.mark.parametrize("r_off", [1000.0, torch.tensor([[900.0, 1000.0, 1100.0]], dtype=torch.float64)])
+def test_the_deck_runs_in_plain_ngspice_and_prints_the_conductances(r_off: Any, tmp_path: Path):
+    model, schedule = VTEAM(r_off=r_off), WriteSchedule.of(PULSES, (2, 3), VOLTAGES)
+    path = tmp_path / "write.cir"
+    path.write_text(memristor_write_deck(model, START, schedule))
+    done = subprocess.run([find_ngspice(), "-b", path], cwd="/", capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     found = re.findall(r"^g_(\d)_(\d)\s*=\s*(\S+)$", done.stdout, re.MULTILINE)
     expected = write_crossbar(model, START, schedule).conductances

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from analog_ep import cli
 from analog_ep.errors import SpecError, StudyError
 from analog_ep.run import Run
 from analog_ep.spec.study import Study, load_study
@@ -34,6 +35,14 @@ SoftBounds = { update.device = "SoftBounds" }
 "gain 4" = {}
 "gain 3" = { network.gain = 3.0 }
 """
+
+
+@pytest.fixture(autouse=True)
+def _interrupt_handler() -> Iterator[None]:
+    """The command sets one."""
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, handler)
 
 
 def written(folder: Path, text: str = STUDY, name: str = "study") -> Path:
@@ -234,6 +243,20 @@ def test_an_unreachable_scheduler_is_refused_and_nothing_is_written(tmp_path: Pa
         with pytest.raises(StudyError, match=message):
             run_study(study, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_error_is_one_line_of_the_command_and_nothing_is_written(tmp_path: Path):
+    bad = written(tmp_path, STUDY.replace("SoftBounds", "HardBounds"))
+    slow = written(tmp_path, 'scheduler = "carrier://pigeon:9"' + STUDY, "slow")
+    before = sorted(tmp_path.rglob("*"))
+    for path, words in [(bad, "update.device must be one of"), (slow, "scheduler must be the address")]:
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["study", str(path), "--out", str(tmp_path / "out")])
+        message = str(ended.value.code)
+        assert message.startswith("analog-ep: ")
+        assert words in message
+        assert "\n" not in message
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.fixture

@@ -85,10 +85,11 @@ def _cards(memristor: Memristor, start: Tensor, schedule: WriteSchedule) -> Iter
         raise StimulusError(f"states must have the schedule's shape {shape}, found {tuple(start.shape)}")
     yield from _header(memristor, shape)
     yield ".options TEMP=27 TNOM=27 reltol=1e-6 vntol=1e-9 abstol=1e-15 chgtol=1e-18 gmin=1e-15"
-    yield from _subcircuit(memristor.subcircuit).splitlines()
+    yield from ["", *_subcircuit(memristor.subcircuit).splitlines(), "", "* Lines"]
     for name, lines in (("row", schedule.rows), ("column", schedule.columns)):
         for k, values in enumerate(lines.T):
             yield from _source(f"{name}_{k}", schedule.times, values)
+    yield from ["", "* Devices"]
     values = {
         field.name: torch.as_tensor(getattr(memristor, field.name), dtype=torch.float64).expand(shape)
         for field in dataclasses.fields(memristor)
@@ -99,7 +100,8 @@ def _cards(memristor: Memristor, start: Tensor, schedule: WriteSchedule) -> Iter
         yield from textwrap.wrap(
             f"x_{row}_{column} {nodes} {memristor.subcircuit} {parameters}", _WIDTH, subsequent_indent="+ "
         )
-    step = float(np.diff(schedule.times).min()) / _STEPS_AN_EDGE
+    step = float(f"{np.diff(schedule.times).min() / _STEPS_AN_EDGE:.3g}")
+    yield ""
     yield f".tran {number(step)} {number(schedule.times[-1])} 0 {number(step)} uic"
 
 

@@ -176,10 +176,12 @@ def _corners(n_slots: int, width: float) -> tuple[np.ndarray, np.ndarray]:
     offsets = width / 2 + np.array([0, edge, edge + width / 2, edge + width, 2 * edge + width])
     begins = 2 * width * np.arange(n_slots)
     times = np.concatenate([[0.0], (begins[:, None] + offsets).ravel(), [2 * width * n_slots]])
-    return times, np.array([0.0, 1.0, 1.0, 1.0, 0.0])
+    # Without the last digits of the sums, which a deck would show.
+    return np.array([float(f"{time:.12g}") for time in times]), np.array([0.0, 1.0, 1.0, 1.0, 0.0])
 
 
 def _at_corners(slots: np.ndarray, share: np.ndarray) -> np.ndarray:
     corners = (slots[:, None, :] * share[None, :, None]).reshape(-1, slots.shape[1])
     rest = np.zeros((1, slots.shape[1]))
-    return np.concatenate([rest, corners, rest])
+    # Adding zero makes -0 a plain 0.
+    return np.concatenate([rest, corners, rest]) + 0.0
