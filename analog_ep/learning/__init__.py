@@ -1,5 +1,6 @@
 """Gradient methods, updates, training, and the comparison with ngspice."""
 
+from analog_ep.learning.contour import HarmonicEquilibriumPropagation, HolomorphicEquilibriumPropagation
 from analog_ep.learning.contrastive_divergence import ContrastiveDivergence
 from analog_ep.learning.coupled import ContrastiveHebbian, CoupledLearning
 from analog_ep.learning.cross_check import CrossCheck, Tolerances, cross_check
@@ -23,6 +24,8 @@ __all__ = [
     "EquilibriumPropagation",
     "FusedStep",
     "GradientMethod",
+    "HarmonicEquilibriumPropagation",
+    "HolomorphicEquilibriumPropagation",
     "ImplicitDifferentiation",
     "NgspiceSmallSignal",
     "PulsedUpdate",
