@@ -94,7 +94,7 @@ class HopfieldRelaxation(SmallSignalSolver):
                 drive = first if k == 0 else equations.forward(k, rates[k])
                 drives[k] = drive if returned is None or k == last else drive + returned[k]
                 layers[k] = equations.settle(drives[k], layers[k])
-                rates[k + 1] = rho.value(layers[k])
+                rates[k + 1] = equations.rates(layers[k])
             return [equations.backward(k, rates[k + 2]) for k in range(last)]
 
         carried = None if start is None else [equations.backward(k, rates[k + 2]) for k in range(last)]
@@ -103,7 +103,7 @@ class HopfieldRelaxation(SmallSignalSolver):
         return HopfieldState(equations, tuple(layers), tuple(drives)), status
 
     def _nudged(self, state: HopfieldState, free: Equilibrium, nudge: Nudge) -> tuple[tuple[Tensor, ...], Status]:
-        equations, rho = state.equations, state.equations.activation
+        equations = state.equations
         force, load = _flat(nudge.current(free.outputs)), _load(nudge)
         excesses = [state.excess(k) for k in range(equations.last + 1)]
 
@@ -111,7 +111,7 @@ class HopfieldRelaxation(SmallSignalSolver):
             output = k == equations.last
             return state.settle_change(k, excesses[k], change, force if output else None, load if output else 1.0)
 
-        return self._respond(state, free, settle, lambda k, step: rho.change(state.layers[k], step))
+        return self._respond(state, free, settle, lambda k, step: equations.rate_changes(state.layers[k], step))
 
     def small_signal(self, free: Equilibrium, error: Tensor) -> tuple[tuple[Tensor, ...], Status]:
         assert isinstance(free.system, HopfieldNetwork)

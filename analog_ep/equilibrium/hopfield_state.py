@@ -54,6 +54,14 @@ class HopfieldLayers:
         """What layer k gets from the rates of the layer after, or its change with these."""
         return after @ self.weights[k + 1].mT
 
+    def rates(self, states: Tensor) -> Tensor:
+        """ρ(u) of settled states, `(n_samples, n_units)`."""
+        return states if self.activation.bounds is not None else self.activation.value(states)
+
+    def rate_changes(self, states: Tensor, change: Tensor) -> Tensor:
+        """ρ(u + d) − ρ(u) of settled states; bounded ones stay within their bounds, where ρ(u) = u."""
+        return change if self.activation.bounds is not None else self.activation.change(states, change)
+
     def settle(self, drive: Tensor, start: Tensor) -> Tensor:
         """States under a drive; where a unit has several, one downhill from `start`."""
         rho = self.activation

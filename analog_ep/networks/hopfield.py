@@ -187,14 +187,14 @@ class HopfieldNetwork(Network):
                 change = self.activation.slope(_flat(layer)) * _flat(step)
             else:
                 change = self.activation.change(_flat(layer), _flat(step))
+            lowered = -change
             if before_change is None:
-                product = before.mT @ change
+                result[f"weight{s}"] = before.mT @ lowered
             else:
                 # r' c' − r c = r' Δc + Δr c, and r Δc + Δr c to first order.
                 end = before if linear else before + before_change
-                product = torch.addmm(end.mT @ change, before_change.mT, rate)
-            result[f"weight{s}"] = product.neg_()
-            result[f"bias{s}"] = -change.sum(0)
+                result[f"weight{s}"] = (end.mT @ lowered).addmm_(before_change.mT, rate, alpha=-1)
+            result[f"bias{s}"] = lowered.sum(0)
             before, before_change = rate, change
         return result
 
