@@ -8,24 +8,28 @@ from analog_ep.cards import pulsed_device
 from analog_ep.circuit import Chip
 from analog_ep.datasets import Dataset, load_dataset
 from analog_ep.devices import Diode, DiodeClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
-from analog_ep.equilibrium.equilibrium import Solver
+from analog_ep.equilibrium.equilibrium import SmallSignalSolver, Solver
+from analog_ep.equilibrium.euler import EulerRelaxation
+from analog_ep.equilibrium.hopfield import HopfieldRelaxation
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.equilibrium.relaxation import Relaxation
-from analog_ep.errors import DataError
+from analog_ep.errors import DataError, SpecError
 from analog_ep.learning.cell_update import CellUpdate
 from analog_ep.learning.coupled import CoupledLearning
 from analog_ep.learning.ngspice_small_signal import NgspiceSmallSignal
 from analog_ep.learning.propagation import EquilibriumPropagation, GradientMethod, SmallSignal
 from analog_ep.learning.pulsed import PulsedUpdate
 from analog_ep.learning.schemes import OneOfPair, update_scheme
-from analog_ep.learning.update import ConductanceUpdate, Update
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.learning.update import ParameterUpdate, Update, WeightUpdate
+from analog_ep.networks import HopfieldNetwork, Network, ResistiveNetwork
 from analog_ep.spec import (
     CardSpec,
     CrossEntropySpec,
     DiodeSpec,
+    HopfieldSpec,
     IdealSpec,
     PiecewiseSpec,
+    RelaxationSpec,
     Spec,
     UpdateSpec,
 )
@@ -57,8 +61,8 @@ def build_dataset(spec: Spec) -> Dataset:
     return dataset.scaled(spec.data.scaling).in_volts(spec.data.input_voltage)
 
 
-def build_network(spec: Spec, dtype: torch.dtype | None = None) -> ResistiveNetwork:
-    """The spec's network with its initial conductances, in the spec's dtype or another.
+def build_network(spec: Spec, dtype: torch.dtype | None = None) -> ResistiveNetwork | HopfieldNetwork:
+    """The spec's network with its initial parameters, in the spec's dtype or another.
 
     Raises
     ------
@@ -67,7 +71,28 @@ def build_network(spec: Spec, dtype: torch.dtype | None = None) -> ResistiveNetw
     NetworkError
         If the network cannot.
     """
+    if isinstance(spec.network, HopfieldSpec):
+        return HopfieldNetwork(
+            spec.network.sizes,
+            activation=spec.network.activation,
+            initial_scale=spec.network.initial_scale,
+            seed=spec.training.seed,
+            dtype=_dtype(spec, dtype),
+        )
+    return build_resistive(spec, dtype)
+
+
+def build_resistive(spec: Spec, dtype: torch.dtype | None = None) -> ResistiveNetwork:
+    """The spec's resistive network, as `build_network`.
+
+    Raises
+    ------
+    SpecError
+        If the spec has another kind of network.
+    """
     network = spec.network
+    if isinstance(network, HopfieldSpec):
+        raise SpecError(f'network.kind must be "resistive" for this, found "{network.kind}"')
     low, high = network.conductance_range
     hidden = network.sizes[1:-1]
     diodes = spec.diode * len(hidden) if len(spec.diode) == 1 else spec.diode
@@ -82,8 +107,12 @@ def build_network(spec: Spec, dtype: torch.dtype | None = None) -> ResistiveNetw
         reference_conductance=network.reference_conductance,
         initial_range=None if network.initial_range is None else (network.initial_range[0], network.initial_range[1]),
         seed=spec.training.seed,
-        dtype=getattr(torch, spec.training.dtype) if dtype is None else dtype,
+        dtype=_dtype(spec, dtype),
     )
+
+
+def _dtype(spec: Spec, dtype: torch.dtype | None) -> torch.dtype:
+    return getattr(torch, spec.training.dtype) if dtype is None else dtype
 
 
 def build_cost(spec: Spec) -> Cost:
@@ -93,13 +122,15 @@ def build_cost(spec: Spec) -> Cost:
     return SquaredError(spec.cost.target_voltage)
 
 
-def build_gradient(spec: Spec, network: ResistiveNetwork, chip: Chip | None = None) -> GradientMethod:
+def build_gradient(spec: Spec, network: ResistiveNetwork | HopfieldNetwork, chip: Chip | None = None) -> GradientMethod:
     """The spec's gradient method on a network, and on a chip where there is one."""
     gradient, cost, solver = spec.gradient, build_cost(spec), build_solver(spec)
     if gradient.method == "small_signal":
         if isinstance(solver, Ngspice):
+            assert isinstance(network, ResistiveNetwork)
             return NgspiceSmallSignal(network, cost, solver, chip)
-        return SmallSignal(network, cost, chip=chip)
+        assert isinstance(solver, SmallSignalSolver)
+        return SmallSignal(network, cost, solver, chip)
     if gradient.method == "coupled":
         assert isinstance(cost, SquaredError)
         return CoupledLearning(network, gradient.amplitude, cost, solver, chip)
@@ -117,7 +148,15 @@ def build_gradient(spec: Spec, network: ResistiveNetwork, chip: Chip | None = No
 
 def build_solver(spec: Spec) -> Solver:
     """The spec's solver; ngspice runs reduced netlists, which have the same voltages."""
+    if isinstance(spec.network, HopfieldSpec):
+        return _hopfield_solver(RelaxationSpec() if spec.relaxation is None else spec.relaxation)
     return Ngspice(reduced=True) if spec.gradient.solver == "ngspice" else Relaxation()
+
+
+def _hopfield_solver(spec: RelaxationSpec) -> Solver:
+    if spec.method == "euler":
+        return EulerRelaxation(spec.step_size, spec.max_steps, spec.atol)
+    return HopfieldRelaxation(spec.atol, spec.response_rtol, spec.max_steps, spec.strict)
 
 
 def build_nudge(spec: Spec, targets: torch.Tensor) -> Nudge:
@@ -125,8 +164,8 @@ def build_nudge(spec: Spec, targets: torch.Tensor) -> Nudge:
     return Nudge(spec.gradient.nudging, targets, build_cost(spec), spec.gradient.kind)
 
 
-def build_update(spec: Spec, network: ResistiveNetwork, chip: Chip | None = None) -> ConductanceUpdate:
-    """The spec's optimiser on a network, one parameter group a crossbar, and the devices and cells that it writes.
+def build_update(spec: Spec, network: ResistiveNetwork | HopfieldNetwork, chip: Chip | None = None) -> ParameterUpdate:
+    """The spec's optimiser on a network, one parameter group a stage, and the devices and cells that it writes.
 
     Raises
     ------
@@ -134,6 +173,8 @@ def build_update(spec: Spec, network: ResistiveNetwork, chip: Chip | None = None
         If device or scheme cannot be as described.
     """
     optimizer = _optimizer(spec, network)
+    if isinstance(network, HopfieldNetwork):
+        return WeightUpdate(optimizer)
     update = Update(optimizer, network) if spec.update is None else _pulsed(spec, spec.update, optimizer, network)
     return update if chip is None else CellUpdate(update, network, chip, spec.training.seed)
 
@@ -148,11 +189,11 @@ def _pulsed(
     return PulsedUpdate(optimizer, network, device=device, scheme=scheme, seed=spec.training.seed)
 
 
-def _optimizer(spec: Spec, network: ResistiveNetwork) -> torch.optim.Optimizer:
+def _optimizer(spec: Spec, network: Network) -> torch.optim.Optimizer:
     training = spec.training
-    parameters = list(network.parameters())
-    rates = training.learning_rate * len(parameters) if len(training.learning_rate) == 1 else training.learning_rate
-    groups = [{"params": [parameter], "lr": rate} for parameter, rate in zip(parameters, rates, strict=True)]
+    stages = network.stage_parameters()
+    rates = training.learning_rate * len(stages) if len(training.learning_rate) == 1 else training.learning_rate
+    groups = [{"params": parameters, "lr": rate} for parameters, rate in zip(stages, rates, strict=True)]
     if training.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=rates[0], momentum=training.momentum)
     return torch.optim.Adam(groups, lr=rates[0])

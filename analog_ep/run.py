@@ -19,7 +19,7 @@ from analog_ep.files import write_atomically
 from analog_ep.learning.checkpoint import Checkpoint
 from analog_ep.learning.parallel import Ranks
 from analog_ep.learning.training import EpochRecord, Trainer, TrainingObserver
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.networks import Network, ResistiveNetwork
 from analog_ep.report import learning_curve
 from analog_ep.spec import Spec, default_spec, load_spec, with_values
 from analog_ep.spice.conductance_table import read_conductances
@@ -83,9 +83,7 @@ class Run:
             raise CheckpointError(f"the run folder {path} must be new, found it there; add --resume or choose another")
         trainer = _trainer(spec, device, ranks=ranks)
         if start is not None:
-            trainer.network.set_conductances(
-                {name: value.to(device) for name, value in read_conductances(trainer.network, start).items()}
-            )
+            _start_from(trainer.network, start, device)
         run = cls(path, spec, trainer)
         # No process may look for the folder when another has made it already.
         trainer.ranks.wait()
@@ -250,6 +248,12 @@ def _given(**values: object) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def _start_from(network: Network, table: Path, device: str) -> None:
+    if not isinstance(network, ResistiveNetwork):
+        raise SpecError("a table of conductances to begin from needs a resistive network, found a Hopfield network")
+    network.set_conductances({name: value.to(device) for name, value in read_conductances(network, table).items()})
+
+
 def stored_chip(path: Path, spec: Spec, network: ResistiveNetwork) -> Chip | None:
     """The chip of a run folder; None where its spec has none.
 
@@ -274,7 +278,9 @@ def _trainer(spec: Spec, device: str, path: Path | None = None, ranks: Ranks | N
         raise SpecError(f"training on a chip must be one process, found {ranks.size}; start it without torchrun")
     dataset = build_dataset(spec)
     network = build_network(spec).to(device)
-    chip = build_chip(spec, network) if path is None else stored_chip(path, spec, network)
+    chip = None
+    if isinstance(network, ResistiveNetwork):
+        chip = build_chip(spec, network) if path is None else stored_chip(path, spec, network)
     training = spec.training
     return Trainer(
         network,

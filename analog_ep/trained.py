@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from analog_ep.building import build_cost, build_dataset, build_network, build_nudge
+from analog_ep.building import build_cost, build_dataset, build_nudge, build_resistive
 from analog_ep.circuit import Chip
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.errors import CheckpointError, DataError
@@ -41,9 +41,11 @@ def trained_network(path: Path, dtype: torch.dtype = torch.float64) -> tuple[Spe
     ------
     CheckpointError
         If the folder has no usable checkpoint.
+    SpecError
+        If the network is not resistive.
     """
     spec, checkpoint = stored_spec(path), Checkpoint.load(path / CHECKPOINT)
-    network = build_network(spec, dtype)
+    network = build_resistive(spec, dtype)
     checkpoint.load_parameters(network)
     return spec, network
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analog_ep.benchmarking.step import StepBenchmark, benchmark_step
-from analog_ep.building import build_dataset, build_gradient, build_network
+from analog_ep.building import build_dataset, build_gradient, build_resistive
 from analog_ep.errors import SpecError
 from analog_ep.learning.propagation import EquilibriumPropagation, SmallSignal
 from analog_ep.spec import default_spec, with_values
@@ -40,7 +40,7 @@ def bench_recipe(
     spec = with_values(
         recipe, network={"sizes": list(sizes)}, data={"source": source}, training={"dtype": dtype, "input_noise": 0.0}
     )
-    network, dataset = build_network(spec), build_dataset(spec)
+    network, dataset = build_resistive(spec), build_dataset(spec)
     method = build_gradient(spec, network)
     if not isinstance(method, (SmallSignal, EquilibriumPropagation)):
         raise SpecError("the recipe's gradient must be ep or small_signal, found another")

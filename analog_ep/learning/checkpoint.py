@@ -14,7 +14,7 @@ from torch import Tensor
 
 from analog_ep.errors import CheckpointError
 from analog_ep.files import write_atomically
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.networks import Network
 
 _FORMAT = "analog_ep checkpoint 1"
 
@@ -66,7 +66,7 @@ class Checkpoint:
                 f"{path} must be a whole checkpoint, found a damaged one ({error}); restore it or train anew"
             ) from None
 
-    def load_parameters(self, network: ResistiveNetwork) -> None:
+    def load_parameters(self, network: Network) -> None:
         """Set the parameters of `network`.
 
         Raises

@@ -15,14 +15,14 @@ from torch import Tensor
 from analog_ep.circuit import Chip
 from analog_ep.datasets import Dataset
 from analog_ep.equilibrium.equilibrium import Solver, solve
-from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import CheckpointError, ConvergenceError
 from analog_ep.learning.checkpoint import Checkpoint, under
 from analog_ep.learning.measured import driven, read_layers
 from analog_ep.learning.parallel import DataParallel, Ranks
 from analog_ep.learning.propagation import GradientMethod
-from analog_ep.learning.update import ConductanceUpdate
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.learning.update import ParameterUpdate
+from analog_ep.networks import Network
 
 Schedule = Literal["constant", "cosine"]
 
@@ -71,11 +71,11 @@ class Trainer:
 
     Parameters
     ----------
-    network : ResistiveNetwork
+    network : Network
         What to train.
     gradient : GradientMethod
         Fills `.grad`.
-    update : ConductanceUpdate
+    update : ParameterUpdate
         Makes the step.
     dataset : Dataset
         Samples in volts.
@@ -90,7 +90,7 @@ class Trainer:
     seed : int
         Seed of the shuffles and of the noise.
     solver : Solver, optional
-        Of the accuracies; by default `Relaxation()`.
+        Of the accuracies; by default that of the kind of network.
     chip : Chip, optional
         The hardware whose accuracies are meant; that of the gradient is the method's own.
     ranks : Ranks, optional
@@ -99,9 +99,9 @@ class Trainer:
 
     def __init__(
         self,
-        network: ResistiveNetwork,
+        network: Network,
         gradient: GradientMethod,
-        update: ConductanceUpdate,
+        update: ParameterUpdate,
         dataset: Dataset,
         *,
         batch_size: int,
@@ -118,7 +118,7 @@ class Trainer:
         self.gradient = gradient if self.ranks.size == 1 else DataParallel(gradient, self.ranks)
         self.batch_size, self.epochs, self.schedule, self.seed = batch_size, epochs, schedule, seed
         self.input_noise = input_noise
-        self.solver = Relaxation() if solver is None else solver
+        self.solver = solver_of(network) if solver is None else solver
         self.chip = chip
         self.history: list[EpochRecord] = []
         self._rates = [group["lr"] for group in update.param_groups]
@@ -231,14 +231,12 @@ def _history(checkpoint: Checkpoint) -> list[EpochRecord]:
         raise CheckpointError(f"the checkpoint must hold the history of its epochs, found none ({error!r})") from None
 
 
-def predictions(
-    network: ResistiveNetwork, inputs: Tensor, solver: Solver | None = None, chip: Chip | None = None
-) -> Tensor:
+def predictions(network: Network, inputs: Tensor, solver: Solver | None = None, chip: Chip | None = None) -> Tensor:
     """Index of the largest output of each sample, `(n_samples,)`, for inputs `(n_samples, n_inputs)` [V].
 
     On a chip the outputs are those that its converters read; their noise is the same in every call.
     """
-    solver = Relaxation() if solver is None else solver
+    solver = solver_of(network) if solver is None else solver
     noise, found = torch.Generator().manual_seed(0), []
     for batch in inputs.split(_EVALUATION_BATCH):
         state = solve(network, driven(batch, chip, noise), solver=solver, chip=chip)
@@ -247,7 +245,7 @@ def predictions(
 
 
 def accuracy(
-    network: ResistiveNetwork,
+    network: Network,
     inputs: Tensor,
     labels: Tensor,
     solver: Solver | None = None,

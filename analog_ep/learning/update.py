@@ -12,20 +12,17 @@ from analog_ep.errors import CheckpointError
 from analog_ep.networks import ResistiveNetwork
 
 
-class ConductanceUpdate(ABC):
-    """An optimiser whose conductances stay what hardware can hold.
+class ParameterUpdate(ABC):
+    """An optimiser whose parameters stay what the network can hold.
 
     Parameters
     ----------
     optimizer : torch.optim.Optimizer
-        Any; its parameters are those of `network`.
-    network : ResistiveNetwork
-        Whose conductances.
+        Any.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, network: ResistiveNetwork):
+    def __init__(self, optimizer: torch.optim.Optimizer):
         self.optimizer = optimizer
-        self.network = network
 
     @abstractmethod
     def step(self) -> None:
@@ -61,6 +58,36 @@ class ConductanceUpdate(ABC):
         CheckpointError
             If it is of other hardware; nothing is restored then.
         """
+
+
+class ConductanceUpdate(ParameterUpdate):
+    """An optimiser whose conductances stay what hardware can hold.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        Any; its parameters are those of `network`.
+    network : ResistiveNetwork
+        Whose conductances.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, network: ResistiveNetwork):
+        super().__init__(optimizer)
+        self.network = network
+
+
+class WeightUpdate(ParameterUpdate):
+    """An optimiser whose parameters may have any value, such as a Hopfield network's weights."""
+
+    def step(self) -> None:
+        self.optimizer.step()
+
+    def hardware_state(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_hardware_state(self, state: dict[str, Tensor]) -> None:
+        if state:
+            raise CheckpointError(f"weights have no state of hardware, found {min(state)}")
 
 
 class Update(ConductanceUpdate):

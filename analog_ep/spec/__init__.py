@@ -1,6 +1,7 @@
 """A training run in TOML."""
 
 from analog_ep.spec.chip import ChipSpec, ConvertersSpec
+from analog_ep.spec.hopfield import HopfieldSpec, RelaxationSpec
 from analog_ep.spec.reading import default_spec, load_spec, parse_spec, with_values
 from analog_ep.spec.tables import (
     CardSpec,
@@ -26,9 +27,11 @@ __all__ = [
     "DataSpec",
     "DiodeSpec",
     "GradientSpec",
+    "HopfieldSpec",
     "IdealSpec",
     "NetworkSpec",
     "PiecewiseSpec",
+    "RelaxationSpec",
     "ShockleySpec",
     "Spec",
     "SquaredErrorSpec",

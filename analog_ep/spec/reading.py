@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from analog_ep.errors import SpecError
 from analog_ep.resources import specs_folder
 from analog_ep.spec.chip import ChipSpec, ConvertersSpec
+from analog_ep.spec.hopfield import HopfieldSpec, RelaxationSpec
 from analog_ep.spec.tables import (
     CardSpec,
     CrossEntropySpec,
@@ -94,7 +95,9 @@ _QUOTE = "'"
 
 _MODELS: dict[str, type[BaseModel]] = {
     "data": DataSpec,
-    "network": NetworkSpec,
+    "resistive": NetworkSpec,
+    "hopfield": HopfieldSpec,
+    "relaxation": RelaxationSpec,
     "shockley": ShockleySpec,
     "piecewise": PiecewiseSpec,
     "ideal": IdealSpec,

@@ -1,4 +1,4 @@
-"""A training run in TOML: data, network, diodes, cost, gradient method, training and update."""
+"""A training run in TOML: data, network, diodes, cost, gradient method, relaxation, training and update."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from analog_ep.devices.pulses import PulseModel
 from analog_ep.errors import CardError, DeviceParameterError
 from analog_ep.learning.schemes import Scheme, update_scheme
 from analog_ep.spec.chip import ChipSpec, ConvertersSpec
+from analog_ep.spec.hopfield import HopfieldSpec, RelaxationSpec
 from analog_ep.spec.table import TABLE, listed
 
 _Pair = Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]
@@ -55,6 +56,7 @@ class DataSpec(_Table):
 class NetworkSpec(_Table):
     """See `analog_ep.networks.ResistiveNetwork`; without `bias` a crossbar has no bias rows."""
 
+    kind: Literal["resistive"] = "resistive"
     sizes: Annotated[list[PositiveInt], Field(min_length=2)]
     gain: PositiveFloat = 4.0
     feedback: PositiveFloat | None = None
@@ -73,6 +75,16 @@ class NetworkSpec(_Table):
         if self.initial_range is not None and not low <= self.initial_range[0] <= self.initial_range[1] <= high:
             raise ValueError(f"initial_range must lie in conductance_range {[low, high]}, found {self.initial_range}")
         return self
+
+
+def _with_kind(value: Any) -> Any:
+    """A network is resistive where it does not say what it is."""
+    return {"kind": "resistive", **value} if isinstance(value, dict) else value
+
+
+AnyNetworkSpec = Annotated[
+    Annotated[NetworkSpec | HopfieldSpec, Field(discriminator="kind")], BeforeValidator(_with_kind)
+]
 
 
 class _ClampSpec(_Table):
@@ -296,17 +308,40 @@ class UpdateSpec(_Table):
 
 
 class Spec(_Table):
-    """One training run. `diode` is one table for all hidden layers, or one each."""
+    """One training run. `diode` is one table for all hidden layers, or one each; it and all else of a circuit belong to
+    resistive networks, `relaxation` to Hopfield networks.
+    """
 
     data: DataSpec = DataSpec()
-    network: NetworkSpec
+    network: AnyNetworkSpec
     diode: Annotated[list[DiodeSpec], BeforeValidator(_with_models), Field(min_length=1)] = [ShockleySpec()]
     cost: CostSpec = CrossEntropySpec()
     gradient: GradientSpec = GradientSpec()
+    relaxation: RelaxationSpec | None = None
     training: TrainingSpec = TrainingSpec()
     update: UpdateSpec | None = None
     chip: ChipSpec | None = None
     converters: ConvertersSpec | None = None
+
+    @model_validator(mode="after")
+    def _of_the_network(self) -> Spec:
+        if not isinstance(self.network, HopfieldSpec):
+            if self.relaxation is not None:
+                raise ValueError('relaxation has a meaning only with network.kind = "hopfield"')
+            return self
+        for name in ("diode", "update", "chip", "converters"):
+            if name in self.model_fields_set:
+                raise ValueError(f'{name} has no meaning with network.kind = "hopfield"; leave the table out')
+        allowed = {"method": ("ep", "small_signal"), "solver": ("torch",)}
+        for name, values in allowed.items():
+            if (found := getattr(self.gradient, name)) not in values:
+                words = " or ".join(f'"{value}"' for value in values)
+                raise ValueError(f'gradient.{name} must be {words} with network.kind = "hopfield", found "{found}"')
+        if self.relaxation is not None and self.relaxation.method == "euler" and self.gradient.method != "ep":
+            raise ValueError('gradient.method must be "ep" with relaxation.method = "euler", found "small_signal"')
+        if self.gradient.kind == "elastic" and self.cost.function != "squared_error":
+            raise ValueError('gradient.kind = "elastic" needs cost.function = "squared_error" here; use "frozen"')
+        return self
 
     @model_validator(mode="after")
     def _targets(self) -> Spec:
@@ -319,12 +354,13 @@ class Spec(_Table):
     @model_validator(mode="after")
     def _counts(self) -> Spec:
         hidden, stages = len(self.network.sizes) - 2, len(self.network.sizes) - 1
-        if len(self.diode) not in (1, hidden):
+        if isinstance(self.network, NetworkSpec) and len(self.diode) not in (1, hidden):
             raise ValueError(f"diode must be one table or {hidden}, one per hidden layer, found {len(self.diode)}")
         rates = self.training.learning_rate
         if len(rates) not in (1, stages):
             raise ValueError(f"training.learning_rate must be one rate or {stages}, one per crossbar, found {rates}")
-        if self.update is not None and self.update.held and stages > 1 and self.network.drive == "single":
+        single = isinstance(self.network, NetworkSpec) and self.network.drive == "single"
+        if self.update is not None and self.update.held and stages > 1 and single:
             raise ValueError('update.held needs network.drive = "differential", found "single"')
         return self
 
@@ -345,7 +381,8 @@ class Spec(_Table):
 
     def to_dict(self) -> dict[str, Any]:
         """Tables of plain values; optional keys that are not set are left out."""
-        return self.model_dump(mode="json", exclude_none=True)
+        others = {"diode"} if isinstance(self.network, HopfieldSpec) else None
+        return self.model_dump(mode="json", exclude_none=True, exclude=others)
 
     def to_toml(self) -> str:
         """The spec as `analog_ep.spec.load_spec` reads it."""

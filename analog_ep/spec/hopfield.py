@@ -1,0 +1,58 @@
+"""Tables of a spec that trains a Hopfield network."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, model_validator
+
+from analog_ep.spec.table import TABLE
+
+
+class HopfieldSpec(BaseModel):
+    """See `analog_ep.networks.HopfieldNetwork`."""
+
+    model_config = TABLE
+
+    kind: Literal["hopfield"]
+    sizes: Annotated[list[PositiveInt], Field(min_length=2)]
+    activation: Literal["hard_sigmoid", "sigmoid", "tanh"] = "hard_sigmoid"
+    initial_scale: PositiveFloat = 1.0
+
+
+class RelaxationSpec(BaseModel):
+    """How a Hopfield network's equilibria are found.
+
+    Attributes
+    ----------
+    method : "sweeps" or "euler"
+        `analog_ep.equilibrium.HopfieldRelaxation`, or the paper's dynamics, `EulerRelaxation`.
+    max_steps : int
+        Most sweeps or steps of a phase.
+    atol : float, optional
+        Tolerance of the free phase, of every phase with euler; without it sweeps go to the precision of the dtype, and
+        euler has `max_steps` steps in every phase.
+    response_rtol : float, optional
+        Of sweeps: tolerance of the nudged phase.
+    strict : bool
+        Of sweeps: whether a sample that `max_steps` leave short of the tolerance ends the training.
+    step_size : float
+        Of euler: ε.
+    """
+
+    model_config = TABLE
+
+    method: Literal["sweeps", "euler"] = "sweeps"
+    max_steps: PositiveInt = 500
+    atol: PositiveFloat | None = None
+    response_rtol: PositiveFloat | None = None
+    strict: bool = True
+    step_size: PositiveFloat = 0.5
+
+    @model_validator(mode="after")
+    def _of_the_method(self) -> RelaxationSpec:
+        others = {"sweeps": ("step_size",), "euler": ("response_rtol", "strict")}[self.method]
+        for name in others:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f'{name} has no meaning with method = "{self.method}", found {getattr(self, name)}')
+        return self
