@@ -72,10 +72,11 @@ def build_network(spec: Spec, dtype: torch.dtype | None = None) -> ResistiveNetw
         If the network cannot.
     """
     if isinstance(spec.network, HopfieldSpec):
+        scales = spec.network.initial_scale
         return HopfieldNetwork(
             spec.network.sizes,
             activation=spec.network.activation,
-            initial_scale=spec.network.initial_scale,
+            initial_scale=scales[0] if len(scales) == 1 else scales,
             seed=spec.training.seed,
             dtype=_dtype(spec, dtype),
         )

@@ -295,6 +295,7 @@ def _trainer(spec: Spec, device: str, path: Path | None = None, ranks: Ranks | N
         solver=build_solver(spec),
         chip=chip,
         ranks=ranks,
+        persistent_states=spec.relaxation is not None and spec.relaxation.persistent_states,
     )
 
 

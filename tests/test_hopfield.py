@@ -95,6 +95,8 @@ def test_initial_weights_are_glorot_uniform_and_seeded():
     assert net.get_parameter("bias1").abs().max() == 0
     assert torch.equal(weight, HopfieldNetwork([300, 200, 10], seed=3).get_parameter("weight1"))
     assert not torch.equal(weight, HopfieldNetwork([300, 200, 10], seed=4).get_parameter("weight1"))
+    half = HopfieldNetwork([300, 200, 10], initial_scale=[0.5, 1.0], seed=3)
+    torch.testing.assert_close(half.get_parameter("weight1"), 0.5 * weight)
     assert [tuple(p.shape) for p in net.parameters()] == [(300, 200), (200,), (200, 10), (10,)]
 
 
@@ -103,6 +105,10 @@ def test_what_cannot_be_built_is_refused():
         HopfieldNetwork([3])
     with pytest.raises(NetworkError, match="initial_scale must be positive and finite, found 0"):
         HopfieldNetwork([3, 2], initial_scale=0)
+    with pytest.raises(
+        NetworkError, match=r"initial_scale must be one number or 1, one per weight, found \[1.0, 2.0\]"
+    ):
+        HopfieldNetwork([3, 2], initial_scale=[1, 2])
 
 
 def test_a_circuit_solver_says_that_it_is_no_circuit():

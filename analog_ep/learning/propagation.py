@@ -57,13 +57,34 @@ class GradientMethod(ABC):
     def backward(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Add the gradient to each parameter's `.grad` and return the mean cost, a scalar."""
         cost, gradients = self.gradients(inputs, targets)
+        self._add(gradients)
+        return cost
+
+    def _add(self, gradients: dict[str, Tensor]) -> None:
         for name, gradient in gradients.items():
             parameter = self.network.get_parameter(name)
             parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+
+
+class PhaseMethod(GradientMethod):
+    """A method that begins with the free phase, which can also be given."""
+
+    solver: Solver
+
+    @abstractmethod
+    def gradients(
+        self, inputs: Tensor, targets: Tensor, free: Equilibrium | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """As `GradientMethod.gradients`; `free` is the free equilibrium, where it is known."""
+
+    def backward(self, inputs: Tensor, targets: Tensor, free: Equilibrium | None = None) -> Tensor:
+        """As `GradientMethod.backward`; `free` is the free equilibrium, where it is known."""
+        cost, gradients = self.gradients(inputs, targets, free)
+        self._add(gradients)
         return cost
 
 
-class EquilibriumPropagation(GradientMethod):
+class EquilibriumPropagation(PhaseMethod):
     r"""Equilibrium propagation with finite nudges (Scellier & Bengio 2017; Kendall et al. 2020).
 
     With v the voltage across a conductance of stage s in the phase with nudging β,
@@ -137,11 +158,15 @@ class EquilibriumPropagation(GradientMethod):
         self.chip, self.known = chip, known
         self.generator = torch.Generator().manual_seed(seed)
 
-    def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def gradients(
+        self, inputs: Tensor, targets: Tensor, free: Equilibrium | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         strengths = self.strengths()
         if self.chip is not None:
+            if free is not None:
+                raise StimulusError("the free phase of a chip is measured, and cannot be given")
             return self._measurement(self.chip).gradients(inputs, targets, strengths)
-        free = solve(self.network, inputs, solver=self.solver)
+        free = solve(self.network, inputs, solver=self.solver) if free is None else free
         total: dict[str, Tensor] = {}
         for strength in strengths:
             nudge = Nudge(strength, targets, self.cost, self.kind)
@@ -178,7 +203,7 @@ class EquilibriumPropagation(GradientMethod):
         return (self.nudging if self.variant == "positive" else -self.nudging,)
 
 
-class SmallSignal(GradientMethod):
+class SmallSignal(PhaseMethod):
     """Equilibrium propagation in the limit β → 0: the response linearised at the free state.
 
     One linear solve takes the place of the nudged phases, and there is no bias in β.
@@ -203,13 +228,15 @@ class SmallSignal(GradientMethod):
         chip: Chip | None = None,
     ):
         super().__init__(network, cost)
-        self.solver = solver_of(network) if solver is None else solver
+        self.solver: SmallSignalSolver = solver_of(network) if solver is None else solver
         self.chip = chip
 
-    def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def gradients(
+        self, inputs: Tensor, targets: Tensor, free: Equilibrium | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         network = self.network
         inputs = driven(inputs, self.chip)
-        free = solve(network, inputs, solver=self.solver, chip=self.chip)
+        free = solve(network, inputs, solver=self.solver, chip=self.chip) if free is None else free
         error = -self.cost.gradient(free.outputs, targets)
         response, status = self.solver.small_signal(free, error)
         if not bool(status.converged.all()):

@@ -16,11 +16,12 @@ from analog_ep.circuit import Chip
 from analog_ep.datasets import Dataset
 from analog_ep.equilibrium.equilibrium import Solver, solve
 from analog_ep.equilibrium.solver_of import solver_of
-from analog_ep.errors import CheckpointError, ConvergenceError
+from analog_ep.errors import CheckpointError, ConvergenceError, StimulusError
 from analog_ep.learning.checkpoint import Checkpoint, under
 from analog_ep.learning.measured import driven, read_layers
 from analog_ep.learning.parallel import DataParallel, Ranks
-from analog_ep.learning.propagation import GradientMethod
+from analog_ep.learning.persistent import PersistentStates
+from analog_ep.learning.propagation import GradientMethod, PhaseMethod
 from analog_ep.learning.update import ParameterUpdate
 from analog_ep.networks import Network
 
@@ -95,6 +96,13 @@ class Trainer:
         The hardware whose accuracies are meant; that of the gradient is the method's own.
     ranks : Ranks, optional
         Processes that share every batch and the accuracies; each has a trainer of its own, made alike.
+    persistent_states : bool
+        Whether free phases begin where the sample's last one ended; see `PersistentStates`.
+
+    Raises
+    ------
+    StimulusError
+        If states shall be kept by another method than one of free and nudged phases on a Hopfield network.
     """
 
     def __init__(
@@ -112,6 +120,7 @@ class Trainer:
         solver: Solver | None = None,
         chip: Chip | None = None,
         ranks: Ranks | None = None,
+        persistent_states: bool = False,
     ):
         self.ranks = Ranks() if ranks is None else ranks
         self.network, self.update = network, update
@@ -126,6 +135,12 @@ class Trainer:
         self._train, self._test = (
             (inputs.to(like), labels.to(like.device)) for inputs, labels in map(dataset.part, ("train", "test"))
         )
+        self.states = self._persistent() if persistent_states else None
+
+    def _persistent(self) -> PersistentStates:
+        if not isinstance(self.gradient, PhaseMethod):
+            raise StimulusError(f"persistent states need free and nudged phases, found {type(self.gradient).__name__}")
+        return PersistentStates(self.gradient, len(self._train[1]))
 
     @property
     def epoch(self) -> int:
@@ -167,13 +182,18 @@ class Trainer:
             self._set_rates(batch)
             targets = self.gradient.cost.encode(labels[index], self.network.n_outputs, like=inputs)
             self.update.zero_grad()
-            total += len(index) * self.gradient.backward(self._noisy(inputs[index], noise), targets)
+            total += len(index) * self._backward(index, self._noisy(inputs[index], noise), targets)
             self.update.step()
             observer.batch_done(self.epoch + 1, batch + 1, self.n_batches)
         cost = float(total) / len(labels)
         if not math.isfinite(cost):
             raise ConvergenceError(f"the cost must stay finite, found {cost} in epoch {self.epoch + 1}; learn slower")
         return cost
+
+    def _backward(self, index: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+        if self.states is None:
+            return self.gradient.backward(inputs, targets)
+        return self.states.backward(index, inputs, targets)
 
     def _shuffled(self) -> Iterator[Tensor]:
         """Indices of each batch of the coming epoch."""
@@ -199,6 +219,8 @@ class Trainer:
             tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items() if value is not None}
         tensors |= {f"hardware.{name}": value for name, value in self.update.hardware_state().items()}
         tensors |= {f"gradient.{name}": value for name, value in self.gradient.state().items()}
+        if self.states is not None:
+            tensors |= {f"state.{name}": value for name, value in self.states.state().items()}
         return Checkpoint(tensors, {"history": [asdict(record) for record in self.history]})
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -214,6 +236,8 @@ class Trainer:
         self.gradient.load_state(under(checkpoint.tensors, "gradient"))
         self._restore_optimizer(under(checkpoint.tensors, "optimizer"))
         self.update.load_hardware_state(under(checkpoint.tensors, "hardware"))
+        if self.states is not None:
+            self.states.load_state(under(checkpoint.tensors, "state"))
         self.history = history
 
     def _restore_optimizer(self, tensors: dict[str, Tensor]) -> None:

@@ -32,8 +32,9 @@ class HopfieldNetwork(Network):
         Units of the inputs, the hidden layers and the outputs, such as [784, 500, 10].
     activation : str or Activation
         ρ: "hard_sigmoid" (states kept in [0, 1]), "sigmoid" or "tanh".
-    initial_scale : float
-        Factor on the initial weights, which are uniform in ±√(6/(n_before + n_after)) (Glorot); biases begin at 0.
+    initial_scale : float or sequence of float
+        Factor on the initial weights, which are uniform in ±√(6/(n_before + n_after)) (Glorot); one for all, or one for
+        each W_l. Biases begin at 0.
     seed : int
         Seed of the initial weights.
     dtype : torch.dtype
@@ -64,7 +65,7 @@ class HopfieldNetwork(Network):
         sizes: Sequence[int],
         *,
         activation: str | Activation = "hard_sigmoid",
-        initial_scale: float = 1.0,
+        initial_scale: float | Sequence[float] = 1.0,
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
     ):
@@ -72,15 +73,22 @@ class HopfieldNetwork(Network):
         self.sizes = tuple(int(size) for size in sizes)
         if len(self.sizes) < 2 or min(self.sizes) < 1:
             raise NetworkError(f"sizes must be at least two positive numbers, found {list(sizes)}")
-        if not (0 < initial_scale < float("inf")):
-            raise NetworkError(f"initial_scale must be positive and finite, found {initial_scale}")
+        scales = self._scales(initial_scale)
         self.activation = activation_of(activation)
         generator = torch.Generator().manual_seed(seed)
         for s, (before, after) in enumerate(zip(self.sizes, self.sizes[1:], strict=False), start=1):
             uniform = 2 * torch.rand(before, after, generator=generator, dtype=torch.float64) - 1
-            weight = initial_scale * math.sqrt(6 / (before + after)) * uniform
+            weight = scales[s - 1] * math.sqrt(6 / (before + after)) * uniform
             self.register_parameter(f"weight{s}", torch.nn.Parameter(weight.to(dtype)))
             self.register_parameter(f"bias{s}", torch.nn.Parameter(torch.zeros(after, dtype=dtype)))
+
+    def _scales(self, scale: float | Sequence[float]) -> list[float]:
+        scales = [float(scale)] * self.n_stages if isinstance(scale, (int, float)) else [float(s) for s in scale]
+        if len(scales) != self.n_stages:
+            raise NetworkError(f"initial_scale must be one number or {self.n_stages}, one per weight, found {scales}")
+        if not all(0 < s < float("inf") for s in scales):
+            raise NetworkError(f"initial_scale must be positive and finite, found {scale}")
+        return scales
 
     @property
     def n_inputs(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
-from analog_ep.spec.table import TABLE
+from analog_ep.spec.table import TABLE, listed
 
 
 class HopfieldSpec(BaseModel):
-    """See `analog_ep.networks.HopfieldNetwork`."""
+    """See `analog_ep.networks.HopfieldNetwork`; `initial_scale` is one number for all weights, or one each."""
 
     model_config = TABLE
 
     kind: Literal["hopfield"]
     sizes: Annotated[list[PositiveInt], Field(min_length=2)]
     activation: Literal["hard_sigmoid", "sigmoid", "tanh"] = "hard_sigmoid"
-    initial_scale: PositiveFloat = 1.0
+    initial_scale: Annotated[list[PositiveFloat], BeforeValidator(listed), Field(min_length=1)] = [1.0]
+
+    @model_validator(mode="after")
+    def _counts(self) -> HopfieldSpec:
+        stages = len(self.sizes) - 1
+        if len(self.initial_scale) not in (1, stages):
+            raise ValueError(f"initial_scale must be one or {stages}, one per weight, found {self.initial_scale}")
+        return self
 
 
 class RelaxationSpec(BaseModel):
@@ -38,6 +45,9 @@ class RelaxationSpec(BaseModel):
         Of sweeps: whether a sample that `max_steps` leave short of the tolerance ends the training.
     step_size : float
         Of euler: ε.
+    persistent_states : bool
+        Whether the free phase of a training sample begins where its last one ended, as in the paper. All states are
+        kept in memory and in the checkpoint.
     """
 
     model_config = TABLE
@@ -48,6 +58,7 @@ class RelaxationSpec(BaseModel):
     response_rtol: PositiveFloat | None = None
     strict: bool = True
     step_size: PositiveFloat = 0.5
+    persistent_states: bool = False
 
     @model_validator(mode="after")
     def _of_the_method(self) -> RelaxationSpec:

@@ -317,11 +317,11 @@ class Spec(_Table):
     diode: Annotated[list[DiodeSpec], BeforeValidator(_with_models), Field(min_length=1)] = [ShockleySpec()]
     cost: CostSpec = CrossEntropySpec()
     gradient: GradientSpec = GradientSpec()
-    relaxation: RelaxationSpec | None = None
     training: TrainingSpec = TrainingSpec()
     update: UpdateSpec | None = None
     chip: ChipSpec | None = None
     converters: ConvertersSpec | None = None
+    relaxation: RelaxationSpec | None = None
 
     @model_validator(mode="after")
     def _of_the_network(self) -> Spec:
