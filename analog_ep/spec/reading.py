@@ -115,6 +115,7 @@ _MODELS: dict[str, type[BaseModel]] = {
 
 _EXPECTED = {
     "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
     "list_type": "must be a list",
     "string_type": "must be a string",
     "bool_type": "must be true or false",
