@@ -13,7 +13,10 @@ from analog_ep.networks import ResistiveNetwork
 from analog_ep.resources import netlists_folder
 from analog_ep.spice.deck import save_deck, write_deck
 from analog_ep.spice.dialects import DIALECTS
+from analog_ep.spice.timing import TwoPhaseTiming
+from analog_ep.spice.transient_deck import write_transient_deck
 from analog_ep.stimulus import CrossEntropy, Nudge, SquaredError
+from analog_ep.studies.capacitance import with_node_capacitance
 
 STRONG, WEAK = 1e-4, 1e-7
 """Conductances that carry a weight, and those that stand for none. [S]"""
@@ -76,12 +79,21 @@ def dialect_deck(dialect: str) -> str:
     return write_deck(circuit, np.array([0.5]), nudge, np.array([0.1]), "both", dialect=dialect)
 
 
+def cycle_deck() -> str:
+    """Two samples of a small network as one transient."""
+    clamp = DiodeClamp(IdealDiode(1e-2, 0.05), upper=0.1, lower=-0.1)
+    circuit = with_node_capacitance(network([2, 2, 1], clamp), 1e-12)
+    samples, targets = np.array([[1.0, -0.5], [-1.0, 0.5]]), torch.tensor([[0.5], [0.5]], dtype=torch.float64)
+    return write_transient_deck(circuit, samples, Nudge(1e-5, targets, SquaredError()), TwoPhaseTiming(2e-6, 1e-6))
+
+
 GOLDEN = Path(__file__).parent / "golden"
 REFERENCE_DECKS = {
     netlists_folder() / "xor.cir": xor_deck,
     netlists_folder() / "softmax.cir": softmax_deck,
     GOLDEN / "flat.cir": flat_deck,
     GOLDEN / "included.cir": included_deck,
+    GOLDEN / "cycle.cir": cycle_deck,
     **{GOLDEN / "dialects" / f"{name}.cir": partial(dialect_deck, name) for name in DIALECTS},
 }
 
