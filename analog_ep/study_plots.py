@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, LogLocator
 
 from analog_ep.studies.corners import Corners
 from analog_ep.studies.energy import Energy
@@ -106,8 +106,11 @@ def _energy(report: Energy) -> Figure:
         panel.set_yticks(places, [textwrap.fill(name, 16) for name in names], fontsize="small")
         panel.invert_yaxis()
         panel.set(xlabel="power", title=what, xscale="log")
+        shown = [w for phase in (report.free, report.nudged) for w in getattr(phase, what).values() if w > 0]
+        panel.set_xlim(0.2 * min(shown, default=1e-9), 3 * max(shown, default=1.0))
+        panel.xaxis.set_major_locator(LogLocator(numticks=6))
         panel.xaxis.set_major_formatter(EngFormatter("W"))
-    panels[0].legend()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
@@ -154,7 +157,7 @@ def _gradient(report: SmallSignalGradient) -> Figure:
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     norms, distances = figure.subplots(1, 2)
     norms.bar(list(report.norms), list(report.norms.values()))
-    norms.set(ylabel="norm of dC/dθ", yscale="log")
+    norms.set(ylabel="norm of dC/dθ")
     distances.bar(list(report.cosines), [max(1 - cosine, 1e-16) for cosine in report.cosines.values()])
     distances.axhline(1e-6, color="grey", linestyle=":")
     distances.set(ylabel="1 − cosine with implicit differentiation", yscale="log")

@@ -312,3 +312,12 @@ def test_gradients_measured_in_ngspice(reduced):
         torch.testing.assert_close(gradient, in_torch[name], rtol=0, atol=1e-4 * scale)
         cosine = torch.cosine_similarity(gradient.flatten(), exact[name], dim=0)
         assert float(cosine) > 0.99999
+
+
+def test_the_default_tolerances_reach_the_solution_and_not_the_last_step_but_one():
+    # With reltol = 1e-9 the largest error here is 2e-9 V.
+    network = ResistiveNetwork([20, 30, 5], diode=ShockleyDiode(1e-6), dtype=torch.float64, seed=1)
+    inputs = 100 * (2 * torch.rand(60, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(3)) - 1)
+    expected = solve(network, inputs, solver=Newton()).voltages
+    found = solve(network, inputs, solver=Ngspice(reduced=True)).voltages
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)

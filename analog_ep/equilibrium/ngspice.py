@@ -16,7 +16,7 @@ from analog_ep.errors import StimulusError
 from analog_ep.spice.batch import BatchResult, Progress, run_batch
 from analog_ep.spice.netlist import SpiceOptions
 from analog_ep.spice.norton import NortonReduction
-from analog_ep.spice.sweep import Batch, Sweep
+from analog_ep.spice.sweep import SWEEP_OPTIONS, Batch, Sweep
 from analog_ep.stimulus import Nudge
 
 _SHOWN = 5
@@ -60,7 +60,7 @@ class Ngspice(CircuitSolver):
     """
 
     executable: str | Path | None = None
-    options: SpiceOptions = field(default_factory=SpiceOptions)
+    options: SpiceOptions = SWEEP_OPTIONS
     timeout: float | None = 600.0
     max_points: int = 2000
     rtol: float = 1e-6
