@@ -60,7 +60,7 @@ def output_conductance(network: ResistiveNetwork, voltages: torch.Tensor) -> tor
     return torch.from_numpy(np.linalg.inv(weight * outputs @ np.linalg.solve(hessian, outputs.T)))
 
 
-@examples(15)
+@examples(10)
 @given(case=cases(kinds=("shockley", "piecewise"), usual=True, n_samples=1, scales=(0.3, 1.0)))
 def test_small_amplitudes_give_the_gradient_weighed_by_the_output_conductance(case: Case):
     network, inputs = case.network, case.inputs
@@ -80,7 +80,7 @@ def clamped_energy(case: Case, outputs: torch.Tensor) -> torch.Tensor:
     return case.network.energy(case.inputs, case.network.layers_of(held.voltages)).sum()
 
 
-@examples(8)
+@examples(5)
 @given(
     case=cases(kinds=("shockley",), usual=True, n_samples=2, scales=(0.3, 1.0)), amplitude=st.sampled_from([0.1, 1.0])
 )
@@ -114,7 +114,7 @@ def test_gradient_is_the_slope_of_the_energy_difference(case: Case, amplitude: f
         assert abs(float((gradient * direction).sum()) - wanted) < 1e-5 * scale + rounding, name
 
 
-@examples(10)
+@examples(6)
 @given(case=cases(usual=True, n_samples=2, scales=(0.3, 1.0)), amplitude=amplitudes)
 def test_solvers_agree(case: Case, amplitude: float):
     case = case.for_spice

@@ -24,7 +24,7 @@ def misses(checks: list[Check]) -> list[str]:
     return [f"{check.figure} {check.where}: {check.value}" for check in checks if not check.passed]
 
 
-@pytest.mark.parametrize("sizes", [[4, 3], [3, 5, 4, 2]])
+@pytest.mark.parametrize("sizes", [[4, 3], [3, 5, 2]])
 def test_gradient(sizes: list[int]):
     checks, _ = check_gradient(Setting.drawn(sizes, seed=1))
     assert not misses(checks)
