@@ -15,10 +15,12 @@ from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.equilibrium.relaxation import Relaxation
 from analog_ep.errors import DataError, SpecError
 from analog_ep.learning.cell_update import CellUpdate
-from analog_ep.learning.coupled import CoupledLearning
+from analog_ep.learning.contrastive_divergence import ContrastiveDivergence
+from analog_ep.learning.coupled import ContrastiveHebbian, CoupledLearning
 from analog_ep.learning.ngspice_small_signal import NgspiceSmallSignal
 from analog_ep.learning.propagation import EquilibriumPropagation, GradientMethod, SmallSignal
 from analog_ep.learning.pulsed import PulsedUpdate
+from analog_ep.learning.recurrent_backpropagation import RecurrentBackpropagation
 from analog_ep.learning.schemes import OneOfPair, update_scheme
 from analog_ep.learning.update import ParameterUpdate, Update, WeightUpdate
 from analog_ep.networks import HopfieldNetwork, Network, ResistiveNetwork
@@ -135,6 +137,15 @@ def build_gradient(spec: Spec, network: ResistiveNetwork | HopfieldNetwork, chip
     if gradient.method == "coupled":
         assert isinstance(cost, SquaredError)
         return CoupledLearning(network, gradient.amplitude, cost, solver, chip)
+    if gradient.method == "contrastive_hebbian":
+        assert isinstance(cost, SquaredError)
+        return ContrastiveHebbian(network, cost, solver, chip)
+    if gradient.method == "recurrent_backprop":
+        assert isinstance(network, HopfieldNetwork)
+        return RecurrentBackpropagation(network, cost, solver)
+    if gradient.method == "contrastive_divergence":
+        assert isinstance(network, HopfieldNetwork)
+        return ContrastiveDivergence(network, gradient.gibbs_steps, cost, seed=spec.training.seed)
     return EquilibriumPropagation(
         network,
         gradient.nudging,

@@ -153,7 +153,6 @@ def test_a_spec_survives_a_round_trip(tmp_path: Path):
         ({"diode": {"model": "ideal"}}, 'diode has no meaning with network.kind = "hopfield"; leave the table out'),
         ({"update": {"device": "SoftBounds"}}, 'update has no meaning with network.kind = "hopfield"'),
         ({"gradient": {"solver": "ngspice"}}, 'gradient.solver must be "torch" with network.kind = "hopfield"'),
-        ({"gradient": {"method": "coupled"}}, 'gradient.method must be "ep" or "small_signal" with network.kind'),
         (
             {"cost": {"function": "cross_entropy"}, "gradient": {"kind": "elastic"}},
             'gradient.kind = "elastic" needs cost.function = "squared_error"',

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.equilibrium.boltzmann import BoltzmannMachine, drawn
-from analog_ep.errors import StimulusError
+from analog_ep.errors import CheckpointError, StimulusError
 from analog_ep.learning.propagation import GradientMethod
 from analog_ep.networks import HardSigmoid, HopfieldNetwork
 from analog_ep.stimulus import Cost
@@ -75,6 +75,14 @@ class ContrastiveDivergence(GradientMethod):
         self.steps, self.temperature, self.burn_in = steps, temperature, burn_in
         self.generator = torch.Generator().manual_seed(seed)
         self.machine()
+
+    def state(self) -> dict[str, Tensor]:
+        return {"generator": self.generator.get_state()}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        if "generator" not in state:
+            raise CheckpointError("the checkpoint must hold the generator of the Gibbs samples, found none")
+        self.generator.set_state(state["generator"])
 
     def machine(self) -> BoltzmannMachine:
         """The Boltzmann machine with the network's parameters as they are now."""

@@ -196,14 +196,17 @@ class GradientSpec(_Table):
 
     Attributes
     ----------
-    method : "ep", "small_signal" or "coupled"
-        Equilibrium propagation with finite nudges, or its limit for vanishing ones; or coupled learning, which holds
-        the outputs and needs a squared error.
+    method : str
+        "ep" or "small_signal", equilibrium propagation with finite nudges or its limit for vanishing ones; "coupled" or
+        "contrastive_hebbian", which hold the outputs and need a squared error; of Hopfield networks alone
+        "recurrent_backprop" and "contrastive_divergence".
     nudging : float
         Strength of the nudges; the other methods train without, but the cross-check and netlists show nudged phases.
         [S], with cross-entropy [A·V]
     amplitude : float
         Of coupled; see `analog_ep.learning.coupled.CoupledLearning`.
+    gibbs_steps : int
+        Of contrastive_divergence: k.
     variant : "centered", "positive", "negative" or "random"
         Of ep; see `analog_ep.learning.propagation.EquilibriumPropagation`.
     kind : "frozen" or "elastic"
@@ -212,9 +215,12 @@ class GradientSpec(_Table):
         What finds the equilibria, in training and for the accuracies.
     """
 
-    method: Literal["ep", "small_signal", "coupled"] = "ep"
+    method: Literal[
+        "ep", "small_signal", "coupled", "contrastive_hebbian", "recurrent_backprop", "contrastive_divergence"
+    ] = "ep"
     nudging: PositiveFloat = 1e-6
     amplitude: Annotated[float, Field(gt=0, le=1)] = 0.1
+    gibbs_steps: PositiveInt = 1
     variant: Literal["centered", "positive", "negative", "random"] = "centered"
     kind: Literal["frozen", "elastic"] = "frozen"
     solver: Literal["torch", "ngspice"] = "torch"
@@ -225,6 +231,10 @@ class GradientSpec(_Table):
             raise ValueError(f'variant has a meaning only with method = "ep", found "{self.variant}"')
         if self.method != "coupled" and self.amplitude != 0.1:
             raise ValueError(f'amplitude has a meaning only with method = "coupled", found {self.amplitude}')
+        if self.method != "contrastive_divergence" and self.gibbs_steps != 1:
+            raise ValueError(
+                f'gibbs_steps has a meaning only with method = "contrastive_divergence", found {self.gibbs_steps}'
+            )
         return self
 
 
@@ -328,27 +338,28 @@ class Spec(_Table):
         if not isinstance(self.network, HopfieldSpec):
             if self.relaxation is not None:
                 raise ValueError('relaxation has a meaning only with network.kind = "hopfield"')
+            if self.gradient.method in ("recurrent_backprop", "contrastive_divergence"):
+                raise ValueError(f'gradient.method = "{self.gradient.method}" needs network.kind = "hopfield"')
             return self
         for name in ("diode", "update", "chip", "converters"):
             if name in self.model_fields_set:
                 raise ValueError(f'{name} has no meaning with network.kind = "hopfield"; leave the table out')
-        allowed = {"method": ("ep", "small_signal"), "solver": ("torch",)}
-        for name, values in allowed.items():
-            if (found := getattr(self.gradient, name)) not in values:
-                words = " or ".join(f'"{value}"' for value in values)
-                raise ValueError(f'gradient.{name} must be {words} with network.kind = "hopfield", found "{found}"')
-        if self.relaxation is not None and self.relaxation.method == "euler" and self.gradient.method != "ep":
-            raise ValueError('gradient.method must be "ep" with relaxation.method = "euler", found "small_signal"')
+        found = self.gradient.method
+        if self.gradient.solver != "torch":
+            raise ValueError('gradient.solver must be "torch" with network.kind = "hopfield", found "ngspice"')
+        if found == "contrastive_divergence" and self.network.activation != "hard_sigmoid":
+            raise ValueError(f'gradient.method = "{found}" needs network.activation = "hard_sigmoid"')
+        if self.relaxation is not None and self.relaxation.method == "euler" and found != "ep":
+            raise ValueError(f'gradient.method must be "ep" with relaxation.method = "euler", found "{found}"')
         if self.gradient.kind == "elastic" and self.cost.function != "squared_error":
             raise ValueError('gradient.kind = "elastic" needs cost.function = "squared_error" here; use "frozen"')
         return self
 
     @model_validator(mode="after")
     def _targets(self) -> Spec:
-        if self.gradient.method == "coupled" and self.cost.function != "squared_error":
-            raise ValueError(
-                f'gradient.method = "coupled" needs cost.function = "squared_error", found "{self.cost.function}"'
-            )
+        method, function = self.gradient.method, self.cost.function
+        if method in ("coupled", "contrastive_hebbian") and function != "squared_error":
+            raise ValueError(f'gradient.method = "{method}" needs cost.function = "squared_error", found "{function}"')
         return self
 
     @model_validator(mode="after")
