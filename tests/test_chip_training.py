@@ -17,8 +17,10 @@ from analog_ep.learning import Update
 from analog_ep.learning.cell_update import CellUpdate
 from analog_ep.learning.training import accuracy, predictions
 from analog_ep.networks import ResistiveNetwork
+from analog_ep.resources import specs_folder
 from analog_ep.run import CHIP, Run
-from analog_ep.spec import default_spec, parse_spec, with_values
+from analog_ep.spec import default_spec, load_spec, parse_spec, with_values
+from analog_ep.spec.study import load_study
 from analog_ep.trained import cross_checked, export_deck
 
 LOW, HIGH = 1e-7, 1e-4
@@ -233,6 +235,18 @@ def test_a_resumed_run_has_its_chip_and_goes_on_to_the_same_bits(tmp_path):
     (part.path / CHIP).unlink()
     with pytest.raises(CheckpointError, match="must be a whole chip, found none"):
         Run.resume(part.path)
+
+
+def test_the_shipped_chips_can_be_built():
+    spec = load_spec(specs_folder() / "digits-chip.toml")
+    chip = build_chip(spec, build_network(spec))
+    assert chip.cells == Cells(256, "carried")
+    assert np.mean(np.isfinite(chip.values["stage1.siemens"])) == pytest.approx(0.06, abs=0.01)
+    cells = load_study(specs_folder() / "studies" / "defects.toml").cells
+    twins = {(cell.labels["array"], cell.spec.chip.twin, cell.spec.chip.stuck) for cell in cells}
+    assert twins == {
+        (name, name == "twin arrays", stuck) for name in ("one array", "twin arrays") for stuck in (0, 0.05, 0.1, 0.2)
+    }
 
 
 def test_the_seed_of_the_chip_is_the_training_s_or_its_own():
