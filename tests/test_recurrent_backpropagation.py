@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from analog_ep.equilibrium import HopfieldRelaxation, solve
+from analog_ep.equilibrium import Equilibrium, HopfieldRelaxation, solve
 from analog_ep.errors import ConvergenceError, StimulusError
 from analog_ep.learning import AdjointDynamics, RecurrentBackpropagation, SmallSignal
 from analog_ep.learning.recurrent_backpropagation import free_units
@@ -110,6 +110,32 @@ def test_right_outputs_have_no_error():
     cost, found = RecurrentBackpropagation(network).gradients(inputs, targets)
     assert float(cost) == 0
     assert not any(value.any() for value in found.values())
+
+
+def test_samples_that_do_not_settle_can_be_left_out():
+    network, inputs, targets = drawn([3, 6, 2], "sigmoid")
+    free = solve(network, inputs, solver=SOLVER)
+    # One sample is at rest from the beginning, the others have no time.
+    targets = torch.cat([free.outputs[:1], targets[1:]])
+    error = free.outputs - targets
+    adjoint = AdjointDynamics(max_steps=2, strict=False).settle(network, inputs, free.layers, error)
+    assert not any(value.any() for value in adjoint)
+    wanted = EXACT.settle(network, inputs, free.layers, error)
+    # With bounds between the times that the samples take, the settled ones keep their λ.
+    steps = [n for n in range(5, 200) if 0 < _left(network, inputs, free, error, n) < 3]
+    assert steps
+    found = AdjointDynamics(rtol=1e-9, max_steps=steps[0], strict=False).settle(network, inputs, free.layers, error)
+    kept = found[0].any(-1)
+    torch.testing.assert_close(found[0][kept], wanted[0][kept], rtol=1e-6, atol=1e-12)
+    # A step that is far too long blows up, and leaves nothing behind.
+    blown = AdjointDynamics(50.0, max_steps=400, strict=False).settle(network, inputs, free.layers, error)
+    assert not any(value.any() for value in blown)
+
+
+def _left(network: HopfieldNetwork, inputs: Tensor, free: Equilibrium, error: Tensor, steps: int) -> int:
+    """Samples with an error that are left out after so many steps."""
+    found = AdjointDynamics(rtol=1e-9, max_steps=steps, strict=False).settle(network, inputs, free.layers, error)
+    return int((error.any(-1) & ~found[-1].any(-1)).sum())
 
 
 def test_errors():

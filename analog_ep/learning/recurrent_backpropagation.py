@@ -35,11 +35,15 @@ class AdjointDynamics:
         Largest change of λ a unit of time, relative to the largest |λ|, at which a sample has settled.
     max_steps : int
         Most steps.
+    strict : bool
+        Whether samples that have not settled are an error; otherwise they are left out, with λ = 0. The free state of
+        such a sample is hardly a minimum.
     """
 
     step: float = 0.5
     rtol: float = 1e-6
     max_steps: int = 10_000
+    strict: bool = True
 
     def __post_init__(self):
         if not 0 < self.step < float("inf"):
@@ -79,15 +83,18 @@ class AdjointDynamics:
         Raises
         ------
         ConvergenceError
-            If it has not settled within `max_steps`.
+            If a sample has not settled within `max_steps`, and `strict` is set.
         """
-        change = torch.zeros(())
+        change, settled, adjoint = torch.zeros(()), torch.zeros(()), ()
         for adjoint, velocity in islice(self.steps(network, inputs, layers, error), self.max_steps + 1):
             change = _largest(velocity) / _largest(adjoint).clamp(min=torch.finfo(error.dtype).tiny)
-            if bool(((change <= self.rtol) | (_largest(velocity) == 0)).all()):
+            settled = (change <= self.rtol) | (_largest(velocity) == 0)
+            if bool(settled.all()):
                 return adjoint
-            if not bool(torch.isfinite(_largest(velocity)).all()):
+            if self.strict and not bool(torch.isfinite(_largest(velocity)).all()):
                 break
+        if not self.strict:
+            return tuple(torch.where(settled[..., None], value, 0.0) for value in adjoint)
         raise ConvergenceError(
             f"the adjoint dynamics must settle, found relative changes of {float(change.max()):.1e} a time constant "
             f"after {self.max_steps} steps of {self.step:g}; shorten the step, or allow more of them"

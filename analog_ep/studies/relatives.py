@@ -67,7 +67,7 @@ class Contender:
 _SOLVER = HopfieldRelaxation(atol=1e-3, response_rtol=1e-2, max_steps=20, strict=False)
 """A few samples a training settle slowly, near a point where two basins meet; they are taken as they are."""
 
-_ADJOINT = AdjointDynamics(0.2, rtol=1e-2, max_steps=2000)
+_ADJOINT = AdjointDynamics(0.2, rtol=1e-2, max_steps=300, strict=False)
 
 
 def _hopfield(network: Network) -> HopfieldNetwork:
