@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from rich.table import Table
 from torch import Tensor
 
@@ -314,8 +315,11 @@ class Comparison:
                 curves = [o.test_accuracy for o in self.outcomes if (o.network, o.method) == (network, method)]
                 errors = 100 * (1 - np.mean(curves, 0))
                 axes.semilogy(range(1, len(errors) + 1), errors, label=method)
-            axes.set(xlabel="epoch", title=f"{network} network")
-            axes.legend(fontsize="small")
+            axes.set(xlabel="epoch", title=network)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.set_yticks([1, 2, 5, 10, 20, 50], labels=["1", "2", "5", "10", "20", "50"])
+            axes.minorticks_off()
+            axes.legend(fontsize="x-small", loc="upper right")
         panels[0].set_ylabel("test error [%]")
         image = io.BytesIO()
         figure.savefig(image, format="png", dpi=120)
