@@ -4,16 +4,19 @@
 # pyright: reportArgumentType=false
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 from analog_ep.circuit import Capacitors, CircuitBuilder, Conductances, VoltageSources
+from analog_ep.cli import main
 from analog_ep.errors import StimulusError
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.spice.lock_in import lock_in
 from analog_ep.studies.amplitude import AmplitudePoint, AmplitudeStudy, harmonic_study, holomorphic_study
+from analog_ep.studies.stationary import stochastic_study
 
 
 def point(study: AmplitudeStudy, method: str, nudging: float):
@@ -37,6 +40,23 @@ def test_a_method_that_refused_has_no_figures():
     assert list(study.table().columns[1].cells) == ["1.0e-03, 0.999000", "-"]
     assert study.plot().startswith(b"\x89PNG")
     assert json.loads(study.to_json())["points"][1]["cosine"] is None
+
+
+def test_commands(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("analog_ep.cli.stationary.holomorphic_study", lambda: holomorphic_study((0.1,)))
+    plot = tmp_path / "amplitudes.png"
+    with pytest.raises(SystemExit) as done:
+        main(["amplitudes", "holomorphic", "--json", "--plot", str(plot)])
+    assert done.value.code == 0
+    assert len(json.loads(capsys.readouterr().out)["points"]) == 4
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    small = partial(stochastic_study, chains=256, steps=50)
+    monkeypatch.setattr("analog_ep.cli.stationary.stochastic_study", small)
+    with pytest.raises(SystemExit) as done:
+        main(["stationary", "contrast", "--networks", "1", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["degrees"] == 8
+    assert done.value.code == (0 if found["probability"] >= 0.01 else 1)
 
 
 @pytest.mark.ngspice

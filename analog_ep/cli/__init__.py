@@ -1,6 +1,17 @@
 """The command line: parse, call the library, print. Importing a module here registers its commands."""
 
-from analog_ep.cli import analyses, benchmarks, calibration, hardware, studies, theory, training
+from analog_ep.cli import analyses, benchmarks, calibration, hardware, stationary, studies, theory, training
 from analog_ep.cli.app import app, main
 
-__all__ = ["analyses", "app", "benchmarks", "calibration", "hardware", "main", "studies", "theory", "training"]
+__all__ = [
+    "analyses",
+    "app",
+    "benchmarks",
+    "calibration",
+    "hardware",
+    "main",
+    "stationary",
+    "studies",
+    "theory",
+    "training",
+]

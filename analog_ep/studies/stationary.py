@@ -88,6 +88,11 @@ class StochasticStudy:
         """Probability of so large a χ² if the rule gives the gradient."""
         return float(stats.chi2.sf(self.chi_square, self.degrees))
 
+    @property
+    def passed(self) -> bool:
+        """Whether χ² is not too large at 1 %, with standard errors of at most 2 % of each gradient's norm."""
+        return self.probability >= 0.01 and all(case.relative_error <= 0.02 for case in self.cases)
+
     def to_json(self) -> str:
         """The figures as a JSON object."""
         return json.dumps(

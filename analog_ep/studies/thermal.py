@@ -52,6 +52,11 @@ class ThermalStudy:
 
     cases: tuple[ThermalCase, ...]
 
+    @property
+    def passed(self) -> bool:
+        """Whether every covariance is within 2 %."""
+        return all(case.distance(of) <= 0.02 for case in self.cases for of in ("torch", "ngspice"))
+
     def to_json(self) -> str:
         """The figures as a JSON object."""
         rows = [
@@ -88,7 +93,7 @@ class ThermalStudy:
         return image.getvalue()
 
 
-def thermal_study(networks: int = 2, *, samples: int = 4000, n_copies: int = 64, seed: int = 1) -> ThermalStudy:
+def thermal_study(networks: int = 2, *, samples: int = 20_000, n_copies: int = 64, seed: int = 1) -> ThermalStudy:
     """Simulate random networks of four nodes.
 
     Parameters
