@@ -108,7 +108,7 @@ def test_errors_are_one_line_on_standard_error(spec: Path, trained: Path, tmp_pa
         (("train", "--out", new, "--data", "digit"), "found 'digit'"),
         (("train", "--out", new, "--data", tmp_path / "empty"), "must hold train-images-idx3-ubyte.gz"),
         (("train", tmp_path / "none.toml", "--out", new), "must be a readable file, found: No such file"),
-        (("train", broken, "--out", new), "network.gian is not a known key; known are sizes"),
+        (("train", broken, "--out", new), "network.gian is not a known key; known are kind, sizes"),
         (("train", spec, "--out", new, "--epochs", 0), "training.epochs must be greater than 0, found 0"),
         (("train", spec, "--out", new, "--device", "abacus"), "device must be one that PyTorch can use here"),
         (("train", spec, "--out", new, "--start", tmp_path / "none.csv"), "must be a readable file"),
