@@ -201,7 +201,8 @@ class HopfieldNetwork(Network):
             else:
                 # r' c' − r c = r' Δc + Δr c, and r Δc + Δr c to first order.
                 end = before if linear else before + before_change
-                result[f"weight{s}"] = (end.mT @ lowered).addmm_(before_change.mT, rate, alpha=-1)
+                # Out of place: vmap, which the stochastic rule takes over its chains, has no rule for addmm_.
+                result[f"weight{s}"] = torch.addmm(end.mT @ lowered, before_change.mT, rate, alpha=-1)
             result[f"bias{s}"] = lowered.sum(0)
             before, before_change = rate, change
         return result
