@@ -17,7 +17,7 @@ GNUCAP_THERMAL = 1.3806226e-23 / 1.6021918e-19
 
 _SUFFIXES = {"K": 1e3, "m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12, "f": 1e-15, "a": 1e-18}
 
-TOLERANCE = {"atol": 1e-7, "rtol": 2e-7}
+ATOL, RTOL = 1e-7, 2e-7
 """A voltage source is a conductance of 10 MS to gnucap, and a reversed junction lacks ngspice's cubic tail. [V]"""
 
 

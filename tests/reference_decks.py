@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from analog_ep.devices import DiodeClamp, IdealDiode, ShockleyDiode
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.resources import netlists_folder
 from analog_ep.spice.deck import save_deck, write_deck
-from analog_ep.spice.dialects import DIALECTS
+from analog_ep.spice.dialects import DIALECTS, DialectName
 from analog_ep.spice.timing import TwoPhaseTiming
 from analog_ep.spice.transient_deck import write_transient_deck
 from analog_ep.stimulus import CrossEntropy, Nudge, SquaredError
@@ -76,7 +77,7 @@ def dialect_deck(dialect: str) -> str:
     circuit, target = every_element(), torch.tensor([0.2], dtype=torch.float64)
     kind = "frozen" if dialect == "gnucap" else "elastic"
     nudge = Nudge(1e-5, target, SquaredError(), kind)
-    return write_deck(circuit, np.array([0.5]), nudge, np.array([0.1]), "both", dialect=dialect)
+    return write_deck(circuit, np.array([0.5]), nudge, np.array([0.1]), "both", dialect=cast(DialectName, dialect))
 
 
 def cycle_deck() -> str:

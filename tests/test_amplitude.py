@@ -1,7 +1,8 @@
 """The studies of large nudges: complex ones in PyTorch, sinusoidal ones in PyTorch and in ngspice's transients."""
 
 # Branches take scalars and lists where the fields, once set, are arrays.
-# pyright: reportArgumentType=false
+# A figure is None where a method refused.
+# pyright: reportArgumentType=false, reportOptionalOperand=false, reportOperatorIssue=false
 
 import json
 from functools import partial

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -138,7 +139,7 @@ def test_every_family_is_a_model_of_its_name():
         states = 2 * (truth["conductance"][:-1] - 1e-6) / 9.9e-5 - 1
         size, up = 0.01 + 0.003 * rng.random(len(states)) - 0.004 * states * SWEEPS, SWEEPS > 0
         x = family.start(states, size, up)
-        fields = family.fields(x)
+        fields: dict[str, Any] = dict(family.fields(x))
         low, high = fields.pop("low"), fields.pop("high")
         for factors in ("factors_up", "factors_down"):
             numbered = sorted(key for key in fields if key.startswith(f"{factors}_"))

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from resistive import resistive_network
 
-from analog_ep.building import build_network
 from analog_ep.cards import Card, Quantity, card_names, load_card
 from analog_ep.devices import PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.errors import CardError, SpecError
@@ -42,7 +42,7 @@ def test_a_spec_names_a_card_and_the_netlist_has_its_model(tmp_path: Path, by_pa
     spec = tmp_path / "spec.toml"
     card = str(path) if by_path else "nxp_1n4148"
     spec.write_text(f'[network]\nsizes = [4, 3, 2]\n[diode]\ncard = "{card}"\ntemperature = 323.15\n')
-    network = build_network(load_spec(spec))
+    network = resistive_network(load_spec(spec))
     device = network.clamps[0].diode
     assert isinstance(device, ShockleyDiode)
     assert device.temperature == 323.15

@@ -4,12 +4,13 @@
 
 import math
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
+from resistive import resistive, resistive_network
 
-from analog_ep.building import build_network
 from analog_ep.chips import build_chip
 from analog_ep.circuit import Cells, Chip, draw_faults, read_faults
 from analog_ep.errors import AnalogEPError, CheckpointError, CircuitError, DataError, SpecError
@@ -154,6 +155,7 @@ def test_a_map_names_the_faulty_cells(tmp_path):
     values = read_faults(circuit, path, (LOW, HIGH))
     for name, wanted in (("stage1", {0: LOW, 5: HIGH}), ("stage2", {1: 1e-12})):
         index = circuit.trainable()[name].index
+        assert index is not None
         found = {int(index[i]): v for i, v in enumerate(values[f"{name}.siemens"]) if not np.isnan(v)}
         assert found == wanted
 
@@ -182,7 +184,7 @@ def test_a_run_on_a_noisy_chip_agrees_with_ngspice(tmp_path):
     assert result.max_voltage_error <= 1e-8
     assert not result.reciprocal
     chip = Chip.load(run.path / CHIP)
-    assert len(np.unique(np.round(run.trainer.network.conductances["stage1"].numpy() / 1e-9))) <= 64
+    assert len(np.unique(np.round(resistive(run.trainer.network).conductances["stage1"].numpy() / 1e-9))) <= 64
     plain = predictions(run.trainer.network, run.trainer._test[0])
     assert not torch.equal(plain, predictions(run.trainer.network, run.trainer._test[0], chip=chip))
     assert run.trainer.history[-1].test_accuracy == accuracy(run.trainer.network, *run.trainer._test, chip=chip)
@@ -228,7 +230,7 @@ def test_a_resumed_run_has_its_chip_and_goes_on_to_the_same_bits(tmp_path):
     for one, other in zip(whole.trainer.network.parameters(), resumed.trainer.network.parameters(), strict=True):
         assert torch.equal(one, other)
     assert [r.test_accuracy for r in whole.trainer.history] == [r.test_accuracy for r in resumed.trainer.history]
-    other = build_network(iris(network={"sizes": [4, 7, 3]}))
+    other = resistive_network(iris(network={"sizes": [4, 7, 3]}))
     build_chip(iris(chip=NOISY, network={"sizes": [4, 7, 3]}), other).save(part.path / CHIP)
     with pytest.raises(CircuitError, match="this chip has 70 elements in stage1, the circuit"):
         Run.resume(part.path)
@@ -239,7 +241,7 @@ def test_a_resumed_run_has_its_chip_and_goes_on_to_the_same_bits(tmp_path):
 
 def test_the_shipped_chips_can_be_built():
     spec = load_spec(specs_folder() / "digits-chip.toml")
-    chip = build_chip(spec, build_network(spec))
+    chip = build_chip(spec, resistive_network(spec))
     assert chip.cells == Cells(256, "carried")
     assert np.mean(np.isfinite(chip.values["stage1.siemens"])) == pytest.approx(0.06, abs=0.01)
     cells = load_study(specs_folder() / "studies" / "defects.toml").cells
@@ -251,7 +253,7 @@ def test_the_shipped_chips_can_be_built():
 
 def test_the_seed_of_the_chip_is_the_training_s_or_its_own():
     spec = iris(chip={"conductance_spread": 0.1})
-    net = build_network(spec)
+    net = resistive_network(spec)
 
     def factors(**tables):
         return build_chip(with_values(spec, **tables), net).factors["stage1.siemens"]
@@ -310,7 +312,7 @@ def test_bad_chips_are_refused_in_one_line_and_nothing_is_written(tables, error,
     ("build", "message"),
     [
         (lambda: Cells(1), "a cell must have at least 2 levels, found 1"),
-        (lambda: Cells(8, "up"), "rounding must be one of nearest, stochastic, carried, found 'up'"),
+        (lambda: Cells(8, cast(Any, "up")), "rounding must be one of nearest, stochastic, carried, found 'up'"),
         (lambda: Cells(retention=0.0), r"the retention of a cell must be positive, found 0\.0"),
         (lambda: Cells(diffusion=-1.0), r"the diffusion of a cell must be finite and not negative, found -1\.0"),
         (lambda: draw_faults(network().circuit(), 0, (LOW, HIGH), low=0.6, high=0.6), "must be 0 or more and 1 in sum"),

@@ -38,7 +38,7 @@ def negative_log_likelihood(network: HopfieldNetwork, inputs: Tensor, targets: T
 
 
 def relative(found: dict[str, Tensor], network: HopfieldNetwork) -> float:
-    gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
+    gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
     difference = torch.cat([(found[name] - value).flatten() for name, value in gradients.items()])
     return float(difference.norm() / torch.cat([value.flatten() for value in gradients.values()]).norm())
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from deck_circuits import alternating, every_element, measured, network
-from gnucap import TOLERANCE, gnucap_tables, with_gnucap_constants
+from gnucap import ATOL, RTOL, gnucap_tables, with_gnucap_constants
 from mna import solve_mna
 from reference_decks import dialect_deck
 
@@ -61,7 +61,7 @@ def test_gnucap_solves_its_deck(case, tmp_path):
     compared = [name for name in circuit.node_names if f"v({name})" in printed]
     assert len(compared) >= 4
     for name in compared:
-        np.testing.assert_allclose(printed[f"v({name})"], truth[:, circuit.node(name)], **TOLERANCE)
+        np.testing.assert_allclose(printed[f"v({name})"], truth[:, circuit.node(name)], atol=ATOL, rtol=RTOL)
 
 
 def read_by_ngspice(deck: str, circuit: Circuit, folder: Path) -> np.ndarray:

@@ -9,6 +9,7 @@ import torch
 from analog_ep import ContrastiveDivergence, ContrastiveHebbian, CoupledLearning, RecurrentBackpropagation
 from analog_ep.building import build_gradient, build_network
 from analog_ep.errors import CheckpointError, SpecError
+from analog_ep.learning.training import EpochRecord
 from analog_ep.run import Run
 from analog_ep.spec import Spec, parse_spec
 
@@ -26,12 +27,12 @@ class Silent:
     def __init__(self, interrupt_after: int = 10**9):
         self.left = interrupt_after
 
-    def batch_done(self, *_: Any) -> None:
+    def batch_done(self, epoch: int, batch: int, n_batches: int) -> None:
         self.left -= 1
         if not self.left:
             raise KeyboardInterrupt
 
-    def epoch_done(self, *_: Any) -> None:
+    def epoch_done(self, record: EpochRecord) -> None:
         pass
 
 

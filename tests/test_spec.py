@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 import torch
+from resistive import resistive_network
 
-from analog_ep.building import build_cost, build_dataset, build_gradient, build_network, build_nudge, build_update
+from analog_ep.building import build_cost, build_dataset, build_gradient, build_nudge, build_update
 from analog_ep.devices import IdealDiode, PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.errors import DataError, SpecError
 from analog_ep.learning import CoupledLearning, EquilibriumPropagation, SmallSignal
@@ -31,7 +32,7 @@ def test_shipped_specs_load_and_survive_a_round_trip(name: str, tmp_path: Path):
 @pytest.mark.parametrize("name", ["digits", "iris", "xor"])
 def test_shipped_specs_fit_their_data(name: str):
     shipped = default_spec(name)
-    dataset, network = build_dataset(shipped), build_network(shipped)
+    dataset, network = build_dataset(shipped), resistive_network(shipped)
     assert (dataset.n_features, dataset.n_classes) == (network.n_inputs, network.n_outputs)
 
 
@@ -143,19 +144,19 @@ def test_network_is_the_one_described():
         },
         training={"dtype": "float64", "seed": 4},
     )
-    network = build_network(described)
+    network = resistive_network(described)
     assert (network.gain, network.feedback, network.drive, network.bias_voltage) == (3.0, 3.0, "single", None)
     assert network.conductance_range == (1e-6, 1e-4)
     for siemens in network.conductances.values():
         assert siemens.dtype == torch.float64
         assert bool(((siemens >= 2e-6) & (siemens <= 3e-6)).all())
-    same, other = build_network(described), build_network(with_values(described, training={"seed": 5}))
+    same, other = resistive_network(described), resistive_network(with_values(described, training={"seed": 5}))
     assert torch.equal(network.get_parameter("stage1"), same.get_parameter("stage1"))
     assert not torch.equal(network.get_parameter("stage1"), other.get_parameter("stage1"))
 
 
 def test_feedback_is_one_over_gain_where_it_is_not_given():
-    assert build_network(spec(network={**NETWORK, "gain": 5.0})).feedback == 0.2
+    assert resistive_network(spec(network={**NETWORK, "gain": 5.0})).feedback == 0.2
 
 
 def test_each_hidden_layer_may_have_diodes_of_its_own():
@@ -165,7 +166,7 @@ def test_each_hidden_layer_may_have_diodes_of_its_own():
             {"model": "piecewise", "thresholds": [0.3], "increments": [1e-3], "clamp": "lower", "lower": -0.1},
         ]
     )
-    pair, lower = build_network(described).clamps
+    pair, lower = resistive_network(described).clamps
     assert pair.diode == ShockleyDiode(saturation_current=1e-12)
     assert (pair.upper, pair.lower) == (0.3, -0.2)
     assert lower.diode == PiecewiseLinearDiode((0.3,), (1e-3,))
@@ -173,7 +174,7 @@ def test_each_hidden_layer_may_have_diodes_of_its_own():
 
 
 def test_one_table_serves_all_hidden_layers():
-    clamps = build_network(spec(diode={"model": "ideal", "upper": 0.2, "forward_voltage": 0.1})).clamps
+    clamps = resistive_network(spec(diode={"model": "ideal", "upper": 0.2, "forward_voltage": 0.1})).clamps
     assert [clamp.diode for clamp in clamps] == [IdealDiode(forward_voltage=0.1)] * 2
     low, high = clamps[0].limits
     expected = torch.tensor([0.3, torch.inf, 0.3, torch.inf, 0.3, torch.inf], dtype=torch.float64)
@@ -182,7 +183,7 @@ def test_one_table_serves_all_hidden_layers():
 
 
 def test_a_network_without_a_hidden_layer_needs_no_diode():
-    assert build_network(spec(network={"sizes": [2, 2]})).clamps == ()
+    assert resistive_network(spec(network={"sizes": [2, 2]})).clamps == ()
 
 
 def test_costs():
@@ -192,15 +193,15 @@ def test_costs():
 
 def test_gradient_methods_and_their_nudges():
     described = spec(gradient={"method": "ep", "nudging": 2e-6, "variant": "random", "kind": "elastic"})
-    method = build_gradient(described, build_network(described))
+    method = build_gradient(described, resistive_network(described))
     assert isinstance(method, EquilibriumPropagation)
     assert (method.nudging, method.variant, method.kind) == (2e-6, "random", "elastic")
     nudge = build_nudge(described, torch.zeros(2))
     assert (nudge.strength, nudge.kind) == (2e-6, "elastic")
     linear = spec(gradient={"method": "small_signal"})
-    assert isinstance(build_gradient(linear, build_network(linear)), SmallSignal)
+    assert isinstance(build_gradient(linear, resistive_network(linear)), SmallSignal)
     held = spec(gradient={"method": "coupled", "amplitude": 0.3}, cost={"function": "squared_error"})
-    method = build_gradient(held, build_network(held))
+    method = build_gradient(held, resistive_network(held))
     assert isinstance(method, CoupledLearning)
     assert method.amplitude == 0.3
 
@@ -208,11 +209,11 @@ def test_gradient_methods_and_their_nudges():
 def test_optimisers_and_their_rates():
     rates = [0.1, 0.2, 0.3]
     described = spec(training={"optimizer": "sgd", "learning_rate": rates, "momentum": 0.5})
-    update = build_update(described, build_network(described))
+    update = build_update(described, resistive_network(described))
     assert [group["lr"] for group in update.param_groups] == rates
     assert [group["momentum"] for group in update.param_groups] == [0.5] * 3
     described = spec(training={"learning_rate": 0.05})
-    assert [group["lr"] for group in build_update(described, build_network(described)).param_groups] == [0.05] * 3
+    assert [group["lr"] for group in build_update(described, resistive_network(described)).param_groups] == [0.05] * 3
 
 
 def test_data_must_fit_the_ends_of_the_network():

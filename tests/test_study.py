@@ -16,6 +16,7 @@ import pytest
 from analog_ep import cli
 from analog_ep.errors import SpecError, StudyError
 from analog_ep.run import Run
+from analog_ep.spec import NetworkSpec
 from analog_ep.spec.study import Study, load_study
 from analog_ep.studies import grid
 from analog_ep.studies.cell import CELLS, digest, train_cell
@@ -81,6 +82,7 @@ def test_a_row_is_what_its_spec_gives_when_it_is_trained_alone(study: Study, who
     devices, gains = ("ideal", "SoftBounds"), ("gain 4", "gain 3")
     assert labels == [(device, gain, seed) for device in devices for gain in gains for seed in ("3", "4")]
     cell = study.cells[7]
+    assert isinstance(cell.spec.network, NetworkSpec)
     assert (cell.spec.network.gain, cell.spec.training.seed, cell.spec.training.epochs) == (3.0, 4, 6)
     run = Run.create(tmp_path / "alone", cell.spec)
     run.train()

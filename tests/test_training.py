@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from resistive import resistive, resistive_network
 
-from analog_ep.building import build_dataset, build_gradient, build_network, build_update
+from analog_ep.building import build_dataset, build_gradient, build_update
 from analog_ep.errors import CheckpointError, ConvergenceError, DataError, NetworkError, SpecError
 from analog_ep.learning.training import EpochRecord, Trainer, accuracy, predictions
 from analog_ep.report import learning_curve
@@ -41,7 +42,7 @@ def xor(**training: Any) -> Spec:
 
 
 def trainer_of(spec: Spec) -> Trainer:
-    network, training = build_network(spec), spec.training
+    network, training = resistive_network(spec), spec.training
     return Trainer(
         network,
         build_gradient(spec, network),
@@ -60,7 +61,7 @@ def parameters(run: Run) -> dict[str, torch.Tensor]:
 
 def test_one_full_batch_of_sgd_is_the_step_done_by_hand():
     spec = xor(epochs=1, batch_size=4, optimizer="sgd", learning_rate=1e-3, dtype="float64", schedule="constant")
-    trainer, network, dataset = trainer_of(spec), build_network(spec), build_dataset(spec)
+    trainer, network, dataset = trainer_of(spec), resistive_network(spec), build_dataset(spec)
     trainer.train(Silent())
     method = build_gradient(spec, network)
     targets = method.cost.encode(dataset.train_labels, 2, like=network.get_parameter("stage1"))
@@ -102,7 +103,7 @@ def test_every_sample_is_met_once_an_epoch_in_an_order_of_its_own():
 
 def test_accuracy_counts_the_largest_output():
     spec = xor()
-    network, dataset = build_network(spec), build_dataset(spec)
+    network, dataset = resistive_network(spec), build_dataset(spec)
     found = predictions(network, dataset.test_inputs)
     assert accuracy(network, dataset.test_inputs, found) == 1.0
     assert accuracy(network, dataset.test_inputs, 1 - found) == 0.0
@@ -111,10 +112,10 @@ def test_accuracy_counts_the_largest_output():
 def test_xor_is_learnt_and_conductances_stay_in_range():
     trainer = trainer_of(xor(epochs=60, batch_size=4))
     trainer.train(Silent())
-    low, high = trainer.network.conductance_range
+    low, high = resistive(trainer.network).conductance_range
     assert trainer.history[-1].test_accuracy == 1.0
     assert trainer.history[-1].cost < 0.2 * trainer.history[0].cost
-    for siemens in trainer.network.conductances.values():
+    for siemens in resistive(trainer.network).conductances.values():
         assert low * (1 - 1e-6) <= float(siemens.min())
         assert float(siemens.max()) <= high * (1 + 1e-6)
 
@@ -238,7 +239,7 @@ def test_choose_spec_prefers_what_is_asked_for(tmp_path: Path):
 def test_a_run_begins_from_a_conductance_table_to_the_bit(tmp_path: Path):
     trained = Run.create(tmp_path / "first", xor())
     trained.train()
-    rows = write_conductances(trained.trainer.network, tmp_path / "g.csv")
+    rows = write_conductances(resistive(trained.trainer.network), tmp_path / "g.csv")
     assert rows == sum(value.numel() for value in trained.trainer.network.parameters())
     second = Run.create(tmp_path / "second", xor(seed=8), start=tmp_path / "g.csv")
     for name, value in parameters(trained).items():
@@ -246,7 +247,7 @@ def test_a_run_begins_from_a_conductance_table_to_the_bit(tmp_path: Path):
 
 
 def test_the_table_names_the_elements_of_the_netlist(tmp_path: Path):
-    network = build_network(xor())
+    network = resistive_network(xor())
     write_conductances(network, tmp_path / "g.csv")
     with (tmp_path / "g.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -277,7 +278,7 @@ def test_the_table_names_the_elements_of_the_netlist(tmp_path: Path):
     ],
 )
 def test_broken_tables(tmp_path: Path, change: Any, words: str):
-    network, path = build_network(xor()), tmp_path / "g.csv"
+    network, path = resistive_network(xor()), tmp_path / "g.csv"
     write_conductances(network, path)
     path.write_text(change(path.read_text()))
     with pytest.raises(DataError, match=words):
@@ -285,7 +286,7 @@ def test_broken_tables(tmp_path: Path, change: Any, words: str):
 
 
 def test_conductances_out_of_range_set_nothing(tmp_path: Path):
-    network, path = build_network(xor()), tmp_path / "g.csv"
+    network, path = resistive_network(xor()), tmp_path / "g.csv"
     write_conductances(network, path)
     lines = path.read_text().splitlines()
     lines[5] = ",".join([*lines[5].split(",")[:-1], "0.5"])

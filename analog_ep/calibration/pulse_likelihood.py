@@ -15,7 +15,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg.lapack import dpbtrf, dpbtrs, dtbtrs
+from scipy.linalg.lapack import (  # pyright: ignore[reportAttributeAccessIssue]
+    dpbtrf,  # pyright: ignore[reportAttributeAccessIssue]
+    dpbtrs,  # pyright: ignore[reportAttributeAccessIssue]
+    dtbtrs,  # pyright: ignore[reportAttributeAccessIssue]
+)
 
 from analog_ep.calibration.step_families import StepFamily
 

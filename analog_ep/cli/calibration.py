@@ -71,7 +71,7 @@ def calibrate_diode(
 def calibrate_pulses(
     data: DataFile,
     out: CardFile,
-    model: Annotated[PulseFamily | None, typer.Option(help="Model; by default chosen by BIC.")] = None,
+    model: Annotated[PulseFamily | None, typer.Option(help="Model; by default chosen by BIC.")] = None,  # pyright: ignore[reportInvalidTypeForm]
     window: Annotated[
         tuple[float, float] | None,
         typer.Option("--range", metavar="G_MIN G_MAX", help="Working range; by default that of the data. [S]"),

@@ -158,7 +158,7 @@ class ReducedSystem:
 
     def port(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> Port:
         """Branches between pairs of nodes, each given as the arrays of the first and the second nodes."""
-        branches = incidence(pairs, self.law.shape[1])
+        branches = incidence(pairs, self.law.shape[1])  # pyright: ignore[reportOptionalSubscript]
         across = _transposed(branches)
         return Port(
             branches,

@@ -47,10 +47,10 @@ def slowest_time_constant(circuit: Circuit, inputs: np.ndarray, voltages: np.nda
     slowest = 0.0
     for matrix in jacobian.dense(jacobian.values(state.conductances)).numpy():
         # Of the pair turned around, nodes without a capacitor have the eigenvalue 0, where λ would be infinite.
-        constants = eigvals(capacitance, matrix, overwrite_a=False)
-        if constants.real.min() < -1e-9 * np.abs(constants).max():
+        constants = np.asarray(eigvals(capacitance, matrix, overwrite_a=False))
+        if np.real(constants).min() < -1e-9 * np.abs(constants).max():
             raise ConvergenceError("the circuit must settle, found a state that drifts away; look at its gains")
-        slowest = max(slowest, float(constants.real.max()))
+        slowest = max(slowest, float(np.real(constants).max()))
     return slowest
 
 

@@ -50,7 +50,7 @@ def transient_noise(
     n_copies: int = 32,
     nudges: Sequence[Nudge | None] = (None,),
     seed: int = 1,
-    options: SpiceOptions = _OPTIONS,
+    options: SpiceOptions | None = None,
     executable: str | Path | None = None,
     timeout: float | None = 600.0,
 ) -> NoisyTransient:
@@ -95,7 +95,7 @@ def transient_noise(
         raise StimulusError(f"samples, copies and phases must be positive, found {samples}, {n_copies}, {len(nudges)}")
     check_circuit(circuit)
     run = _Run(circuit, np.asarray(inputs, dtype=np.float64), noise, list(nudges), n_copies)
-    deck = run.deck(options, interval, burn_in + samples, seed, executable)
+    deck = run.deck(_OPTIONS if options is None else options, interval, burn_in + samples, seed, executable)
     (plot,) = run_twice(lambda: run_plots(deck, executable, timeout))
     times = plot.columns(["time"])[:, 0] / interval
     rows = np.flatnonzero(np.abs(times - np.round(times)) < 1e-6)

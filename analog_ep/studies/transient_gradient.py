@@ -89,7 +89,7 @@ def transient_gradient(
         n_copies=n_copies,
         nudges=[Nudge(sign * nudging, goal, cost, "elastic") for sign in (-1, 1)],
         seed=seed,
-        **({} if options is None else {"options": options}),
+        options=options,
         executable=executable,
     )
     voltages = torch.from_numpy(found.voltages)

@@ -21,7 +21,7 @@ def gradient_plot(curves: GradientCurves) -> bytes:
     axes = figure.subplots()
     for (variant, errors), power in zip(curves.errors.items(), (1, 2), strict=True):
         (line,) = axes.loglog(curves.nudgings, errors, "o-", markersize=4, label=variant)
-        _slope(axes, curves.nudgings, errors[-1], power, line.get_color())
+        _slope(axes, curves.nudgings, errors[-1], power, str(line.get_color()))
     axes.set(xlabel="nudging β", ylabel="relative error of the contrast", title="EP contrast and the gradient")
     axes.legend()
     return _png(figure)
@@ -63,7 +63,7 @@ def plasticity_plot(curves: PlasticityCurves) -> bytes:
         for name, errors in curves.errors[form].items():
             (line,) = axes.loglog(curves.time_steps, errors, "o-", markersize=4, label=name)
             if (name, form) != ("weight1", "symmetric"):
-                _slope(axes, curves.time_steps, errors[-1], 1, line.get_color())
+                _slope(axes, curves.time_steps, errors[-1], 1, str(line.get_color()))
         axes.axhline(1e-3, color="grey", linestyle=":")
         axes.set(xlabel="dt [time constants]", title=f"{form} form, {title}, both ways")
         axes.legend()
