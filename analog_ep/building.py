@@ -125,8 +125,13 @@ def build_cost(spec: Spec) -> Cost:
     return SquaredError(spec.cost.target_voltage)
 
 
-def build_gradient(spec: Spec, network: ResistiveNetwork | HopfieldNetwork, chip: Chip | None = None) -> GradientMethod:
-    """The spec's gradient method on a network, and on a chip where there is one."""
+def build_gradient(
+    spec: Spec, network: ResistiveNetwork | HopfieldNetwork, chip: Chip | None = None, known: Chip | None = None
+) -> GradientMethod:
+    """The spec's gradient method on a network, and on a chip where there is one.
+
+    What is `known` of the chip is corrected for by equilibrium propagation, the method that runs real phases.
+    """
     gradient, cost, solver = spec.gradient, build_cost(spec), build_solver(spec)
     if gradient.method == "small_signal":
         if isinstance(solver, Ngspice):
@@ -154,6 +159,7 @@ def build_gradient(spec: Spec, network: ResistiveNetwork | HopfieldNetwork, chip
         kind=gradient.kind,
         solver=solver,
         chip=chip,
+        known=known,
         seed=spec.training.seed,
     )
 

@@ -28,6 +28,9 @@ SPEC, CHECKPOINT, METRICS, CURVE = "spec.toml", "checkpoint.safetensors", "metri
 CHIP = "chip.safetensors"
 """Files of a run folder; the last one where the spec has a chip."""
 
+CALIBRATION = "calibration.safetensors"
+"""What is known of the chip, where it was calibrated; trainings that go on correct for it."""
+
 _METRICS_COLUMNS = ("epoch", "train_accuracy", "test_accuracy", "cost", "seconds")
 
 
@@ -271,6 +274,23 @@ def stored_chip(path: Path, spec: Spec, network: ResistiveNetwork) -> Chip | Non
     return chip
 
 
+def stored_calibration(path: Path | None, network: Network) -> Chip | None:
+    """What is known of the chip of a run folder; None where it was not calibrated.
+
+    Raises
+    ------
+    CheckpointError
+        If it is damaged.
+    CircuitError
+        If it is of another network.
+    """
+    if path is None or not isinstance(network, ResistiveNetwork) or not (path / CALIBRATION).is_file():
+        return None
+    known = Chip.load(path / CALIBRATION)
+    known.check(network.circuit())
+    return known
+
+
 def _trainer(spec: Spec, device: str, path: Path | None = None, ranks: Ranks | None = None) -> Trainer:
     """The spec's trainer, on the chip of the run folder `path` where there is one."""
     _require_device(device)
@@ -284,7 +304,7 @@ def _trainer(spec: Spec, device: str, path: Path | None = None, ranks: Ranks | N
     training = spec.training
     return Trainer(
         network,
-        build_gradient(spec, network, chip),
+        build_gradient(spec, network, chip, stored_calibration(path, network)),
         build_update(spec, network, chip),
         dataset,
         batch_size=training.batch_size,

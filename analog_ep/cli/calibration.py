@@ -18,12 +18,14 @@ from analog_ep.calibration.memristor import fit_memristor
 from analog_ep.calibration.pulses import COLUMNS as PULSE_COLUMNS
 from analog_ep.calibration.pulses import fit_pulses
 from analog_ep.calibration.regression import Noise
+from analog_ep.calibration.run import calibrate_run
 from analog_ep.calibration.solver import LOAD, fit_solver, read_device, sweep
 from analog_ep.calibration.step_families import FAMILIES
 from analog_ep.calibration.table import read_table
 from analog_ep.calibration.writing import fit_table, write_card
-from analog_ep.cli.app import app, console
+from analog_ep.cli.app import RunFolder, app, console
 from analog_ep.constants import DEFAULT_TEMPERATURE
+from analog_ep.run import CALIBRATION
 
 calibrate = typer.Typer(
     help="Fit device models to measurements; writes a device card and a picture of the fit.",
@@ -138,6 +140,19 @@ def calibrate_solver(
     device = read_device(netlist, name)
     fit = fit_solver(sweep(device, voltages, celsius, largest_current), load=load)
     _write(fit, netlist, out, f"{device.name} of {netlist.name}, swept in ngspice at {celsius:g} °C", plot)
+
+
+@calibrate.command("chip")
+def calibrate_chip(
+    run: RunFolder,
+    reads: Annotated[int, typer.Option(min=1, help="Reads that are averaged.")] = 4,
+    bits: Annotated[int, typer.Option(min=1, help="Halvings of a comparator's trim.")] = 12,
+) -> None:
+    """Measure offsets and learning bias of a run's chip; `train --resume` then corrects for them."""
+    found = calibrate_run(run, reads=reads, bits=bits)
+    console.print(found.table())
+    typer.echo(found.sentence())
+    typer.echo(f"wrote {run / CALIBRATION}; go on with: analog-ep train --resume --out {run} --epochs N")
 
 
 def _assignment(text: str) -> tuple[str, float]:
