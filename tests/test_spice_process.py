@@ -182,6 +182,8 @@ def test_an_interrupt_ends_ngspice(scratch, fake, tmp_path):
 
     def interrupt():
         read_pids(tmp_path / "pids")
+        # Before Popen has returned, Python knows no process that it could end.
+        time.sleep(0.3)
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt).start()

@@ -6,6 +6,7 @@ import io
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 
 from analog_ep.studies.theory.gradient import GradientCurves
 from analog_ep.studies.theory.stdp import PlasticityCurves
@@ -21,7 +22,7 @@ def gradient_plot(curves: GradientCurves) -> bytes:
     axes = figure.subplots()
     for (variant, errors), power in zip(curves.errors.items(), (1, 2), strict=True):
         (line,) = axes.loglog(curves.nudgings, errors, "o-", markersize=4, label=variant)
-        _slope(axes, curves.nudgings, errors[-1], power, str(line.get_color()))
+        _slope(axes, curves.nudgings, errors[-1], power, line.get_color())
     axes.set(xlabel="nudging β", ylabel="relative error of the contrast", title="EP contrast and the gradient")
     axes.legend()
     return _png(figure)
@@ -63,7 +64,7 @@ def plasticity_plot(curves: PlasticityCurves) -> bytes:
         for name, errors in curves.errors[form].items():
             (line,) = axes.loglog(curves.time_steps, errors, "o-", markersize=4, label=name)
             if (name, form) != ("weight1", "symmetric"):
-                _slope(axes, curves.time_steps, errors[-1], 1, str(line.get_color()))
+                _slope(axes, curves.time_steps, errors[-1], 1, line.get_color())
         axes.axhline(1e-3, color="grey", linestyle=":")
         axes.set(xlabel="dt [time constants]", title=f"{form} form, {title}, both ways")
         axes.legend()
@@ -71,7 +72,7 @@ def plasticity_plot(curves: PlasticityCurves) -> bytes:
     return _png(figure)
 
 
-def _slope(axes: Axes, steps: tuple[float, ...], last: float, power: int, color: str) -> None:
+def _slope(axes: Axes, steps: tuple[float, ...], last: float, power: int, color: ColorType) -> None:
     """A dashed line of this power through the last point."""
     axes.loglog(steps, [last * (step / steps[-1]) ** power for step in steps], "--", color=color, linewidth=0.8)
 
