@@ -13,6 +13,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -205,7 +206,7 @@ def coverage(name: str, draws: int, jobs: int = 1) -> tuple[list[tuple[str, floa
     """Rows of parameter, truth, share covered, root-mean-square error and bound; and the share called adequate."""
     case = CASES[name](draws)
     if jobs > 1:
-        results = Parallel(n_jobs=jobs)(delayed(_one)(name, draws, k) for k in range(draws))
+        results = cast(list[Any], Parallel(n_jobs=jobs)(delayed(_one)(name, draws, k) for k in range(draws)))
     else:
         fits = [case.fit(table) for table in case.tables]
         results = [
