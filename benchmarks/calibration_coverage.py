@@ -101,6 +101,7 @@ def _regression_bound(
 Step = Callable[[dict[str, np.ndarray], np.ndarray, bool], tuple[np.ndarray, np.ndarray]]
 _PULSES = np.tile(np.concatenate([np.ones(250), -np.ones(250)]), 4)
 _RANGE = (1e-6, 1e-4)
+_BOUND_DRAWS = 400
 
 
 def _soft(p: dict[str, np.ndarray], w: np.ndarray, up: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -129,17 +130,19 @@ def pulse_case(draws: int, model: str) -> Case:
         truth, step = {**shared, **shape, **noise}, _exponential
     generator = np.random.default_rng(3)
     fixed = {name: np.array(value) for name, value in truth.items()}
-    state, reads = np.full(draws, -0.4), []
+    # The bound is a mean over draws, and needs many even where few are fitted.
+    n = max(draws, _BOUND_DRAWS)
+    state, reads = np.full(n, -0.4), []
     for pulse in [0.0, *_PULSES]:
         if pulse:
-            change = step(fixed, state, pulse > 0)[0] * (1 + truth["step_noise"] * generator.standard_normal(draws))
+            change = step(fixed, state, pulse > 0)[0] * (1 + truth["step_noise"] * generator.standard_normal(n))
             state = state + pulse * change
-        reads.append(state + truth["write_noise"] * truth["step"] * generator.standard_normal(draws))
+        reads.append(state + truth["write_noise"] * truth["step"] * generator.standard_normal(n))
     seen = np.stack(reads)
     conductances = _RANGE[0] + (seen + 1) / 2 * (_RANGE[1] - _RANGE[0])
     signs = np.concatenate([[0.0], _PULSES])
     # Soft bounds are fitted within the range of the data, exponential steps are those between given bounds.
-    tables = [Table(model, {"pulse": signs, "conductance": column}) for column in conductances.T]
+    tables = [Table(model, {"pulse": signs, "conductance": column}) for column in conductances.T[:draws]]
     window = None if model == "SoftBounds" else _RANGE
     return Case(truth, tables, lambda t: fit_pulses(t, model=model, window=window), _filter_bound(seen, truth, step))
 

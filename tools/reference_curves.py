@@ -74,11 +74,11 @@ def pulse_train(model: PulseModel, pulses: np.ndarray, n_devices: int, start: fl
 
 def write_pulses(folder: Path) -> None:
     """Write the trains of an ECRAM and of a ReRAM."""
-    pulses = np.concatenate([np.ones(300), -np.ones(300)])
-    reads = pulse_train(PRESETS["EcRam"], pulses, 6, 0.3, seed=1)
+    pulses = np.concatenate([np.ones(500), -np.ones(500)])
+    reads = pulse_train(PRESETS["EcRam"], pulses, 4, 0.2, seed=1)
     _write_train(
         folder / "ecram_tang2018.csv",
-        "the preset EcRam of aihwkit 1.1.0, a fit to Tang et al., IEDM 2018; six devices with their noise and spread",
+        "the preset EcRam of aihwkit 1.1.0, a fit to Tang et al., IEDM 2018; four devices with their noise and spread",
         pulses,
         reads,
     )
