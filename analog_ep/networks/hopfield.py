@@ -10,7 +10,7 @@ from torch import Tensor
 
 from analog_ep.errors import NetworkError
 from analog_ep.networks.activation import Activation, activation_of
-from analog_ep.networks.network import Network
+from analog_ep.networks.network import Network, checked_sizes
 from analog_ep.stimulus import Nudge
 
 
@@ -70,9 +70,7 @@ class HopfieldNetwork(Network):
         dtype: torch.dtype = torch.float32,
     ):
         super().__init__()
-        self.sizes = tuple(int(size) for size in sizes)
-        if len(self.sizes) < 2 or min(self.sizes) < 1:
-            raise NetworkError(f"sizes must be at least two positive numbers, found {list(sizes)}")
+        self.sizes = checked_sizes(sizes)
         scales = self._scales(initial_scale)
         self.activation = activation_of(activation)
         generator = torch.Generator().manual_seed(seed)
@@ -89,21 +87,6 @@ class HopfieldNetwork(Network):
         if not all(0 < s < float("inf") for s in scales):
             raise NetworkError(f"initial_scale must be positive and finite, found {scale}")
         return scales
-
-    @property
-    def n_inputs(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Number of inputs."""
-        return self.sizes[0]
-
-    @property
-    def n_outputs(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Number of outputs."""
-        return self.sizes[-1]
-
-    @property
-    def n_stages(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Number of weight matrices."""
-        return len(self.sizes) - 1
 
     @property
     def weights(self) -> tuple[torch.nn.Parameter, ...]:

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from analog_ep.circuit import Chip, Circuit
+from analog_ep.errors import NetworkError
+
+
+def checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    """Units of the layers as a network keeps them.
+
+    Raises
+    ------
+    NetworkError
+        If they are not at least two positive numbers.
+    """
+    found = tuple(int(size) for size in sizes)
+    if len(found) < 2 or min(found) < 1:
+        raise NetworkError(f"sizes must be at least two positive numbers, found {list(sizes)}")
+    return found
 
 
 class Network(torch.nn.Module, ABC):
@@ -15,18 +31,29 @@ class Network(torch.nn.Module, ABC):
 
     Attributes
     ----------
-    n_inputs, n_outputs : int
-        Widths of inputs and outputs.
-    n_stages : int
-        Number of connections between layers: one less than there are layers, inputs included.
+    sizes : tuple of int
+        Units of the inputs, the hidden layers and the outputs.
     parameter_scale : float
         Physical value that a parameter of 1 stands for: g_ref [S] for conductances, 1 for plain weights.
     """
 
-    n_inputs: int
-    n_outputs: int
-    n_stages: int
+    sizes: tuple[int, ...]
     parameter_scale: float
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of inputs."""
+        return self.sizes[0]
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs; in circuits these are differential."""
+        return self.sizes[-1]
+
+    @property
+    def n_stages(self) -> int:
+        """Number of connections between layers: one less than there are layers, inputs included."""
+        return len(self.sizes) - 1
 
     @abstractmethod
     def outputs_of(self, layers: tuple[Tensor, ...]) -> Tensor:

@@ -15,7 +15,7 @@ from analog_ep.devices import Diode, DiodeClamp, IdealDiode, ShockleyDiode
 from analog_ep.errors import NetworkError
 from analog_ep.networks.chip_clamp import chip_clamp
 from analog_ep.networks.layout import Drive, StageLayout, nodes_with_diode, side_names
-from analog_ep.networks.network import CircuitNetwork
+from analog_ep.networks.network import CircuitNetwork, checked_sizes
 from analog_ep.networks.resistive_circuit import resistive_circuit
 from analog_ep.networks.stage import Stage
 
@@ -83,9 +83,7 @@ class ResistiveNetwork(CircuitNetwork):
         dtype: torch.dtype = torch.float32,
     ):
         super().__init__()
-        self.sizes = tuple(int(size) for size in sizes)
-        if len(self.sizes) < 2 or min(self.sizes) < 1:
-            raise NetworkError(f"sizes must be at least two positive numbers, found {list(sizes)}")
+        self.sizes = checked_sizes(sizes)
         self.gain = _positive("gain", gain)
         self.feedback = _positive("feedback", 1 / self.gain if feedback is None else feedback)
         if drive not in ("single", "differential"):
@@ -118,21 +116,6 @@ class ResistiveNetwork(CircuitNetwork):
                 if isinstance(bound, Tensor) and bound.shape != (size,):
                     raise NetworkError(f"a clamp of a layer of {size} needs {size} voltages, found {len(bound)}")
         return clamps
-
-    @property
-    def n_inputs(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Number of inputs."""
-        return self.sizes[0]
-
-    @property
-    def n_outputs(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Number of differential outputs."""
-        return self.sizes[-1]
-
-    @property
-    def n_stages(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Number of crossbars."""
-        return len(self.sizes) - 1
 
     @cached_property
     def layouts(self) -> tuple[StageLayout, ...]:
