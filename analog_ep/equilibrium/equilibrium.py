@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -60,6 +61,23 @@ class Equilibrium:
     """The free state this one was solved about, with the response, where the solver found the response itself."""
     workings: object = field(repr=False, default=None)
     """What the solver may use again when it nudges this state."""
+
+    @classmethod
+    def of_layers(
+        cls, network: Network, inputs: Tensor, layers: tuple[Tensor, ...], status: Status, **others: Any
+    ) -> Self:
+        """What a layered solver found and how it ended; `others` are further fields."""
+        return cls(
+            system=network,
+            inputs=inputs,
+            layers=layers,
+            outputs=network.outputs_of(layers),
+            converged=status.converged,
+            residual=status.residual,
+            iterations=status.sweeps,
+            message=status.message,
+            **others,
+        )
 
     @cached_property
     def voltages(self) -> Tensor:

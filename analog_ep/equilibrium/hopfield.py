@@ -67,7 +67,7 @@ class HopfieldRelaxation(SmallSignalSolver):
         layers = tuple(layer + d for layer, d in zip(free.layers, change, strict=True))
         if not bool(free.converged.all()):
             status = replace(status, converged=status.converged & free.converged, message=f"free state: {free.message}")
-        return _equilibrium(network, inputs, layers, status, nudge, reference=(free, change))
+        return Equilibrium.of_layers(network, inputs, layers, status, nudge=nudge, reference=(free, change))
 
     def _free(self, network: HopfieldNetwork, inputs: Tensor, start: tuple[Tensor, ...] | None) -> Equilibrium:
         equations = HopfieldLayers.of(network)
@@ -76,7 +76,7 @@ class HopfieldRelaxation(SmallSignalSolver):
         state = replace(state, stamp=stamp_of(network, None))
         batch = inputs.shape[:-1]
         layers = tuple(layer.reshape(*batch, layer.shape[-1]) for layer in state.layers)
-        return _equilibrium(network, inputs, layers, _reshaped(status, batch), workings=state)
+        return Equilibrium.of_layers(network, inputs, layers, _reshaped(status, batch), workings=state)
 
     def _free_state(
         self, equations: HopfieldLayers, inputs: Tensor, start: list[Tensor] | None
@@ -242,28 +242,3 @@ def _flat(tensor: Tensor) -> Tensor:
 
 def _reshaped(status: Status, batch: torch.Size) -> Status:
     return replace(status, converged=status.converged.reshape(batch), residual=status.residual.reshape(batch))
-
-
-def _equilibrium(
-    network: HopfieldNetwork,
-    inputs: Tensor,
-    layers: tuple[Tensor, ...],
-    status: Status,
-    nudge: Nudge | None = None,
-    *,
-    reference: tuple[Equilibrium, tuple[Tensor, ...]] | None = None,
-    workings: object = None,
-) -> Equilibrium:
-    return Equilibrium(
-        system=network,
-        inputs=inputs,
-        layers=layers,
-        outputs=network.outputs_of(layers),
-        converged=status.converged,
-        residual=status.residual,
-        iterations=status.sweeps,
-        message=status.message,
-        nudge=nudge,
-        reference=reference,
-        workings=workings,
-    )

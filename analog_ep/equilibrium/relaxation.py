@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -76,7 +77,7 @@ class Relaxation(SmallSignalSolver):
         layers = tuple(layer + d for layer, d in zip(free.layers, change, strict=True))
         if not bool(free.converged.all()):
             status = replace(status, converged=status.converged & free.converged, message=f"free state: {free.message}")
-        return _equilibrium(system, inputs, layers, status, chip, nudge, reference=(free, change))
+        return _equilibrium(system, inputs, layers, status, chip, nudge=nudge, reference=(free, change))
 
     def free_state(
         self, ladder: Ladder, inputs: Tensor, start: tuple[Tensor, ...] | None = None
@@ -216,22 +217,13 @@ def _equilibrium(
     layers: tuple[Tensor, ...],
     status: Status,
     chip: Chip | None,
-    nudge: Nudge | None = None,
-    *,
-    reference: tuple[Equilibrium, tuple[Tensor, ...]] | None = None,
-    workings: LadderState | None = None,
+    **others: Any,
 ) -> Equilibrium:
-    return Equilibrium(
-        system=network,
-        inputs=inputs,
-        layers=layers,
-        outputs=network.outputs_of(layers),
-        converged=status.converged,
-        residual=status.residual,
-        iterations=status.sweeps,
-        message=status.message,
-        nudge=nudge,
+    return Equilibrium.of_layers(
+        network,
+        inputs,
+        layers,
+        status,
         node_voltages=lambda: network.node_voltages(inputs, layers, chip),
-        reference=reference,
-        workings=workings,
+        **others,
     )
