@@ -168,11 +168,7 @@ class Trainer:
             observer.epoch_done(self.history[-1])
 
     def _accuracy(self, inputs: Tensor, labels: Tensor) -> float:
-        own, hits = self.ranks.share(len(labels)), torch.zeros((), dtype=torch.float64, device=inputs.device)
-        if own.stop > own.start:
-            hits += (predictions(self.network, inputs[own], self.solver, self.chip) == labels[own]).sum()
-        self.ranks.add(hits)
-        return float(hits) / len(labels)
+        return accuracy(self.network, inputs, labels, self.solver, self.chip, self.ranks)
 
     def _train_epoch(self, observer: TrainingObserver) -> float:
         inputs, labels = self._train
@@ -274,6 +270,12 @@ def accuracy(
     labels: Tensor,
     solver: Solver | None = None,
     chip: Chip | None = None,
+    ranks: Ranks | None = None,
 ) -> float:
-    """Share of samples that are classified as their label."""
-    return float((predictions(network, inputs, solver, chip) == labels).double().mean())
+    """Share of samples that are classified as their label; several processes each classify a part of them."""
+    ranks = Ranks() if ranks is None else ranks
+    own, hits = ranks.share(len(labels)), torch.zeros((), dtype=torch.float64, device=inputs.device)
+    if own.stop > own.start:
+        hits += (predictions(network, inputs[own], solver, chip) == labels[own]).sum()
+    ranks.add(hits)
+    return float(hits) / len(labels)
