@@ -47,16 +47,16 @@ def train(
     Started by `torchrun --nproc-per-node N -m analog_ep train …`, N processes share every batch.
     """
     torch.set_num_threads(threads)
-    ranks = Ranks.join(device)
-    if resume:
-        if start is not None:
-            raise typer.BadParameter("a resumed run goes on from its own conductances", param_hint="--start")
-        wanted = choose_spec(spec, data, seed, epochs, stored=stored_spec(out), solver=solver)
-        run = Run.resume(out, wanted, device=device, ranks=ranks)
-    else:
-        wanted = choose_spec(spec, data, seed, epochs, solver=solver)
-        run = Run.create(out, wanted, device=device, start=start, ranks=ranks)
-    _train(run)
+    with Ranks.join(device) as ranks:
+        if resume:
+            if start is not None:
+                raise typer.BadParameter("a resumed run goes on from its own conductances", param_hint="--start")
+            wanted = choose_spec(spec, data, seed, epochs, stored=stored_spec(out), solver=solver)
+            run = Run.resume(out, wanted, device=device, ranks=ranks)
+        else:
+            wanted = choose_spec(spec, data, seed, epochs, solver=solver)
+            run = Run.create(out, wanted, device=device, start=start, ranks=ranks)
+        _train(run)
 
 
 @app.command()

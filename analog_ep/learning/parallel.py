@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from types import TracebackType
 
 import torch
 import torch.distributed as dist
@@ -16,6 +17,9 @@ from analog_ep.learning.propagation import GradientMethod
 @dataclass(frozen=True)
 class Ranks:
     """The processes that train together; by default one, which is alone.
+
+    As a context it parts from the others at its end: a process that exits while the threads of its group still
+    run is aborted now and then.
 
     Attributes
     ----------
@@ -50,6 +54,19 @@ class Ranks:
                     f"found: {str(error).splitlines()[0]}; start them with torchrun"
                 ) from None
         return cls(dist.get_rank(), dist.get_world_size())
+
+    def __enter__(self) -> Ranks:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.size == 1:
+            return
+        if error is None:
+            # None may close its connections while another still adds.
+            self.wait()
+        dist.destroy_process_group()
 
     @property
     def first(self) -> bool:
