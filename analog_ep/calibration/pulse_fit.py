@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
 from analog_ep.calibration.adequacy import Adequacy, judge, lack_of_fit, waves
+from analog_ep.calibration.differences import curvature, inverse, jacobian, minimum
 from analog_ep.calibration.fit import UNTOLD
 from analog_ep.calibration.pulse_likelihood import Linearised, PulseLikelihood, PulseTrain
+from analog_ep.calibration.pulse_restricted import restricted
 from analog_ep.calibration.step_families import ConstantFamily, StepFamily
 
 _ROUNDS = 5
-_NEWTON_STEPS = 25
 _LAGS = 5
 _CLEARLY_WRITTEN = -0.25
 """Correlation of neighbouring residuals below which nothing but write noise explains it; alone it gives −½."""
@@ -33,7 +34,7 @@ class TrainFit:
     covariance : ndarray (n_coordinates, n_coordinates)
         Inverse of the observed Fisher information; infinite where the data do not tell.
     surprise : float
-        −ln likelihood.
+        −ln of the largest likelihood.
     """
 
     likelihood: PulseLikelihood
@@ -68,11 +69,17 @@ class TrainFit:
 
 
 def fit_train(train: PulseTrain, family: StepFamily) -> TrainFit:
-    """Fit a family; a noise that the data do not tell from none is left out.
+    """Fit a family by restricted likelihood; a noise that the data do not tell from none is left out.
 
     The start is the closed form: least squares of the steps on the states, with noise from the covariance of
     neighbouring residuals, which write noise alone makes negative.
     """
+    fit = _most_likely(train, family)
+    coordinates, covariance = restricted(fit.likelihood, fit.coordinates)
+    return dataclasses.replace(fit, coordinates=coordinates, covariance=covariance)
+
+
+def _most_likely(train: PulseTrain, family: StepFamily) -> TrainFit:
     x, variance, correlation = _start(train, family)
     if correlation > -2 / np.sqrt(len(train)):
         return _fit_steady(train, family, x, variance)
@@ -116,7 +123,7 @@ def adequacy_of(fit: TrainFit) -> Adequacy:
     def residuals(x: np.ndarray) -> np.ndarray:
         return likelihood.at(np.concatenate([x, fit.coordinates[n:]])).residuals
 
-    jacobian = linear.whitened(-_jacobian(residuals, fit.steps))
+    slopes = linear.whitened(-jacobian(residuals, fit.steps))
     # Smoothed states hold the future, and with it the residual itself: what orders the tests must not.
     states = train.before - linear.read_noise_so_far(train.follows)
     size = train.sign * fit.family.step(fit.steps, states, train.up)[0]
@@ -131,7 +138,7 @@ def adequacy_of(fit: TrainFit) -> Adequacy:
     further = [("serial correlation", _ljung_box(z))]
     if spread is not None:
         further.append(("spread with conductance", spread))
-    return judge(z, jacobian, bent, False, further)
+    return judge(z, slopes, bent, False, further)
 
 
 def standardised(fit: TrainFit) -> tuple[np.ndarray, Linearised]:
@@ -179,70 +186,13 @@ def _log_noise(variance: float, x: np.ndarray, likelihood: PulseLikelihood) -> f
 
 def _maximise(likelihood: PulseLikelihood, x: np.ndarray) -> TrainFit:
     for _ in range(_ROUNDS):
-        x = _newton(likelihood.surprise, x)
+        x = minimum(likelihood.surprise, x)
         # States within a hundredth of the read's noise leave the likelihood as it is.
         if likelihood.smooth(x) < 0.01 * (np.exp(x[-1]) if likelihood.write else 1.0):
             break
-    x = _newton(likelihood.surprise, x)
-    hessian = _curvature(likelihood.surprise, x, 1e-3)[1]
-    return TrainFit(likelihood, x, _inverse(hessian), likelihood.surprise(x))
-
-
-def _newton(function: Callable[[np.ndarray], float], x: np.ndarray) -> np.ndarray:
-    """Minimum by Newton on finite differences, with eigenvalues made positive and steps that go down only."""
-    value = function(x)
-    for _ in range(_NEWTON_STEPS):
-        gradient, hessian = _curvature(function, x, 1e-4)
-        if not np.isfinite(hessian).all():
-            return x
-        eigenvalues, vectors = np.linalg.eigh(hessian)
-        eigenvalues = np.maximum(np.abs(eigenvalues), 1e-6 * np.abs(eigenvalues).max() + 1e-9)
-        step = -vectors @ ((vectors.T @ gradient) / eigenvalues)
-        step *= min(1.0, 2.0 / max(np.abs(step).max(), 1e-300))
-        # What is left to win, in units of ln likelihood.
-        if -gradient @ step < 1e-5:
-            return x
-        for _ in range(30):
-            better = function(x + step)
-            if better < value:
-                break
-            step = step / 3
-        else:
-            return x
-        x, value = x + step, better
-    return x
-
-
-def _curvature(function: Callable[[np.ndarray], float], x: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
-    """Gradient by central differences, and the matrix of second differences."""
-    n, h = len(x), step * np.maximum(np.abs(x), 0.1)
-    points, middle = h * np.eye(n), function(x)
-    ahead, behind = (np.array([function(x + sign * p) for p in points]) for sign in (1, -1))
-    hessian = np.diag((ahead - 2 * middle + behind) / h**2)
-    for i in range(n):
-        for j in range(i):
-            both = function(x + points[i] + points[j])
-            back = function(x - points[i] - points[j])
-            mixed = (both + back - ahead[i] - behind[i] - ahead[j] - behind[j] + 2 * middle) / (2 * h[i] * h[j])
-            hessian[i, j] = hessian[j, i] = mixed
-    return (ahead - behind) / (2 * h), hessian
-
-
-def _inverse(hessian: np.ndarray) -> np.ndarray:
-    """Covariance; directions without positive curvature leave their parameters untold."""
-    scale = np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
-    eigenvalues, vectors = np.linalg.eigh(hessian / np.outer(scale, scale))
-    seen = eigenvalues > 1e-8 * max(eigenvalues.max(), 1e-300)
-    covariance = (vectors[:, seen] / eigenvalues[seen]) @ vectors[:, seen].T / np.outer(scale, scale)
-    lost = (vectors[:, ~seen] ** 2).sum(1) > 1e-3
-    covariance[lost, :], covariance[:, lost] = 0.0, 0.0
-    covariance[lost, lost] = np.inf
-    return covariance
-
-
-def _jacobian(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
-    h = 1e-5 * np.maximum(np.abs(x), 0.1)
-    return np.column_stack([(function(x + p) - function(x - p)) / (2 * p.max()) for p in h * np.eye(len(x))])
+    x = minimum(likelihood.surprise, x)
+    hessian = curvature(likelihood.surprise, x, 1e-3)[1]
+    return TrainFit(likelihood, x, inverse(hessian), likelihood.surprise(x))
 
 
 def _history(train: PulseTrain) -> np.ndarray:
