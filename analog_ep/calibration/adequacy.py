@@ -17,6 +17,11 @@ _MOST_WAVES = 8
 _POINTS_PER_WAVE = 12
 """Points that each of them needs."""
 
+_OUTSIDE = 0.1
+"""Sine of the angle to the model from which on a direction is an alternative to it. What is left of directions that the
+model holds to 99 % is the noise of the reads in its derivatives, which the residuals share: they would reject a true
+model twice as often as stated."""
+
 
 @dataclass(frozen=True)
 class Adequacy:
@@ -97,9 +102,9 @@ def lack_of_fit(
     float or None
         None where the points are too few to ask.
     """
-    span = _orthonormal(jacobian)
-    left = alternatives - span @ (span.T @ alternatives)
-    extra = _orthonormal(left)
+    span, alternatives = _orthonormal(jacobian), _orthonormal(alternatives)
+    directions, sines, _ = np.linalg.svd(alternatives - span @ (span.T @ alternatives), full_matrices=False)
+    extra = directions[:, sines > _OUTSIDE]
     explained = float(((extra.T @ residuals) ** 2).sum())
     m, rest = extra.shape[1], len(residuals) - span.shape[1] - extra.shape[1]
     if m == 0 or rest < 1:

@@ -1,0 +1,83 @@
+"""Level and power of the residual tests, and restricted likelihood, against dense linear algebra and repeated draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.optimize import minimize
+
+from analog_ep.calibration.adequacy import lack_of_fit, waves
+from analog_ep.calibration.pulse_fit import fit_train
+from analog_ep.calibration.pulse_likelihood import PulseTrain
+from analog_ep.calibration.step_families import ConstantFamily
+
+POINTS = 120
+
+
+def p_values(bend: float, draws: int = 400) -> np.ndarray:
+    """Of the test for waves on residuals of a model that holds two of them, its derivatives noisy as reads are."""
+    noise = np.random.default_rng(0)
+    smooth = waves(np.arange(float(POINTS)))
+    found = []
+    for _ in range(draws):
+        z = noise.standard_normal(POINTS)
+        # The reads' noise, from which the residuals come, stands in the derivatives too.
+        slopes = smooth[:, :2] + 0.02 * (z[:, None] + noise.standard_normal((POINTS, 2)))
+        z = z + bend * smooth[:, 4]
+        fitted, *_ = np.linalg.lstsq(slopes, z, rcond=None)
+        p = lack_of_fit(z - slopes @ fitted, slopes, smooth, False)
+        assert p is not None
+        found.append(p)
+    return np.array(found)
+
+
+def test_a_true_model_is_rejected_at_the_stated_level():
+    p = p_values(0.0)
+    # Binomial, 400 draws: 40 ± 6 below 0.1 and 4 ± 2 below 0.01.
+    assert 22 <= (p < 0.1).sum() <= 58
+    assert (p < 0.01).sum() <= 10
+
+
+def test_a_bend_that_the_model_lacks_is_seen():
+    """As often as the noncentral F distribution says of the six waves that the model does not hold."""
+    expected = stats.ncf.sf(stats.f.isf(0.01, 6, POINTS - 8), 6, POINTS - 8, 0.6**2 * POINTS / 2)
+    assert (p_values(0.6) < 0.01).mean() == pytest.approx(expected, abs=0.06)  # three standard deviations of 400 draws
+
+
+def constant_train(n: int, cycle: float, write: float, seed: int) -> PulseTrain:
+    noise = np.random.default_rng(seed)
+    up = np.arange(n) % 20 < 10
+    steps = np.where(up, 0.02, -0.02) * (1 + cycle * noise.standard_normal(n))
+    reads = np.concatenate([[0.0], np.cumsum(steps)]) + write * noise.standard_normal(n + 1)
+    return PulseTrain(reads[:-1], reads[1:], up, np.arange(n) > 0)
+
+
+def test_clean_reads_divide_by_the_degrees_of_freedom():
+    """Two means of 40 relative steps leave 38 degrees of freedom to their variance."""
+    train = constant_train(40, 0.05, 0.0, 1)
+    fit = fit_train(train, ConstantFamily())
+    relative = np.concatenate([train.size[side] / train.size[side].mean() for side in (train.up, ~train.up)])
+    assert fit.cycle_noise == pytest.approx(np.sqrt(((relative - 1) ** 2).sum() / 38), rel=5e-3)
+
+
+def test_noisy_reads_have_the_noise_of_the_dense_restricted_likelihood():
+    train = constant_train(300, 0.4, 0.01, 2)
+    fit = fit_train(train, ConstantFamily())
+    up, down = np.exp(fit.steps)
+    mean = np.where(train.up, up, -down)
+    columns = np.column_stack([train.up * up, ~train.up * -down])
+    sums = np.eye(300, 301, 1) - np.eye(300, 301)
+
+    def criterion(logs: np.ndarray) -> float:
+        cycle, write = np.exp(logs)
+        covariance = np.diag((cycle * mean) ** 2) + write**2 * sums @ sums.T
+        residuals = train.after - train.before - mean
+        inverse = np.linalg.inv(covariance)
+        determinants = np.linalg.slogdet(covariance)[1] + np.linalg.slogdet(columns.T @ inverse @ columns)[1]
+        return 0.5 * float(determinants + residuals @ inverse @ residuals)
+
+    best = minimize(criterion, np.log([0.4, 0.01]), method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-10})
+    # The steps are those of the maximum of the likelihood, which the variance of the steps moves a little.
+    np.testing.assert_allclose(fit.coordinates[2:], best.x, atol=2e-3)
+    assert fit.surprise < fit.likelihood.surprise(fit.coordinates)
