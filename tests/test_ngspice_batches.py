@@ -29,9 +29,11 @@ from analog_ep.errors import ConvergenceError, NgspiceCrashError, NgspiceResultE
 from analog_ep.learning.implicit import ImplicitDifferentiation
 from analog_ep.learning.propagation import EquilibriumPropagation
 from analog_ep.networks import ResistiveNetwork
+from analog_ep.spice.batch import run_parallel
 from analog_ep.spice.netlist import SpiceOptions
 from analog_ep.spice.norton import NortonReduction
 from analog_ep.spice.process import Stop, has_klu, ngspice_version, run_ngspice
+from analog_ep.spice.sweep import Batch, Sweep
 from analog_ep.stimulus import CrossEntropy, Nudge, SquaredError
 
 pytestmark = pytest.mark.ngspice
@@ -100,6 +102,62 @@ def test_rows_whose_current_controls_a_source_stay():
     found = solve(builder.build(), INPUTS, solver=Ngspice(reduced=True)).voltages.numpy()
     # x/2 kΩ flows out of the source; four times that flows from ground into f.
     np.testing.assert_allclose(found[:, 1:], INPUTS.numpy() * [1, 0.5, 1.0], rtol=1e-10, atol=1e-15)
+
+
+def test_only_one_of_two_opposite_inputs_is_spelt_out():
+    network = ResistiveNetwork([2, 3, 2], dtype=torch.float64)
+    batch = Batch(np.array([[0.5, 3.0], [0.25, 3.0]]))
+    deck = Sweep(network.circuit()).deck(batch, [])
+    cards = [line for line in deck.splitlines() if " x" in line[:16] and line[0] in "bv"]
+    assert cards == [
+        "b_inputs_0 x0_p 0 v=pwl(v(idx),0,0.5,1,0.25)",
+        "v_inputs_1 x1_p 0 3.0",
+        "b_inputs_2 x0_n 0 v=-v(x0_p)",
+        "v_inputs_3 x1_n 0 -3.0",
+    ]
+
+
+def test_inputs_that_are_not_quite_opposite():
+    builder = CircuitBuilder("t")
+    nodes = builder.add_nodes([f"x{i}" for i in range(6)])
+    a = builder.add_nodes(["a"])[0]
+    # Of the first one only the fifth is the opposite: others differ in input, offset, scale or ground.
+    positive, negative = [*nodes[:5], 0], [0, 0, 0, 0, 0, nodes[5]]
+    volts, scale = [1.0, -1.0, 1.0, -1.0, -1.0, -1.0], [2.0, -2.0, -2.0, -2.5, -2.0, -2.0]
+    builder.add(VoltageSources("x", positive, negative, volts, [0, 1, 0, 0, 0, 0], scale))
+    builder.add(Conductances("r", nodes, a, [1e-3, 2e-3, 3e-3, 4e-3, 5e-3, 6e-3]))
+    builder.add_diodes("d", a, 0, ShockleyDiode())
+    circuit = builder.build()
+    inputs = torch.randn(5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert Sweep(circuit).deck(Batch(inputs.numpy()), []).count("v=-v(x0)") == 1
+    found = solve(circuit, inputs, solver=Ngspice(options=TIGHT, processes=2))
+    expected = solve(circuit, inputs, solver=Newton())
+    torch.testing.assert_close(found.voltages, expected.voltages, rtol=0, atol=1e-11)
+
+
+def test_an_error_in_one_thread_ends_the_runs_of_the_others(wrapped, tmp_path):
+    wrapped(f"if deck:\n    open('{tmp_path}/pid', 'w').write(str(os.getpid()) + '\\n')\n    signal.pause()")
+    pid = tmp_path / "pid"
+
+    def function(item: int, stop: Stop) -> None:
+        if not item:
+            run_ngspice("* t\n", 1, stop=stop, timeout=60)
+        while not (pid.exists() and pid.read_text().endswith("\n")):
+            time.sleep(0.01)
+        raise ZeroDivisionError("the second item")
+
+    begin = time.monotonic()
+    with pytest.raises(ZeroDivisionError, match="the second item"):
+        run_parallel(function, range(2), 2)
+    assert time.monotonic() - begin < 30
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), signal.SIGCONT)
+
+
+def test_results_are_in_the_order_of_the_items():
+    assert run_parallel(lambda item, stop: time.sleep(0.05 * (3 - item)) or item, range(3), 3) == [0, 1, 2]
+    assert run_parallel(lambda item, stop: item, range(5), 2) == list(range(5))
+    assert run_parallel(lambda item, stop: item, [], 2) == []
 
 
 @pytest.mark.parametrize("kind", ["frozen", "elastic"])

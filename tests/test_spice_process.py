@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from analog_ep.errors import NgspiceCrashError, NgspiceNotFoundError, NgspiceResultError, NgspiceTimeoutError
+from analog_ep.errors import (
+    CircuitError,
+    NgspiceCrashError,
+    NgspiceNotFoundError,
+    NgspiceResultError,
+    NgspiceTimeoutError,
+)
 from analog_ep.spice.process import find_ngspice, ngspice_version, run_ngspice
 
 OPTIONS = ".options reltol=1e-9 vntol=1e-12 abstol=1e-15 gmin=1e-15\n"
@@ -234,6 +241,39 @@ def test_a_truncated_result(scratch, fake):
     fake(f"{shutil.which('ngspice')} $@ && truncate -s -8 out.raw")
     with pytest.raises(NgspiceResultError, match=r"found \d+; the analysis did not reach its end"):
         run_ngspice(DIVIDER, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("r_0 a 0 1\n\n.control\nquit", ".control"),
+        ("  .Control", "  .Control"),
+        ("*# shell", "*# shell"),
+        ("a1 in out model", "a1 in out model"),
+        (".measure tran x", ".measure tran x"),
+        ("r_0 a 0 1 ; r_1", ";"),
+        ("* caf\u00e9", "\u00e9"),
+        ("* \udc80", "\udc80"),
+        ("r_0 a 0 1\r", "\r"),
+        ("r_0\ta 0 1", "\t"),
+    ],
+)
+def test_what_a_deck_may_not_hold(scratch, fake, text, found):
+    fake("exit 3")
+    with pytest.raises(CircuitError, match=f"found {re.escape(repr(found))}; take it out"):
+        run_ngspice(f"* t\n{text}\n.op\n.end\n", 1)
+
+
+def test_blank_lines_comments_and_continued_lines_are_let_through(scratch, fake):
+    fake("exit 3")
+    with pytest.raises(NgspiceResultError, match="status 0, found 3"):
+        run_ngspice("* t\n\n   \n  R_0 a 0\n+ 1\n*\n.OP\n.end\n", 1)
+
+
+def test_a_large_deck_reaches_a_program_that_reads_it_late(scratch, fake):
+    fake("sleep 0.2\n[ $(wc -c) = 3000003 ] || exit 4\nexit 3")
+    with pytest.raises(NgspiceResultError, match="status 0, found 3"):
+        run_ngspice("* t\n" + 299999 * "* comment\n" + ".op\n.end\n", 1)
 
 
 def test_no_ngspice(monkeypatch, tmp_path):

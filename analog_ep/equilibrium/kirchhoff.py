@@ -62,24 +62,7 @@ def kirchhoff_residual(
     CircuitError
         If the currents of the voltage-defined branches are not determined.
     """
-    currents: list[Branches] = [group for group in circuit.groups if isinstance(group, _CURRENT_DEFINED)]
-    branches = incidence([ends(group) for group in currents], circuit.n_nodes)
-    sources = _VoltageDefined(circuit)
-    magnitude, magnitude_unknown = abs(branches), abs(sources.incidence)
-    residual, scale = np.zeros_like(voltages), np.zeros_like(voltages)
-    step = max(1, _CHUNK // max(circuit.n_branches, circuit.n_nodes))
-    for begin in range(0, len(voltages), step):
-        part = slice(begin, begin + step)
-        # A row a node: the ends of the branches are then taken from memory row by row, which is several times faster.
-        volts = np.ascontiguousarray(voltages[part].T)
-        into = np.zeros_like(volts) if injected is None else injected[part].T
-        through = np.concatenate([volts[:0], *(_branch_current(group, volts) for group in currents)])
-        outflow = branches @ through - into
-        unknown = sources.currents(outflow)
-        residual[part] = np.where(sources.is_condition[:, None], outflow + sources.incidence @ unknown, 0.0).T
-        np.abs(through, out=through)
-        scale[part] = (magnitude @ through + magnitude_unknown @ np.abs(unknown) + np.abs(into)).T
-    return residual, scale
+    return KirchhoffLaw(circuit).residual(voltages, injected)
 
 
 _CURRENT_DEFINED = (Conductances, Diodes, CurrentSources, VoltageControlledCurrentSources)
@@ -99,6 +82,35 @@ def _branch_current(group: Branches, volts: np.ndarray) -> np.ndarray:
     if isinstance(group, Diodes):
         return group.device.current(torch.from_numpy(across.T)).numpy().T
     raise TypeError(f"{group.label}: a {type(group).__name__} has no current of its own")
+
+
+class KirchhoffLaw:
+    """Kirchhoff's current law at the nodes of one circuit, for any number of batches; see `kirchhoff_residual`."""
+
+    def __init__(self, circuit: Circuit):
+        self._currents: list[Branches] = [group for group in circuit.groups if isinstance(group, _CURRENT_DEFINED)]
+        self._branches = incidence([ends(group) for group in self._currents], circuit.n_nodes)
+        self._sources = _VoltageDefined(circuit)
+        self._magnitude, self._magnitude_unknown = abs(self._branches), abs(self._sources.incidence)
+        self._step = max(1, _CHUNK // max(circuit.n_branches, circuit.n_nodes))
+
+    def residual(self, voltages: np.ndarray, injected: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """What `kirchhoff_residual` returns."""
+        residual, scale = np.zeros_like(voltages), np.zeros_like(voltages)
+        for begin in range(0, len(voltages), self._step):
+            part = slice(begin, begin + self._step)
+            # A row a node: the ends of the branches are then taken from memory row by row, which is several times
+            # faster.
+            volts = np.ascontiguousarray(voltages[part].T)
+            into = np.zeros_like(volts) if injected is None else injected[part].T
+            through = np.concatenate([volts[:0], *(_branch_current(group, volts) for group in self._currents)])
+            outflow = self._branches @ through - into
+            unknown = self._sources.currents(outflow)
+            net = outflow + self._sources.incidence @ unknown
+            residual[part] = np.where(self._sources.is_condition[:, None], net, 0.0).T
+            np.abs(through, out=through)
+            scale[part] = (self._magnitude @ through + self._magnitude_unknown @ np.abs(unknown) + np.abs(into)).T
+        return residual, scale
 
 
 class _VoltageDefined:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from analog_ep.circuit import Circuit, Conductances, check_circuit
 from analog_ep.equilibrium.equilibrium import CircuitSolver, CircuitState
-from analog_ep.equilibrium.kirchhoff import kirchhoff_residual
+from analog_ep.equilibrium.kirchhoff import KirchhoffLaw
 from analog_ep.equilibrium.newton import unstable_samples
 from analog_ep.errors import StimulusError
 from analog_ep.spice.batch import BatchResult, Progress, run_batch
@@ -86,38 +87,99 @@ class Ngspice(CircuitSolver):
         reduction = NortonReduction.of(circuit) if self.reduced else None
         sweep = Sweep(circuit, self.options, reduction, self.executable, self.timeout)
         batch = Batch(inputs, nudge if frozen is None else None, frozen)
-        result = run_batch(sweep, batch, self.max_points, self.processes, self.progress)
-        # NaN would pass through every sum; the samples without a result are judged by that alone.
-        failed = np.array(sorted(result.failures), dtype=np.int64)
-        voltages = result.voltages.copy() if len(failed) else result.voltages
-        voltages[failed] = 0.0
-        injected = None if nudge is None else _injected(circuit, voltages, nudge, frozen)
-        residual, scale = _residual(circuit, reduction, voltages, injected)
-        magnitude = np.abs(residual)
-        allowed = self.rtol * scale + self.options.abstol + self.options.vntol * _node_conductance(circuit)
-        converged = np.all(magnitude <= allowed, axis=1)
-        converged[failed] = False
-        magnitude[failed] = np.inf
-        unstable = unstable_samples(circuit, inputs, voltages, nudge, free_outputs) & converged
+        judge = _Judge(circuit, reduction, batch, self.rtol, self.options)
+        result = run_batch(sweep, batch, self.max_points, self.processes, self.progress, judge)
+        unstable = self._unstable(circuit, batch, result, nudge, free_outputs) & judge.converged
         return CircuitState(
             voltages=result.voltages,
-            converged=converged & ~unstable,
-            residual=magnitude.max(axis=1, initial=0.0),
+            converged=judge.converged & ~unstable,
+            residual=judge.residual,
             iterations=len(inputs),
-            message=_failure_message(result)
-            or _unstable_message(unstable)
-            or _message(circuit, converged, magnitude, scale),
+            message=_failure_message(result) or _unstable_message(unstable) or judge.message(),
         )
 
+    def _unstable(
+        self,
+        circuit: Circuit,
+        batch: Batch,
+        result: BatchResult,
+        nudge: Nudge | None,
+        free_outputs: np.ndarray | None,
+    ) -> np.ndarray:
+        # NaN would pass through every sum; the samples without a result count as not converged anyway.
+        voltages = np.nan_to_num(result.voltages) if result.failures else result.voltages
+        return unstable_samples(circuit, batch.inputs, voltages, nudge, free_outputs)
 
-def _residual(
-    circuit: Circuit, reduction: NortonReduction | None, voltages: np.ndarray, injected: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Kirchhoff residual and scale; of a reduced circuit, whose Norton currents leave the residual the same."""
-    if reduction is None:
-        return kirchhoff_residual(circuit, voltages, injected)
-    norton = reduction.injected(voltages)
-    return kirchhoff_residual(reduction.circuit, voltages, norton if injected is None else norton + injected)
+
+class _Judge:
+    """Kirchhoff's law on what ngspice returns, while it still works on other samples.
+
+    Attributes
+    ----------
+    converged : ndarray (n_samples,)
+        Bool; false of samples that were not seen.
+    residual : ndarray (n_samples,)
+        Largest over the nodes; infinite of samples that were not seen. [A]
+    """
+
+    def __init__(
+        self,
+        circuit: Circuit,
+        reduction: NortonReduction | None,
+        batch: Batch,
+        rtol: float,
+        options: SpiceOptions,
+    ):
+        self.circuit, self.reduction, self.batch = circuit, reduction, batch
+        self.rtol, self.options = rtol, options
+        self.converged = np.zeros(len(batch), dtype=bool)
+        self.residual = np.full(len(batch), np.inf)
+        self._worst: dict[int, tuple[int, float]] = {}
+
+    def __call__(self, first: int, voltages: np.ndarray) -> None:
+        part = slice(first, first + len(voltages))
+        residual, scale = self._law.residual(voltages, self._injected(part, voltages))
+        magnitude = np.abs(residual, out=residual)
+        self.residual[part] = magnitude.max(axis=1, initial=0.0)
+        self.converged[part] = np.all(magnitude <= self.rtol * scale + self._forgiven, axis=1)
+        for i in np.flatnonzero(~self.converged[part])[:1]:
+            relative = np.divide(magnitude[i], scale[i], out=np.zeros_like(scale[i]), where=scale[i] > 0)
+            node = int(relative.argmax())
+            self._worst[first + int(i)] = (node, float(magnitude[i, node]))
+
+    def message(self) -> str:
+        """The verdict on all samples in a sentence."""
+        bad = np.flatnonzero(~self.converged)
+        if not len(bad):
+            largest = self.residual.max(initial=0.0)
+            return f"ngspice solved {len(self.converged)} samples; largest Kirchhoff residual {largest:.1e} A"
+        node, amperes = self._worst[int(bad[0])]
+        shown = ", ".join(map(str, bad[:_SHOWN])) + ("…" if len(bad) > _SHOWN else "")
+        return (
+            f"ngspice's voltages must satisfy Kirchhoff's current law, found {len(bad)} of {len(self.converged)} "
+            f"samples that do not ({shown}): in sample {bad[0]} {amperes:.1e} A are left over at node "
+            f"{self.circuit.node_names[node]!r}; tighten the tolerances or look at the circuit's gain"
+        )
+
+    @cached_property
+    def _law(self) -> KirchhoffLaw:
+        """Of the reduced circuit where there is one: Norton currents leave the residual the same."""
+        return KirchhoffLaw(self.circuit if self.reduction is None else self.reduction.circuit)
+
+    @cached_property
+    def _forgiven(self) -> np.ndarray:
+        """Residual that ngspice's absolute tolerances allow at each node, `(n_nodes,)`. [A]"""
+        return self.options.abstol + self.options.vntol * _node_conductance(self.circuit)
+
+    def _injected(self, part: slice, voltages: np.ndarray) -> np.ndarray | None:
+        """Currents of the nudge and the Norton sources into each node. [A]"""
+        nudged = None
+        if self.batch.is_nudged:
+            nudged = _nudge_currents(self.circuit, voltages, self.batch.part(part.start, part.stop))
+        if self.reduction is None:
+            return nudged
+        norton = self.reduction.injected(voltages)
+        return norton if nudged is None else norton + nudged
 
 
 def _frozen_currents(
@@ -138,15 +200,17 @@ def _frozen_currents(
     return nudge.current(torch.from_numpy(np.array(free_outputs))).numpy()
 
 
-def _injected(circuit: Circuit, voltages: np.ndarray, nudge: Nudge, frozen: np.ndarray | None) -> np.ndarray:
-    """Current of the nudge into each node."""
+def _nudge_currents(circuit: Circuit, voltages: np.ndarray, batch: Batch) -> np.ndarray:
+    """Current of the nudge into each node, `(n_samples, n_nodes)`. [A]"""
     assert circuit.outputs is not None
     positive, negative = circuit.outputs
-    if frozen is None:
-        frozen = nudge.current(torch.from_numpy(voltages[:, positive] - voltages[:, negative])).numpy()
+    currents = batch.frozen_currents
+    if currents is None:
+        assert batch.nudge is not None
+        currents = batch.nudge.current(torch.from_numpy(voltages[:, positive] - voltages[:, negative])).numpy()
     injected = np.zeros((circuit.n_nodes, len(voltages)))
-    np.add.at(injected, positive, frozen.T)
-    np.add.at(injected, negative, -frozen.T)
+    np.add.at(injected, positive, currents.T)
+    np.add.at(injected, negative, -currents.T)
     return injected.T
 
 
@@ -177,18 +241,4 @@ def _unstable_message(unstable: np.ndarray) -> str:
         f"the equilibrium of {int(unstable.sum())} of {len(unstable)} samples is unstable (sample "
         f"{np.flatnonzero(unstable)[0]} first), which ngspice does not say; look for a loop gain above 1 or a negative "
         f"nudge"
-    )
-
-
-def _message(circuit: Circuit, converged: np.ndarray, magnitude: np.ndarray, scale: np.ndarray) -> str:
-    relative = np.divide(magnitude, scale, out=np.zeros_like(scale), where=scale > 0)
-    bad = np.flatnonzero(~converged)
-    if not len(bad):
-        return f"ngspice solved {len(converged)} samples; largest Kirchhoff residual {magnitude.max(initial=0.0):.1e} A"
-    worst = int(relative[bad[0]].argmax())
-    shown = ", ".join(map(str, bad[:_SHOWN])) + ("…" if len(bad) > _SHOWN else "")
-    return (
-        f"ngspice's voltages must satisfy Kirchhoff's current law, found {len(bad)} of {len(converged)} samples that "
-        f"do not ({shown}): in sample {bad[0]} {magnitude[bad[0], worst]:.1e} A are left over at node "
-        f"{circuit.node_names[worst]!r}; tighten the tolerances or look at the circuit's gain"
     )

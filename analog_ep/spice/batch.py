@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 from joblib import Parallel, delayed
+from joblib.parallel import ThreadingBackend
 
 from analog_ep.errors import NgspiceCrashError, NgspiceError, NgspiceResultError, NgspiceTimeoutError
 from analog_ep.spice.process import Stop
@@ -20,6 +21,9 @@ _Outcome = TypeVar("_Outcome")
 
 Progress = Callable[[int, int], None]
 """Is told how many samples of how many are done, solved or not."""
+
+Solved = Callable[[int, np.ndarray], None]
+"""Is given the first of some consecutive samples and their voltages `(n_samples, n_nodes)` [V]."""
 
 _HOPELESS = 4
 """Samples of a part that fail one by one, with none solved, after which the circuit is to blame."""
@@ -45,7 +49,12 @@ class BatchResult:
 
 
 def run_batch(
-    sweep: Sweep, batch: Batch, max_points: int, processes: int = 1, progress: Progress | None = None
+    sweep: Sweep,
+    batch: Batch,
+    max_points: int,
+    processes: int = 1,
+    progress: Progress | None = None,
+    solved: Solved | None = None,
 ) -> BatchResult:
     """Solve every sample that ngspice can solve; the order is that of the samples.
 
@@ -64,6 +73,8 @@ def run_batch(
         Runs at a time.
     progress : callable, optional
         Called after each run, by one thread at a time.
+    solved : callable, optional
+        Called with what each run returns while other runs go on, by their own threads.
 
     Raises
     ------
@@ -75,7 +86,8 @@ def run_batch(
     count = _Count(len(batch), progress)
 
     def solve(bounds: tuple[int, int], stop: Stop) -> BatchResult:
-        part = _Part(sweep, batch, stop, count, bounds[0], np.full((bounds[1] - bounds[0], circuit.n_nodes), np.nan))
+        nothing = np.full((bounds[1] - bounds[0], circuit.n_nodes), np.nan)
+        part = _Part(sweep, batch, stop, count, solved, bounds[0], nothing)
         part.solve(*bounds)
         return BatchResult(part.voltages, part.failures)
 
@@ -91,14 +103,35 @@ def run_batch(
 
 def run_parallel(function: Callable[[_Item, Stop], _Outcome], items: Sequence[_Item], processes: int) -> list[_Outcome]:
     """Results of `function` in the order of the items; an error or an interrupt ends what still runs."""
-    stop = Stop()
+    stop, errors = Stop(), []
+
+    def run(item: _Item) -> _Outcome:
+        try:
+            return function(item, stop)
+        except BaseException as error:
+            errors.append(error)
+            stop.set()
+            raise
+
     try:
         # ngspice is a process of its own, so that threads suffice to run several.
-        jobs = (delayed(function)(item, stop) for item in items)
-        return list(Parallel(n_jobs=processes, require="sharedmem", batch_size=1)(jobs))  # pyright: ignore
+        jobs = (delayed(run)(item) for item in items)
+        return list(Parallel(n_jobs=processes, backend=_WaitingThreads(), batch_size=1)(jobs))  # pyright: ignore
+    except Exception as error:
+        # The first one stopped the others, whose own errors say no more than that.
+        raise next(iter(errors), error) from None
     except BaseException:
         stop.set()
         raise
+
+
+class _WaitingThreads(ThreadingBackend):
+    """joblib's threads, whose results are waited for; joblib's own looks for them every 10 ms."""
+
+    supports_retrieve_callback = False
+
+    def retrieve_result(self, out, timeout=None):
+        return self.retrieve_result_callback(out.get(timeout))
 
 
 def run_twice(function: Callable[[], _Outcome]) -> _Outcome:
@@ -139,6 +172,7 @@ class _Part:
     batch: Batch
     stop: Stop
     count: _Count
+    solved: Solved | None
     first: int
     voltages: np.ndarray
     failures: dict[int, NgspiceError] = field(default_factory=dict)
@@ -147,8 +181,11 @@ class _Part:
     def solve(self, begin: int, end: int) -> None:
         """Solve samples `begin`…`end` − 1, or write down why they are not."""
         try:
-            self.voltages[begin - self.first : end - self.first] = self._run(begin, end)
+            voltages = self._run(begin, end)
+            self.voltages[begin - self.first : end - self.first] = voltages
             self.n_solved += end - begin
+            if self.solved is not None:
+                self.solved(begin, voltages)
             self.count.add(end - begin)
         except (NgspiceCrashError, NgspiceTimeoutError) as error:
             self._fail(begin, end, error)

@@ -58,7 +58,7 @@ INSTANCE_LETTERS: dict[type[Branches], str] = {
 _JUNCTION_PARAMETERS = (
     "saturation_current ideality series_resistance energy_gap saturation_exponent nominal_temperature temperature"
 )
-_EXPRESSION_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_+-*/(),. ")
+_EXPRESSION_CHARACTERS = b"abcdefghijklmnopqrstuvwxyz0123456789_+-*/(),. "
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ class NetlistWriter:
             raise CircuitError(
                 f"{group.label}: a resistor cannot stand for 0 S or infinite conductance; change the branch"
             )
-        return self._two_terminal(group, [number(r) for r in ohms.tolist()])
+        return self._two_terminal(group, list(map(repr, ohms.tolist())))
 
     def _capacitors(self, group: Capacitors) -> Iterator[str]:
         return self._two_terminal(group, [number(c) for c in group.farads.tolist()])
@@ -378,7 +378,7 @@ def _celsius(kelvin: float) -> str:
 
 
 def _expression(text: str) -> str:
-    unknown = set(text) - _EXPRESSION_CHARACTERS
+    unknown = text.encode().translate(None, _EXPRESSION_CHARACTERS).decode()
     if unknown:
-        raise NodeNameError(f"an expression may not contain {sorted(unknown)}; found it in {text[:60]!r}")
+        raise NodeNameError(f"an expression may not contain {sorted(set(unknown))}; found it in {text[:60]!r}")
     return text

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from analog_ep.errors import (
     CircuitError,
@@ -34,10 +34,12 @@ OLDEST_VERSION = 34
 _CARDS = "options model func param subckt ends ic nodeset op dc ac tran noise save end"
 # Everything else is refused: ``.control`` and ``*#`` lines are commands, ``.include`` and ``.lib`` read files, letters
 # beyond these load code models, and ``;``, ``$`` and backticks are comments or commands in the middle of a card.
+# The line's end before it lets the search go from line to line; sources in long words make most of a deck.
 _REFUSED_LINE = re.compile(
-    rf"^(?!\s*(\*(?!#)|\+|[rcviedgfhbx]\S+\s|\.({'|'.join(_CARDS.split())})(\s|$)|$)).*$", re.IGNORECASE | re.MULTILINE
+    rf"\n(?! *(\*(?!#)|\+|[rcviedgfhbx]\S+\s|\.({'|'.join(_CARDS.split())})(\s|$)|$))(?P<line>.*)",
+    re.IGNORECASE | re.MULTILINE,
 )
-_REFUSED_CHARACTER = re.compile(r"[^\x20-\x7e\n]|[`;$]")
+_ACCEPTED_CHARACTERS = bytes({*b"\n", *range(0x20, 0x7F)} - {*b"`;$"})
 
 _Result = TypeVar("_Result")
 _VERSION_TIMEOUT = 30.0
@@ -72,8 +74,8 @@ class Stop:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
 
-    def start(self, command: list[str], folder: Path) -> subprocess.Popen[bytes]:
-        """Start a process in a process group of its own, with pipes to its input and from its output.
+    def start(self, command: list[str], folder: Path, text: IO[bytes]) -> subprocess.Popen[bytes]:
+        """Start a process in a process group of its own, with a file as its input and a pipe from its output.
 
         Where util-linux is there it ends with the thread that starts it, even if that is killed.
         """
@@ -82,7 +84,7 @@ class Stop:
                 raise NgspiceCrashError("ngspice must run to its end, found the batch stopped")
             process = subprocess.Popen(
                 [*_ends_with_python(), *command],
-                stdin=subprocess.PIPE,
+                stdin=text,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 cwd=folder,
@@ -152,7 +154,7 @@ def ngspice_version(path: Path) -> int:
         If the program does not say that it is ngspice, or is older than `OLDEST_VERSION`.
     """
     try:
-        status, output = _execute([str(path), "--version"], "", Path(tempfile.gettempdir()), _VERSION_TIMEOUT)
+        status, output = _execute([str(path), "--version"], b"", Path(tempfile.gettempdir()), _VERSION_TIMEOUT)
     except (OSError, NgspiceTimeoutError) as error:
         raise NgspiceNotFoundError(f"{path} must be ngspice, found a program that does not run: {error}") from None
     if status in _NOT_EXECUTED:
@@ -169,7 +171,7 @@ def ngspice_version(path: Path) -> int:
 @lru_cache
 def has_klu(path: Path) -> bool:
     """Whether the ngspice at `path` has the KLU solver, which is faster than its own on all but tiny circuits."""
-    deck = "* klu\n.options klu\nv_0 a 0 1.0\nr_0 a 0 1.0\n.op\n.end\n"
+    deck = b"* klu\n.options klu\nv_0 a 0 1.0\nr_0 a 0 1.0\n.op\n.end\n"
     with tempfile.TemporaryDirectory(prefix="analog_ep_") as folder:
         status, output = _execute([str(path), "-n", "-b", "-r", "out.raw"], deck, Path(folder), _VERSION_TIMEOUT)
     return status == 0 and "Using KLU" in output
@@ -223,41 +225,50 @@ def run_plots(
 def _run(
     deck: str, read: Callable[[Path], _Result], executable: str | Path | None, timeout: float | None, stop: Stop | None
 ) -> _Result:
-    _check_deck(deck)
+    text = _checked(deck)
     path = find_ngspice(executable)
     ngspice_version(path)
     with tempfile.TemporaryDirectory(prefix="analog_ep_") as folder:
-        status, output = _execute([str(path), "-n", "-b", "-r", "out.raw"], deck, Path(folder), timeout, stop)
+        status, output = _execute([str(path), "-n", "-b", "-r", "out.raw"], text, Path(folder), timeout, stop)
         _require_success(status, output)
         return read(Path(folder) / "out.raw")
 
 
-def _check_deck(deck: str) -> None:
-    for pattern in (_REFUSED_CHARACTER, _REFUSED_LINE):
-        if found := pattern.search(deck):
-            raise CircuitError(
-                f"a deck may hold elements and the cards .{', .'.join(_CARDS.split())} in plain ASCII, "
-                f"found {found[0][:40]!r}; take it out"
-            )
+def _checked(deck: str) -> bytes:
+    """The deck's text if it holds nothing but elements and accepted cards."""
+    text = deck.encode("utf-8", "surrogatepass")
+    refused = text.translate(None, _ACCEPTED_CHARACTERS).decode("utf-8", "surrogatepass")[:1]
+    if not refused and (line := _REFUSED_LINE.search("\n" + deck)):
+        refused = line["line"][:40]
+    if refused:
+        raise CircuitError(
+            f"a deck may hold elements and the cards .{', .'.join(_CARDS.split())} in plain ASCII, "
+            f"found {refused!r}; take it out"
+        )
+    return text
 
 
 def _execute(
-    command: list[str], text: str, folder: Path, timeout: float | None, stop: Stop | None = None
+    command: list[str], text: bytes, folder: Path, timeout: float | None, stop: Stop | None = None
 ) -> tuple[int, str]:
     """Exit status and output of a command in a process group of its own, which does not outlive this call."""
     stop = Stop() if stop is None else stop
-    process = stop.start(command, folder)
-    with process:
-        try:
-            output, _ = process.communicate(text.encode("ascii"), timeout=timeout)
-            return process.wait(), output.decode("ascii", "replace")
-        except subprocess.TimeoutExpired:
-            raise NgspiceTimeoutError(
-                f"ngspice must end within {timeout:g} s, found it still running and stopped it; "
-                f"raise the time limit or run fewer samples"
-            ) from None
-        finally:
-            stop.end(process)
+    # Through a pipe the text would go page by page, and each page wait for the other threads of Python.
+    with tempfile.TemporaryFile() as deck:
+        deck.write(text)
+        deck.seek(0)
+        process = stop.start(command, folder, deck)
+        with process:
+            try:
+                output, _ = process.communicate(timeout=timeout)
+                return process.wait(), output.decode("ascii", "replace")
+            except subprocess.TimeoutExpired:
+                raise NgspiceTimeoutError(
+                    f"ngspice must end within {timeout:g} s, found it still running and stopped it; "
+                    f"raise the time limit or run fewer samples"
+                ) from None
+            finally:
+                stop.end(process)
 
 
 def _require_success(status: int, output: str) -> None:

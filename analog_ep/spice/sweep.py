@@ -6,6 +6,7 @@ piecewise-linear in the index make a batch many times faster than one run a samp
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from analog_ep.circuit import (
     CurrentControlledVoltageSources,
     VoltageSources,
 )
+from analog_ep.circuit.branches import NONE
 from analog_ep.circuit.energy import held_nodes
 from analog_ep.errors import CircuitError, NgspiceResultError, StimulusError
 from analog_ep.spice.netlist import NetlistWriter, SpiceOptions
@@ -55,6 +57,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    @property
+    def is_nudged(self) -> bool:
+        """Whether currents flow into the outputs."""
+        return self.nudge is not None or self.frozen_currents is not None
 
     def part(self, begin: int, end: int) -> Batch:
         """Some consecutive samples."""
@@ -98,6 +105,8 @@ class Sweep:
     ):
         self.circuit, self.options, self.reduction = circuit, options or SWEEP_OPTIONS, reduction
         self.executable, self.timeout = executable, timeout
+        # Side by side, threads that write would all be late; in turn, ngspice runs the first deck meanwhile.
+        self._turn = threading.Lock()
         self.written = circuit if reduction is None else reduction.circuit
         self.free = np.flatnonzero(~held_nodes(circuit))
         self.saved = [f"v({circuit.node_names[node]})" for node in self.free]
@@ -123,8 +132,9 @@ class Sweep:
         voltages = held_voltages(self.circuit, batch.inputs)
         if not len(batch) or not len(self.free):
             return voltages
-        analysis = [*self.nudge_cards(batch), "vidx idx 0 0.0", f".dc vidx 0 {len(batch) - 1} 1"]
-        deck = self.deck(batch, analysis)
+        with self._turn:
+            analysis = [*self.nudge_cards(batch), "vidx idx 0 0.0", f".dc vidx 0 {len(batch) - 1} 1"]
+            deck = self.deck(batch, analysis)
         raw = run_ngspice(deck, len(batch), self.executable, self.timeout, stop)
         if not np.array_equal(raw.columns(["v(v-sweep)"])[:, 0], np.arange(len(batch))):
             raise NgspiceResultError(f"ngspice must sweep the samples 0…{len(batch) - 1} in order, found another sweep")
@@ -138,7 +148,7 @@ class Sweep:
         """
         driven = [group for group in self.written.groups if isinstance(group, _DRIVEN)]
         circuit = self.written.with_groups(driven)
-        writer = NetlistWriter(circuit, lambda group: _columns(group.source_values(batch.inputs)), self.options)
+        writer = NetlistWriter(circuit, lambda group: self._source_values(group, batch.inputs), self.options)
         return "\n".join(
             [
                 self._settings,
@@ -153,7 +163,7 @@ class Sweep:
 
     def nudge_cards(self, batch: Batch) -> Iterator[str]:
         """One source per output that carries the nudge's current from v₋ through itself into v₊."""
-        if batch.nudge is None and batch.frozen_currents is None:
+        if not batch.is_nudged:
             return
         outputs, names = self.circuit.outputs, self.circuit.node_names
         if outputs is None:
@@ -173,6 +183,18 @@ class Sweep:
         """Voltages of the nodes that are not `free`, `(n_samples, n_nodes - n_free)`. [V]"""
         return np.delete(held_voltages(self.circuit, batch.inputs), self.free, axis=1)
 
+    def _source_values(self, group: VoltageSources, inputs: np.ndarray) -> list[float | str]:
+        """Values over the samples; a source whose mirror image is there already has that one's, with a minus."""
+        mirror = _mirror_images(group)
+        drawn = mirror == NONE
+        values = np.empty(len(group), dtype=object)
+        values[drawn] = _columns(group.source_values(inputs)[:, drawn])
+        for i in np.flatnonzero(~drawn):
+            image = values[mirror[i]]
+            name = self.circuit.node_names[group.positive[mirror[i]]]
+            values[i] = f"-v({name})" if isinstance(image, str) else -image
+        return values.tolist()
+
     def _norton_cards(self, inputs: np.ndarray) -> Iterator[str]:
         if self.reduction is None:
             return
@@ -180,6 +202,18 @@ class Sweep:
         columns = _columns(self.reduction.currents(held_voltages(self.circuit, inputs)))
         for i, (node, current) in enumerate(zip(self.reduction.nodes, columns, strict=True)):
             yield f"bnorton_{i} 0 {names[node]} i={current}"
+
+
+def _mirror_images(group: VoltageSources) -> np.ndarray:
+    """For each source an earlier one of the opposite voltage for any inputs, `(n_elements,)`; `NONE` without one."""
+    first: dict[tuple[int, float, float], int] = {}
+    images = np.full(len(group), NONE)
+    sources = (group.input, group.volts, group.scale, group.negative)
+    for i, (k, volts, scale, negative) in enumerate(zip(*(a.tolist() for a in sources), strict=True)):
+        if k != NONE and negative == GROUND:
+            images[i] = first.get((k, -volts, -scale), NONE)
+            first.setdefault((k, volts, scale), i)
+    return images
 
 
 def _columns(values: np.ndarray) -> list[float | str]:
