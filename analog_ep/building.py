@@ -23,7 +23,7 @@ from analog_ep.learning.pulsed import PulsedUpdate
 from analog_ep.learning.recurrent_backpropagation import RecurrentBackpropagation
 from analog_ep.learning.schemes import OneOfPair, update_scheme
 from analog_ep.learning.update import ParameterUpdate, Update, WeightUpdate
-from analog_ep.networks import HopfieldNetwork, Network, ResistiveNetwork
+from analog_ep.networks import HopfieldNetwork, LeakyIntegrators, Network, ResistiveNetwork
 from analog_ep.spec import (
     CardSpec,
     CrossEntropySpec,
@@ -74,13 +74,14 @@ def build_network(spec: Spec, dtype: torch.dtype | None = None) -> ResistiveNetw
         If the network cannot.
     """
     if isinstance(spec.network, HopfieldSpec):
-        scales = spec.network.initial_scale
+        network, scales = spec.network, spec.network.initial_scale
         return HopfieldNetwork(
-            spec.network.sizes,
-            activation=spec.network.activation,
+            network.sizes,
+            activation=network.activation,
             initial_scale=scales[0] if len(scales) == 1 else scales,
             seed=spec.training.seed,
             dtype=_dtype(spec, dtype),
+            hardware=LeakyIntegrators(network.leak_conductance, network.capacitance, network.clamp_conductance),
         )
     return build_resistive(spec, dtype)
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from analog_ep import HopfieldNetwork, Newton, Nudge, SquaredError, solve
+from analog_ep import HopfieldNetwork, Network, Newton, Nudge, SquaredError, solve
 from analog_ep.errors import NetworkError, StimulusError
 from tests.hopfield_networks import ACTIVATIONS, network, samples
 
@@ -111,7 +111,18 @@ def test_what_cannot_be_built_is_refused():
         HopfieldNetwork([3, 2], initial_scale=[1, 2])
 
 
-def test_a_circuit_solver_says_that_it_is_no_circuit():
-    net = network()
-    with pytest.raises(StimulusError, match="needs a network that is a circuit, found a HopfieldNetwork"):
-        solve(net, samples(net, 2)[0], solver=Newton())
+def test_a_circuit_solver_says_what_is_no_circuit():
+    class Bare(Network):
+        sizes = (6, 4)
+
+        def outputs_of(self, layers):
+            return layers[-1]
+
+        def energy(self, inputs, layers):
+            return inputs.sum(-1)
+
+        def contrast(self, inputs, layers, response, *, linear=False):
+            return {}
+
+    with pytest.raises(StimulusError, match="needs a network that is a circuit, found a Bare"):
+        solve(Bare(), samples(network(), 2)[0], solver=Newton())

@@ -67,7 +67,7 @@ class ComplexRelaxation:
         """
         network = free.system
         assert isinstance(network, HopfieldNetwork)
-        if network.activation.bounds is not None:
+        if network.activation.bounds is not None or network.activation.clamp is not None:
             raise StimulusError(
                 f"a complex nudge needs an analytic activation, found {type(network.activation).__name__}; "
                 "use sigmoid or tanh"

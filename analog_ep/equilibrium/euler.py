@@ -116,6 +116,7 @@ class EulerRelaxation(Solver):
             iterations=number,
             message=self._message(converged, number),
             nudge=nudge,
+            node_voltages=lambda: network.node_voltages(inputs, layers),
         )
 
     def _residual(self, before: tuple[Tensor, ...], after: tuple[Tensor, ...]) -> Tensor:

@@ -67,7 +67,15 @@ class HopfieldRelaxation(SmallSignalSolver):
         layers = tuple(layer + d for layer, d in zip(free.layers, change, strict=True))
         if not bool(free.converged.all()):
             status = replace(status, converged=status.converged & free.converged, message=f"free state: {free.message}")
-        return Equilibrium.of_layers(network, inputs, layers, status, nudge=nudge, reference=(free, change))
+        return Equilibrium.of_layers(
+            network,
+            inputs,
+            layers,
+            status,
+            nudge=nudge,
+            node_voltages=lambda: network.node_voltages(inputs, layers),
+            reference=(free, change),
+        )
 
     def _free(self, network: HopfieldNetwork, inputs: Tensor, start: tuple[Tensor, ...] | None) -> Equilibrium:
         equations = HopfieldLayers.of(network)
@@ -76,7 +84,14 @@ class HopfieldRelaxation(SmallSignalSolver):
         state = replace(state, stamp=stamp_of(network, None))
         batch = inputs.shape[:-1]
         layers = tuple(layer.reshape(*batch, layer.shape[-1]) for layer in state.layers)
-        return Equilibrium.of_layers(network, inputs, layers, _reshaped(status, batch), workings=state)
+        return Equilibrium.of_layers(
+            network,
+            inputs,
+            layers,
+            _reshaped(status, batch),
+            node_voltages=lambda: network.node_voltages(inputs, layers),
+            workings=state,
+        )
 
     def _free_state(
         self, equations: HopfieldLayers, inputs: Tensor, start: list[Tensor] | None

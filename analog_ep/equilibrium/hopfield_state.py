@@ -67,7 +67,7 @@ class HopfieldLayers:
         rho = self.activation
         if rho.bounds is not None:
             return rho.clip(drive)
-        return start + _unit_change(rho, start, drive, rho.slope(start) * drive - start, 1.0)
+        return start + _unit_change(rho, start, drive, rho.slope(start) * drive - rho.leak(start), 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +128,8 @@ class HopfieldState:
             low, high = rho.bounds
             return tuple(((layer > low) & (layer < high)).to(layer.dtype) for layer in self.layers)
         pairs = zip(self.layers, self.drives, strict=True)
+        if rho.clamp is not None:
+            return tuple(1 / (1 + rho.clamp.conductance(layer)) for layer in self.layers)
         return tuple(1 / (1 - rho.curvature(layer) * drive) for layer, drive in pairs)
 
 
@@ -136,7 +138,10 @@ def _unit_change(rho: Activation, state: Tensor, drive: Tensor, pull: Tensor, lo
 
     The left side is the slope, less `pull`, of the unit's own energy, whose curvature is at most load + |p| max|ρ''|. A
     step against the slope by that bound cannot jump over a minimum; Newton's step is taken where it halves the slope.
+    With a clamp, ρ is linear, and the current of the clamp changes in place of ρ'.
     """
+    if rho.clamp is not None:
+        return rho.clamp.solve_change(torch.full_like(state[..., 0, :], load), state, torch.zeros_like(state), pull)
     steepest = load + rho.curvature_bound * drive.abs()
     change = torch.zeros_like(state)
     wrong = -pull

@@ -156,7 +156,7 @@ class HopfieldLandscape(Landscape):
 
     def __init__(self, network: HopfieldNetwork, inputs: Tensor, targets: Tensor, cost: Cost, nudging: Tensor):
         super().__init__(network, inputs, targets, cost, nudging)
-        if network.activation.bounds is not None:
+        if network.activation.bounds is not None or network.activation.clamp is not None:
             raise StimulusError(
                 f"Langevin dynamics needs states without bounds, found {type(network.activation).__name__}; "
                 "use sigmoid or tanh"

@@ -12,7 +12,7 @@ from analog_ep.equilibrium.equilibrium import Equilibrium, solve
 from analog_ep.equilibrium.jacobian import Jacobian
 from analog_ep.equilibrium.newton import Newton, reduced_system
 from analog_ep.errors import ConvergenceError, StimulusError
-from analog_ep.networks.network import CircuitNetwork
+from analog_ep.networks import ResistiveNetwork
 from analog_ep.stimulus import Cost
 
 _MATRIX_CHUNK = 2**23
@@ -33,7 +33,7 @@ class ImplicitDifferentiation:
 
     Parameters
     ----------
-    system : CircuitNetwork or Circuit
+    system : ResistiveNetwork or Circuit
         What to differentiate. A `Circuit` needs declared outputs.
     cost : Cost
         C of the differential outputs.
@@ -43,12 +43,17 @@ class ImplicitDifferentiation:
     Raises
     ------
     StimulusError
-        On `gradients`, if the circuit has no outputs.
+        If the system is another network; on `gradients`, if the circuit has no outputs.
     ConvergenceError
         On `gradients`, if a free equilibrium was not reached or its Jacobian is singular.
     """
 
-    def __init__(self, system: CircuitNetwork | Circuit, cost: Cost, solver: Newton | None = None):
+    def __init__(self, system: ResistiveNetwork | Circuit, cost: Cost, solver: Newton | None = None):
+        if not isinstance(system, (ResistiveNetwork, Circuit)):
+            raise StimulusError(
+                f"implicit differentiation by conductances needs a ResistiveNetwork or a Circuit, found a "
+                f"{type(system).__name__}; use EnergyImplicitDifferentiation"
+            )
         self.system, self.cost = system, cost
         self.solver = Newton() if solver is None else solver
 

@@ -11,7 +11,7 @@ from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.learning.measured import driven
 from analog_ep.learning.propagation import GradientMethod
-from analog_ep.networks import CircuitNetwork
+from analog_ep.networks import ResistiveNetwork
 from analog_ep.spice.small_signal import small_signal_response
 from analog_ep.stimulus import Cost
 
@@ -24,7 +24,7 @@ class NgspiceSmallSignal(GradientMethod):
 
     Parameters
     ----------
-    network : CircuitNetwork
+    network : ResistiveNetwork
         What to train.
     cost : Cost, optional
         C; by default `SquaredError`.
@@ -35,10 +35,14 @@ class NgspiceSmallSignal(GradientMethod):
     """
 
     def __init__(
-        self, network: CircuitNetwork, cost: Cost | None = None, solver: Ngspice | None = None, chip: Chip | None = None
+        self,
+        network: ResistiveNetwork,
+        cost: Cost | None = None,
+        solver: Ngspice | None = None,
+        chip: Chip | None = None,
     ):
         super().__init__(network, cost)
-        self.network: CircuitNetwork = network
+        self.network: ResistiveNetwork = network
         self.solver = Ngspice() if solver is None else solver
         self.chip = chip
 

@@ -1,7 +1,8 @@
 """Layered networks that learn by equilibrium propagation."""
 
-from analog_ep.networks.activation import Activation, HardSigmoid, Sigmoid, Tanh
+from analog_ep.networks.activation import Activation, ClampedLinear, HardSigmoid, Sigmoid, Tanh
 from analog_ep.networks.hopfield import HopfieldNetwork
+from analog_ep.networks.hopfield_circuit import LeakyIntegrators
 from analog_ep.networks.network import CircuitNetwork, Network
 from analog_ep.networks.resistive import ResistiveNetwork
 from analog_ep.networks.stage import Stage
@@ -9,8 +10,10 @@ from analog_ep.networks.stage import Stage
 __all__ = [
     "Activation",
     "CircuitNetwork",
+    "ClampedLinear",
     "HardSigmoid",
     "HopfieldNetwork",
+    "LeakyIntegrators",
     "Network",
     "ResistiveNetwork",
     "Sigmoid",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from analog_ep.devices import DiodeClamp, PiecewiseLinearDiode
 from analog_ep.errors import NetworkError
 
 
@@ -20,10 +21,13 @@ class Activation(ABC):
         Interval in which states are kept, with ρ(u) = u on it; None where they are free.
     curvature_bound : float
         Not less than |d²ρ/du²| anywhere.
+    clamp : DiodeClamp or None
+        Diodes that pull states back, in units of the leak: their current is part of `leak`.
     """
 
     bounds: tuple[float, float] | None = None
     curvature_bound: float = 0.0
+    clamp: DiodeClamp | None = None
 
     @abstractmethod
     def value(self, state: Tensor) -> Tensor:
@@ -48,6 +52,19 @@ class Activation(ABC):
     def clip(self, state: Tensor) -> Tensor:
         """The nearest state within `bounds`."""
         return state if self.bounds is None else state.clamp(*self.bounds)
+
+    def leak(self, state: Tensor) -> Tensor:
+        """What draws a unit back to rest: u, and the current of its clamp."""
+        return state if self.clamp is None else state + self.clamp.current(state)
+
+    def content(self, state: Tensor) -> Tensor:
+        """Integral of `leak` from 0 to u: the unit's own part of the energy."""
+        content = 0.5 * state * state
+        return content if self.clamp is None else content + self.clamp.cocontent(state)
+
+    def in_hardware(self, stiffness: float) -> Activation:
+        """What stands for it in a circuit whose clamps conduct `stiffness` times as much as the leak."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -79,6 +96,52 @@ class HardSigmoid(Activation):
 
     def slope_change(self, state: Tensor, step: Tensor) -> Tensor:
         return self.slope(state + step) - self.slope(state)
+
+    def in_hardware(self, stiffness: float) -> Activation:
+        return ClampedLinear(stiffness)
+
+
+@dataclass(frozen=True)
+class ClampedLinear(Activation):
+    r"""ρ(u) = u everywhere, of states that clamps of finite conductance hold near [0, 1]: the hard sigmoid in hardware.
+
+    The clamps add :math:`\tfrac12 r\, \max(u - 1, 0)^2 + \tfrac12 r\, \max(-u, 0)^2` to the energy in place of the hard
+    bounds, so that a state whose drive is p > 1 comes to rest (p − 1)/(1 + r) above 1; likewise below 0.
+
+    Parameters
+    ----------
+    stiffness : float
+        r, the conductance of a clamp over that of the leak; positive.
+
+    Raises
+    ------
+    NetworkError
+        If it is not positive and finite.
+    """
+
+    stiffness: float = 1e5
+    clamp: DiodeClamp = field(init=False, repr=False, compare=False)  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def __post_init__(self):
+        if not 0 < self.stiffness < float("inf"):
+            raise NetworkError(f"the stiffness of a clamp must be positive and finite, found {self.stiffness}")
+        diode = PiecewiseLinearDiode((0.0,), (self.stiffness,))
+        object.__setattr__(self, "clamp", DiodeClamp(diode, upper=1.0, lower=0.0))
+
+    def value(self, state: Tensor) -> Tensor:
+        return state
+
+    def slope(self, state: Tensor) -> Tensor:
+        return torch.ones_like(state)
+
+    def curvature(self, state: Tensor) -> Tensor:
+        return torch.zeros_like(state)
+
+    def change(self, state: Tensor, step: Tensor) -> Tensor:
+        return step
+
+    def slope_change(self, state: Tensor, step: Tensor) -> Tensor:
+        return torch.zeros_like(step)
 
 
 @dataclass(frozen=True)

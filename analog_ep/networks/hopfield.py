@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
+from functools import cached_property
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from analog_ep.circuit import Chip, Circuit, VoltageSources
 from analog_ep.errors import NetworkError
 from analog_ep.networks.activation import Activation, activation_of
-from analog_ep.networks.network import Network, checked_sizes
+from analog_ep.networks.hopfield_circuit import LeakyIntegrators, hopfield_circuit
+from analog_ep.networks.network import CircuitNetwork, checked_sizes
 from analog_ep.stimulus import Nudge
 
 
-class HopfieldNetwork(Network):
+class HopfieldNetwork(CircuitNetwork):
     r"""Layers of leaky integrators, joined by symmetric weights (Scellier & Bengio 2017).
 
     With x the inputs, u_1 … u_L the states of the hidden layers and the outputs, and ρ(u_0) = x,
@@ -25,6 +30,9 @@ class HopfieldNetwork(Network):
     inputs are held; x stands for their rates, so that it is not passed through ρ. The outputs are the states u_L. A
     nudge adds β C(u_L): with `SquaredError`, C = ½ Σ (u_L − y)², it pulls output i with the force β (y_i − u_i), and
     everything is dimensionless. The energy is in general not convex: from other starts there may be other minima.
+
+    As a circuit each unit is a capacitor with a leak, a state of 1 stands for 1 V, and clamps of finite conductance
+    stand for the bounds of hard sigmoids: see `hopfield_circuit` and `with_clamps`.
 
     Parameters
     ----------
@@ -39,6 +47,8 @@ class HopfieldNetwork(Network):
         Seed of the initial weights.
     dtype : torch.dtype
         Type of the parameters.
+    hardware : LeakyIntegrators, optional
+        Conductances and capacitance of the circuit.
 
     Attributes
     ----------
@@ -68,9 +78,11 @@ class HopfieldNetwork(Network):
         initial_scale: float | Sequence[float] = 1.0,
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
+        hardware: LeakyIntegrators | None = None,
     ):
         super().__init__()
         self.sizes = checked_sizes(sizes)
+        self.hardware = LeakyIntegrators() if hardware is None else hardware
         scales = self._scales(initial_scale)
         self.activation = activation_of(activation)
         generator = torch.Generator().manual_seed(seed)
@@ -124,7 +136,7 @@ class HopfieldNetwork(Network):
         for weight, bias, layer in zip(self.weights, self.biases, layers, strict=True):
             rate = self.activation.value(layer)
             drive = before @ weight.to(layer.dtype) + bias
-            total = total + (0.5 * layer * layer - drive * rate).sum(-1)
+            total = total + (self.activation.content(layer) - drive * rate).sum(-1)
             before = rate
         return total
 
@@ -148,7 +160,7 @@ class HopfieldNetwork(Network):
         """
         rates = [inputs.to(layers[0]), *(self.activation.value(layer) for layer in layers)]
         forces = [
-            self.activation.slope(layer) * drive - layer
+            self.activation.slope(layer) * drive - self.activation.leak(layer)
             for layer, drive in zip(layers, self.drives(rates), strict=True)
         ]
         if nudge is not None:
@@ -162,6 +174,45 @@ class HopfieldNetwork(Network):
         drives = [rates[s] @ weight + bias for s, (weight, bias) in enumerate(zip(weights, self.biases, strict=True))]
         returned = [rates[s + 1] @ weights[s].T for s in range(1, len(weights))]
         return [*(drive + back for drive, back in zip(drives, returned, strict=False)), drives[-1]]
+
+    @property
+    def nudge_scale(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The leak: a nudge competes with it. [S]"""
+        return self.hardware.leak_conductance
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of layers 1 … L in the circuit."""
+        return (*(f"h{layer}" for layer in range(1, self.n_stages)), "o")
+
+    def with_clamps(self) -> Self:
+        """A float64 copy that is what the circuit is: clamps of finite conductance in place of hard bounds."""
+        twin = copy.deepcopy(self).double().cpu()
+        twin.activation = self.activation.in_hardware(self.hardware.stiffness)
+        return twin
+
+    def circuit(self, chip: Chip | None = None) -> Circuit:
+        circuit = hopfield_circuit(self)
+        return circuit if chip is None else chip.apply(circuit)
+
+    @cached_property
+    def _skeleton(self) -> Circuit:
+        """The circuit for its nodes; its weights are those at the first use."""
+        return self.circuit()
+
+    def layers_of(self, voltages: Tensor) -> tuple[Tensor, ...]:
+        return tuple(voltages[..., torch.from_numpy(self._skeleton.layers[name])] for name in self.layer_names)
+
+    @torch.no_grad()
+    def node_voltages(self, inputs: Tensor, layers: tuple[Tensor, ...], chip: Chip | None = None) -> Tensor:
+        skeleton = self._skeleton if chip is None else chip.apply(self._skeleton)
+        voltages = torch.zeros(*inputs.shape[:-1], skeleton.n_nodes, dtype=layers[0].dtype, device=layers[0].device)
+        for group in skeleton.of_kind(VoltageSources):
+            values = group.source_values(inputs.detach().cpu().double().numpy())
+            voltages[..., torch.from_numpy(group.positive.copy())] = torch.from_numpy(values.copy()).to(voltages)
+        for name, layer in zip(self.layer_names, layers, strict=True):
+            voltages[..., torch.from_numpy(skeleton.layers[name])] = layer
+        return voltages
 
     @torch.no_grad()
     def contrast(

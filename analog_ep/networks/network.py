@@ -80,9 +80,15 @@ class Network(torch.nn.Module, ABC):
 
 
 class CircuitNetwork(Network):
-    """A network that is a circuit; its parameters are named as in the circuit."""
+    """A network that is a circuit; its parameters are named as in the circuit.
 
-    reference_conductance: float
+    Attributes
+    ----------
+    nudge_scale : float
+        What a nudging strength of 1 stands for in the circuit, whose unit of it is that of `Nudge`.
+    """
+
+    nudge_scale: float = 1.0
 
     @abstractmethod
     def circuit(self, chip: Chip | None = None) -> Circuit:
@@ -95,8 +101,3 @@ class CircuitNetwork(Network):
     @abstractmethod
     def layers_of(self, voltages: Tensor) -> tuple[Tensor, ...]:
         """Layer voltages, each `(*batch, n_units)`, from those of all nodes. [V]"""
-
-    @property
-    def parameter_scale(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """g_ref. [S]"""
-        return self.reference_conductance

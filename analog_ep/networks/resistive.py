@@ -237,6 +237,11 @@ class ResistiveNetwork(CircuitNetwork):
     def _chip_clamp(self, layer: int, chip: Chip) -> DiodeClamp:
         return chip_clamp(self.clamps[layer], self.sizes[layer + 1], f"clamp{layer + 1}", chip)
 
+    @property
+    def parameter_scale(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """g_ref. [S]"""
+        return self.reference_conductance
+
     def circuit(self, chip: Chip | None = None) -> Circuit:
         circuit = resistive_circuit(self)
         return circuit if chip is None else chip.apply(circuit)

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from analog_ep.circuit import Amplifiers, Circuit, CircuitBuilder, Conductances, VoltageSources
-from analog_ep.devices import DiodeClamp
-from analog_ep.networks.layout import StageLayout, nodes_with_diode, side_names
+from analog_ep.networks.clamp_circuit import add_clamp
+from analog_ep.networks.layout import StageLayout
 
 if TYPE_CHECKING:
     from analog_ep.networks.resistive import ResistiveNetwork
@@ -30,7 +30,7 @@ def resistive_circuit(network: ResistiveNetwork) -> Circuit:
         nodes = builder.add_nodes(f"h{layer}_{j}" for j in range(size))
         builder.set_layer(f"h{layer}", nodes)
         _add_crossbar(builder, network.layouts[layer - 1], siemens, np.concatenate([rows, bias]), nodes)
-        _add_clamp(builder, layer, network.clamps[layer - 1], nodes)
+        add_clamp(builder, f"clamp{layer}", network.clamps[layer - 1], nodes)
         rows = _add_amplifiers(builder, layer, nodes, network)
     positive = builder.add_nodes(f"o{j}_p" for j in range(network.n_outputs))
     negative = builder.add_nodes(f"o{j}_n" for j in range(network.n_outputs))
@@ -81,27 +81,6 @@ def _add_crossbar(
             index=index,
         )
     )
-
-
-def _add_clamp(builder: CircuitBuilder, layer: int, clamp: DiodeClamp, nodes: np.ndarray) -> None:
-    clamp = clamp.for_spice
-    for name, (sign, bound, diode) in zip(side_names(clamp), clamp.sides(), strict=True):
-        has = nodes_with_diode(bound, len(nodes))
-        volts = torch.as_tensor(bound, dtype=torch.float64).expand(len(nodes))[has].numpy()
-        rails = _add_rails(builder, f"clamp{layer}_{name}", volts)
-        ends = (nodes[has], rails) if sign > 0 else (rails, nodes[has])
-        builder.add_diodes(f"clamp{layer}_{name}", *ends, diode.expand(len(nodes)).select(torch.from_numpy(has)))
-
-
-def _add_rails(builder: CircuitBuilder, label: str, volts: np.ndarray) -> np.ndarray:
-    """Node of each diode's bias voltage: ground for 0 V, otherwise one source a distinct voltage."""
-    distinct, which = np.unique(volts, return_inverse=True)
-    rails = np.zeros(len(distinct), dtype=np.int64)
-    sources = np.flatnonzero(distinct)
-    if len(sources):
-        rails[sources] = builder.add_nodes(f"{label}_rail{i}" for i in range(len(sources)))
-        builder.add(VoltageSources(f"{label}_bias", rails[sources], np.zeros_like(sources), distinct[sources]))
-    return rails[which]
 
 
 def _add_amplifiers(builder: CircuitBuilder, layer: int, nodes: np.ndarray, network: ResistiveNetwork) -> np.ndarray:

@@ -13,7 +13,7 @@ from analog_ep.circuit import Chip
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.learning.implicit import ImplicitDifferentiation
 from analog_ep.learning.ngspice_small_signal import NgspiceSmallSignal
-from analog_ep.networks import CircuitNetwork
+from analog_ep.networks import ResistiveNetwork
 from analog_ep.stimulus import Cost
 
 
@@ -50,7 +50,7 @@ class SmallSignalGradient:
 
 
 def small_signal_gradient(
-    network: CircuitNetwork,
+    network: ResistiveNetwork,
     cost: Cost,
     inputs: Tensor,
     targets: Tensor,
@@ -61,7 +61,7 @@ def small_signal_gradient(
 
     Parameters
     ----------
-    network : CircuitNetwork
+    network : ResistiveNetwork
         In float64.
     cost : Cost
         C.

@@ -1,0 +1,141 @@
+"""The circuit of a layered Hopfield network: leaky integrators that drive each other through transconductances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analog_ep.circuit import (
+    GROUND,
+    Capacitors,
+    Circuit,
+    CircuitBuilder,
+    Conductances,
+    CurrentSources,
+    VoltageControlledCurrentSources,
+    VoltageSources,
+)
+from analog_ep.devices import DiodeClamp, PiecewiseLinearDiode
+from analog_ep.errors import NetworkError
+from analog_ep.networks.clamp_circuit import add_clamp
+
+if TYPE_CHECKING:
+    from analog_ep.networks.hopfield import HopfieldNetwork
+
+
+@dataclass(frozen=True)
+class LeakyIntegrators:
+    """What the units of a Hopfield network are made of. A state, rate or input of 1 is 1 V.
+
+    Parameters
+    ----------
+    leak_conductance : float
+        Conductance from each unit's node to ground; a weight, bias or nudging strength of 1 is the same in siemens,
+        or as much current at 1 V. [S]
+    capacitance : float
+        Of each unit's node; over the leak it is the time constant. [F]
+    clamp_conductance : float
+        Conductance of the diodes that keep the states of hard sigmoids within 0…1 V. [S]
+
+    Raises
+    ------
+    NetworkError
+        If one is not positive and finite.
+    """
+
+    leak_conductance: float = 1e-5
+    capacitance: float = 1e-11
+    clamp_conductance: float = 1.0
+
+    def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not 0 < value < float("inf"):
+                raise NetworkError(f"LeakyIntegrators: {field.name} must be positive and finite, found {value}")
+
+    @property
+    def stiffness(self) -> float:
+        """Conductance of a clamp over that of the leak."""
+        return self.clamp_conductance / self.leak_conductance
+
+    @property
+    def time_constant(self) -> float:
+        """Of a unit alone. [s]"""
+        return self.capacitance / self.leak_conductance
+
+
+def hopfield_circuit(network: HopfieldNetwork) -> Circuit:
+    """The network as nodes and branches, with the weights as they are now.
+
+    Nodes: inputs ``x<i>``, hidden units ``h<layer>_<j>``, outputs ``o<j>``. All numbers but the layer's begin at 0.
+    Groups: ``leak``, ``capacitance``, and for each layer ``weight<layer>`` from the layer before and
+    ``weight<layer>_back`` into it, ``bias<layer>``, ``clamp<layer>_upper`` and ``clamp<layer>_lower``.
+    """
+    clamp = network.activation.in_hardware(network.hardware.stiffness).clamp
+    if clamp is None:
+        raise NetworkError(
+            f"a Hopfield circuit needs hard sigmoids, found {type(network.activation).__name__}; "
+            'use activation = "hard_sigmoid"'
+        )
+    builder = CircuitBuilder(f"Hopfield network {'-'.join(map(str, network.sizes))}")
+    inputs = builder.add_nodes(f"x{i}" for i in range(network.n_inputs))
+    builder.add(VoltageSources("inputs", inputs, GROUND, 0.0, np.arange(network.n_inputs)))
+    units = [builder.add_nodes(names) for names in unit_names(network)]
+    for name, nodes in zip(network.layer_names, units, strict=True):
+        builder.set_layer(name, nodes)
+    builder.set_outputs(units[-1], np.full_like(units[-1], GROUND))
+    _add_integrators(builder, np.concatenate(units), network.hardware)
+    _add_drives(builder, network, [inputs, *units], units)
+    for layer, nodes in enumerate(units, start=1):
+        add_clamp(builder, f"clamp{layer}", _in_siemens(clamp, network.hardware.leak_conductance), nodes)
+    return builder.build()
+
+
+def unit_names(network: HopfieldNetwork) -> list[list[str]]:
+    """Node of each unit, by layers."""
+    sizes = network.sizes[1:]
+    hidden = [[f"h{layer}_{j}" for j in range(size)] for layer, size in enumerate(sizes[:-1], start=1)]
+    return [*hidden, [f"o{j}" for j in range(sizes[-1])]]
+
+
+def _add_integrators(builder: CircuitBuilder, nodes: np.ndarray, hardware: LeakyIntegrators) -> None:
+    builder.add(Conductances("leak", nodes, GROUND, hardware.leak_conductance))
+    builder.add(Capacitors("capacitance", nodes, GROUND, hardware.capacitance))
+
+
+def _add_drives(
+    builder: CircuitBuilder, network: HopfieldNetwork, rates: list[np.ndarray], driven: list[np.ndarray]
+) -> None:
+    """Currents into the `driven` nodes of layers 1 … L: from the `rates` of their neighbours, and the biases."""
+    leak = network.hardware.leak_conductance
+    for layer, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True), start=1):
+        siemens = leak * _float64(weight)
+        builder.add(_synapses(f"weight{layer}", rates[layer - 1], driven[layer - 1], siemens))
+        if layer > 1:
+            builder.add(_synapses(f"weight{layer}_back", rates[layer], driven[layer - 2], siemens.T))
+        builder.add(CurrentSources(f"bias{layer}", GROUND, driven[layer - 1], leak * _float64(bias)))
+
+
+def _synapses(
+    label: str, rates: np.ndarray, driven: np.ndarray, siemens: np.ndarray
+) -> VoltageControlledCurrentSources:
+    """One current source a weight `(n_rates, n_driven)` [S], from ground into the driven node; node by node."""
+    into, control = np.repeat(driven, len(rates)), np.tile(rates, len(driven))
+    return VoltageControlledCurrentSources(label, GROUND, into, control, GROUND, siemens.T.ravel())
+
+
+def _in_siemens(clamp: DiodeClamp, leak: float) -> DiodeClamp:
+    """A clamp whose conductance is counted in leaks, in siemens."""
+    diode = clamp.diode
+    assert isinstance(diode, PiecewiseLinearDiode)
+    # Beyond 15 digits lies the rounding of the quotient that the stiffness is.
+    scaled = PiecewiseLinearDiode(diode.thresholds, tuple(float(f"{leak * g:.15g}") for g in diode.increments))
+    return DiodeClamp(scaled, clamp.upper, clamp.lower)
+
+
+def _float64(parameter: Tensor) -> np.ndarray:
+    return parameter.detach().to("cpu", torch.float64).numpy()
