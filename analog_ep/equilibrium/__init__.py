@@ -8,6 +8,7 @@ from analog_ep.equilibrium.langevin import Langevin
 from analog_ep.equilibrium.newton import Newton
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.equilibrium.settled import NgspiceSettling
 from analog_ep.equilibrium.solver_of import solver_of
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Langevin",
     "Newton",
     "Ngspice",
+    "NgspiceSettling",
     "Relaxation",
     "Solver",
     "kirchhoff_residual",

@@ -27,11 +27,11 @@ _SHOWN = 5
 class Ngspice(CircuitSolver):
     """Solves with the ngspice program, in processes of its own; a batch is a sweep over a sample index.
 
-    It starts from nothing: a given free state serves only for the currents of a frozen nudge. The Kirchhoff residual
-    is computed here from the voltages that ngspice returns, and decides about convergence. So does the Jacobian, as in
-    `Newton`, where equilibria may be unstable: ngspice returns such ones without a word. A sample that ngspice cannot
-    solve counts as not converged, with voltages of NaN and its index and ngspice's words in the message; the others
-    keep their results.
+    It starts from nothing, and each sample from the one before: a given free state serves only for the currents of a
+    frozen nudge, unless `nodeset` is set. The Kirchhoff residual is computed here from the voltages that ngspice
+    returns, and decides about convergence. So does the Jacobian, as in `Newton`, where equilibria may be unstable:
+    ngspice returns such ones without a word. A sample that ngspice cannot solve counts as not converged, with voltages
+    of NaN and its index and ngspice's words in the message; the others keep their results.
 
     Parameters
     ----------
@@ -49,6 +49,9 @@ class Ngspice(CircuitSolver):
     reduced : bool
         Whether resistors to nodes that sources hold are replaced by Norton equivalents: the same voltages, several
         times faster, but another netlist than the hardware's. See `NortonReduction`.
+    nodeset : bool
+        Whether the search for every sample begins at the state that `solve` is given, as ngspice's ``.nodeset`` has it:
+        a circuit with several equilibria then shows whether that state is one, and otherwise which lies near.
     processes : int
         Runs at a time.
     progress : callable, optional
@@ -66,6 +69,7 @@ class Ngspice(CircuitSolver):
     max_points: int = 2000
     rtol: float = 1e-6
     reduced: bool = False
+    nodeset: bool = False
     processes: int = 1
     progress: Progress | None = field(default=None, repr=False, compare=False)
 
@@ -83,36 +87,32 @@ class Ngspice(CircuitSolver):
         start: np.ndarray | None = None,
     ) -> CircuitState:
         check_circuit(circuit)
-        frozen = _frozen_currents(circuit, inputs, nudge, free_outputs)
+        if self.nodeset and start is None:
+            raise StimulusError("Ngspice with nodeset needs a state to begin from, found none; give it as start")
+        frozen = frozen_currents(circuit, inputs, nudge, free_outputs)
         reduction = NortonReduction.of(circuit) if self.reduced else None
         sweep = Sweep(circuit, self.options, reduction, self.executable, self.timeout)
-        batch = Batch(inputs, nudge if frozen is None else None, frozen)
-        judge = _Judge(circuit, reduction, batch, self.rtol, self.options)
+        batch = Batch(inputs, nudge if frozen is None else None, frozen, start if self.nodeset else None)
+        judge = Judge(circuit, reduction, batch, self.rtol, self.options)
         result = run_batch(sweep, batch, self.max_points, self.processes, self.progress, judge)
-        unstable = self._unstable(circuit, batch, result, nudge, free_outputs) & judge.converged
-        return CircuitState(
-            voltages=result.voltages,
-            converged=judge.converged & ~unstable,
-            residual=judge.residual,
-            iterations=len(inputs),
-            message=_failure_message(result) or _unstable_message(unstable) or judge.message(),
-        )
-
-    def _unstable(
-        self,
-        circuit: Circuit,
-        batch: Batch,
-        result: BatchResult,
-        nudge: Nudge | None,
-        free_outputs: np.ndarray | None,
-    ) -> np.ndarray:
-        # NaN would pass through every sum; the samples without a result count as not converged anyway.
-        voltages = np.nan_to_num(result.voltages) if result.failures else result.voltages
-        return unstable_samples(circuit, batch.inputs, voltages, nudge, free_outputs)
+        return judge.state(result, nudge, free_outputs)
 
 
-class _Judge:
+class Judge:
     """Kirchhoff's law on what ngspice returns, while it still works on other samples.
+
+    Parameters
+    ----------
+    circuit : Circuit
+        What is solved.
+    reduction : NortonReduction or None
+        What is run in its place.
+    batch : Batch
+        All samples.
+    rtol : float
+        Of the residual, see `Ngspice`.
+    options : SpiceOptions
+        Their absolute tolerances are forgiven.
 
     Attributes
     ----------
@@ -146,6 +146,19 @@ class _Judge:
             relative = np.divide(magnitude[i], scale[i], out=np.zeros_like(scale[i]), where=scale[i] > 0)
             node = int(relative.argmax())
             self._worst[first + int(i)] = (node, float(magnitude[i, node]))
+
+    def state(self, result: BatchResult, nudge: Nudge | None, free_outputs: np.ndarray | None) -> CircuitState:
+        """The states of the batch with the verdict on each, their stability included."""
+        # NaN would pass through every sum; the samples without a result count as not converged anyway.
+        voltages = np.nan_to_num(result.voltages) if result.failures else result.voltages
+        unstable = unstable_samples(self.circuit, self.batch.inputs, voltages, nudge, free_outputs) & self.converged
+        return CircuitState(
+            voltages=result.voltages,
+            converged=self.converged & ~unstable,
+            residual=self.residual,
+            iterations=len(self.batch),
+            message=_failure_message(result) or _unstable_message(unstable) or self.message(),
+        )
 
     def message(self) -> str:
         """The verdict on all samples in a sentence."""
@@ -182,7 +195,7 @@ class _Judge:
         return norton if nudged is None else norton + nudged
 
 
-def _frozen_currents(
+def frozen_currents(
     circuit: Circuit, inputs: np.ndarray, nudge: Nudge | None, free_outputs: np.ndarray | None
 ) -> np.ndarray | None:
     """Currents of a frozen nudge, `(n_samples, n_outputs)`; checks the shape of any nudge."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import eigvals
 
-from analog_ep.circuit import GROUND, Capacitors, Circuit
+from analog_ep.circuit import GROUND, Capacitors, Circuit, Conductances
 from analog_ep.equilibrium.equations import Equations
 from analog_ep.equilibrium.jacobian import Jacobian
 from analog_ep.equilibrium.newton import reduced_system
@@ -52,6 +52,19 @@ def slowest_time_constant(circuit: Circuit, inputs: np.ndarray, voltages: np.nda
             raise ConvergenceError("the circuit must settle, found a state that drifts away; look at its gains")
         slowest = max(slowest, float(np.real(constants).max()))
     return slowest
+
+
+def slowest_node(circuit: Circuit) -> float:
+    """Largest C/g over the nodes, with their linear conductances alone. [s]"""
+    farads, siemens = np.zeros(circuit.n_nodes), np.zeros(circuit.n_nodes)
+    for group, total, values in [
+        *((group, farads, group.farads) for group in circuit.of_kind(Capacitors)),
+        *((group, siemens, group.siemens) for group in circuit.of_kind(Conductances)),
+    ]:
+        for nodes in (group.positive, group.negative):
+            total += np.bincount(nodes, values, minlength=circuit.n_nodes)
+    own = (farads > 0) & (siemens > 0) & (np.arange(circuit.n_nodes) > 0)
+    return float((farads[own] / siemens[own]).max(initial=1e-12))
 
 
 def _grounded(circuit: Circuit, nodes: np.ndarray, n_voltages: int) -> np.ndarray:

@@ -6,15 +6,16 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from joblib import Parallel, delayed
 from joblib.parallel import ThreadingBackend
 
+from analog_ep.circuit import Circuit
 from analog_ep.errors import NgspiceCrashError, NgspiceError, NgspiceResultError, NgspiceTimeoutError
 from analog_ep.spice.process import Stop
-from analog_ep.spice.sweep import Batch, Sweep
+from analog_ep.spice.sweep import Batch
 
 _Item = TypeVar("_Item")
 _Outcome = TypeVar("_Outcome")
@@ -30,6 +31,19 @@ _HOPELESS = 4
 
 _MOST_FAILURES = 32
 """Samples of a part that may fail before the rest of it is given up."""
+
+
+class Runner(Protocol):
+    """What solves a part of a batch in one run of ngspice, such as a `Sweep`."""
+
+    @property
+    def circuit(self) -> Circuit:
+        """What is solved."""
+        ...
+
+    def run(self, batch: Batch, stop: Stop | None = None) -> np.ndarray:
+        """Voltages `(n_samples, n_nodes)`. [V]"""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +63,7 @@ class BatchResult:
 
 
 def run_batch(
-    sweep: Sweep,
+    runner: Runner,
     batch: Batch,
     max_points: int,
     processes: int = 1,
@@ -63,7 +77,7 @@ def run_batch(
 
     Parameters
     ----------
-    sweep : Sweep
+    runner : Runner
         The circuit.
     batch : Batch
         Samples and nudges.
@@ -87,11 +101,11 @@ def run_batch(
 
     def solve(bounds: tuple[int, int], stop: Stop) -> BatchResult:
         nothing = np.full((bounds[1] - bounds[0], circuit.n_nodes), np.nan)
-        part = _Part(sweep, batch, stop, count, solved, bounds[0], nothing)
+        part = _Part(runner, batch, stop, count, solved, bounds[0], nothing)
         part.solve(*bounds)
         return BatchResult(part.voltages, part.failures)
 
-    circuit = sweep.circuit
+    circuit = runner.circuit
     parts = run_parallel(solve, _bounds(len(batch), max_points, processes), processes)
     voltages = np.concatenate([np.zeros((0, circuit.n_nodes)), *(part.voltages for part in parts)])
     failures = {index: error for part in parts for index, error in part.failures.items()}
@@ -168,7 +182,7 @@ class _Count:
 class _Part:
     """Samples of one worker, with what is known of them so far."""
 
-    sweep: Sweep
+    runner: Runner
     batch: Batch
     stop: Stop
     count: _Count
@@ -198,7 +212,7 @@ class _Part:
 
     def _run(self, begin: int, end: int) -> np.ndarray:
         part = self.batch.part(begin, end)
-        return run_twice(lambda: self.sweep.run(part, self.stop))
+        return run_twice(lambda: self.runner.run(part, self.stop))
 
     def _given_up(self) -> bool:
         return len(self.failures) >= (_MOST_FAILURES if self.n_solved else _HOPELESS)

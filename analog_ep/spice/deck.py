@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Circuit, check_circuit
+from analog_ep.circuit import GROUND, Circuit, check_circuit
 from analog_ep.circuit.energy import held_nodes
 from analog_ep.errors import StimulusError
 from analog_ep.spice.deck_header import header
 from analog_ep.spice.deck_sections import DeckSections
 from analog_ep.spice.dialects import DIALECTS, DialectName
 from analog_ep.spice.energy_cards import EnergyCards, energy_cards
-from analog_ep.spice.netlist import SpiceOptions
+from analog_ep.spice.netlist import SpiceOptions, number
 from analog_ep.spice.nudge_cards import NudgeCurrent, nudge_cards, nudge_currents
 from analog_ep.stimulus import Nudge
 
@@ -38,6 +38,7 @@ def write_deck(
     include_from: str | None = None,
     options: SpiceOptions | None = None,
     dialect: DialectName = "ngspice",
+    start: np.ndarray | None = None,
 ) -> str:
     """Write one sample's circuit as a self-contained deck.
 
@@ -64,6 +65,8 @@ def write_deck(
     dialect : str
         The simulator to write for, see `DIALECTS`. The energy and the library are ngspice's alone; the others get
         amplifiers and diodes as elements.
+    start : ndarray (n_nodes,), optional
+        Voltages at which the search for the first phase begins, for a circuit with several equilibria. [V]
 
     Returns
     -------
@@ -84,8 +87,8 @@ def write_deck(
     if dialect not in DIALECTS:
         raise StimulusError(f"dialect must be one of {', '.join(DIALECTS)}, found {dialect!r}")
     check_circuit(circuit)
-    sample = _sample(circuit, inputs)
-    currents = [] if nudge is None or phase == "free" else nudge_currents(circuit, nudge, _array(free_outputs))
+    sample = one_sample(circuit, inputs)
+    currents = [] if nudge is None or phase == "free" else nudge_currents(circuit, nudge, as_array(free_outputs))
     deck = DeckSections(circuit, sample, options, DIALECTS[dialect])
     energy = energy_cards(deck.writer, currents) if deck.dialect.has_energy else None
     lines = [
@@ -96,6 +99,7 @@ def write_deck(
         *deck.elements(),
         *_nudge(deck, currents),
         *_energy(deck, energy),
+        *_start(deck, start),
         *_analysis(deck, phase, energy is not None and bool(energy.cards)),
         deck.dialect.end(),
     ]
@@ -134,28 +138,43 @@ def _energy(deck: DeckSections, energy: EnergyCards | None) -> Iterator[str]:
         yield from deck.section(f"no energy is printed: {energy.reason}", [])
 
 
+def _start(deck: DeckSections, start: np.ndarray | None) -> Iterator[str]:
+    if start is None:
+        return
+    names = deck.circuit.node_names
+    nodes = np.concatenate(printed_nodes(deck.circuit))
+    cards = deck.dialect.nodeset(
+        [(names[node], number(volts)) for node, volts in zip(nodes, start[nodes], strict=True)]
+    )
+    yield from deck.section("where the search for the first phase begins: there may be other equilibria", cards)
+
+
 def _analysis(deck: DeckSections, phase: Phase, has_energy: bool) -> Iterator[str]:
     names, outputs = deck.circuit.node_names, deck.circuit.outputs
     tables: list[list[tuple[str, ...]]] = [[("energy",)]] if has_energy else []
     if outputs is not None:
-        tables.append([(names[p], names[n]) for p, n in zip(*outputs, strict=True)])
-    tables += [[(names[node],) for node in nodes] for nodes in _printed_nodes(deck.circuit)]
+        # A difference with ground is the node's own voltage, and ngspice cannot print it as v(a,0).
+        tables.append([(names[p], names[n]) if n != GROUND else (names[p],) for p, n in zip(*outputs, strict=True)])
+    tables += [[(names[node],) for node in nodes] for nodes in printed_nodes(deck.circuit)]
     yield from deck.section("analysis: a row a phase", deck.dialect.sweep("v_phase", _SWEEPS[phase], tables))
 
 
-def _printed_nodes(circuit: Circuit) -> list[np.ndarray]:
+def printed_nodes(circuit: Circuit) -> list[np.ndarray]:
+    """The circuit's layers; without them all nodes that no source holds."""
     if circuit.layers:
         return list(circuit.layers.values())
     free = np.flatnonzero(~held_nodes(circuit))
     return [free] if len(free) else []
 
 
-def _array(values: Tensor | np.ndarray | None) -> np.ndarray | None:
+def as_array(values: Tensor | np.ndarray | None) -> np.ndarray | None:
+    """In float64 on the CPU."""
     return None if values is None else torch.as_tensor(values).detach().to("cpu", torch.float64).numpy()
 
 
-def _sample(circuit: Circuit, inputs: Tensor | np.ndarray) -> np.ndarray:
-    sample = _array(inputs)
+def one_sample(circuit: Circuit, inputs: Tensor | np.ndarray) -> np.ndarray:
+    """The inputs of one sample `(n_inputs,)` [V], or `StimulusError`."""
+    sample = as_array(inputs)
     assert sample is not None
     if sample.shape != (circuit.n_inputs,):
         raise StimulusError(

@@ -82,6 +82,27 @@ def _listed(what: str, values: list[float]) -> str:
     return f"{what}: {' '.join(f'{value:.9g}' for value in values) or 'none'}"
 
 
+def settling_header(
+    circuit: Circuit, sample: np.ndarray, nudge: Nudge | None, currents: Sequence[NudgeCurrent], duration: float
+) -> Iterator[str]:
+    """Comment lines of a deck in which one sample settles from rest, free and then nudged."""
+    paragraphs = [
+        "One sample of a circuit that learns by equilibrium propagation, settling from rest.",
+        "Run it with: ngspice -b FILE (checked with ngspice 39.3).",
+        f"Every node begins at 0 V; after {duration:.9g} s v(phase) rises to 1 V and switches the nudge on."
+        if nudge is not None
+        else f"Every node begins at 0 V and is left alone for {duration:.9g} s.",
+        "It prints free_<node>, the voltage at the end of the free phase, and nudged_<node>, at that of the nudged "
+        "one, where there is one. [V]",
+        f"Size: {circuit.n_nodes - 1} nodes, {circuit.n_branches} branches.",
+        *_layers(circuit),
+        _listed("Inputs [V]", sample.tolist()),
+        *_nudge(nudge, currents),
+    ]
+    for paragraph in paragraphs:
+        yield from DIALECTS["ngspice"].paragraph(paragraph)
+
+
 def transient_header(
     circuit: Circuit, nudge: Nudge, timing: TwoPhaseTiming, n_samples: int, factors: Mapping[str, np.ndarray]
 ) -> Iterator[str]:

@@ -33,6 +33,9 @@ SWEEP_OPTIONS = SpiceOptions(reltol=1e-12)
 """Tolerances of sweeps. With 1e-9 ngspice may stop one Newton step early, some 1e-9 |v| from the solution; the step
 more costs 2 to 5 % of the iterations."""
 
+_PIN = 1e3
+"""Conductance of a pin: a node that draws 1 mA begins 1 uV off. [S]"""
+
 _DRIVEN = (VoltageSources, CurrentControlledCurrentSources, CurrentControlledVoltageSources)
 """Groups whose cards depend on the samples: the sources, and those that call a source by its name."""
 
@@ -49,11 +52,14 @@ class Batch:
         An elastic one, with targets `(n_samples, n_outputs)`.
     frozen_currents : ndarray (n_samples, n_outputs) or None
         Constant currents into v₊ and out of v₋, in place of an elastic nudge. [A]
+    start : ndarray (n_samples, n_nodes) or None
+        Node voltages at which the search for each sample's state begins. [V]
     """
 
     inputs: np.ndarray
     nudge: Nudge | None = None
     frozen_currents: np.ndarray | None = None
+    start: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -65,10 +71,19 @@ class Batch:
 
     def part(self, begin: int, end: int) -> Batch:
         """Some consecutive samples."""
-        nudge, currents = self.nudge, self.frozen_currents
+        return self.at(slice(begin, end))
+
+    def twice(self) -> Batch:
+        """Every sample two times in a row."""
+        return self.at(np.repeat(np.arange(len(self)), 2))
+
+    def at(self, which: slice | np.ndarray) -> Batch:
+        """The samples at these indices."""
+        nudge, currents, start = self.nudge, self.frozen_currents, self.start
         if nudge is not None:
-            nudge = Nudge(nudge.strength, nudge.target[begin:end], nudge.cost, nudge.kind)
-        return Batch(self.inputs[begin:end], nudge, None if currents is None else currents[begin:end])
+            nudge = Nudge(nudge.strength, nudge.target[which], nudge.cost, nudge.kind)
+        currents = None if currents is None else currents[which]
+        return Batch(self.inputs[which], nudge, currents, None if start is None else start[which])
 
 
 class Sweep:
@@ -119,8 +134,9 @@ class Sweep:
     def run(self, batch: Batch, stop: Stop | None = None) -> np.ndarray:
         """Voltages of all nodes for every sample, `(n_samples, n_nodes)`, from one run of ngspice. [V]
 
-        Nodes that grounded independent sources hold are filled in; all others are ngspice's own. Keep to a few thousand
-        samples a run: ngspice 39 crashes at 200 000 points.
+        Nodes that grounded independent sources hold are filled in; all others are ngspice's own. Each sample is
+        searched for from the one before, or, where the batch has a `start`, from there, as a ``.nodeset`` has it.
+        Keep to a few thousand samples a run: ngspice 39 crashes at 200 000 points.
 
         Raises
         ------
@@ -132,14 +148,31 @@ class Sweep:
         voltages = held_voltages(self.circuit, batch.inputs)
         if not len(batch) or not len(self.free):
             return voltages
+        started = batch.start is not None
+        points = batch.twice() if started else batch
+        last = len(points) - 1
         with self._turn:
-            analysis = [*self.nudge_cards(batch), "vidx idx 0 0.0", f".dc vidx 0 {len(batch) - 1} 1"]
-            deck = self.deck(batch, analysis)
-        raw = run_ngspice(deck, len(batch), self.executable, self.timeout, stop)
-        if not np.array_equal(raw.columns(["v(v-sweep)"])[:, 0], np.arange(len(batch))):
-            raise NgspiceResultError(f"ngspice must sweep the samples 0…{len(batch) - 1} in order, found another sweep")
-        voltages[:, self.free] = raw.columns(self.saved)
+            analysis = [*self.nudge_cards(points), *self._pins(points), "vidx idx 0 0.0", f".dc vidx 0 {last} 1"]
+            deck = self.deck(points, analysis)
+        raw = run_ngspice(deck, len(points), self.executable, self.timeout, stop)
+        if not np.array_equal(raw.columns(["v(v-sweep)"])[:, 0], np.arange(len(points))):
+            raise NgspiceResultError(f"ngspice must sweep the points 0…{last} in order, found another sweep")
+        found = raw.columns(self.saved)
+        voltages[:, self.free] = found[1::2] if started else found
         return voltages
+
+    def _pins(self, points: Batch) -> Iterator[str]:
+        """Conductances that hold every free node at the start in even points and are gone in odd ones.
+
+        A point of a ``.dc`` begins where the one before ended, so that this is a ``.nodeset`` for each sample.
+        """
+        if points.start is None:
+            return
+        names = self.circuit.node_names
+        pinned = _columns(np.tile([_PIN, 0.0], len(points) // 2)[:, None])[0]
+        yield f"bpin _pin 0 v={pinned}"
+        for node, start in zip(self.free, _columns(points.start[:, self.free]), strict=True):
+            yield f"bpin_{names[node]} {names[node]} 0 i=v(_pin)*(v({names[node]})-({start}))"
 
     def deck(self, batch: Batch, analysis: Sequence[str], save: bool = True) -> str:
         """The circuit with the sources of a batch, constant ones for a batch of one, and the cards of an analysis.

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from analog_ep.circuit import Capacitors, Circuit, Conductances, check_circuit
+from analog_ep.circuit import Capacitors, Circuit, check_circuit
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.newton import Newton
+from analog_ep.equilibrium.time_constants import slowest_node
 from analog_ep.equilibrium.transient import transient
 from analog_ep.errors import ConvergenceError, StimulusError
 from analog_ep.spice.batch import run_twice
@@ -183,7 +184,7 @@ def _settled(
     duration: float | None,
 ) -> Settling:
     """Run for the duration, or for twice as long again and again until the layers are at rest."""
-    seconds = _slowest_node(circuit) * _FIRST_GUESS if duration is None else duration
+    seconds = slowest_node(circuit) * _FIRST_GUESS if duration is None else duration
     for _ in range(_LONGEST):
         times, voltages = run(seconds)
         distance = np.abs(voltages - final)
@@ -224,16 +225,3 @@ class _Transient:
 
     def _volts(self) -> np.ndarray:
         return np.zeros(self.sweep.circuit.n_nodes) if self.start is None else self.start
-
-
-def _slowest_node(circuit: Circuit) -> float:
-    """Largest C/g over the nodes, with their linear conductances alone. [s]"""
-    farads, siemens = np.zeros(circuit.n_nodes), np.zeros(circuit.n_nodes)
-    for group, total, values in [
-        *((group, farads, group.farads) for group in circuit.of_kind(Capacitors)),
-        *((group, siemens, group.siemens) for group in circuit.of_kind(Conductances)),
-    ]:
-        for nodes in (group.positive, group.negative):
-            total += np.bincount(nodes, values, minlength=circuit.n_nodes)
-    own = (farads > 0) & (siemens > 0) & (np.arange(circuit.n_nodes) > 0)
-    return float((farads[own] / siemens[own]).max(initial=1e-12))

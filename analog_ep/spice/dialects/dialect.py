@@ -105,6 +105,11 @@ class Dialect:
             terms.append(f"({change!r})*(max({across}-({at!r}),0)-({max(-at, 0.0)!r}))")
         return self.behavioural(name, nodes, "i", "+".join(terms))
 
+    def nodeset(self, voltages: Sequence[tuple[str, str]]) -> Iterator[str]:
+        """Where the search for an operating point begins: nodes and their voltages."""
+        pairs = " ".join(f"{self.voltage(node)}={volts}" for node, volts in voltages)
+        yield from textwrap.wrap(pairs, _WIDTH, initial_indent=".nodeset ", subsequent_indent="+ ")
+
     def sweep(self, source: str, values: str, tables: Iterable[Sequence[tuple[str, ...]]]) -> Iterator[str]:
         """A `.dc` of a source over "start stop step", and tables of node voltages, or differences of pairs of nodes."""
         yield f".dc {source} {values}"

@@ -13,7 +13,7 @@ _FAR = 1e3
 
 
 class Gnucap(Dialect):
-    """No expressions: a piecewise-linear diode is a table, and only frozen nudges can be written."""
+    """No expressions: a piecewise-linear diode is a table, and only frozen nudges can be written. No nodeset."""
 
     name = "gnucap"
     how_to_run = "Run it with: gnucap -b FILE (checked with gnucap 0.36)."
@@ -44,6 +44,9 @@ class Gnucap(Dialect):
         table = " ".join(f"{v!r},{_current(v, leakage, bends)!r}" for v in places)
         ends = " ".join(nodes)
         return f"g{name[1:]} {ends} {ends} pwl({table})"
+
+    def nodeset(self, voltages: Sequence[tuple[str, str]]) -> Iterator[str]:
+        yield self.comment("gnucap has no nodeset, and begins with every node at 0 V")
 
     def sweep(self, source: str, values: str, tables: Iterable[Sequence[tuple[str, ...]]]) -> Iterator[str]:
         # It prints one table an analysis, and single nodes alone.

@@ -52,6 +52,10 @@ class Spectre(Dialect):
     def behavioural(self, name: str, nodes: Sequence[str], quantity: str, expression: str) -> str:
         return self._instance(name, nodes, f"bsource {quantity}={expression}")
 
+    def nodeset(self, voltages: Sequence[tuple[str, str]]) -> Iterator[str]:
+        pairs = textwrap.wrap(" ".join(f"{node}={volts}" for node, volts in voltages), 110)
+        yield from (f"nodeset {line}" for line in pairs)
+
     def sweep(self, source: str, values: str, tables: Iterable[Sequence[tuple[str, ...]]]) -> Iterator[str]:
         start, stop, step = values.split()
         nodes = dict.fromkeys(node for table in tables for pair in table for node in pair)
