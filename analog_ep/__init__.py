@@ -9,12 +9,13 @@ from analog_ep.equilibrium import (
     Langevin,
     Newton,
     Ngspice,
+    NgspiceSettling,
     Relaxation,
     Solver,
     solve,
 )
 from analog_ep.errors import AnalogEPError
-from analog_ep.export import TwoPhaseTiming, write_netlist, write_transient_netlist
+from analog_ep.export import TwoPhaseTiming, write_netlist, write_settling_netlist, write_transient_netlist
 from analog_ep.learning import (
     AdjointDynamics,
     ContrastiveDivergence,
@@ -27,6 +28,8 @@ from analog_ep.learning import (
     GradientMethod,
     HarmonicEquilibriumPropagation,
     HolomorphicEquilibriumPropagation,
+    HopfieldCrossCheck,
+    HopfieldTolerances,
     ImplicitDifferentiation,
     NgspiceSmallSignal,
     PulsedUpdate,
@@ -37,7 +40,7 @@ from analog_ep.learning import (
     Update,
     cross_check,
 )
-from analog_ep.networks import HopfieldNetwork, Network, ResistiveNetwork
+from analog_ep.networks import HopfieldNetwork, LeakyIntegrators, Network, ResistiveNetwork
 from analog_ep.stimulus import Cost, CrossEntropy, Nudge, SquaredError
 
 __all__ = [
@@ -62,14 +65,18 @@ __all__ = [
     "GradientMethod",
     "HarmonicEquilibriumPropagation",
     "HolomorphicEquilibriumPropagation",
+    "HopfieldCrossCheck",
     "HopfieldNetwork",
     "HopfieldRelaxation",
+    "HopfieldTolerances",
     "IdealDiode",
     "ImplicitDifferentiation",
     "Langevin",
+    "LeakyIntegrators",
     "Network",
     "Newton",
     "Ngspice",
+    "NgspiceSettling",
     "NgspiceSmallSignal",
     "Nudge",
     "PiecewiseLinearDiode",
@@ -89,5 +96,6 @@ __all__ = [
     "cross_check",
     "solve",
     "write_netlist",
+    "write_settling_netlist",
     "write_transient_netlist",
 ]

@@ -8,13 +8,14 @@ import numpy as np
 from torch import Tensor
 
 from analog_ep.circuit import Chip, Circuit
-from analog_ep.equilibrium import Equilibrium, Newton, Relaxation, solve
+from analog_ep.equilibrium import Equilibrium, HopfieldRelaxation, Newton, Relaxation, solve
 from analog_ep.equilibrium.time_constants import slowest_time_constant
 from analog_ep.learning.cross_check import spice_equivalent
 from analog_ep.learning.measured import read_layers
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.networks import HopfieldNetwork, ResistiveNetwork
 from analog_ep.spice.deck import Phase, save_deck, write_deck
 from analog_ep.spice.dialects import DialectName
+from analog_ep.spice.settling_deck import write_settling_deck
 from analog_ep.spice.timing import TwoPhaseTiming
 from analog_ep.spice.transient_deck import write_transient_deck
 from analog_ep.stimulus import Nudge
@@ -23,9 +24,12 @@ from analog_ep.studies.capacitance import with_node_capacitance
 _SETTLED = 25.0
 """Time constants after which 1e-11 of a change is left."""
 
+_UNIT_SETTLED = 40.0
+"""The same of a unit alone, whose neighbours slow it down."""
+
 
 def write_netlist(
-    system: ResistiveNetwork | Circuit,
+    system: ResistiveNetwork | HopfieldNetwork | Circuit,
     inputs: Tensor,
     nudge: Nudge | None = None,
     *,
@@ -37,16 +41,17 @@ def write_netlist(
     """Write one sample as a deck that runs in a simulator alone, plain ``ngspice -b FILE``; see `write_deck`.
 
     The currents of a frozen nudge are taken from the free state, which is solved for here; on a chip from what its
-    converters read of it, without noise. Inputs are what its DACs drive.
+    converters read of it, without noise. Inputs are what its DACs drive. A Hopfield network has several equilibria:
+    the deck begins at the free state that PyTorch comes to from rest, by ``.nodeset``.
 
     Parameters
     ----------
-    system : ResistiveNetwork or Circuit
+    system : ResistiveNetwork, HopfieldNetwork or Circuit
         What to write.
     inputs : Tensor (n_inputs,)
         Inputs of one sample. [V]
     nudge : Nudge, optional
-        With a target `(n_outputs,)`.
+        With a target `(n_outputs,)`; of a Hopfield network with a strength without unit, as everywhere.
     path : str or Path
         The file, written whole or not at all.
     phase : "free", "nudged" or "both", optional
@@ -73,7 +78,11 @@ def write_netlist(
     outputs = free.outputs
     if isinstance(system, ResistiveNetwork):
         outputs = system.outputs_of(read_layers(free.layers, chip))
-    deck = write_deck(circuit, free.inputs, nudge, outputs, phase, dialect=dialect)
+    several = isinstance(system, HopfieldNetwork)
+    start = free.voltages.numpy() if several else None
+    if several and nudge is not None:
+        nudge = nudge.scaled(system.nudge_scale * nudge.strength)
+    deck = write_deck(circuit, free.inputs, nudge, outputs, phase, dialect=dialect, start=start)
     save_deck(deck, Path(path))
     return Path(path)
 
@@ -133,10 +142,58 @@ def write_transient_netlist(
     return Path(path)
 
 
-def _free_state(system: ResistiveNetwork | Circuit, inputs: Tensor, chip: Chip | None) -> tuple[Circuit, Equilibrium]:
+def write_settling_netlist(
+    network: HopfieldNetwork,
+    inputs: Tensor,
+    nudge: Nudge | None = None,
+    *,
+    path: str | Path,
+    duration: float | None = None,
+) -> Path:
+    """Write one sample of a Hopfield network as it settles from rest, for plain ``ngspice -b FILE``; see
+    `write_settling_deck`.
+
+    Parameters
+    ----------
+    network : HopfieldNetwork
+        What to write.
+    inputs : Tensor (n_inputs,)
+        Inputs of one sample.
+    nudge : Nudge, optional
+        With a target `(n_outputs,)`; the currents of a frozen one are taken from the free state, solved for here.
+    path : str or Path
+        The file, written whole or not at all.
+    duration : float, optional
+        Of each phase; by default 40 time constants of a unit alone. [s]
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    StimulusError
+        If inputs or target do not fit.
+    ConvergenceError
+        If the free state was not reached.
+    """
+    circuit, free = _free_state(network, inputs, None)
+    seconds = _UNIT_SETTLED * network.hardware.time_constant if duration is None else duration
+    scaled = None if nudge is None else nudge.scaled(network.nudge_scale * nudge.strength)
+    save_deck(write_settling_deck(circuit, free.inputs, scaled, free.outputs, duration=seconds), Path(path))
+    return Path(path)
+
+
+def _free_state(
+    system: ResistiveNetwork | HopfieldNetwork | Circuit, inputs: Tensor, chip: Chip | None
+) -> tuple[Circuit, Equilibrium]:
     """The circuit to write and its free state, in float64."""
     if isinstance(system, Circuit):
         circuit, solved, solver = (system if chip is None else chip.apply(system)), system, Newton()
+    elif isinstance(system, HopfieldNetwork):
+        twin = system.with_clamps()
+        circuit, solved, solver = twin.circuit(chip), twin, HopfieldRelaxation()
     else:
         twin = spice_equivalent(system)
         circuit, solved, solver = twin.circuit(chip), twin, Relaxation()

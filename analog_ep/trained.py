@@ -8,15 +8,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from analog_ep.building import build_cost, build_dataset, build_nudge, build_resistive
+from analog_ep.building import build_cost, build_dataset, build_network, build_nudge, build_resistive
 from analog_ep.circuit import Chip
 from analog_ep.equilibrium.ngspice import Ngspice
-from analog_ep.errors import CheckpointError, DataError
-from analog_ep.export import write_netlist, write_transient_netlist
-from analog_ep.learning import CrossCheck, cross_check
+from analog_ep.equilibrium.settled import NgspiceSettling
+from analog_ep.errors import CheckpointError, DataError, StimulusError
+from analog_ep.export import write_netlist, write_settling_netlist, write_transient_netlist
+from analog_ep.learning import CrossCheck, HopfieldCrossCheck, cross_check, hopfield_cross_check
 from analog_ep.learning.checkpoint import Checkpoint
 from analog_ep.learning.measured import driven
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.networks import HopfieldNetwork, Network, ResistiveNetwork
 from analog_ep.run import CHECKPOINT, stored_chip, stored_spec
 from analog_ep.spec import Spec
 from analog_ep.spice.batch import Progress
@@ -26,9 +27,12 @@ from analog_ep.spice.dialects import DialectName
 Array = Literal["first", "twin"]
 """The array that runs the free phase, and of two nudged ones the earlier; or its twin, which runs the later one."""
 
+_SIGNS = {"positive": (1,), "negative": (-1,), "centered": (-1, 1), "random": (-1, 1)}
+"""Signs of the nudges by variant."""
+
 
 def trained_network(path: Path, dtype: torch.dtype = torch.float64) -> tuple[Spec, ResistiveNetwork]:
-    """Spec and network of a run, with the conductances of its last checkpoint.
+    """Spec and resistive network of a run, with the conductances of its last checkpoint.
 
     Parameters
     ----------
@@ -50,7 +54,21 @@ def trained_network(path: Path, dtype: torch.dtype = torch.float64) -> tuple[Spe
     return spec, network
 
 
-def test_samples(spec: Spec, network: ResistiveNetwork, which: slice, chip: Chip | None) -> tuple[Tensor, Tensor]:
+def trained_circuit(path: Path) -> tuple[Spec, ResistiveNetwork | HopfieldNetwork, Chip | None]:
+    """Spec, network of any kind in float64, and chip of a run.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder has no usable checkpoint, or its chip is missing or damaged.
+    """
+    spec, checkpoint = stored_spec(path), Checkpoint.load(path / CHECKPOINT)
+    network = build_network(spec, torch.float64)
+    checkpoint.load_parameters(network)
+    return spec, network, stored_chip(path, spec, network) if isinstance(network, ResistiveNetwork) else None
+
+
+def test_samples(spec: Spec, network: Network, which: slice, chip: Chip | None) -> tuple[Tensor, Tensor]:
     """Inputs `(n, n_inputs)` [V], as a chip's DACs drive them, and targets `(n, n_outputs)` of some test samples.
 
     Raises
@@ -68,8 +86,12 @@ def test_samples(spec: Spec, network: ResistiveNetwork, which: slice, chip: Chip
     return inputs, build_cost(spec).encode(dataset.test_labels[which], network.n_outputs, like=inputs)
 
 
-def cross_checked(path: Path, samples: int, progress: Progress | None = None, array: Array = "first") -> CrossCheck:
+def cross_checked(
+    path: Path, samples: int, progress: Progress | None = None, array: Array = "first", processes: int = 1
+) -> CrossCheck | HopfieldCrossCheck:
     """Compare PyTorch with ngspice on a run's network and the first test samples, with the spec's nudge.
+
+    A Hopfield network is nudged as its variant of equilibrium propagation nudges it: "random" shows both signs.
 
     Parameters
     ----------
@@ -81,6 +103,8 @@ def cross_checked(path: Path, samples: int, progress: Progress | None = None, ar
         See `analog_ep.equilibrium.ngspice.Ngspice`; told anew in each phase.
     array : "first" or "twin"
         Which array of the run's chip.
+    processes : int
+        Runs of ngspice at a time.
 
     Raises
     ------
@@ -91,10 +115,19 @@ def cross_checked(path: Path, samples: int, progress: Progress | None = None, ar
     NgspiceError
         If there is no ngspice, or it fails.
     """
-    spec, network = trained_network(path)
-    chip = stored_chip(path, spec, network)
+    spec, network, chip = trained_circuit(path)
     inputs, targets = test_samples(spec, network, slice(0, samples), chip)
-    nudge = spec.gradient
+    nudge, chip = spec.gradient, _array_of(chip, array)
+    if isinstance(network, HopfieldNetwork):
+        return hopfield_cross_check(
+            network,
+            inputs,
+            targets,
+            strengths=[sign * nudge.nudging for sign in _SIGNS[nudge.variant]],
+            cost=build_cost(spec),
+            kind=nudge.kind,
+            settling=NgspiceSettling(processes=processes, progress=progress),
+        )
     return cross_check(
         network,
         inputs,
@@ -102,8 +135,8 @@ def cross_checked(path: Path, samples: int, progress: Progress | None = None, ar
         nudging=nudge.nudging,
         cost=build_cost(spec),
         kind=nudge.kind,
-        chip=_array_of(chip, array),
-        reference=Ngspice(progress=progress),
+        chip=chip,
+        reference=Ngspice(progress=progress, processes=processes),
     )
 
 
@@ -118,7 +151,7 @@ def _array_of(chip: Chip | None, array: Array) -> Chip | None:
 def export_deck(
     path: Path, sample: int, phase: Phase, out: Path, dialect: DialectName = "ngspice", array: Array = "first"
 ) -> None:
-    """Write a run's network with one test sample as a deck for a simulator alone.
+    """Write a run's network with one test sample as a deck for a simulator alone; see `write_netlist`.
 
     Parameters
     ----------
@@ -142,15 +175,17 @@ def export_deck(
     DataError
         If there is no such sample.
     """
-    spec, network = trained_network(path)
-    chip = stored_chip(path, spec, network)
+    spec, network, chip = trained_circuit(path)
     inputs, targets = (values[0] for values in test_samples(spec, network, slice(sample, sample + 1), chip))
     nudge = None if phase == "free" else build_nudge(spec, targets)
     write_netlist(network, inputs, nudge, path=out, phase=phase, chip=_array_of(chip, array), dialect=dialect)
 
 
-def export_transient(path: Path, samples: slice, out: Path, capacitance: float = 1e-12) -> None:
-    """Write the whole cycle of a run's network, test samples in turn, as one deck for plain ``ngspice -b``.
+def export_transient(path: Path, samples: slice, out: Path, capacitance: float | None = None) -> None:
+    """Write phases of a run's network over time as a deck for plain ``ngspice -b``.
+
+    Of a resistive network the whole cycle, test samples in turn: see `write_transient_netlist`. Of a Hopfield network
+    one sample that settles from rest, free and nudged: see `write_settling_netlist`.
 
     Parameters
     ----------
@@ -160,8 +195,8 @@ def export_transient(path: Path, samples: slice, out: Path, capacitance: float =
         Which of the test part.
     out : Path
         Where to write it.
-    capacitance : float
-        Of every node that neither a source nor an amplifier holds. [F]
+    capacitance : float, optional
+        Of every node that neither a source nor an amplifier holds, by default 1 pF; a Hopfield network has its own. [F]
 
     Raises
     ------
@@ -170,9 +205,17 @@ def export_transient(path: Path, samples: slice, out: Path, capacitance: float =
     DataError
         If there are no such samples.
     StimulusError, EnergyUnavailableError, CircuitError
-        See `write_transient_netlist`.
+        See `write_transient_netlist`; also if a Hopfield network is given several samples or a capacitance.
     """
-    spec, network = trained_network(path)
-    chip = stored_chip(path, spec, network)
+    spec, network, chip = trained_circuit(path)
+    if isinstance(network, HopfieldNetwork) and (capacitance is not None or samples.stop - samples.start > 1):
+        raise StimulusError(
+            "the transient of a Hopfield network shows one sample with the spec's network.capacitance, found another "
+            "number of samples or a capacitance; leave both out"
+        )
     inputs, targets = test_samples(spec, network, samples, chip)
-    write_transient_netlist(network, inputs, build_nudge(spec, targets), path=out, capacitance=capacitance, chip=chip)
+    if isinstance(network, HopfieldNetwork):
+        write_settling_netlist(network, inputs[0], build_nudge(spec, targets[0]), path=out)
+        return
+    farads, nudge = 1e-12 if capacitance is None else capacitance, build_nudge(spec, targets)
+    write_transient_netlist(network, inputs, nudge, path=out, capacitance=farads, chip=chip)

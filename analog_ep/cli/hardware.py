@@ -50,11 +50,12 @@ def check(
     run: RunFolder,
     samples: Annotated[int, typer.Option(min=1, help="Number of test samples.")] = 100,
     array: ArrayOption = ArrayChoice.first,
+    processes: Annotated[int, typer.Option(min=1, help="Runs of ngspice at a time.")] = 1,
     json: JsonOption = False,
 ) -> None:
     """Compare PyTorch with ngspice, node by node. Exits with 1 where they differ by more than the tolerance."""
     with sample_bar(console, "samples in ngspice") as progress:
-        result = cross_checked(run, samples, progress, array.value)
+        result = cross_checked(run, samples, progress, array.value, processes)
     show(result, json)
     if not result.passed:
         raise typer.Exit(1)
@@ -65,10 +66,16 @@ def export(
     run: RunFolder,
     sample: Annotated[int, typer.Option(min=0, metavar="K", help="Index of the test sample.")] = 0,
     phase: Annotated[
-        Phase, typer.Option(help="What the netlist solves; `transient` is the whole cycle, with each ΔG.")
+        Phase,
+        typer.Option(
+            help="What the netlist solves; `transient` is the whole cycle, with each ΔG, or of a Hopfield network the "
+            "settling from rest."
+        ),
     ] = Phase.both,
     samples: Annotated[int, typer.Option(min=1, help="Samples from K on that a transient presents.")] = 1,
-    capacitance: Annotated[float, typer.Option(help="Capacitance of each node in a transient. [F]")] = 1e-12,
+    capacitance: Annotated[
+        float | None, typer.Option(help="Capacitance of each node in a transient, 1e-12 if not given. [F]")
+    ] = None,
     dialect: Annotated[DialectChoice, typer.Option(help="Simulator to write for.")] = DialectChoice.ngspice,
     array: ArrayOption = ArrayChoice.first,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Netlist to write.")] = None,

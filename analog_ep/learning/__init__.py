@@ -5,6 +5,7 @@ from analog_ep.learning.contrastive_divergence import ContrastiveDivergence
 from analog_ep.learning.coupled import ContrastiveHebbian, CoupledLearning
 from analog_ep.learning.cross_check import CrossCheck, Tolerances, cross_check
 from analog_ep.learning.fused import FusedStep
+from analog_ep.learning.hopfield_check import HopfieldCrossCheck, HopfieldTolerances, hopfield_cross_check
 from analog_ep.learning.implicit import ImplicitDifferentiation
 from analog_ep.learning.implicit_energy import EnergyImplicitDifferentiation
 from analog_ep.learning.ngspice_small_signal import NgspiceSmallSignal
@@ -26,6 +27,8 @@ __all__ = [
     "GradientMethod",
     "HarmonicEquilibriumPropagation",
     "HolomorphicEquilibriumPropagation",
+    "HopfieldCrossCheck",
+    "HopfieldTolerances",
     "ImplicitDifferentiation",
     "NgspiceSmallSignal",
     "PulsedUpdate",
@@ -35,4 +38,5 @@ __all__ = [
     "Tolerances",
     "Update",
     "cross_check",
+    "hopfield_cross_check",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 import torch
@@ -17,8 +18,10 @@ from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, solve
 from analog_ep.equilibrium.ladder import Ladder
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.errors import StimulusError
+from analog_ep.learning.hopfield_check import HopfieldCrossCheck, HopfieldTolerances, hopfield_cross_check
 from analog_ep.learning.implicit import ImplicitDifferentiation
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.networks import HopfieldNetwork, ResistiveNetwork
 from analog_ep.stimulus import Cost, Nudge, NudgeKind, SquaredError
 
 _CONDUCTS = 0.01
@@ -146,6 +149,7 @@ class CrossCheck:
         return table
 
 
+@overload
 def cross_check(
     network: ResistiveNetwork,
     inputs: Tensor,
@@ -157,15 +161,45 @@ def cross_check(
     chip: Chip | None = None,
     reference: Solver | None = None,
     tolerances: Tolerances | None = None,
-) -> CrossCheck:
+) -> CrossCheck: ...
+
+
+@overload
+def cross_check(
+    network: HopfieldNetwork,
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    nudging: float,
+    cost: Cost | None = None,
+    kind: NudgeKind = "frozen",
+    chip: None = None,
+    reference: Solver | None = None,
+    tolerances: HopfieldTolerances | None = None,
+) -> HopfieldCrossCheck: ...
+
+
+def cross_check(
+    network: ResistiveNetwork | HopfieldNetwork,
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    nudging: float,
+    cost: Cost | None = None,
+    kind: NudgeKind = "frozen",
+    chip: Chip | None = None,
+    reference: Solver | None = None,
+    tolerances: Tolerances | HopfieldTolerances | None = None,
+) -> CrossCheck | HopfieldCrossCheck:
     """Compare PyTorch with ngspice node by node, in the free and both nudged phases, and the gradients that follow.
 
     ngspice starts from nothing of PyTorch's and computes its own frozen nudge. Both sides run in float64; ideal diodes
-    are replaced on both sides by the piecewise-linear diode that stands for them in SPICE.
+    are replaced on both sides by the piecewise-linear diode that stands for them in SPICE. A Hopfield network is
+    compared in another way, since its energy has several minima: see `hopfield_cross_check`.
 
     Parameters
     ----------
-    network : ResistiveNetwork
+    network : ResistiveNetwork or HopfieldNetwork
         What to check; it is not changed.
     inputs : Tensor (n_samples, n_inputs)
         Inputs. [V]
@@ -180,11 +214,34 @@ def cross_check(
     chip : Chip, optional
         Mismatch of the hardware.
     reference : Solver, optional
-        What PyTorch is compared with; by default `Ngspice()`.
-    tolerances : Tolerances, optional
+        What PyTorch is compared with; by default `Ngspice()`, and `NgspiceSettling()` for a Hopfield network.
+    tolerances : Tolerances or HopfieldTolerances, optional
         What counts as agreement.
+
+    Raises
+    ------
+    StimulusError
+        If a Hopfield network comes with a chip.
+    ConvergenceError, NgspiceError
+        If a solver finds no state of a sample.
     """
     cost = SquaredError() if cost is None else cost
+    if isinstance(network, HopfieldNetwork):
+        if chip is not None:
+            raise StimulusError("the cross-check of a HopfieldNetwork knows no chip's mismatch; leave the chip out")
+        assert not isinstance(tolerances, Tolerances)
+        strengths = (-nudging, nudging)
+        return hopfield_cross_check(
+            network,
+            inputs,
+            targets,
+            strengths=strengths,
+            cost=cost,
+            kind=kind,
+            settling=reference,
+            tolerances=tolerances,
+        )
+    assert not isinstance(tolerances, HopfieldTolerances)
     clamps = network.clamps
     network, inputs, targets = spice_equivalent(network), inputs.double(), targets.double()
     pairs = [
