@@ -35,15 +35,17 @@ from analog_ep import (
 )
 from analog_ep.circuit import check_circuit
 from analog_ep.equilibrium import kirchhoff_residual
-from analog_ep.errors import CircuitError, ConvergenceError, NetworkError, StimulusError
+from analog_ep.errors import CircuitError, ConvergenceError, NetworkError, NgspiceResultError, StimulusError
 from analog_ep.learning import hopfield_cross_check
 from analog_ep.learning.hopfield_check import distance_to_minimum
 from analog_ep.networks import ClampedLinear
 from analog_ep.run import Run
 from analog_ep.spec import parse_spec
 from analog_ep.spice.netlist import NetlistWriter, constant_drive
-from analog_ep.spice.process import find_ngspice
+from analog_ep.spice.process import Stop, find_ngspice
+from analog_ep.spice.settling import SettlingRun
 from analog_ep.spice.settling_deck import write_settling_deck
+from analog_ep.spice.sweep import Batch
 from tests.hopfield_networks import network, samples
 
 FAST = HopfieldRelaxation()
@@ -211,6 +213,25 @@ def test_what_still_moves_goes_on_until_it_is_at_rest():
     assert_same(found, solve(net, inputs, solver=FAST), 1e-9)
     at_rest = solve(net, inputs, solver=NgspiceSettling(duration=short, max_runs=1), start=found)
     assert_same(at_rest, found, 1e-9)
+
+
+@pytest.mark.ngspice
+def test_a_sample_that_fails_on_its_way_leaves_the_others(monkeypatch):
+    net = in_hardware(3, 4, 2)
+    inputs, _ = samples(net, 2)
+    short, run = 2 * HARDWARE.time_constant, SettlingRun.run
+
+    def failing(self: SettlingRun, batch: Batch, stop: Stop | None = None) -> np.ndarray:
+        if (batch.inputs[0] == inputs[1].numpy()).all() and batch.start is not None and batch.start.any():
+            raise NgspiceResultError("ngspice must run without complaint, found: timestep too small")
+        return run(self, batch, stop)
+
+    monkeypatch.setattr(SettlingRun, "run", failing)
+    found = solve(net, inputs, solver=NgspiceSettling(duration=short), throw=False)
+    assert found.converged.tolist() == [True, False]
+    assert bool(found.outputs[1].isnan().all())
+    assert "found 1 of 2 that it did not (1)" in found.message
+    assert "timestep too small" in found.message
 
 
 @pytest.mark.ngspice
