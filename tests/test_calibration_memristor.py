@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from analog_ep.calibration import Table, fit_memristor, read_table, write_card
+from analog_ep.calibration import Fit, Table, fit_memristor, read_table, write_card
 from analog_ep.calibration.memristor import COLUMNS
 from analog_ep.cards import load_card
 from analog_ep.devices.memristors import VTEAM
@@ -53,6 +54,144 @@ def test_vteam_is_recovered_from_a_noisy_trace_and_survives_its_card(tmp_path: P
     device = load_card(tmp_path / "cell.toml").memristor()
     assert isinstance(device, VTEAM)
     assert device.v_on == fit.values["v_on"]
+
+
+def followed(
+    rate: Callable[[float, float], float],
+    current: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    x0: float,
+    time: np.ndarray,
+    voltage: np.ndarray,
+) -> np.ndarray:
+    """Current along the path of dx/dt = rate(v, x), by scipy."""
+    path = solve_ivp(
+        lambda t, x: rate(float(np.interp(t, time, voltage)), min(max(float(x[0]), 0.0), 1.0)), (0, time[-1]), [x0],
+        t_eval=time, rtol=1e-9, atol=1e-11, max_step=(time[1] - time[0]) / 2, method="LSODA",
+    )  # fmt: skip
+    return current(voltage, path.y[0].clip(0, 1))
+
+
+def team_current(q: dict[str, float], time: np.ndarray, voltage: np.ndarray) -> np.ndarray:
+    """TEAM: speeds by a power of the current beyond its threshold, d of 3 nm, p of 2."""
+
+    def rate(v: float, x: float) -> float:
+        i = v / (q["r_on"] * (1 - x) + q["r_off"] * x)
+        off, on = max(i / q["i_off"] - 1, 0.0), max(i / q["i_on"] - 1, 0.0)
+        rise = q["k_off"] / 3e-9 * off ** q["alpha_off"] * (1 - x**4)
+        return rise + q["k_on"] / 3e-9 * on ** q["alpha_on"] * (1 - (1 - x) ** 4)
+
+    return followed(rate, lambda v, x: v / (q["r_on"] * (1 - x) + q["r_off"] * x), q["x0"], time, voltage)
+
+
+def yakopcic_current(q: dict[str, float], time: np.ndarray, voltage: np.ndarray) -> np.ndarray:
+    """Yakopcic: exponentials beyond the thresholds, damped from 0.3 upwards and from 0.5 downwards."""
+
+    def rate(v: float, x: float) -> float:
+        if v > 0:
+            damping = np.exp(-(x - 0.3)) * (1 - x) / 0.7 if x > 0.3 else 1.0
+            return q["amplitude_p"] * max(np.exp(v) - np.exp(q["v_p"]), 0.0) * damping
+        damping = np.exp(-5 * (0.5 - x)) * x / 0.5 if x < 0.5 else 1.0
+        return -q["amplitude_n"] * max(np.exp(-v) - np.exp(q["v_n"]), 0.0) * damping
+
+    return followed(rate, lambda v, x: q["a"] * x * np.sinh(q["b"] * v), q["x0"], time, voltage)
+
+
+WINDOWS = {
+    "joglekar": lambda v, x: 1 - (2 * x - 1) ** 4,
+    "biolek": lambda v, x: 1 - (x - (1 if v < 0 else 0)) ** 4,
+    "prodromakis": lambda v, x: 1 - ((x - 0.5) ** 2 + 0.75) ** 2,
+}
+
+
+def drift_current(model: str, q: dict[str, float], time: np.ndarray, voltage: np.ndarray) -> np.ndarray:
+    """Strukov's drift under a published window, d of 10 nm, p of 2."""
+
+    def rate(v: float, x: float) -> float:
+        i = v / (q["r_on"] * x + q["r_off"] * (1 - x))
+        return q["mu"] * q["r_on"] / 1e-16 * i * WINDOWS[model](v, x)
+
+    return followed(rate, lambda v, x: v / (q["r_on"] * x + q["r_off"] * (1 - x)), q["x0"], time, voltage)
+
+
+def noisy(current: np.ndarray, seed: int) -> np.ndarray:
+    noise = np.random.default_rng(seed)
+    return current * (1 + 0.01 * noise.standard_normal(len(current))) + 1e-8 * noise.standard_normal(len(current))
+
+
+def require_recovered(fit: Fit, truth: dict[str, float], exact: np.ndarray) -> None:
+    """Truths within 4 σ in the coordinates of the fit, and a curve that keeps what the parameters take of the noise."""
+    assert fit.adequacy.adequate
+    for name, true in truth.items():
+        estimate = fit.estimates[name]
+        error, sigma = estimate.value - true, estimate.uncertainty
+        if name != "x0" and not name.startswith("alpha"):
+            error, sigma = np.log(estimate.value / true), estimate.uncertainty / abs(estimate.value)
+        assert abs(error) < 4 * sigma, name
+    # χ² with as many degrees of freedom as parameters, up to 9: above 28 once in a thousand.
+    assert np.sum((fit.curves[0].mean - exact) ** 2 / ((0.01 * exact) ** 2 + 1e-16)) < 28
+
+
+def untold_of(fit: Fit) -> set[str]:
+    return {phrase.split()[0].rstrip(",") for phrase in fit.untold}
+
+
+def test_team_is_recovered_and_what_its_trace_does_not_tell_is_said():
+    truth = {
+        "r_on": 1e3, "r_off": 4e3, "k_off": 3e-6, "k_on": -2e-6, "i_off": 2e-4, "i_on": -2e-4, "alpha_off": 1.5,
+        "alpha_on": 1.5, "x0": 0.3,
+    }  # fmt: skip
+    time = np.linspace(0, 7.5e-3, 49)
+    voltage = np.interp(time, TIME, VOLTAGE)
+    exact = team_current(truth, time, voltage)
+    fit = fit_memristor(Table("team.csv", {"time": time, "voltage": voltage, "current": noisy(exact, 1)}), model="team")
+    require_recovered(fit, truth, exact)
+    # Far beyond the threshold only k_on/i_on^alpha_on acts.
+    assert "d" in untold_of(fit)
+    assert {"r_off", "r_on", "alpha_off", "x0"}.isdisjoint(untold_of(fit))
+    for name in ("k_on", "k_off", "i_on", "i_off"):
+        estimate = fit.estimates[name]
+        assert (name in untold_of(fit)) == (estimate.uncertainty > 0.5 * abs(estimate.value)), name
+    assert "k_on" in untold_of(fit)
+
+
+def test_yakopcic_is_recovered():
+    truth = {
+        "a": 1e-3, "b": 1.5, "v_p": 0.5, "v_n": 0.6, "amplitude_p": 400.0, "amplitude_n": 600.0, "x0": 0.11,
+    }  # fmt: skip
+    exact = yakopcic_current(truth, TIME, VOLTAGE)
+    table = Table("yakopcic.csv", {"time": TIME, "voltage": VOLTAGE, "current": noisy(exact, 1)})
+    fit = fit_memristor(table, model="yakopcic")
+    require_recovered(fit, truth, exact)
+    assert untold_of(fit) == {"x_p"}
+
+
+@pytest.mark.parametrize(("model", "mu"), [("joglekar", 2.5e-13), ("biolek", 2.5e-13), ("prodromakis", 6e-13)])
+def test_linear_drift_is_recovered(model: str, mu: float):
+    truth = {"r_on": 1e3, "r_off": 16e3, "mu": mu, "x0": 0.3}
+    exact = drift_current(model, truth, TIME, VOLTAGE)
+    fit = fit_memristor(Table("drift.csv", {"time": TIME, "voltage": VOLTAGE, "current": noisy(exact, 1)}), model=model)
+    require_recovered(fit, truth, exact)
+    assert untold_of(fit) == {"d"}
+
+
+def test_what_a_short_trace_does_not_tell_of_linear_drift_is_said():
+    """A state that stays in the middle shows neither end: only mu r_on is told."""
+    truth = {"r_on": 1e3, "r_off": 16e3, "mu": 2e-13, "x0": 0.3}
+    exact = drift_current("prodromakis", truth, TIME, VOLTAGE)
+    table = Table("short.csv", {"time": TIME, "voltage": VOLTAGE, "current": noisy(exact, 0)})
+    assert {"r_on", "mu"} <= untold_of(fit_memristor(table, model="prodromakis"))
+
+
+def test_a_state_that_sticks_at_a_bound_leaves_its_parameters_untold():
+    """Joglekar's window is zero at the bounds: how far from one a state is when it turns decides all that follows."""
+    truth = {"r_on": 1e3, "r_off": 16e3, "mu": 4e-13, "x0": 0.3}
+    exact = drift_current("joglekar", truth, TIME, VOLTAGE)
+    fit = fit_memristor(
+        Table("stuck.csv", {"time": TIME, "voltage": VOLTAGE, "current": noisy(exact, 2)}), model="joglekar"
+    )
+    assert "mu" in untold_of(fit)
+    assert np.isinf(fit.estimates["mu"].uncertainty)
+    assert "as where a state sticks at a bound; smaller voltages would tell" in fit.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 
@@ -28,6 +29,15 @@ _TOLERANCE = 1e-6
 _STEP = 1e-4
 """Of the central differences: small against the parameters, large against the integrator's tolerance."""
 
+_FAR_STEP = 1e-3
+"""Of those that must agree with them where the trace is smooth."""
+
+_FARTHEST = 300.0
+"""Of the logarithm of a parameter from 0: a search may ask for one without bounds."""
+
+_PARENTS, _CHILDREN, _GENERATIONS = 6, 16, 5
+"""Of the search about the guesses: members that are kept, changes of each, and how often."""
+
 _UNITS = {"r": "ohm", "k": "m/s", "v": "V", "i": "A", "mu": "m^2/(V s)", "d": "m", "amplitude": "1/s"}
 _FITTED = {
     "vteam": ("r_on", "r_off", "k_off", "k_on", "v_off", "v_on", "alpha_off", "alpha_on", "x0"),
@@ -39,13 +49,15 @@ _FITTED = {
 }
 """Models, and which of their parameters are fitted; the others keep the start's values."""
 
-_SCALED = {
+_KEPT = {
     "vteam": "d, of which only k_off/d and k_on/d act",
     "team": "d, of which only k_off/d and k_on/d act",
     "joglekar": "d, of which only mu r_on/d² acts",
     "biolek": "d, of which only mu r_on/d² acts",
     "prodromakis": "d, of which only mu r_on/d² acts",
+    "yakopcic": "x_p, x_n, alpha_p and alpha_n, which are kept as given",
 }
+"""What no trace tells, by model."""
 
 
 def fit_memristor(
@@ -93,9 +105,10 @@ def fit_memristor(
         trace.slopes,
         tolerance=1e-6,
     )
+    jumps = trace.jumps(result.coordinates)
+    result = dataclasses.replace(result, covariance=_without(result.covariance, jumps))
     estimates, correlation, untold = estimates_of(unknowns, result.coordinates, result.covariance)
-    if model in _SCALED:
-        untold += (_SCALED[model],)
+    untold += (_KEPT[model],)
     held = [f.name for f in dataclasses.fields(MEMRISTORS[model]) if f.name not in estimates]
     fixed = trace.device(result.coordinates)
     alternatives = {
@@ -119,6 +132,7 @@ def fit_memristor(
         },
         axes=Axes("voltage [V]", "current [A]"),
         curves=(_curve(table, trace, result),),
+        notes=_notes([u.name for u, jump in zip(unknowns, jumps, strict=True) if jump]),
     )
 
 
@@ -139,9 +153,10 @@ class _Trace:
         """The member at coordinates `(n_unknowns,)`, or members at `(n_unknowns, n)`."""
         values = {}
         for unknown, column in zip(self.unknowns, coordinates, strict=True):
-            value = (
-                unknown.sign * np.exp(column) if unknown.logarithmic else np.clip(column, unknown.lower, unknown.upper)
-            )
+            if unknown.logarithmic:
+                value = unknown.sign * np.exp(np.clip(column, -_FARTHEST, _FARTHEST))
+            else:
+                value = np.clip(column, unknown.lower, unknown.upper)
             values[unknown.name] = torch.from_numpy(value) if isinstance(value, np.ndarray) else float(value)
         held = {name: value for name, value in self.given.items() if name not in values}
         return self.kind(**{**held, **values})
@@ -166,9 +181,15 @@ class _Trace:
             self._last = {key: self._evaluate(coordinates)}
         return self._last[key]
 
-    def _evaluate(self, coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def jumps(self, coordinates: np.ndarray) -> np.ndarray:
+        """Whether the trace jumps with a parameter, so that its derivative depends on the step, `(n_unknowns,)`."""
+        near, far = self.slopes(coordinates), self._evaluate(coordinates, _FAR_STEP)[1]
+        sizes = np.maximum(np.linalg.norm(near, axis=0), np.linalg.norm(far, axis=0))
+        return np.linalg.norm(near - far, axis=0) > 0.5 * sizes
+
+    def _evaluate(self, coordinates: np.ndarray, step: float = _STEP) -> tuple[np.ndarray, np.ndarray]:
         n = len(coordinates)
-        steps = _STEP * np.eye(n)
+        steps = step * np.eye(n)
         shifted = np.concatenate([coordinates + steps, coordinates - steps, coordinates[None]]).T
         # A parameter at its bound is differentiated inward.
         for k, unknown in enumerate(self.unknowns):
@@ -182,13 +203,32 @@ class _Trace:
         return currents[:, -1], (currents[:, :n] - currents[:, n : 2 * n]) / widths
 
     def best(self, guesses: Sequence[dict[str, float]], current: np.ndarray, name: str) -> np.ndarray:
-        """Coordinates of the guess nearest to the data."""
+        """Coordinates near the data: the best guesses, changed at random by less and less."""
         points = np.array([[u.inside({**guess, **self.given}[u.name]) for u in self.unknowns] for guess in guesses])
         try:
-            misfits = ((self.currents(points.T) - current[:, None]) ** 2).sum(0)
+            misfits = self._misfits(points, current)
         except (ConvergenceError, DeviceParameterError) as error:
             raise DataError(f"{name}: no start near the data was found ({error}); give one") from None
-        return points[int(np.nan_to_num(misfits, nan=np.inf).argmin())]
+        generator = np.random.default_rng(0)
+        for generation in range(_GENERATIONS):
+            order = np.argsort(misfits)[:_PARENTS]
+            points, misfits = points[order], misfits[order]
+            changes = generator.standard_normal((_CHILDREN, *points.shape)) * 0.5 * 0.7**generation
+            children = (points + changes).reshape(-1, points.shape[1])
+            for k, unknown in enumerate(self.unknowns):
+                if not unknown.logarithmic:
+                    children[:, k] = children[:, k].clip(unknown.lower, unknown.upper)
+            # A child that cannot be followed takes its generation with it; the parents stay.
+            with contextlib.suppress(ConvergenceError, DeviceParameterError):
+                misfits = np.concatenate([misfits, self._misfits(children, current)])
+                points = np.concatenate([points, children])
+        return points[int(misfits.argmin())]
+
+    def _misfits(self, points: np.ndarray, current: np.ndarray) -> np.ndarray:
+        """Squares of relative deviations, with a floor, of members `(n, n_unknowns)`."""
+        floor = 0.05 * float(np.abs(current).max())
+        deviations = (self.currents(points.T) - current[:, None]) / (np.abs(current) + floor)[:, None]
+        return np.nan_to_num((deviations**2).sum(0), nan=np.inf)
 
 
 def _guesses(table: Table, model: str, given: dict[str, float]) -> list[dict[str, float]]:
@@ -252,6 +292,21 @@ def _curve(table: Table, trace: _Trace, result: Regression) -> Curve:
         mean=result.prediction,
         band=deviations_of_mean(trace.slopes(result.coordinates), result.covariance),
         spread=result.deviation,
+    )
+
+
+def _without(covariance: np.ndarray, untold: np.ndarray) -> np.ndarray:
+    """Covariance that says nothing of some parameters."""
+    covariance = np.where(untold[:, None] | untold, 0.0, covariance)
+    covariance[untold, untold] = np.inf
+    return covariance
+
+
+def _notes(jumping: Sequence[str]) -> tuple[str, ...]:
+    if not jumping:
+        return ()
+    return (
+        f"the trace jumps with {', '.join(jumping)}, as where a state sticks at a bound; smaller voltages would tell",
     )
 
 
