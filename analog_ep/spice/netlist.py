@@ -221,11 +221,10 @@ class NetlistWriter:
             yield tuple(model.items()), own
 
     def _two_terminal(self, group: Branches, values: Sequence[str]) -> Iterator[str]:
-        names, stem = self.circuit.node_names, f"{INSTANCE_LETTERS[type(group)]}_{group.label}_"
-        element = self.dialect.element
-        first, second = (getattr(group, name).tolist() for name in group.terminals)
-        for i, (p, n, value) in enumerate(zip(first, second, values, strict=True)):
-            yield element(f"{stem}{i}", (names[p], names[n]), value)
+        name_of = self.circuit.node_names.__getitem__
+        first, second = (map(name_of, getattr(group, name).tolist()) for name in group.terminals)
+        stem = f"{INSTANCE_LETTERS[type(group)]}_{group.label}_"
+        return self.dialect.elements(stem, zip(first, second, values, strict=True))
 
     def _conductances(self, group: Conductances) -> Iterator[str]:
         # ngspice reads 0 Ω as 1 mΩ without a word, and below 2.3e-308 S a resistance is no longer a number.

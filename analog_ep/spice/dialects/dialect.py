@@ -83,6 +83,10 @@ class Dialect:
         """R, C, V, I, and the voltage-controlled sources E and G, whose nodes are four."""
         return f"{name} {' '.join(nodes)} {value}"
 
+    def elements(self, stem: str, rows: Iterable[tuple[str, str, str]]) -> Iterator[str]:
+        """Elements of two nodes, numbered after `stem`, of rows (node, node, value); there may be very many."""
+        return (f"{stem}{i} {first} {second} {value}" for i, (first, second, value) in enumerate(rows))
+
     def current_controlled(self, name: str, nodes: Sequence[str], source: str, gain: str) -> str:
         """F or H, controlled by the current through a voltage source."""
         return f"{name} {' '.join(nodes)} {source} {gain}"

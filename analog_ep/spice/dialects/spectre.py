@@ -42,6 +42,9 @@ class Spectre(Dialect):
     def element(self, name: str, nodes: Sequence[str], value: str) -> str:
         return self._instance(name, nodes, _MASTERS[name[0]].format(value))
 
+    def elements(self, stem: str, rows: Iterable[tuple[str, str, str]]) -> Iterator[str]:
+        return (self.element(f"{stem}{i}", nodes, value) for i, (*nodes, value) in enumerate(rows))
+
     def current_controlled(self, name: str, nodes: Sequence[str], source: str, gain: str) -> str:
         return self._instance(name, nodes, _MASTERS[name[0]].format(source, gain))
 
