@@ -6,8 +6,9 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 
-from analog_ep.devices import Diode
+from analog_ep.devices import Diode, TanhCurve
 from analog_ep.errors import CircuitError
 
 Indices = Any
@@ -168,6 +169,40 @@ class VoltageControlledCurrentSources(Branches):
 
     values: ClassVar[tuple[str, ...]] = ("gain",)
     terminals: ClassVar[tuple[str, ...]] = ("positive", "negative", "control_positive", "control_negative")
+
+
+@dataclass(frozen=True, eq=False)
+class NonlinearCurrentSources(Branches):
+    """SPICE's B: a current siemens · f(v_control) · v_factor from the positive node through the source to the negative.
+
+    f is `curve` or, where `slope` is set, its derivative. A `factor` of −1 is a constant 1 V. [S], of a product [S/V]
+    """
+
+    positive: Indices
+    negative: Indices
+    control: Indices
+    curve: TanhCurve
+    siemens: Values
+    factor: Indices = NONE
+    slope: bool = False
+
+    values: ClassVar[tuple[str, ...]] = ("siemens",)
+    terminals: ClassVar[tuple[str, ...]] = ("positive", "negative", "control")
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._set("factor", np.atleast_1d(self.factor), np.int64, len(self))
+
+    def nodes(self) -> np.ndarray:
+        return np.concatenate([super().nodes(), self.factor[self.factor >= 0]])
+
+    def currents(self, control: np.ndarray, factor: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Currents [A] and their slopes by both voltages [S], `(*batch, n_elements)` as these. [V]"""
+        volts = torch.from_numpy(np.ascontiguousarray(control))
+        curve = self.curve
+        value, rise = (curve.slope, curve.curvature) if self.slope else (curve.value, curve.slope)
+        by_factor = self.siemens * value(volts).numpy()
+        return by_factor * factor, self.siemens * rise(volts).numpy() * factor, by_factor
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from analog_ep.circuit.branches import (
     CurrentControlledVoltageSources,
     CurrentSources,
     Diodes,
+    NonlinearCurrentSources,
     VoltageControlledCurrentSources,
     VoltageControlledVoltageSources,
     VoltageSources,
@@ -145,7 +146,8 @@ def _check_floating(circuit: Circuit) -> None:
     floating = component != component[GROUND]
     if not floating.any():
         return
-    for group in circuit.of_kind(CurrentSources) + circuit.of_kind(VoltageControlledCurrentSources):
+    driving = (CurrentSources, VoltageControlledCurrentSources, NonlinearCurrentSources)
+    for group in (group for group in circuit.groups if isinstance(group, driving)):
         at = np.flatnonzero(floating[group.positive] | floating[group.negative])
         if len(at):
             node = group.positive[at[0]] if floating[group.positive[at[0]]] else group.negative[at[0]]

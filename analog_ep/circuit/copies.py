@@ -38,7 +38,7 @@ def _repeated(
 ) -> Branches:
     changed: dict[str, object] = {}
     for name, array in group.arrays().items():
-        if name in group.terminals or name == "inverted":
+        if name in group.terminals or name in ("inverted", "factor"):
             changed[name] = shifted(array)
         elif name == "control":
             step = len(circuit.group(group.control_label))  # pyright: ignore[reportAttributeAccessIssue]

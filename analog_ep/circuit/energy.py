@@ -18,6 +18,7 @@ from analog_ep.circuit.branches import (
     CurrentControlledVoltageSources,
     CurrentSources,
     Diodes,
+    NonlinearCurrentSources,
     VoltageControlledCurrentSources,
     VoltageControlledVoltageSources,
     VoltageSources,
@@ -28,6 +29,7 @@ from analog_ep.errors import EnergyUnavailableError
 _ONE_WAY = (
     VoltageControlledVoltageSources,
     VoltageControlledCurrentSources,
+    NonlinearCurrentSources,
     CurrentControlledCurrentSources,
     CurrentControlledVoltageSources,
 )

@@ -4,6 +4,7 @@ from analog_ep.devices.clamp import DiodeClamp
 from analog_ep.devices.diode import Diode
 from analog_ep.devices.ideal import IdealDiode
 from analog_ep.devices.piecewise import PiecewiseLinearDiode
+from analog_ep.devices.saturation import TanhCurve
 from analog_ep.devices.shockley import ShockleyDiode
 
-__all__ = ["Diode", "DiodeClamp", "IdealDiode", "PiecewiseLinearDiode", "ShockleyDiode"]
+__all__ = ["Diode", "DiodeClamp", "IdealDiode", "PiecewiseLinearDiode", "ShockleyDiode", "TanhCurve"]

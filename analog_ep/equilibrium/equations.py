@@ -29,6 +29,8 @@ class State:
         Diode voltages. [V]
     current : ndarray (n_samples, n_diodes)
         Diode currents. [A]
+    curved : ndarray (n_samples, n_curved)
+        Currents of the nonlinear sources. [A]
     nudge : ndarray (n_samples, n_outputs) or None
         The nudge's currents into v₊ and out of v₋. [A]
     """
@@ -37,6 +39,7 @@ class State:
     conductances: np.ndarray
     across: np.ndarray
     current: np.ndarray
+    curved: np.ndarray
     nudge: np.ndarray | None
 
 
@@ -135,19 +138,22 @@ class Equations:
         current, conductance = system.diode_state(bounded)
         current = current + conductance * (across - bounded)
         residual = apply(system.matrix, unknowns) + self.drive.residual + apply(system.diodes.law, current)
-        conductances = [conductance]
+        curved, by_control, by_factor = system.curved_state(unknowns, self.drive)
+        residual = residual + apply(system.curved.law, curved)
+        conductances = [conductance, by_control, by_factor]
         nudge = self.output_currents(unknowns)
         if nudge is not None:
             residual = residual - apply(system.outputs.law, nudge)
         if self.elastic is not None:
             curvature = self.elastic.strength * self.elastic.cost.hessian(self._outputs(unknowns))
             conductances.append(curvature.reshape(len(unknowns), -1).numpy())
-        return State(residual, np.concatenate(conductances, axis=1), across, current, nudge)
+        return State(residual, np.concatenate(conductances, axis=1), across, current, curved, nudge)
 
     def scale(self, unknowns: np.ndarray, state: State) -> np.ndarray:
         """Sum of the magnitudes of the terms of F, `(n_samples, n_unknowns)`."""
-        matrix, diodes, outputs = self.system.magnitudes
+        matrix, diodes, outputs, curved = self.system.magnitudes
         total = apply(matrix, np.abs(unknowns)) + np.abs(self.drive.residual) + apply(diodes, np.abs(state.current))
+        total = total + apply(curved, np.abs(state.curved))
         return total if state.nudge is None else total + apply(outputs, np.abs(state.nudge))
 
     def first_caps(self, unknowns: np.ndarray | None) -> np.ndarray:

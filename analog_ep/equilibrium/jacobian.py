@@ -23,7 +23,8 @@ _DENSE_FILL = 0.05
 class Jacobian:
     """J = M + Σ g (law column) ⊗ (voltage row), the sum over the nonlinear branches, g their conductances.
 
-    Nonlinear branches are the diodes and, for an elastic nudge, all pairs of outputs, with the elements of β ∂²C/∂o²
+    Nonlinear branches are the diodes, the nonlinear current sources by their controls and again by their factors, whose
+    slopes stand for conductances, and, for an elastic nudge, all pairs of outputs, with the elements of β ∂²C/∂o²
     for conductances. J is kept as the entries of one pattern for all samples.
 
     Parameters
@@ -46,7 +47,11 @@ class Jacobian:
     def __init__(self, system: ReducedSystem, elastic: bool = False, symmetric: bool = False):
         self.size = system.n_unknowns
         self.weights = system.weights if symmetric else None
-        couplings = [_coupling(system.diodes.law, system.diodes.voltage)]
+        couplings = [
+            _coupling(system.diodes.law, system.diodes.voltage),
+            _coupling(system.curved.law, system.control.voltage),
+            _coupling(system.curved.law, system.factor.voltage),
+        ]
         if elastic:
             n_outputs = len(system.outputs.voltage.indptr) - 1
             first, second = np.divmod(np.arange(n_outputs**2), n_outputs)

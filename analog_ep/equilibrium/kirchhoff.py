@@ -18,6 +18,7 @@ from analog_ep.circuit import (
     CurrentControlledVoltageSources,
     CurrentSources,
     Diodes,
+    NonlinearCurrentSources,
     VoltageControlledCurrentSources,
     VoltageControlledVoltageSources,
     VoltageSources,
@@ -65,7 +66,7 @@ def kirchhoff_residual(
     return KirchhoffLaw(circuit).residual(voltages, injected)
 
 
-_CURRENT_DEFINED = (Conductances, Diodes, CurrentSources, VoltageControlledCurrentSources)
+_CURRENT_DEFINED = (Conductances, Diodes, CurrentSources, VoltageControlledCurrentSources, NonlinearCurrentSources)
 _FIXES_VOLTAGE = (VoltageSources, VoltageControlledVoltageSources, CurrentControlledVoltageSources)
 
 
@@ -75,6 +76,9 @@ def _branch_current(group: Branches, volts: np.ndarray) -> np.ndarray:
         return np.broadcast_to(group.amperes[:, None], (len(group), volts.shape[1]))
     if isinstance(group, VoltageControlledCurrentSources):
         return group.gain[:, None] * (volts[group.control_positive] - volts[group.control_negative])
+    if isinstance(group, NonlinearCurrentSources):
+        factor = np.where(group.factor[:, None] >= 0, volts[group.factor], 1.0)
+        return group.currents(volts[group.control].T, factor.T)[0].T
     first, second = ends(group)
     across = volts[first] - volts[second]
     if isinstance(group, Conductances):

@@ -11,10 +11,12 @@ from scipy.sparse import csr_array
 from analog_ep.circuit import (
     GROUND,
     Amplifiers,
+    Capacitors,
     Circuit,
     Conductances,
     CurrentSources,
     Diodes,
+    NonlinearCurrentSources,
     VoltageControlledCurrentSources,
     VoltageSources,
     energy_weights,
@@ -22,6 +24,7 @@ from analog_ep.circuit import (
 from analog_ep.devices import Diode
 from analog_ep.equilibrium.assembly import Entries, apply, ends, incidence
 from analog_ep.equilibrium.border import Border, is_grounded
+from analog_ep.errors import CircuitError
 
 
 @dataclass(frozen=True)
@@ -38,16 +41,20 @@ class Drive:
         Diode voltages at x = 0. [V]
     outputs : ndarray (n_samples, n_outputs)
         Differential outputs at x = 0. [V]
+    control, factor : ndarray (n_samples, n_curved)
+        Voltages that control the nonlinear sources, at x = 0. [V]
     """
 
     sources: np.ndarray
     residual: np.ndarray
     across: np.ndarray
     outputs: np.ndarray
+    control: np.ndarray
+    factor: np.ndarray
 
     def select(self, samples: np.ndarray) -> Drive:
         """The drive of some samples."""
-        return Drive(self.sources[samples], self.residual[samples], self.across[samples], self.outputs[samples])
+        return Drive(**{name: values[samples] for name, values in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,8 @@ class ReducedSystem:
               M = \begin{pmatrix} L Y A & L C \\ K A & H \end{pmatrix}
 
     with Y the nodal matrix of the conductances and G sources, N the diodes' incidence, C that of the currents c (F
-    sources included), and K V + H c the rows of the border. Where the circuit has energy weights w and no border,
+    sources included), and K V + H c the rows of the border. Nonlinear current sources add their currents, which two
+    voltages control, as the diodes do theirs. Where the circuit has energy weights w and no border,
     diag(w) L = Aᵀ diag(w), so that the weighted Jacobian is symmetric.
 
     Parameters
@@ -111,16 +119,20 @@ class ReducedSystem:
         A, with zero columns for c, `(n_nodes, n_unknowns)`; B `(n_nodes, n_sources + 1)`.
     law : csr_array (n_unknowns, n_nodes)
         L, with zero rows for the border.
-    diodes, outputs : Port
-        The diodes, anode to cathode, and the differential outputs, v₊ to v₋.
+    diodes, outputs, curved : Port
+        The diodes, anode to cathode, the differential outputs, v₊ to v₋, and the nonlinear current sources.
+    control, factor : Port
+        The voltages to ground that control the nonlinear sources; that of a source without a factor is empty.
     devices : tuple of (slice, Diode)
         The diodes' models and their places among the diodes.
     magnitudes : tuple of csr_array
-        |M|, |L N| of the diodes and |L N| of the outputs.
+        |M|, |L N| of the diodes, of the outputs and of the nonlinear sources.
     weights : ndarray (n_unknowns,) or None
         Energy weight of each row; None without an energy or with a border.
     is_passive : bool
         Whether no conductance is negative.
+    has_dynamics : ndarray (n_unknowns,)
+        Whether a capacitor stands at the unknown's node, bool; at every node where the circuit has no capacitors.
     output_weights : ndarray (2, n_outputs) or None
         Energy weights of v₊ and v₋; None without an energy.
     """
@@ -148,7 +160,13 @@ class ReducedSystem:
         self.diodes = self.port([ends(group) for group in diodes])
         self.devices = _devices(diodes)
         self.outputs = self.port([] if circuit.outputs is None else [circuit.outputs])
-        self.magnitudes = abs(self.matrix), abs(self.diodes.law), abs(self.outputs.law)
+        self._curved_groups = circuit.of_kind(NonlinearCurrentSources)
+        self.curved = self.port([ends(group) for group in self._curved_groups])
+        self.control = self.port([_to_ground(group.control) for group in self._curved_groups])
+        self.factor = self.port([_to_ground(group.factor) for group in self._curved_groups])
+        self._no_factor = np.concatenate([np.zeros(0, bool), *(group.factor < 0 for group in self._curved_groups)])
+        self.magnitudes = abs(self.matrix), abs(self.diodes.law), abs(self.outputs.law), abs(self.curved.law)
+        self.has_dynamics = _has_dynamics(circuit, free, self.n_unknowns)
         weights = energy_weights(circuit).nodes
         self.weights = None if weights is None or border.size else weights[free]
         self.is_passive = all((group.siemens >= 0).all() for group in circuit.of_kind(Conductances))
@@ -176,6 +194,8 @@ class ReducedSystem:
             apply(self._source_law, sources) + self._constant,
             apply(self.diodes.source_voltage, sources),
             apply(self.outputs.source_voltage, sources),
+            apply(self.control.source_voltage, sources),
+            np.where(self._no_factor, 1.0, apply(self.factor.source_voltage, sources)),
         )
 
     def node_voltages(self, unknowns: np.ndarray, drive: Drive) -> np.ndarray:
@@ -186,6 +206,24 @@ class ReducedSystem:
         """Unknowns of given node voltages `(n_samples, n_nodes)`, with zero currents c."""
         currents = np.zeros((len(voltages), self.n_unknowns - self.n_voltages))
         return np.concatenate([voltages[:, self._free], currents], axis=1)
+
+    def curved_state(self, unknowns: np.ndarray, drive: Drive) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Currents [A] of the nonlinear sources and their slopes [S] by control and factor, `(n_samples, n_curved)`."""
+        control = apply(self.control.voltage, unknowns) + drive.control
+        factor = apply(self.factor.voltage, unknowns) + drive.factor
+        states, first = [(control[:, :0],) * 3], 0
+        for group in self._curved_groups:
+            place = slice(first, first := first + len(group))
+            states.append(group.currents(control[:, place], factor[:, place]))
+        current, by_control, by_factor = (np.concatenate(parts, axis=1) for parts in zip(*states, strict=True))
+        return current, by_control, by_factor
+
+    def require_linear_sources(self, who: str) -> None:
+        """Raise `CircuitError` if there are nonlinear sources, which `who` does not follow."""
+        if self._curved_groups:
+            raise CircuitError(
+                f"{who} follows no nonlinear current sources, found {self._curved_groups[0].label}; use ngspice"
+            )
 
     def diode_state(self, voltages: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Diode currents [A] and conductances [S] at diode voltages `(n_samples, n_diodes)` [V]."""
@@ -256,6 +294,18 @@ def _put_transconductance(
     for node, sign in zip(nodes, (1.0, -1.0), strict=True):
         entries.put(node, control[0], sign * siemens)
         entries.put(node, control[1], -sign * siemens)
+
+
+def _to_ground(nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs whose voltage is that of the nodes; 0 V where there is none."""
+    return np.maximum(nodes, GROUND), np.full_like(nodes, GROUND)
+
+
+def _has_dynamics(circuit: Circuit, free: np.ndarray, n_unknowns: int) -> np.ndarray:
+    capacitors = [group.nodes() for group in circuit.of_kind(Capacitors) if len(group)]
+    result = np.zeros(n_unknowns, dtype=bool)
+    result[: len(free)] = np.isin(free, np.concatenate(capacitors)) if capacitors else True
+    return result
 
 
 def _devices(groups: list[Diodes]) -> tuple[tuple[slice, Diode], ...]:

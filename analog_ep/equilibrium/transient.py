@@ -148,6 +148,7 @@ class _Dynamics:
     def __init__(self, circuit: Circuit, inputs: np.ndarray):
         self._title = circuit.title
         self.system: ReducedSystem = reduced_system(circuit)
+        self.system.require_linear_sources("a transient in PyTorch")
         system, capacitors = self.system, circuit.of_kind(Capacitors)
         self._drive = system.drive(inputs[None])
         port = system.port([ends(group) for group in capacitors])

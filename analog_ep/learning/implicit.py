@@ -101,6 +101,7 @@ class ImplicitDifferentiation:
 def _adjoint(circuit: Circuit, voltages: np.ndarray, cost: Cost, targets: Tensor) -> np.ndarray:
     """μ = Lᵀ λ, `(n_samples, n_nodes)`."""
     system = reduced_system(circuit)
+    system.require_linear_sources("implicit differentiation")
     jacobian = Jacobian(system)
     outputs = torch.from_numpy(apply(system.outputs.incidence.T, voltages))
     pull = apply(system.outputs.voltage.T, cost.gradient(outputs, targets).numpy())

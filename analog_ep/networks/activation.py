@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from analog_ep.devices import DiodeClamp, PiecewiseLinearDiode
+from analog_ep.devices import DiodeClamp, PiecewiseLinearDiode, TanhCurve
 from analog_ep.errors import NetworkError
 
 
@@ -23,11 +23,14 @@ class Activation(ABC):
         Not less than |d²ρ/du²| anywhere.
     clamp : DiodeClamp or None
         Diodes that pull states back, in units of the leak: their current is part of `leak`.
+    curve : TanhCurve or None
+        ρ as the curve of an amplifier; None where it needs none, since ρ(u) = u.
     """
 
     bounds: tuple[float, float] | None = None
     curvature_bound: float = 0.0
     clamp: DiodeClamp | None = None
+    curve: TanhCurve | None = None
 
     @abstractmethod
     def value(self, state: Tensor) -> Tensor:
@@ -152,6 +155,7 @@ class Sigmoid(Activation):
     """
 
     curvature_bound = 1.54
+    curve = TanhCurve(amplitude=0.5, gain=2.0, centre=0.5, level=0.5)
 
     def value(self, state: Tensor) -> Tensor:
         return torch.sigmoid(4 * state - 2)
@@ -176,6 +180,7 @@ class Tanh(Activation):
     """ρ(u) = tanh(u), of free states; analytic, and odd, so that rates have both signs."""
 
     curvature_bound = 0.77
+    curve = TanhCurve()
 
     def value(self, state: Tensor) -> Tensor:
         return torch.tanh(state)

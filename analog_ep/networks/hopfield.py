@@ -14,7 +14,7 @@ from torch import Tensor
 from analog_ep.circuit import Chip, Circuit, VoltageSources
 from analog_ep.errors import NetworkError
 from analog_ep.networks.activation import Activation, activation_of
-from analog_ep.networks.hopfield_circuit import LeakyIntegrators, hopfield_circuit
+from analog_ep.networks.hopfield_circuit import LeakyIntegrators, hopfield_circuit, unit_names
 from analog_ep.networks.network import CircuitNetwork, checked_sizes
 from analog_ep.stimulus import Nudge
 
@@ -212,6 +212,12 @@ class HopfieldNetwork(CircuitNetwork):
             voltages[..., torch.from_numpy(group.positive.copy())] = torch.from_numpy(values.copy()).to(voltages)
         for name, layer in zip(self.layer_names, layers, strict=True):
             voltages[..., torch.from_numpy(skeleton.layers[name])] = layer
+        if self.activation.curve is not None:
+            rates = [self.activation.value(layer) for layer in layers]
+            drives = self.drives([inputs.to(layers[0]), *rates])
+            for names, rate, drive in zip(unit_names(self), rates, drives, strict=True):
+                voltages[..., [skeleton.node(f"{name}_rate") for name in names]] = rate
+                voltages[..., [skeleton.node(f"{name}_drive") for name in names]] = drive
         return voltages
 
     @torch.no_grad()

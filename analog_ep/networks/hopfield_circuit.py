@@ -16,10 +16,11 @@ from analog_ep.circuit import (
     CircuitBuilder,
     Conductances,
     CurrentSources,
+    NonlinearCurrentSources,
     VoltageControlledCurrentSources,
     VoltageSources,
 )
-from analog_ep.devices import DiodeClamp, PiecewiseLinearDiode
+from analog_ep.devices import DiodeClamp, PiecewiseLinearDiode, TanhCurve
 from analog_ep.errors import NetworkError
 from analog_ep.networks.clamp_circuit import add_clamp
 
@@ -73,13 +74,24 @@ def hopfield_circuit(network: HopfieldNetwork) -> Circuit:
 
     Nodes: inputs ``x<i>``, hidden units ``h<layer>_<j>``, outputs ``o<j>``. All numbers but the layer's begin at 0.
     Groups: ``leak``, ``capacitance``, and for each layer ``weight<layer>`` from the layer before and
-    ``weight<layer>_back`` into it, ``bias<layer>``, ``clamp<layer>_upper`` and ``clamp<layer>_lower``.
+    ``weight<layer>_back`` into it, ``bias<layer>``.
+
+    Units whose rate is their voltage are driven at their own node; ``clamp<layer>_upper`` and ``clamp<layer>_lower``
+    hold them. Others have two nodes more, without a capacitor: ``<unit>_rate`` at ρ(u), from the amplifiers ``rate``,
+    and ``<unit>_drive``, where weights and biases add up to the drive p; the multipliers ``gate`` bring the current
+    g ρ'(u) p into the unit, as −∂E/∂u has it.
+
+    Raises
+    ------
+    NetworkError
+        If the activation is neither clamped nor a `TanhCurve`.
     """
     clamp = network.activation.in_hardware(network.hardware.stiffness).clamp
-    if clamp is None:
+    curve = network.activation.curve
+    if clamp is None and curve is None:
         raise NetworkError(
-            f"a Hopfield circuit needs hard sigmoids, found {type(network.activation).__name__}; "
-            'use activation = "hard_sigmoid"'
+            f"a Hopfield circuit needs an activation with a clamp or a curve, found "
+            f"{type(network.activation).__name__}; use hard_sigmoid, sigmoid or tanh"
         )
     builder = CircuitBuilder(f"Hopfield network {'-'.join(map(str, network.sizes))}")
     inputs = builder.add_nodes(f"x{i}" for i in range(network.n_inputs))
@@ -89,9 +101,19 @@ def hopfield_circuit(network: HopfieldNetwork) -> Circuit:
         builder.set_layer(name, nodes)
     builder.set_outputs(units[-1], np.full_like(units[-1], GROUND))
     _add_integrators(builder, np.concatenate(units), network.hardware)
+    leak = network.hardware.leak_conductance
+    if curve is not None:
+        rates, drives = (
+            [builder.add_nodes(f"{name}_{kind}" for name in names) for names in unit_names(network)]
+            for kind in ("rate", "drive")
+        )
+        _add_amplifiers(builder, curve, leak, *(np.concatenate(nodes) for nodes in (units, rates, drives)))
+        _add_drives(builder, network, [inputs, *rates], drives)
+        return builder.build()
+    assert clamp is not None
     _add_drives(builder, network, [inputs, *units], units)
     for layer, nodes in enumerate(units, start=1):
-        add_clamp(builder, f"clamp{layer}", _in_siemens(clamp, network.hardware.leak_conductance), nodes)
+        add_clamp(builder, f"clamp{layer}", _in_siemens(clamp, leak), nodes)
     return builder.build()
 
 
@@ -105,6 +127,16 @@ def unit_names(network: HopfieldNetwork) -> list[list[str]]:
 def _add_integrators(builder: CircuitBuilder, nodes: np.ndarray, hardware: LeakyIntegrators) -> None:
     builder.add(Conductances("leak", nodes, GROUND, hardware.leak_conductance))
     builder.add(Capacitors("capacitance", nodes, GROUND, hardware.capacitance))
+
+
+def _add_amplifiers(
+    builder: CircuitBuilder, curve: TanhCurve, leak: float, units: np.ndarray, rates: np.ndarray, drives: np.ndarray
+) -> None:
+    """Rates and drives as voltages across conductances of the leak's size, and the current that both make."""
+    loaded = np.concatenate([rates, drives])
+    builder.add(Conductances("load", loaded, GROUND, leak))
+    builder.add(NonlinearCurrentSources("rate", GROUND, rates, units, curve, leak))
+    builder.add(NonlinearCurrentSources("gate", GROUND, units, units, curve, leak, factor=drives, slope=True))
 
 
 def _add_drives(

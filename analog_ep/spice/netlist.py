@@ -25,6 +25,7 @@ from analog_ep.circuit import (
     CurrentControlledVoltageSources,
     CurrentSources,
     Diodes,
+    NonlinearCurrentSources,
     VoltageControlledCurrentSources,
     VoltageControlledVoltageSources,
     VoltageSources,
@@ -49,6 +50,7 @@ INSTANCE_LETTERS: dict[type[Branches], str] = {
     Diodes: "d",
     VoltageControlledVoltageSources: "e",
     VoltageControlledCurrentSources: "g",
+    NonlinearCurrentSources: "b",
     CurrentControlledCurrentSources: "f",
     CurrentControlledVoltageSources: "h",
     Amplifiers: "e",
@@ -280,6 +282,18 @@ class NetlistWriter:
             nodes_of = [names[node] for node in terminals]
             yield self.dialect.element(self.element_name(group, i), nodes_of, number(gain))
 
+    def _nonlinear(self, group: NonlinearCurrentSources) -> Iterator[str]:
+        names, curve = self.circuit.node_names, group.curve
+        arrays = (group.positive, group.negative, group.control, group.factor, group.siemens)
+        for i, (p, n, control, factor, siemens) in enumerate(zip(*(a.tolist() for a in arrays), strict=True)):
+            tanh = f"tanh({number(curve.gain)}*(v({names[control]})-({number(curve.centre)})))"
+            value = f"({number(curve.level)}+{number(curve.amplitude)}*{tanh})"
+            if group.slope:
+                value = f"{number(curve.amplitude * curve.gain)}*(1-{tanh}*{tanh})"
+            product = "" if factor < 0 else f"*v({names[factor]})"
+            expression = f"({number(siemens)})*{value}{product}"
+            yield self.dialect.behavioural(self.element_name(group, i), (names[p], names[n]), "i", expression)
+
     def _current_controlled(
         self, group: CurrentControlledCurrentSources | CurrentControlledVoltageSources
     ) -> Iterator[str]:
@@ -322,6 +336,7 @@ _WRITERS: dict[type[Branches], Callable[..., Iterator[str]]] = {
     Diodes: NetlistWriter._diodes,
     VoltageControlledVoltageSources: NetlistWriter._voltage_controlled,
     VoltageControlledCurrentSources: NetlistWriter._voltage_controlled,
+    NonlinearCurrentSources: NetlistWriter._nonlinear,
     CurrentControlledCurrentSources: NetlistWriter._current_controlled,
     CurrentControlledVoltageSources: NetlistWriter._current_controlled,
     Amplifiers: NetlistWriter._amplifiers,
