@@ -1,6 +1,6 @@
 """Milliseconds a sample of whole batches in ngspice, everything included, as JSON on one line.
 
-    python benchmarks/spice_batches.py [--rounds N] [--input-voltage V] [--only NAME]
+    python benchmarks/spice_batches.py [--rounds N] [--input-voltage V] [--only NAME] [--samples N]
 
 Rows are the input and bias nodes of the first crossbar: 4-10-3 has 10 rows, 10 hidden nodes and 6 output nodes;
 127-64-10 has 256, 64 and 20. Everything from the network to the voltages is inside the time: its circuit, the netlist's
@@ -21,7 +21,7 @@ import os
 import resource
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,9 +58,12 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=3, help="How often each way is timed; medians are told.")
     options.add_argument("--input-voltage", type=float, default=1.0, help="Inputs lie in 0…this. [V]")
     options.add_argument("--only", default="", help="Beginning of the names of the cases to measure.")
+    options.add_argument("--samples", type=int, help="Samples of each batch, in place of the case's own.")
     chosen = options.parse_args()
     torch.set_num_threads(1)
     cases = [case for case in CASES if case.name.startswith(chosen.only)]
+    if chosen.samples is not None:
+        cases = [replace(case, samples=chosen.samples) for case in cases]
     print(json.dumps({case.name: measure(case, chosen.rounds, chosen.input_voltage) for case in cases}))
 
 
