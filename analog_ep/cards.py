@@ -134,6 +134,30 @@ class Card:
         """
         return self._build("memristor", lambda values: memristor(self.model, **values))
 
+    def amplifier(self) -> tuple[float, float]:
+        """Gain and input offset [V] of the card's amplifier; those of a network are linear.
+
+        Raises
+        ------
+        CardError
+            As for `diode`; or if the amplifier inverts, or has rails.
+        """
+        return self._build("amplifier", self._linear)
+
+    def _linear(self, values: dict[str, Any]) -> tuple[float, float]:
+        if self.model == "rails":
+            raise DeviceParameterError(
+                f"an amplifier of a network must be linear, found rails at {values.get('low')} and "
+                f"{values.get('high')} V; calibrate the part of the curve between them"
+            )
+        if missing := sorted({"gain", "offset"} ^ values.keys()):
+            raise DeviceParameterError(f"an amplifier must have gain and offset alone, found {missing[0]} amiss")
+        if not values["gain"] > 0:
+            raise DeviceParameterError(
+                f"gain must be positive, found {values['gain']:g}; a differential drive has the inverted output"
+            )
+        return float(values["gain"]), float(values["offset"])
+
     def values(self, kind: str) -> dict[str, Any]:
         """Plain values of the parameters of a card that must be of `kind`."""
         return self._build(kind, dict)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from analog_ep.cards import load_card
 from analog_ep.circuit import (
+    Amplifiers,
     Cells,
     Chip,
     Circuit,
@@ -46,7 +48,7 @@ def build_chip(spec: Spec, network: ResistiveNetwork) -> Chip | None:
     DataError
         If the map of faults cannot be used.
     SpecError
-        If it gives a temperature on which nothing depends.
+        If it gives a temperature on which nothing depends, or an amplifier where there is none.
     """
     if spec.chip is None and spec.converters is None:
         return None
@@ -69,6 +71,8 @@ def _array(table: ChipSpec, circuit: Circuit, conductance_range: tuple[float, fl
     spreads = {name: getattr(table, key) for name, key in _SPREADS.items() if getattr(table, key)}
     chip = Chip.draw(circuit, seed, **spreads)
     factors, values = dict(chip.factors), dict(chip.values)
+    if table.amplifier is not None:
+        _measured_amplifiers(factors, values, table.amplifier, circuit)
     if table.temperature is not None:
         _heat(factors, values, table, circuit)
     low = table.stuck_low + 0.5 * table.stuck
@@ -83,6 +87,20 @@ def _array(table: ChipSpec, circuit: Circuit, conductance_range: tuple[float, fl
         for key, value in mapped.items():
             values[key] = np.where(np.isnan(value), values.get(key, np.nan), value)
     return replace(chip, factors=factors, values=values)
+
+
+def _measured_amplifiers(
+    factors: dict[str, np.ndarray], values: dict[str, np.ndarray], card: str, circuit: Circuit
+) -> None:
+    """Gain and offset of a card in place of the nominal ones, with the spreads on top."""
+    gain, offset = load_card(card).amplifier()
+    groups = circuit.of_kind(Amplifiers)
+    if not groups:
+        raise SpecError("chip.amplifier must act on amplifiers, found a network without any; leave it out")
+    for group in groups:
+        gains, offsets = f"{group.label}.gain", f"{group.label}.offset"
+        values[gains] = gain * factors.pop(gains, np.ones(len(group)))
+        values[offsets] = offset + values.get(offsets, np.zeros(len(group)))
 
 
 def _heat(factors: dict[str, np.ndarray], values: dict[str, np.ndarray], table: ChipSpec, circuit: Circuit) -> None:

@@ -6,10 +6,20 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, NonNegativeFloat, PositiveFloat, model_validator
 
+from analog_ep.cards import load_card
+from analog_ep.errors import CardError
 from analog_ep.spec.table import TABLE, listed
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Bits = Annotated[int, Field(ge=2, le=24)]
+
+
+def amplifier_of(card: str) -> tuple[float, float]:
+    """Gain and offset [V] of the amplifier of a card; a `ValueError` that names the key where there is none."""
+    try:
+        return load_card(card).amplifier()
+    except CardError as error:
+        raise ValueError(f"amplifier: {error}") from None
 
 
 class ChipSpec(BaseModel):
@@ -24,6 +34,9 @@ class ChipSpec(BaseModel):
         amplifiers' a and k.
     threshold_spread : float
         σ of |σ ξ| added to the thresholds of ideal and piecewise-linear diodes. [V]
+    amplifier : str, optional
+        Name or path of the card of a measured amplifier: every amplifier has its gain and its offset, and what is drawn
+        comes on top.
     amplifier_offset : float
         Standard deviation of the amplifiers' offsets, referred to their input. [V]
     temperature : float, optional
@@ -57,6 +70,7 @@ class ChipSpec(BaseModel):
     threshold_spread: NonNegativeFloat = 0.0
     gain_spread: NonNegativeFloat = 0.0
     feedback_spread: NonNegativeFloat = 0.0
+    amplifier: str | None = None
     amplifier_offset: NonNegativeFloat = 0.0
     temperature: PositiveFloat | None = None
     temperature_coefficient: float = 0.0
@@ -74,6 +88,12 @@ class ChipSpec(BaseModel):
     comparator: bool = False
     learning_bias: NonNegativeFloat = 0.0
     learning_bias_mean: float = 0.0
+
+    @model_validator(mode="after")
+    def _loads(self) -> ChipSpec:
+        if self.amplifier is not None:
+            amplifier_of(self.amplifier)
+        return self
 
     @model_validator(mode="after")
     def _faults(self) -> ChipSpec:

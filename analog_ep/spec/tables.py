@@ -21,7 +21,7 @@ from analog_ep.devices import Diode
 from analog_ep.devices.pulses import PulseModel
 from analog_ep.errors import CardError, DeviceParameterError
 from analog_ep.learning.schemes import Scheme, update_scheme
-from analog_ep.spec.chip import ChipSpec, ConvertersSpec
+from analog_ep.spec.chip import ChipSpec, ConvertersSpec, amplifier_of
 from analog_ep.spec.hopfield import HopfieldSpec, RelaxationSpec
 from analog_ep.spec.table import TABLE, listed
 
@@ -54,18 +54,33 @@ class DataSpec(_Table):
 
 
 class NetworkSpec(_Table):
-    """See `analog_ep.networks.ResistiveNetwork`; without `bias` a crossbar has no bias rows."""
+    """See `analog_ep.networks.ResistiveNetwork`; without `bias` a crossbar has no bias rows.
+
+    `amplifier`, the name or path of an amplifier's card, gives the gain. Its offset is one of the hardware: see
+    `ChipSpec`.
+    """
 
     kind: Literal["resistive"] = "resistive"
     sizes: Annotated[list[PositiveInt], Field(min_length=2)]
     gain: PositiveFloat = 4.0
     feedback: PositiveFloat | None = None
+    amplifier: str | None = None
     drive: Literal["single", "differential"] = "differential"
     bias: bool = True
     bias_voltage: PositiveFloat = 1.0
     conductance_range: _Pair = [1e-7, 1e-4]
     reference_conductance: PositiveFloat | None = None
     initial_range: _Pair | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _amplified(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or not isinstance(value.get("amplifier"), str):
+            return value
+        gain, _ = amplifier_of(value["amplifier"])
+        if value.get("gain", gain) != gain:
+            raise ValueError(f"gain must be left out beside amplifier, whose card has {gain}, found {value['gain']}")
+        return {**value, "gain": gain}
 
     @model_validator(mode="after")
     def _ranges(self) -> NetworkSpec:
