@@ -2,7 +2,7 @@
 
     python benchmarks/transient_deck.py iris --samples 3
     python benchmarks/transient_deck.py digits
-    python benchmarks/transient_deck.py mnist --data FOLDER --epochs 1
+    python benchmarks/transient_deck.py mnist --data FOLDER --epochs 1 --nudging 1e-4
 
 Trains the shipped spec, or takes the network of the run folder ``--run``, exports the two-phase deck of test samples
 as ``analog-ep export --phase transient`` does, runs ``ngspice -b`` on it, and prints JSON on one line. The gradient is
@@ -14,15 +14,14 @@ that of the same nudge from the two phases in PyTorch.
 - `worst_of_largest`: largest difference of any branch, relative to the largest |ΔG| of its crossbar and sample.
 - `cpu_s`: processor time of ngspice, which other work on the machine leaves as it is.
 
-ngspice prints 7 digits unless ``--digits`` asks for others, by the variable NGSPICE_MEAS_PRECISION: differences of
-voltages between nodes, from which the ΔG of a large deck follow, may need more.
+ngspice keeps voltages to some 1e-15 V, so that a small response to the nudge limits what ΔG can be: with the spec's
+nudging of 1e-6 A·V the hidden nodes of mnist move by 1e-11 V. ``--nudging`` takes another one, in PyTorch too.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import resource
 import subprocess
@@ -58,31 +57,35 @@ def main() -> None:
     options.add_argument("--sample", type=int, default=0, help="First of the test samples.")
     options.add_argument("--samples", type=int, default=1, help="How many the deck presents.")
     options.add_argument("--floor", type=float, nargs="+", default=[1e-5, 1e-3], help="|ΔG| over the largest.")
-    options.add_argument("--digits", type=int, help="Digits that ngspice prints; by default its own choice.")
+    options.add_argument("--nudging", type=float, help="Strength of the nudge, in place of the spec's.")
     chosen = options.parse_args()
+    if chosen.run is not None and (chosen.data, chosen.epochs, chosen.nudging) != (None, None, None):
+        options.error("--run takes a network as it was trained; leave out --data, --epochs and --nudging")
     torch.set_num_threads(1)
     which = slice(chosen.sample, chosen.sample + chosen.samples)
     with tempfile.TemporaryDirectory() as name:
         run = chosen.run
         if run is None:
             run = Path(name) / "run"
-            train(run, chosen.spec, chosen.data, chosen.epochs)
+            train(run, chosen.spec, chosen.data, chosen.epochs, chosen.nudging)
         network = chosen.spec if chosen.run is None else str(run)
-        print(json.dumps({"network": network, **measure(run, which, chosen.floor, chosen.digits)}))
+        print(json.dumps({"network": network, **measure(run, which, chosen.floor)}))
 
 
-def train(run: Path, name: str, data: Path | None, epochs: int | None) -> None:
+def train(run: Path, name: str, data: Path | None, epochs: int | None, nudging: float | None) -> None:
     """Train a shipped spec into a new run folder."""
     spec = default_spec(name)
     tables: dict[str, Any] = {}
     if data is not None:
         tables["data"] = {"source": str(data)}
+    if nudging is not None:
+        tables["gradient"] = {"nudging": nudging}
     if epochs is not None:
         tables["training"] = {"epochs": epochs}
     Run.create(run, with_values(spec, **tables)).train()
 
 
-def measure(run: Path, which: slice, floors: list[float], digits: int | None) -> dict[str, Any]:
+def measure(run: Path, which: slice, floors: list[float]) -> dict[str, Any]:
     """How far ngspice's ΔG are from PyTorch's, and how long the deck takes."""
     spec, network = trained_network(run)
     inputs, targets = test_samples(spec, network, which, None)
@@ -92,7 +95,7 @@ def measure(run: Path, which: slice, floors: list[float], digits: int | None) ->
         export_transient(run, which, path)
         exported, deck = time.perf_counter(), path.read_text(encoding="ascii")
         before = _children_seconds()
-        printed = run_plain(path, digits)
+        printed = run_plain(path)
         seconds, cpu = time.perf_counter() - exported, _children_seconds() - before
     twin = spice_equivalent(network)
     rows = [
@@ -104,6 +107,7 @@ def measure(run: Path, which: slice, floors: list[float], digits: int | None) ->
     return {
         "sizes": network.sizes,
         "epochs": spec.training.epochs,
+        "nudging": spec.gradient.nudging,
         "samples": len(inputs),
         "branches": sum(len(group) for group in twin.circuit().trainable().values()),
         "above": {f"{floor:g}": distances(rows, floor) for floor in floors},
@@ -127,11 +131,10 @@ def distances(rows: list[tuple[np.ndarray, np.ndarray]], floor: float) -> dict[s
     }
 
 
-def run_plain(path: Path, digits: int | None) -> dict[str, float]:
+def run_plain(path: Path) -> dict[str, float]:
     """What ``ngspice -b FILE`` measures, by name."""
     command = [find_ngspice(), "-b", path.name]
-    environment = {**os.environ, **({} if digits is None else {"NGSPICE_MEAS_PRECISION": str(digits)})}
-    done = subprocess.run(command, cwd=path.parent, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, check=False)
     if done.returncode or "failed" in done.stdout.lower():
         raise SystemExit(f"ngspice must measure every ΔG, found: {(done.stdout + done.stderr)[-500:]}")
     return {m[1]: float(m[2]) for m in re.finditer(r"^(\w+)\s+=\s+(\S+)$", done.stdout, re.MULTILINE)}
