@@ -175,7 +175,7 @@ def build_solver(spec: Spec) -> Solver:
 def _hopfield_solver(spec: RelaxationSpec) -> Solver:
     if spec.method == "euler":
         return EulerRelaxation(spec.step_size, spec.max_steps, spec.atol)
-    return HopfieldRelaxation(spec.atol, spec.response_rtol, spec.max_steps, spec.strict)
+    return HopfieldRelaxation(spec.atol, spec.response_rtol, spec.max_steps, spec.strict, spec.over_relaxation)
 
 
 def build_nudge(spec: Spec, targets: torch.Tensor) -> Nudge:

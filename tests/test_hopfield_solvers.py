@@ -9,10 +9,12 @@ from analog_ep import (
     Chip,
     CrossEntropy,
     EulerRelaxation,
+    HopfieldNetwork,
     HopfieldRelaxation,
     Nudge,
     Relaxation,
     ResistiveNetwork,
+    SmallSignal,
     SquaredError,
     solve,
 )
@@ -205,3 +207,47 @@ def test_what_cannot_be_solved_is_refused():
         net.get_parameter("bias1").add_(0.1)
     with pytest.raises(StimulusError, match="must be that of the same weights; solve it again"):
         solve(net, inputs, Nudge(0.1, targets, SquaredError()), solver=FAST, start=free)
+
+
+@pytest.mark.parametrize("factor", [1.3, 1.7])
+def test_over_relaxation_ends_in_the_same_states(factor):
+    net = HopfieldNetwork([12, 16, 16, 16, 5], initial_scale=0.4, seed=3, dtype=torch.float64)
+    inputs, targets = samples(net, 10)
+    relaxed = HopfieldRelaxation(over_relaxation=factor)
+    free, expected = (solve(net, inputs, solver=solver) for solver in (relaxed, FAST))
+    assert_same(free.layers, expected.layers, 1e-11)
+    for strength in (0.5, -0.3, 1e-8):
+        nudge = Nudge(strength, targets, SquaredError(), "elastic" if strength == 0.5 else "frozen")
+        found, wanted = (
+            solve(net, inputs, nudge, solver=solver, start=about).response(about=about)
+            for solver, about in ((relaxed, free), (FAST, expected))
+        )
+        assert_same(found, wanted, 1e-10 * abs(strength))
+    small = [SmallSignal(net, solver=solver).gradients(inputs, targets)[1] for solver in (relaxed, FAST)]
+    for name, gradient in small[0].items():
+        torch.testing.assert_close(gradient, small[1][name], rtol=1e-9, atol=1e-13)
+
+
+def test_over_relaxation_takes_fewer_sweeps_and_never_raises_the_energy():
+    net = HopfieldNetwork([12, 40, 40, 40, 5], initial_scale=0.55, seed=3, dtype=torch.float64)
+    inputs, targets = samples(net, 20)
+    plain, relaxed = (HopfieldRelaxation(1e-3, 1e-3, over_relaxation=factor) for factor in (1.0, 1.4))
+    sweeps = []
+    for solver in (plain, relaxed):
+        free = solve(net, inputs, solver=solver)
+        nudged = solve(net, inputs, Nudge(0.5, targets, SquaredError(), "elastic"), solver=solver, start=free)
+        sweeps.append((free.iterations, nudged.iterations))
+    assert sweeps[1][0] < sweeps[0][0]
+    assert sweeps[1][1] < sweeps[0][1]
+    steps = [HopfieldRelaxation(max_steps=n, strict=False, over_relaxation=1.7) for n in range(1, 12)]
+    energies = torch.stack([net.energy(inputs, solve(net, inputs, solver=step).layers).detach() for step in steps])
+    assert (energies.diff(dim=0) <= 1e-13).all()
+
+
+def test_over_relaxation_has_its_limits():
+    for factor in (0.7, 2.0, float("nan")):
+        with pytest.raises(StimulusError, match="over_relaxation must be at least 1 and below 2, found"):
+            HopfieldRelaxation(over_relaxation=factor)
+    net = network("tanh")
+    with pytest.raises(StimulusError, match="needs units with bounds, hard_sigmoid, found Tanh; leave over_relaxation"):
+        solve(net, samples(net, 2)[0], solver=HopfieldRelaxation(over_relaxation=1.5))

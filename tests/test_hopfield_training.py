@@ -115,12 +115,12 @@ def test_a_given_free_phase_is_not_solved_again():
 
 
 def test_a_spec_builds_what_it_says():
-    spec = digits({"max_steps": 9, "atol": 1e-3, "response_rtol": 1e-2, "strict": False})
+    spec = digits({"max_steps": 9, "atol": 1e-3, "response_rtol": 1e-2, "strict": False, "over_relaxation": 1.3})
     network = build_network(spec, torch.float64)
     assert isinstance(network, HopfieldNetwork)
     assert network.sizes == (64, 32, 10)
     assert next(network.parameters()).dtype == torch.float64
-    assert build_solver(spec) == HopfieldRelaxation(1e-3, 1e-2, 9, strict=False)
+    assert build_solver(spec) == HopfieldRelaxation(1e-3, 1e-2, 9, strict=False, over_relaxation=1.3)
     assert build_solver(digits()) == HopfieldRelaxation()
     euler = digits({"method": "euler", "max_steps": 20, "step_size": 0.25})
     assert build_solver(euler) == EulerRelaxation(0.25, 20)

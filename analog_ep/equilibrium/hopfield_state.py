@@ -115,11 +115,17 @@ class HopfieldState:
         rho, layer = self.equations.activation, self.layers[k]
         if rho.bounds is not None:
             pull = excess + change if force is None else excess + change + force
-            pull = pull if load == 1 else pull / load
-            return torch.minimum(torch.maximum(pull, rho.bounds[0] - layer), rho.bounds[1] - layer)
+            return self.clip_change(k, pull if load == 1 else pull / load)
         pull = rho.slope(layer) * change
         pull = pull if force is None else pull + force
         return _unit_change(rho, layer, self.drives[k] + change, pull, load)
+
+    def clip_change(self, k: int, change: Tensor) -> Tensor:
+        """The nearest change of layer k that keeps its states within their bounds."""
+        bounds, layer = self.equations.activation.bounds, self.layers[k]
+        if bounds is None:
+            return change
+        return torch.minimum(torch.maximum(change, bounds[0] - layer), bounds[1] - layer)
 
     def compliances(self) -> tuple[Tensor, ...]:
         """Change of each unit by the force on it alone, linearised here; 0 at a bound."""

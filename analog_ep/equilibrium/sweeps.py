@@ -10,8 +10,8 @@ from torch import Tensor
 
 from analog_ep.equilibrium.anderson import Anderson
 
-_PATIENCE = 8
-"""Sweeps before acceleration begins; most networks have converged by then, and it costs more than a sweep."""
+PATIENCE = 8
+"""Sweeps before acceleration begins: most networks have converged by then, and it costs more than a sweep."""
 
 Sweep = Callable[[list[Tensor] | None], list[Tensor]]
 Judge = Callable[[int, Tensor, float], tuple[Tensor, Tensor]]
@@ -35,6 +35,7 @@ def sweep_until(
     max_steps: int,
     like: Tensor,
     name: str = "rtol",
+    patience: int = PATIENCE,
 ) -> Status:
     """Sweep until every sample meets its tolerance.
 
@@ -55,6 +56,8 @@ def sweep_until(
         Gives the shape of the batch.
     name : str
         What the user calls the tolerance.
+    patience : int
+        Sweeps before acceleration begins; it is right only where a sweep is a function of what it is given.
     """
     residual = like.new_zeros(like.shape[:-1])
     settled = torch.ones_like(residual, dtype=torch.bool)
@@ -66,7 +69,7 @@ def sweep_until(
             settled, residual = (within, wrong) if k == 0 else (settled & within, torch.maximum(residual, wrong))
         if bool(settled.all()):
             return Status(settled, residual, number, f"converged in {number} sweeps")
-        carried = found if number < _PATIENCE else _accelerated(anderson, carried, found)
+        carried = found if number < patience else _accelerated(anderson, carried, found)
     missed = int((~settled).sum())
     message = f"{missed} samples did not reach {name} {tolerance:g} in {max_steps} sweeps; raise max_steps or {name}"
     return Status(settled, residual, max_steps, message)

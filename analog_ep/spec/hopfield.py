@@ -50,6 +50,8 @@ class RelaxationSpec(BaseModel):
         Of sweeps: tolerance of the nudged phase.
     strict : bool
         Of sweeps: whether a sample that `max_steps` leave short of the tolerance ends the training.
+    over_relaxation : float
+        Of sweeps: factor on the steps of hidden layers, in [1, 2); above 1 for fewer sweeps where feedback is strong.
     step_size : float
         Of euler: ε.
     persistent_states : bool
@@ -64,12 +66,13 @@ class RelaxationSpec(BaseModel):
     atol: PositiveFloat | None = None
     response_rtol: PositiveFloat | None = None
     strict: bool = True
+    over_relaxation: Annotated[float, Field(ge=1, lt=2)] = 1.0
     step_size: PositiveFloat = 0.5
     persistent_states: bool = False
 
     @model_validator(mode="after")
     def _of_the_method(self) -> RelaxationSpec:
-        others = {"sweeps": ("step_size",), "euler": ("response_rtol", "strict")}[self.method]
+        others = {"sweeps": ("step_size",), "euler": ("response_rtol", "strict", "over_relaxation")}[self.method]
         for name in others:
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f'{name} has no meaning with method = "{self.method}", found {getattr(self, name)}')
