@@ -13,13 +13,14 @@ import tomli_w
 
 from analog_ep.devices import Diode, PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.devices.memristors import MEMRISTORS, Memristor, memristor
-from analog_ep.devices.pulses import MODELS, PRESETS, PulseModel, pulse_model
+from analog_ep.devices.pulses import MODELS, PRESETS, Lookup, PulseModel, pulse_model
 from analog_ep.errors import AnalogEPError, CardError, DeviceParameterError
+from analog_ep.measured_steps import measured_steps
 from analog_ep.resources import calibration_folder
 
 KINDS: dict[str, tuple[str, ...]] = {
     "diode": ("shockley", "piecewise"),
-    "pulses": tuple(MODELS),
+    "pulses": (*MODELS, "Lookup"),
     "memristor": tuple(MEMRISTORS),
     "amplifier": ("linear", "rails"),
 }
@@ -120,7 +121,7 @@ class Card:
             for factors in ("factors_up", "factors_down"):
                 if numbered := sorted(name for name in values if name.startswith(f"{factors}_")):
                     fields[factors] = tuple(values[name] for name in numbered)
-            return pulse_model(self.model, **fields)
+            return Lookup(**fields) if self.model == "Lookup" else pulse_model(self.model, **fields)
 
         return self._build("pulses", build)
 
@@ -216,12 +217,13 @@ def load_card(name: str | Path) -> Card:
 
 
 def pulsed_device(name: str, **parameters: Any) -> PulseModel:
-    """A pulse model by name: of the literature, or of a card.
+    """A pulse model by name: of the literature, of a card, or with the steps of a measurement.
 
     Parameters
     ----------
     name : str
-        A model or preset, see `analog_ep.devices.pulses.pulse_model`; or a card, see `load_card`.
+        A model or preset, see `analog_ep.devices.pulses.pulse_model`; a card, see `load_card`; or the path of a CSV of
+        pulses, see `analog_ep.measured_steps`.
     **parameters
         Fields of the model that differ.
 
@@ -231,13 +233,18 @@ def pulsed_device(name: str, **parameters: Any) -> PulseModel:
         If there is no such name, or a parameter is unknown or outside its range.
     CardError
         If the card is broken or of another kind.
+    DataError
+        If the CSV cannot be used.
     """
     if name in MODELS or name in PRESETS:
         return pulse_model(name, **parameters)
+    if name.endswith(".csv"):
+        return measured_steps(Path(name), **parameters)
     if name not in card_names() and not name.endswith(".toml"):
-        known = ", ".join([*MODELS, *PRESETS])
+        known, cards = ", ".join([*MODELS, *PRESETS]), ", ".join(card_names())
         raise DeviceParameterError(
-            f"device must be one of {known}, a card ({', '.join(card_names())}) or the path of one, found {name!r}"
+            f"device must be one of {known}, the path of a CSV of pulses, a card ({cards}) or the path of one, "
+            f"found {name!r}"
         )
     card = load_card(name)
     changed = {key: Quantity(value) for key, value in parameters.items()}
@@ -264,7 +271,12 @@ def _quantity(path: Path, name: str, entry: Any) -> Quantity:
     if not isinstance(entry, dict) or "value" not in entry or not entry.keys() <= {"value", "uncertainty", "unit"}:
         raise CardError(f"{path}: parameters.{name} must have value, unit and perhaps uncertainty, found {entry!r}")
     value = entry["value"]
-    for number in value if isinstance(value, list) else [value]:
-        if not isinstance(number, (bool, int, float)):
-            raise CardError(f"{path}: parameters.{name}.value must be a number or a list of them, found {value!r}")
+    if not _numeric(value):
+        raise CardError(f"{path}: parameters.{name}.value must be a number or a list of them, found {value!r}")
     return Quantity(value, float(entry.get("uncertainty", 0.0)), str(entry.get("unit", "1")))
+
+
+def _numeric(value: Any, depth: int = 2) -> bool:
+    if isinstance(value, list):
+        return depth > 0 and all(_numeric(entry, depth - 1) for entry in value)
+    return isinstance(value, (bool, int, float))

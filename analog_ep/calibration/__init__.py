@@ -8,8 +8,8 @@ from analog_ep.calibration.fit import Estimate, Fit
 from analog_ep.calibration.memristor import fit_memristor
 from analog_ep.calibration.pulses import fit_pulses
 from analog_ep.calibration.regression import Noise
-from analog_ep.calibration.table import Table, read_table
 from analog_ep.calibration.writing import card_of, write_card
+from analog_ep.measurements import Table, read_table
 
 __all__ = [
     "Adequacy",

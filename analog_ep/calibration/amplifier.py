@@ -7,8 +7,8 @@ import numpy as np
 from analog_ep.calibration.adequacy import judge, waves
 from analog_ep.calibration.fit import Axes, Curve, Fit, Unknown, deviations_of_mean, estimates_of
 from analog_ep.calibration.regression import Noise, Regression, central_differences, regress
-from analog_ep.calibration.table import Column, Table
 from analog_ep.errors import DataError
+from analog_ep.measurements import Column, Table
 
 COLUMNS = (Column("input", "V"), Column("output", "V"), Column("output_std", "V", required=False))
 """Columns of a table of an amplifier's transfer curve."""

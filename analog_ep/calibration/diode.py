@@ -10,10 +10,10 @@ import torch
 from analog_ep.calibration.adequacy import judge, waves
 from analog_ep.calibration.fit import Axes, Curve, Estimate, Fit, Unknown, deviations_of_mean, estimates_of
 from analog_ep.calibration.regression import Noise, Regression, central_differences, regress
-from analog_ep.calibration.table import Column, Table
 from analog_ep.constants import DEFAULT_TEMPERATURE, thermal_voltage
 from analog_ep.devices import ShockleyDiode
 from analog_ep.errors import DataError
+from analog_ep.measurements import Column, Table
 
 COLUMNS = (
     Column("voltage", "V"),

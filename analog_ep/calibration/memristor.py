@@ -12,9 +12,9 @@ import torch
 from analog_ep.calibration.adequacy import judge, waves
 from analog_ep.calibration.fit import Axes, Curve, Estimate, Fit, Unknown, deviations_of_mean, estimates_of
 from analog_ep.calibration.regression import Noise, Regression, regress
-from analog_ep.calibration.table import Column, Table
 from analog_ep.devices.memristors import MEMRISTORS, Memristor, integrate
 from analog_ep.errors import ConvergenceError, DataError, DeviceParameterError
+from analog_ep.measurements import Column, Table
 
 COLUMNS = (
     Column("time", "s"),

@@ -14,15 +14,11 @@ from analog_ep.calibration.pulse_fit import TrainFit, adequacy_of, fit_train, st
 from analog_ep.calibration.pulse_likelihood import PulseTrain
 from analog_ep.calibration.pulse_parameters import pulse_estimates
 from analog_ep.calibration.step_families import FAMILIES, StepFamily
-from analog_ep.calibration.table import Column, Table
 from analog_ep.errors import DataError
+from analog_ep.measured_steps import PULSE_COLUMNS, require_signs
+from analog_ep.measurements import Table
 
-COLUMNS = (
-    Column("pulse", "1"),
-    Column("conductance", "S"),
-    Column("device", "1", required=False),
-)
-"""Columns of a table of pulses: +1, −1, or 0 where a train begins; the conductance read after it; which device."""
+COLUMNS = PULSE_COLUMNS
 
 _FEWEST = 30
 _PLATEAU = 3
@@ -139,10 +135,8 @@ def _window(table: Table, window: tuple[float, float] | None) -> tuple[float, fl
 
 
 def _trains(table: Table, low: float, high: float) -> list[PulseTrain]:
+    require_signs(table)
     pulse = table["pulse"]
-    wrong = pulse[~np.isin(pulse, (-1, 0, 1))]
-    if len(wrong):
-        raise DataError(f"{table.name}: pulse must be 1, -1, or 0 where a train begins, found {wrong[0]:g}")
     device = table.get("device")
     device = np.zeros(len(table)) if device is None else device
     state = 2 * (table["conductance"] - low) / (high - low) - 1

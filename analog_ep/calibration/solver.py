@@ -15,10 +15,10 @@ import torch
 from analog_ep.calibration.adequacy import Adequacy
 from analog_ep.calibration.diode import fit_diode
 from analog_ep.calibration.fit import Axes, Curve, Estimate, Fit
-from analog_ep.calibration.table import Table
 from analog_ep.constants import SIMULATION_GMIN, ZERO_CELSIUS
 from analog_ep.devices import PiecewiseLinearDiode
 from analog_ep.errors import CircuitError, DataError
+from analog_ep.measurements import Table
 from analog_ep.spice.process import run_ngspice
 
 LOAD = 1e-6

@@ -21,10 +21,10 @@ from analog_ep.calibration.regression import Noise
 from analog_ep.calibration.run import calibrate_run
 from analog_ep.calibration.solver import LOAD, fit_solver, read_device, sweep
 from analog_ep.calibration.step_families import FAMILIES
-from analog_ep.calibration.table import read_table
 from analog_ep.calibration.writing import fit_table, write_card
 from analog_ep.cli.app import RunFolder, app, console
 from analog_ep.constants import DEFAULT_TEMPERATURE
+from analog_ep.measurements import read_table
 from analog_ep.run import CALIBRATION
 
 calibrate = typer.Typer(

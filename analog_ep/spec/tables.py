@@ -19,7 +19,7 @@ from pydantic import (
 from analog_ep.cards import load_card, pulsed_device
 from analog_ep.devices import Diode
 from analog_ep.devices.pulses import PulseModel
-from analog_ep.errors import CardError, DeviceParameterError
+from analog_ep.errors import CardError, DataError, DeviceParameterError
 from analog_ep.learning.schemes import Scheme, update_scheme
 from analog_ep.spec.chip import ChipSpec, ConvertersSpec, amplifier_of
 from analog_ep.spec.hopfield import HopfieldSpec, RelaxationSpec
@@ -294,7 +294,7 @@ class UpdateSpec(_Table):
     Attributes
     ----------
     device : str
-        A pulse model, a preset or a card; see `analog_ep.cards.pulsed_device`.
+        A pulse model, a preset, a card or a CSV of pulses; see `analog_ep.cards.pulsed_device`.
     parameters : dict
         Fields of the model that differ from its own.
     scheme : str
@@ -315,7 +315,7 @@ class UpdateSpec(_Table):
     def _named(self) -> UpdateSpec:
         try:
             pulsed_device(self.device)
-        except CardError as error:
+        except (CardError, DataError) as error:
             raise ValueError(f"device: {error}") from None
         update_scheme(self.scheme)
         for key, build in (("parameters", self._device), ("options", self._scheme)):
