@@ -375,7 +375,7 @@ def test_a_cross_check_of_smooth_units(activation):
     inputs, targets = samples(net, 2)
     found = cross_check(net, inputs, targets, nudging=0.3, kind="elastic")
     assert found.passed
-    assert max(found.max_state_error, found.max_operating_point_error, found.max_gradient_error) < 1e-9
+    assert max(found.max_state_error, found.max_operating_point_error, found.max_contrast_error) < 1e-9
     assert found.clamp_distance == 0
     assert found.clamped == (0.0, 0.0)
 
@@ -389,7 +389,7 @@ def test_a_cross_check_tells_errors_clamps_and_gradients():
     assert found.passed
     assert set(found.other_basins) == {"free", "nudged by -0.3", "nudged by 0.3"}
     assert found.max_state_error < 1e-9
-    assert found.max_gradient_error < 1e-9
+    assert found.max_contrast_error < 1e-9
     assert (found.samples, found.units) == (3, 8)
     beyond = []
     free = solve(net, inputs, solver=FAST)

@@ -28,12 +28,12 @@ class HopfieldTolerances:
     ----------
     state : float
         Largest difference of a state, in any phase, and largest distance of another minimum from where it is. [V]
-    gradient : float
-        Largest difference of a parameter's gradient.
+    contrast : float
+        Largest difference of a parameter's contrast.
     """
 
     state: float = 1e-6
-    gradient: float = 1e-6
+    contrast: float = 1e-6
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class HopfieldCrossCheck:
         Of ngspice's operating points that begin at PyTorch's states, over all samples, units and phases. [V]
     other_basins : dict of str to tuple of int
         Samples that settle in another basin than PyTorch's, by the phase: "free", or the nudging strength.
-    max_gradient_error : float
-        Of the contrast over β by each parameter, the mean of the phases and of the samples that are in the same basin
-        in all of them. Absolute: where a target has pressed the outputs on their clamps, nothing is left to learn.
+    max_contrast_error : float
+        Of the contrast by each parameter, not over β; the mean over the samples that are in the same basin in all
+        phases. Absolute: where the outputs are pressed on the clamps at their targets, there is no contrast left.
     predictions_identical : bool
         Whether both give every sample the same class, those in other basins included.
     accuracy : float
@@ -74,7 +74,7 @@ class HopfieldCrossCheck:
     max_state_error: float
     max_operating_point_error: float
     other_basins: dict[str, tuple[int, ...]]
-    max_gradient_error: float
+    max_contrast_error: float
     predictions_identical: bool
     accuracy: float
     samples: int
@@ -96,7 +96,7 @@ class HopfieldCrossCheck:
         return (
             self.max_state_error <= limits.state
             and self.max_operating_point_error <= limits.state
-            and self.max_gradient_error <= limits.gradient
+            and self.max_contrast_error <= limits.contrast
             and self.predictions_identical
         )
 
@@ -107,7 +107,7 @@ class HopfieldCrossCheck:
                 "max_state_error": self.max_state_error,
                 "max_operating_point_error": self.max_operating_point_error,
                 "other_basins": {phase: list(found) for phase, found in self.other_basins.items()},
-                "max_gradient_error": self.max_gradient_error,
+                "max_contrast_error": self.max_contrast_error,
                 "predictions_identical": self.predictions_identical,
                 "samples": self.samples,
                 "units": self.units,
@@ -129,7 +129,7 @@ class HopfieldCrossCheck:
         table.add_row("largest error of an operating point", operating, f"{limits.state:.0e} V")
         for phase, found in self.other_basins.items():
             table.add_row(f"in another basin, {phase}", _listed(found), "")
-        table.add_row("largest error of the gradient", f"{self.max_gradient_error:.2e}", f"{limits.gradient:.0e}")
+        table.add_row("largest error of a contrast", f"{self.max_contrast_error:.2e}", f"{limits.contrast:.0e}")
         table.add_row("predictions identical", "yes" if self.predictions_identical else "no", "yes")
         table.add_row("accuracy of ngspice", f"{self.accuracy:.2%}", "")
         for layer, share in enumerate(self.clamped, start=1):
@@ -185,7 +185,7 @@ def hopfield_cross_check(
         If a solver finds no state of a sample.
     """
     limits = HopfieldTolerances() if tolerances is None else tolerances
-    network, inputs, targets = network.with_clamps(), inputs.double(), targets.double()
+    network, inputs, targets = network.with_clamps(), inputs.double().cpu(), targets.double().cpu()
     nudges = [Nudge(strength, targets, cost, kind) for strength in strengths]
     ours = _phases(network, inputs, nudges, HopfieldRelaxation())
     theirs = _phases(network, inputs, nudges, NgspiceSettling() if settling is None else settling)
@@ -193,14 +193,14 @@ def hopfield_cross_check(
     pairs = list(zip(ours, theirs, strict=True))
     elsewhere = [_elsewhere(network, a, b, theirs[0], limits.state) for a, b in pairs]
     everywhere = ~torch.stack(elsewhere).any(0)
-    gradients = [_gradients(network, phases, everywhere) for phases in (ours, theirs)]
+    contrasts = [_contrasts(network, phases, everywhere) for phases in (ours, theirs)]
     predicted = theirs[0].outputs.argmax(-1)
     points = Ngspice(nodeset=True) if operating_point is None else operating_point
     return HopfieldCrossCheck(
         max_state_error=max(_largest(_error(*pair)[~o]) for pair, o in zip(pairs, elsewhere, strict=True)),
         max_operating_point_error=_operating_point_error(network, ours, points),
         other_basins={n: tuple(torch.nonzero(o)[:, 0].tolist()) for n, o in zip(names, elsewhere, strict=True)},
-        max_gradient_error=max(_largest((g - gradients[1][name]).abs()) for name, g in gradients[0].items()),
+        max_contrast_error=max((_largest((a - b).abs()) for a, b in zip(*contrasts, strict=True)), default=0.0),
         predictions_identical=bool((ours[0].outputs.argmax(-1) == predicted).all()),
         accuracy=float((predicted == targets.argmax(-1)).double().mean()),
         samples=len(inputs),
@@ -272,18 +272,13 @@ def distance_to_minimum(network: HopfieldNetwork, state: Equilibrium, sample: in
     return float(torch.cholesky_solve(slope(at).detach()[:, None], factor).abs().max())
 
 
-def _gradients(network: HopfieldNetwork, phases: list[Equilibrium], samples: Tensor) -> dict[str, Tensor]:
-    """Contrast over β by each parameter, the mean over the samples and the nudged phases."""
+def _contrasts(network: HopfieldNetwork, phases: list[Equilibrium], samples: Tensor) -> list[Tensor]:
+    """Contrast by each parameter in each nudged phase, the mean over the samples."""
     free, *nudged = phases
     inputs, layers = free.inputs[samples], tuple(layer[samples] for layer in free.layers)
-    total = {name: torch.zeros_like(parameter.detach()) for name, parameter in network.named_parameters()}
-    for state in nudged:
-        assert state.nudge is not None
-        response = tuple(change[samples] for change in state.response(free))
-        share = 1 / (state.nudge.strength * len(nudged) * max(len(inputs), 1))
-        for name, value in network.contrast(inputs, layers, response).items():
-            total[name] += share * value
-    return total
+    responses = [tuple(change[samples] for change in state.response(free)) for state in nudged]
+    sums = [network.contrast(inputs, layers, response) for response in responses]
+    return [value / max(len(inputs), 1) for contrast in sums for value in contrast.values()]
 
 
 def _operating_point_error(network: HopfieldNetwork, ours: list[Equilibrium], solver: Solver) -> float:
