@@ -34,6 +34,12 @@ def minimum(function: Callable[[np.ndarray], float], x: np.ndarray) -> np.ndarra
     return x
 
 
+def gradient(function: Callable[[np.ndarray], float], x: np.ndarray, step: float) -> np.ndarray:
+    """Central differences."""
+    points = step * np.diag(np.maximum(np.abs(x), 0.1))
+    return np.array([(function(x + p) - function(x - p)) / (2 * p.max()) for p in points])
+
+
 def curvature(function: Callable[[np.ndarray], float], x: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
     """Gradient by central differences, and the matrix of second differences."""
     n, h = len(x), step * np.maximum(np.abs(x), 0.1)
@@ -62,5 +68,6 @@ def inverse(hessian: np.ndarray) -> np.ndarray:
 
 
 def jacobian(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
+    """Derivatives `(n, n_coordinates)` of a function `(n,)` by central differences."""
     h = 1e-5 * np.maximum(np.abs(x), 0.1)
     return np.column_stack([(function(x + p) - function(x - p)) / (2 * p.max()) for p in h * np.eye(len(x))])

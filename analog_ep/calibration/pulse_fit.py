@@ -75,7 +75,7 @@ def fit_train(train: PulseTrain, family: StepFamily) -> TrainFit:
     neighbouring residuals, which write noise alone makes negative.
     """
     fit = _most_likely(train, family)
-    coordinates, covariance = restricted(fit.likelihood, fit.coordinates)
+    coordinates, covariance = restricted(fit.likelihood, fit.coordinates, fit.covariance)
     return dataclasses.replace(fit, coordinates=coordinates, covariance=covariance)
 
 

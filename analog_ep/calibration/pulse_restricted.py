@@ -20,13 +20,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from analog_ep.calibration.differences import curvature, inverse, jacobian
+from analog_ep.calibration.differences import curvature, gradient, inverse, jacobian
 from analog_ep.calibration.pulse_likelihood import PulseLikelihood
 
-_ROUNDS = 10
+_ROUNDS, _CLOSE = 10, 1e-5
 
 
-def restricted(likelihood: PulseLikelihood, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def restricted(likelihood: PulseLikelihood, x: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates and covariance with the noise of the restricted likelihood, from those of maximum likelihood.
 
     Parameters
@@ -35,6 +35,8 @@ def restricted(likelihood: PulseLikelihood, x: np.ndarray) -> tuple[np.ndarray, 
         With the smoothed states at the optimum; it has a noise.
     x : ndarray (n_coordinates,)
         The optimum.
+    covariance : ndarray (n_coordinates, n_coordinates)
+        There; infinite where the data do not tell.
 
     Returns
     -------
@@ -43,15 +45,14 @@ def restricted(likelihood: PulseLikelihood, x: np.ndarray) -> tuple[np.ndarray, 
         Infinite where the data do not tell.
     """
     n = likelihood.family.n_coordinates
-    gradient, hessian = np.zeros(len(x)), curvature(likelihood.surprise, x, 1e-3)[1]
-    finite = _finite(inverse(hessian))
+    finite = np.where(np.isfinite(covariance), covariance, 0.0)
     for _ in range(_ROUNDS):
-        taken = _taken(likelihood, x)
-        gradient = curvature(likelihood.surprise, x, 1e-4)[0]
-        gradient[n:] += curvature(taken, x[n:], 1e-3)[0]
-        step = -finite @ gradient
+        slope = gradient(likelihood.surprise, x, 1e-4)
+        slope[n:] += gradient(_taken(likelihood, x), x[n:], 1e-3)
+        step = -finite @ slope
         x = x + step * min(1.0, 0.5 / max(np.abs(step).max(), 1e-300))
-        if -gradient @ step < 1e-6:
+        # What was left to win, in units of ln likelihood.
+        if -slope @ step < _CLOSE:
             break
     hessian = curvature(likelihood.surprise, x, 1e-3)[1]
     hessian[n:, n:] += curvature(_taken(likelihood, x), x[n:], 1e-3)[1]
@@ -71,7 +72,3 @@ def _taken(likelihood: PulseLikelihood, x: np.ndarray) -> Callable[[np.ndarray],
         return 0.5 * float(np.linalg.slogdet(whitened.T @ whitened)[1])
 
     return half_log_determinant
-
-
-def _finite(covariance: np.ndarray) -> np.ndarray:
-    return np.where(np.isfinite(covariance), covariance, 0.0)
