@@ -631,3 +631,19 @@ def test_what_cannot_be_is_refused():
         NgspiceSettling(max_runs=0)
     with pytest.raises(StimulusError, match="duration must be positive and finite, found -1"):
         NgspiceSettling(duration=-1)
+
+
+@pytest.mark.ngspice
+def test_ngspice_follows_the_dynamics_into_another_minimum_than_the_sweeps():
+    net = HopfieldNetwork([10, 12, 6], initial_scale=2.0, dtype=torch.float64)
+    inputs = torch.rand(4, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)[3:]
+    twin = net.with_clamps()
+    sweeps, settled = (solve(twin, inputs, solver=solver) for solver in (FAST, NgspiceSettling()))
+    followed = solve(net, inputs, solver=EulerRelaxation(step_size=0.05, max_steps=5000, atol=1e-8))
+    assert_same(settled, followed, 2e-4)
+    assert float((settled.layers[0] - sweeps.layers[0]).abs().max()) > 0.1
+    assert np.abs(kirchhoff_residual(twin.circuit(), sweeps.voltages.numpy())[0]).max() < 1e-14
+    found = hopfield_cross_check(
+        net, inputs, torch.zeros(1, 6, dtype=torch.float64), strengths=[0.1], cost=SquaredError()
+    )
+    assert found.other_basins["free"] == (0,)
