@@ -25,6 +25,8 @@ with warnings.catch_warnings():
 
     from analog_ep.spice.pyspice import to_pyspice
 
+from tests.hopfield_networks import network as hopfield_network
+
 
 def mismatched() -> Circuit:
     circuit = network([3, 4, 2], DiodeClamp(ShockleyDiode(1e-10), upper=0.1, lower=-0.1))
@@ -39,6 +41,7 @@ CIRCUITS = {
     "ideal": lambda: network([4, 6, 3], DiodeClamp(IdealDiode(1e-2, 0.05), upper=0.1, lower=-0.1)),
     "measured": lambda: network([4, 6, 3], DiodeClamp(measured(), upper=-0.2, lower=0.2)),
     "mismatched": mismatched,
+    "Hopfield": lambda: hopfield_network(sizes=(4, 6, 3)).circuit(),
 }
 
 

@@ -64,7 +64,7 @@ def _is_surely_convex(circuit: Circuit, nudge: Nudge | None) -> bool:
 
 def _stable(jacobian: Jacobian, equations: Equations, unknowns: np.ndarray) -> tuple[np.ndarray, bool]:
     state = equations.at(unknowns, np.full_like(equations.drive.across, np.inf))
-    return stable_samples(jacobian, jacobian.values(state.conductances), equations.system.has_dynamics)
+    return stable_samples(jacobian, jacobian.values(state.conductances), equations.system.n_voltages)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from scipy.sparse import csr_array
 from analog_ep.circuit import (
     GROUND,
     Amplifiers,
-    Capacitors,
     Circuit,
     Conductances,
     CurrentSources,
@@ -131,8 +130,6 @@ class ReducedSystem:
         Energy weight of each row; None without an energy or with a border.
     is_passive : bool
         Whether no conductance is negative.
-    has_dynamics : ndarray (n_unknowns,)
-        Whether a capacitor stands at the unknown's node, bool; at every node where the circuit has no capacitors.
     output_weights : ndarray (2, n_outputs) or None
         Energy weights of v₊ and v₋; None without an energy.
     """
@@ -166,7 +163,6 @@ class ReducedSystem:
         self.factor = self.port([_to_ground(group.factor) for group in self._curved_groups])
         self._no_factor = np.concatenate([np.zeros(0, bool), *(group.factor < 0 for group in self._curved_groups)])
         self.magnitudes = abs(self.matrix), abs(self.diodes.law), abs(self.outputs.law), abs(self.curved.law)
-        self.has_dynamics = _has_dynamics(circuit, free, self.n_unknowns)
         weights = energy_weights(circuit).nodes
         self.weights = None if weights is None or border.size else weights[free]
         self.is_passive = all((group.siemens >= 0).all() for group in circuit.of_kind(Conductances))
@@ -299,13 +295,6 @@ def _put_transconductance(
 def _to_ground(nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pairs whose voltage is that of the nodes; 0 V where there is none."""
     return np.maximum(nodes, GROUND), np.full_like(nodes, GROUND)
-
-
-def _has_dynamics(circuit: Circuit, free: np.ndarray, n_unknowns: int) -> np.ndarray:
-    capacitors = [group.nodes() for group in circuit.of_kind(Capacitors) if len(group)]
-    result = np.zeros(n_unknowns, dtype=bool)
-    result[: len(free)] = np.isin(free, np.concatenate(capacitors)) if capacitors else True
-    return result
 
 
 def _devices(groups: list[Diodes]) -> tuple[tuple[slice, Diode], ...]:

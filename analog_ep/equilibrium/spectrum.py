@@ -18,15 +18,14 @@ _INFINITE = 1e6
 """Eigenvalues this many times the largest entry of J belong to the border's rows, which have no dynamics."""
 
 
-def stable_samples(jacobian: Jacobian, values: np.ndarray, has_dynamics: np.ndarray) -> tuple[np.ndarray, bool]:
+def stable_samples(jacobian: Jacobian, values: np.ndarray, n_voltages: int) -> tuple[np.ndarray, bool]:
     r"""Judge the equilibria whose Jacobian has these entries, `(n_samples, n_entries)`.
 
     With equal capacitances at the free nodes the voltages follow :math:`c\,\dot z = -F`, so that an equilibrium is
-    stable if the eigenvalues λ of J have positive real parts; with unknowns without dynamics, those of the border and
-    of nodes without a capacitor in a circuit that has some, those of J x = λ diag(1, 0) x: they follow at once, and the
-    others see the Schur complement of their part of J. Where diag(w) J is symmetric this says that it is positive
-    definite. Where it is not, a positive definite diag(d) J + Jᵀ diag(d), for the d that makes diag(d) J nearest to
-    symmetric, is enough (Lyapunov), and the eigenvalues are computed only for samples that fail it.
+    stable if the eigenvalues λ of J have positive real parts; with border rows those of J x = λ diag(1, 0) x. Where
+    diag(w) J is symmetric this says that it is positive definite. Where it is not, a positive definite
+    diag(d) J + Jᵀ diag(d), for the d that makes diag(d) J nearest to symmetric, is enough (Lyapunov), and the
+    eigenvalues are computed only for samples that fail it.
 
     Returns
     -------
@@ -38,7 +37,8 @@ def stable_samples(jacobian: Jacobian, values: np.ndarray, has_dynamics: np.ndar
     stable = np.ones(len(values), dtype=bool)
     if not jacobian.size or not len(values):
         return stable, True
-    if has_dynamics.all() or jacobian.weights is not None:
+    bordered = n_voltages < jacobian.size
+    if not bordered:
         weights = _nearest_weights(jacobian, values[0]) if jacobian.weights is None else jacobian.weights
         stable = _definite(jacobian, values, weights)
         if jacobian.weights is not None and jacobian.is_dense:
@@ -51,11 +51,8 @@ def stable_samples(jacobian: Jacobian, values: np.ndarray, has_dynamics: np.ndar
     if jacobian.size > _EIGENVALUE_LIMIT:
         return np.ones(len(values), dtype=bool), bool(stable.all())
     for sample in np.flatnonzero(~stable):
-        matrix = jacobian.dense(values[sample : sample + 1])[0]
-        if not has_dynamics.all() and _schur_is_definite(matrix, torch.from_numpy(has_dynamics)):
-            stable[sample] = True
-        else:
-            stable[sample] = _pencil_is_stable(matrix.numpy(), has_dynamics)
+        matrix = jacobian.dense(values[sample : sample + 1])[0].numpy()
+        stable[sample] = _pencil_is_stable(matrix, n_voltages)
     return stable, True
 
 
@@ -93,19 +90,11 @@ def _semidefinite(matrices: Tensor) -> np.ndarray:
     return ((diagonal > 0).all(-1) & (lowest > -1e-14 * matrices.shape[-1])).numpy()
 
 
-def _schur_is_definite(matrix: Tensor, has_dynamics: Tensor) -> bool:
-    """Whether what the unknowns with dynamics see of J has a positive definite symmetric part, which is enough."""
-    moving, others = matrix[has_dynamics], matrix[~has_dynamics]
-    following, failed = torch.linalg.solve_ex(others[:, ~has_dynamics], others[:, has_dynamics])
-    seen = moving[:, has_dynamics] - moving[:, ~has_dynamics] @ following
-    return int(failed) == 0 and int(torch.linalg.cholesky_ex(seen + seen.mT)[1]) == 0
-
-
-def _pencil_is_stable(matrix: np.ndarray, has_dynamics: np.ndarray) -> bool:
+def _pencil_is_stable(matrix: np.ndarray, n_voltages: int) -> bool:
     """Whether the finite λ of J x = λ diag(1, 0) x have positive real parts."""
     size = len(matrix)
-    magnitude = np.abs(matrix[np.ix_(has_dynamics, has_dynamics)]).max(initial=0.0)
-    capacitance = np.diag(has_dynamics * magnitude)
+    magnitude = np.abs(matrix[:n_voltages, :n_voltages]).max(initial=0.0)
+    capacitance = np.diag((np.arange(size) < n_voltages) * magnitude)
     upper, triangular, *_ = qz(matrix, capacitance, output="complex")
     numerator, denominator = np.asarray(np.diag(upper)), np.asarray(np.diag(triangular))
     finite = np.abs(denominator) * _INFINITE > np.abs(numerator)
