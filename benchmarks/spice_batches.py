@@ -48,6 +48,7 @@ CASES = (
     Case("10x10x6 full", (4, 10, 3), 1000, False),
     Case("10x10x6 full, 10,000", (4, 10, 3), 10_000, False),
     Case("256x64x20 full", (127, 64, 10), 200, False),
+    Case("256x64x20 full, 1,000", (127, 64, 10), 1000, False),
     Case("256x64x20 reduced", (127, 64, 10), 1000, True),
     Case("784-100-10 reduced", (784, 100, 10), 1000, True),
 )
