@@ -124,7 +124,7 @@ class HopfieldRelaxation(SmallSignalSolver):
     def _free_state(
         self, equations: HopfieldLayers, inputs: Tensor, start: list[Tensor] | None
     ) -> tuple[HopfieldState, Status]:
-        rho, last = equations.activation, equations.last
+        rho, last, beyond = equations.activation, equations.last, self.over_relaxation
         first = equations.forward(0, inputs)
         layers: list[Tensor] = (
             [first.new_zeros(len(first), len(b)) for b in equations.biases] if start is None else start
@@ -137,8 +137,10 @@ class HopfieldRelaxation(SmallSignalSolver):
                 drive = first if k == 0 else equations.forward(k, rates[k])
                 drives[k] = drive if returned is None or k == last else drive + returned[k]
                 settled = equations.settle(drives[k], layers[k])
-                # Beyond the first sweep: the start at rest is no state to go beyond.
-                layers[k] = settled if returned is None or k == last else self._beyond(layers[k], settled, rho.clip)
+                # Not in the first sweep: the start at rest is no state to go beyond.
+                if beyond != 1 and returned is not None and k < last:
+                    settled = rho.clip(torch.lerp(layers[k], settled, beyond))
+                layers[k] = settled
                 rates[k + 1] = equations.rates(layers[k])
             return [equations.backward(k, rates[k + 2]) for k in range(last)]
 
@@ -196,7 +198,7 @@ class HopfieldRelaxation(SmallSignalSolver):
         `settle` gives a layer's change by that of its drive, `rate_change` that of its rates by its own, and `clip`
         keeps it within what the layer can do.
         """
-        equations, last = state.equations, state.equations.last
+        equations, last, beyond = state.equations, state.equations.last, self.over_relaxation
         change: list[Tensor] = [torch.zeros_like(layer) for layer in state.layers]
         rates, drives = list(change), list(change)
 
@@ -207,11 +209,9 @@ class HopfieldRelaxation(SmallSignalSolver):
                 parts = [part for part in (drive, forward) if part is not None]
                 drives[k] = parts[0] if len(parts) == 1 else sum(parts, torch.zeros_like(change[k]))
                 settled = settle(k, drives[k])
-                change[k] = (
-                    settled
-                    if carried is None or k in (0, last)
-                    else self._beyond(change[k], settled, lambda step, k=k: clip(k, step))
-                )
+                if beyond != 1 and carried is not None and 0 < k < last:
+                    settled = clip(k, torch.lerp(change[k], settled, beyond))
+                change[k] = settled
                 rates[k] = rate_change(k, change[k])
             return [equations.forward_change(k, rates[k - 1]) for k in range(1, last + 1)]
 
@@ -224,17 +224,11 @@ class HopfieldRelaxation(SmallSignalSolver):
             size = largest(settle(k + 1, drives[k + 1] + step) - change[k + 1])
             return size, size <= largest(moved(k)).mul_(rtol)
 
-        judge = relative_to(moved) if self.over_relaxation == 1 else judge_settled
+        judge = relative_to(moved) if beyond == 1 else judge_settled
         rtol = self.response_rtol or _RESPONSE_RTOL[change[0].dtype]
         status = self._sweep(sweep, None, judge, rtol, change[0], "rtol")
         batch = free.inputs.shape[:-1]
         return tuple(d.reshape(*batch, d.shape[-1]) for d in change), _reshaped(status, batch)
-
-    def _beyond(self, before: Tensor, settled: Tensor, clip: Callable[[Tensor], Tensor]) -> Tensor:
-        """Where a layer that would settle is put."""
-        if self.over_relaxation == 1:
-            return settled
-        return clip(torch.lerp(before, settled, self.over_relaxation))
 
     def _sweep(
         self,
