@@ -34,10 +34,12 @@ def minimum(function: Callable[[np.ndarray], float], x: np.ndarray) -> np.ndarra
     return x
 
 
-def gradient(function: Callable[[np.ndarray], float], x: np.ndarray, step: float) -> np.ndarray:
-    """Central differences."""
+def derivatives(
+    function: Callable[[np.ndarray], float] | Callable[[np.ndarray], np.ndarray], x: np.ndarray, step: float = 1e-5
+) -> np.ndarray:
+    """By central differences: `(n_coordinates,)` of a number, `(n, n_coordinates)` of a function `(n,)`."""
     points = step * np.diag(np.maximum(np.abs(x), 0.1))
-    return np.array([(function(x + p) - function(x - p)) / (2 * p.max()) for p in points])
+    return np.stack([(function(x + p) - function(x - p)) / (2 * p.max()) for p in points], axis=-1)
 
 
 def curvature(function: Callable[[np.ndarray], float], x: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
@@ -65,9 +67,3 @@ def inverse(hessian: np.ndarray) -> np.ndarray:
     covariance[lost, :], covariance[:, lost] = 0.0, 0.0
     covariance[lost, lost] = np.inf
     return covariance
-
-
-def jacobian(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
-    """Derivatives `(n, n_coordinates)` of a function `(n,)` by central differences."""
-    h = 1e-5 * np.maximum(np.abs(x), 0.1)
-    return np.column_stack([(function(x + p) - function(x - p)) / (2 * p.max()) for p in h * np.eye(len(x))])

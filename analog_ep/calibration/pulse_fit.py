@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from analog_ep.calibration.adequacy import Adequacy, judge, lack_of_fit, waves
-from analog_ep.calibration.differences import curvature, inverse, jacobian, minimum
+from analog_ep.calibration.differences import curvature, derivatives, inverse, minimum
 from analog_ep.calibration.fit import UNTOLD
 from analog_ep.calibration.pulse_likelihood import Linearised, PulseLikelihood, PulseTrain
 from analog_ep.calibration.pulse_restricted import restricted
@@ -123,7 +123,7 @@ def adequacy_of(fit: TrainFit) -> Adequacy:
     def residuals(x: np.ndarray) -> np.ndarray:
         return likelihood.at(np.concatenate([x, fit.coordinates[n:]])).residuals
 
-    slopes = linear.whitened(-jacobian(residuals, fit.steps))
+    slopes = linear.whitened(-derivatives(residuals, fit.steps))
     # Smoothed states hold the future, and with it the residual itself: what orders the tests must not.
     states = train.before - linear.read_noise_so_far(train.follows)
     size = train.sign * fit.family.step(fit.steps, states, train.up)[0]

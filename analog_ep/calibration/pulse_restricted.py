@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from analog_ep.calibration.differences import curvature, gradient, inverse, jacobian
+from analog_ep.calibration.differences import curvature, derivatives, inverse
 from analog_ep.calibration.pulse_likelihood import PulseLikelihood
 
 _ROUNDS, _CLOSE = 10, 1e-5
@@ -47,8 +47,8 @@ def restricted(likelihood: PulseLikelihood, x: np.ndarray, covariance: np.ndarra
     n = likelihood.family.n_coordinates
     finite = np.where(np.isfinite(covariance), covariance, 0.0)
     for _ in range(_ROUNDS):
-        slope = gradient(likelihood.surprise, x, 1e-4)
-        slope[n:] += gradient(_taken(likelihood, x), x[n:], 1e-3)
+        slope = derivatives(likelihood.surprise, x, 1e-4)
+        slope[n:] += derivatives(_taken(likelihood, x), x[n:], 1e-3)
         step = -finite @ slope
         x = x + step * min(1.0, 0.5 / max(np.abs(step).max(), 1e-300))
         # What was left to win, in units of ln likelihood.
@@ -62,7 +62,7 @@ def restricted(likelihood: PulseLikelihood, x: np.ndarray, covariance: np.ndarra
 def _taken(likelihood: PulseLikelihood, x: np.ndarray) -> Callable[[np.ndarray], float]:
     """½ ln det JᵀV⁻¹J as a function of the noise, up to a constant."""
     n = likelihood.family.n_coordinates
-    slopes = jacobian(lambda steps: likelihood.at(np.concatenate([steps, x[n:]])).residuals, x[:n])
+    slopes = derivatives(lambda steps: likelihood.at(np.concatenate([steps, x[n:]])).residuals, x[:n])
     u, s, _ = np.linalg.svd(slopes / np.maximum(np.linalg.norm(slopes, axis=0), 1e-300), full_matrices=False)
     # An orthonormal basis spans the same, and leaves out what the data do not see.
     basis = u[:, s > 1e-8 * s[0]]
