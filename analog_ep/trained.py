@@ -17,6 +17,7 @@ from analog_ep.export import write_netlist, write_settling_netlist, write_transi
 from analog_ep.learning import CrossCheck, HopfieldCrossCheck, cross_check, hopfield_cross_check
 from analog_ep.learning.checkpoint import Checkpoint
 from analog_ep.learning.measured import driven
+from analog_ep.learning.propagation import SIGNS
 from analog_ep.networks import HopfieldNetwork, Network, ResistiveNetwork
 from analog_ep.run import CHECKPOINT, stored_chip, stored_spec
 from analog_ep.spec import Spec
@@ -26,9 +27,6 @@ from analog_ep.spice.dialects import DialectName
 
 Array = Literal["first", "twin"]
 """The array that runs the free phase, and of two nudged ones the earlier; or its twin, which runs the later one."""
-
-_SIGNS = {"positive": (1,), "negative": (-1,), "centered": (-1, 1), "random": (-1, 1)}
-"""Signs of the nudges by variant."""
 
 
 def trained_network(path: Path, dtype: torch.dtype = torch.float64) -> tuple[Spec, ResistiveNetwork]:
@@ -123,7 +121,7 @@ def cross_checked(
             network,
             inputs,
             targets,
-            strengths=[sign * nudge.nudging for sign in _SIGNS[nudge.variant]],
+            strengths=[sign * nudge.nudging for sign in SIGNS[nudge.variant]],
             cost=build_cost(spec),
             kind=nudge.kind,
             settling=NgspiceSettling(processes=processes, progress=progress),

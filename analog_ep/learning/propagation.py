@@ -19,6 +19,14 @@ from analog_ep.stimulus import Cost, Nudge, NudgeKind, SquaredError
 
 Variant = Literal["positive", "negative", "centered", "random"]
 
+SIGNS: dict[Variant, tuple[int, ...]] = {
+    "positive": (1,),
+    "negative": (-1,),
+    "centered": (-1, 1),
+    "random": (-1, 1),
+}
+"""Signs of a variant's nudges; "random" draws one of its two for each batch."""
+
 
 class GradientMethod(ABC):
     """Finds dC/dθ of a network and leaves it in `.grad`, so that any optimiser of `torch.optim` works on top."""
@@ -149,7 +157,7 @@ class EquilibriumPropagation(PhaseMethod):
         super().__init__(network, cost)
         if not 0 < nudging < float("inf"):
             raise StimulusError(f"nudging must be positive and finite, found {nudging}; the variant sets the signs")
-        if variant not in ("positive", "negative", "centered", "random"):
+        if variant not in SIGNS:
             raise StimulusError(f"variant must be positive, negative, centered or random, found {variant!r}")
         self.nudging = nudging
         self.variant: Variant = variant
@@ -195,12 +203,10 @@ class EquilibriumPropagation(PhaseMethod):
 
     def strengths(self) -> tuple[float, ...]:
         """Signed strengths of the coming batch's nudges; draws the sign of the random variant."""
-        if self.variant == "centered":
-            return -self.nudging, self.nudging
+        signs = SIGNS[self.variant]
         if self.variant == "random":
-            positive = torch.rand((), generator=self.generator) < 0.5
-            return (self.nudging if positive else -self.nudging,)
-        return (self.nudging if self.variant == "positive" else -self.nudging,)
+            signs = (signs[int(torch.rand((), generator=self.generator) < 0.5)],)
+        return tuple(sign * self.nudging for sign in signs)
 
 
 class SmallSignal(PhaseMethod):
