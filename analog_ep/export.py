@@ -12,7 +12,7 @@ from analog_ep.equilibrium import Equilibrium, HopfieldRelaxation, Newton, Relax
 from analog_ep.equilibrium.time_constants import slowest_time_constant
 from analog_ep.learning.cross_check import spice_equivalent
 from analog_ep.learning.measured import read_layers
-from analog_ep.networks import HopfieldNetwork, ResistiveNetwork
+from analog_ep.networks import CircuitNetwork, HopfieldNetwork, ResistiveNetwork
 from analog_ep.spice.deck import Phase, save_deck, write_deck
 from analog_ep.spice.dialects import DialectName
 from analog_ep.spice.settling_deck import write_settling_deck
@@ -78,10 +78,9 @@ def write_netlist(
     outputs = free.outputs
     if isinstance(system, ResistiveNetwork):
         outputs = system.outputs_of(read_layers(free.layers, chip))
-    several = isinstance(system, HopfieldNetwork)
-    start = free.voltages.numpy() if several else None
-    if several and nudge is not None:
-        nudge = nudge.scaled(system.nudge_scale * nudge.strength)
+    start = free.voltages.numpy() if isinstance(system, HopfieldNetwork) else None
+    if nudge is not None and isinstance(system, CircuitNetwork):
+        nudge = system.in_circuit(nudge)
     deck = write_deck(circuit, free.inputs, nudge, outputs, phase, dialect=dialect, start=start)
     save_deck(deck, Path(path))
     return Path(path)
@@ -180,8 +179,8 @@ def write_settling_netlist(
     """
     circuit, free = _free_state(network, inputs, None)
     seconds = _UNIT_SETTLED * network.hardware.time_constant if duration is None else duration
-    scaled = None if nudge is None else nudge.scaled(network.nudge_scale * nudge.strength)
-    save_deck(write_settling_deck(circuit, free.inputs, scaled, free.outputs, duration=seconds), Path(path))
+    nudge = None if nudge is None else network.in_circuit(nudge)
+    save_deck(write_settling_deck(circuit, free.inputs, nudge, free.outputs, duration=seconds), Path(path))
     return Path(path)
 
 

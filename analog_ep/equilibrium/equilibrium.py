@@ -256,8 +256,8 @@ class CircuitSolver(Solver):
             if free is None and nudge.kind == "frozen":
                 free = self.solve(system, inputs, chip=chip).require_converged()
             target = nudge.target.detach().to("cpu", torch.float64)
-            scale = system.nudge_scale if isinstance(system, CircuitNetwork) else 1.0
-            flat_nudge = Nudge(scale * nudge.strength, target.reshape(-1, target.shape[-1]), nudge.cost, nudge.kind)
+            flat_nudge = Nudge(nudge.strength, target.reshape(-1, target.shape[-1]), nudge.cost, nudge.kind)
+            flat_nudge = system.in_circuit(flat_nudge) if isinstance(system, CircuitNetwork) else flat_nudge
         if free is not None:
             free_outputs = free.outputs.detach().to("cpu", torch.float64).reshape(len(flat), -1).numpy()
             start = free.voltages.detach().to("cpu", torch.float64).reshape(len(flat), -1).numpy()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from analog_ep.circuit import Chip, Circuit
 from analog_ep.errors import NetworkError
+from analog_ep.stimulus import Nudge
 
 
 def checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
@@ -89,6 +90,10 @@ class CircuitNetwork(Network):
     """
 
     nudge_scale: float = 1.0
+
+    def in_circuit(self, nudge: Nudge) -> Nudge:
+        """The nudge with the strength that it has in the circuit."""
+        return nudge.scaled(self.nudge_scale * nudge.strength)
 
     @abstractmethod
     def circuit(self, chip: Chip | None = None) -> Circuit:
