@@ -14,7 +14,7 @@ from analog_ep.spice.deck_header import settling_header
 from analog_ep.spice.deck_sections import DeckSections
 from analog_ep.spice.dialects import DIALECTS
 from analog_ep.spice.netlist import SpiceOptions, number
-from analog_ep.spice.nudge_cards import nudge_cards, nudge_currents
+from analog_ep.spice.nudge_cards import NudgeCurrent, nudge_cards, nudge_currents
 from analog_ep.spice.settling import INTEGRATION, STEPS
 from analog_ep.stimulus import Nudge
 
@@ -69,7 +69,6 @@ def write_settling_deck(
     sample = one_sample(circuit, inputs)
     currents = [] if nudge is None else nudge_currents(circuit, nudge, as_array(free_outputs))
     deck = DeckSections(circuit, sample, options, DIALECTS["ngspice"])
-    phase = [f"v_phase phase 0 pwl(0 0 {number(duration)} 0 {number((1 + _EDGE) * duration)} 1)"]
     lines = [
         deck.writer.title_card(),
         *settling_header(circuit, sample, nudge, currents, duration),
@@ -77,14 +76,18 @@ def write_settling_deck(
         INTEGRATION,
         *deck.libraries(include_from),
         *deck.elements(),
-        *([] if nudge is None else deck.section("phase: 0 V free, 1 V nudged", phase)),
-        *deck.section(
-            "nudge: currents into the outputs, switched by v(phase)", nudge_cards(circuit, currents, deck.dialect)
-        ),
+        *([] if nudge is None else _nudge(deck, currents, duration)),
         *_analysis(deck, duration, nudge is not None),
         deck.dialect.end(),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _nudge(deck: DeckSections, currents: list[NudgeCurrent], duration: float) -> Iterator[str]:
+    source = f"v_phase phase 0 pwl(0 0 {number(duration)} 0 {number((1 + _EDGE) * duration)} 1)"
+    yield from deck.section("phase: 0 V free, 1 V nudged", [source])
+    title = "nudge: currents into the outputs, switched by v(phase)"
+    yield from deck.section(title, nudge_cards(deck.circuit, currents, deck.dialect))
 
 
 def _analysis(deck: DeckSections, duration: float, nudged: bool) -> Iterator[str]:
