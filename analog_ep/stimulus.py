@@ -25,6 +25,10 @@ class Cost(ABC):
     def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """∂C/∂o, `(*batch, n_outputs)`."""
 
+    def value_and_gradient(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """C and ∂C/∂o, perhaps in less time than one after the other."""
+        return self.value(outputs, targets), self.gradient(outputs, targets)
+
     @abstractmethod
     def gradient_change(self, outputs: Tensor, change: Tensor) -> Tensor:
         """∂C/∂o at o + d less ∂C/∂o at o, at full relative precision in d."""
@@ -97,6 +101,10 @@ class CrossEntropy(Cost):
 
     def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return (torch.softmax(outputs / self.logit_scale, -1) - targets) / self.logit_scale
+
+    def value_and_gradient(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        logarithm = torch.log_softmax(outputs / self.logit_scale, -1)
+        return -(targets * logarithm).sum(-1), (logarithm.exp() - targets) / self.logit_scale
 
     def gradient_change(self, outputs: Tensor, change: Tensor) -> Tensor:
         # p(o + d) − p(o) = p (e − p·e)/(1 + p·e) with e = expm1(d/v_0): no difference of near-equal numbers.

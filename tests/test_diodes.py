@@ -1,7 +1,7 @@
 """Devices against 50-digit arithmetic, quadrature, root finding and ngspice."""
 
 import math
-from itertools import pairwise
+from itertools import pairwise, product
 
 import mpmath
 import numpy as np
@@ -35,6 +35,12 @@ def exact_shockley(diode: ShockleyDiode, voltage):
     scale = mpmath.mpf(diode.saturation_current)
     shape = mpmath.expm1(v / vte) if v >= -3 * vte else -1 - (3 * vte / (mpmath.e * v)) ** 3
     return scale * shape + mpmath.mpf(diode.gmin) * v
+
+
+def exact_current(voltage: float, saturation: float) -> float:
+    """i(v) without g_min in double precision, for root finding."""
+    u = voltage / THERMAL_VOLTAGE
+    return saturation * (math.expm1(min(u, 700.0)) if u >= -3 else -1 - (3 / (math.e * u)) ** 3)
 
 
 def exact_piecewise(diode: PiecewiseLinearDiode, voltage):
@@ -125,6 +131,28 @@ def test_per_element_parameters_broadcast_over_the_batch(dtype):
             truth = exact_shockley(single, at + step) - exact_shockley(single, at)
             assert difference[(*index, element)].item() == pytest.approx(float(truth), rel=FLOATS[dtype], abs=0)
     assert torch.equal(stacked.current(v)[..., 1], stacked.select(slice(1, 2)).current(v[..., 1:2])[..., 0])
+
+
+@pytest.mark.parametrize("diode", [SHOCKLEY, PIECEWISE, ShockleyDiode(1e-9, series_resistance=50.0)])
+def test_elements_in_parallel_share_the_voltage(diode):
+    voltage = torch.linspace(-1.0, 0.7, 35, dtype=torch.float64)
+    torch.testing.assert_close(
+        diode.in_parallel(7.5).current(voltage), 7.5 * diode.current(voltage), rtol=1e-11, atol=1e-24
+    )
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_loaded_junction_against_root_finding_over_all_orders(dtype):
+    """From loads that short the junction to reverse currents far beyond the drive; both precisions hold the problem."""
+    diode, drives = ShockleyDiode(2.0**-30, gmin=0.0), [s * 2.0**e for e in range(-50, 11, 6) for s in (-1, 0, 1)]
+    loads = [2.0**e for e in range(-60, 3, 2)]
+    total, drive = (torch.tensor(values, dtype=dtype) for values in zip(*product(loads, drives), strict=True))
+    found = diode.solve_loaded(total, drive).double()
+    for g, i, voltage in zip(total.tolist(), drive.tolist(), found.tolist(), strict=True):
+        low = 0.0 if i > 0 else -1.001 * (abs(i) + 2.0**-29) / g
+        high = 0.0 if i <= 0 else 1.001 * THERMAL_VOLTAGE * math.log1p(i / 2.0**-30)
+        truth = brentq(lambda v, g=g, i=i: g * v + exact_current(v, 2.0**-30) - i, low, high, xtol=1e-300)
+        assert voltage == pytest.approx(truth, rel=2 * FLOATS[dtype], abs=1e-14)
 
 
 def test_expand_select_and_to():

@@ -79,6 +79,13 @@ def test_gradient_and_hessian_against_finite_differences(cost):
 
 
 @COSTS
+def test_value_and_gradient_are_those_of_each(cost):
+    value, gradient = cost.value_and_gradient(OUTPUTS, TARGETS)
+    torch.testing.assert_close(value, cost.value(OUTPUTS, TARGETS), rtol=1e-14, atol=0)
+    torch.testing.assert_close(gradient, cost.gradient(OUTPUTS, TARGETS), rtol=1e-13, atol=1e-16)
+
+
+@COSTS
 def test_curvature_bound_holds_and_is_reached(cost):
     random = torch.Generator().manual_seed(1)
     outputs = 3 * torch.randn(500, 3, dtype=torch.float64, generator=random)

@@ -83,6 +83,13 @@ class DiodeClamp:
         """The same clamp with an ideal diode replaced by its SPICE model."""
         return replace(self, diode=self.diode.spice_model) if isinstance(self.diode, IdealDiode) else self
 
+    def in_parallel(self, count: float) -> Self:
+        """`count` of these clamps side by side: `count` times the current; an ideal one stays what it is."""
+        if isinstance(self.diode, IdealDiode):
+            return self
+        lower = None if self.lower_diode is None else self.lower_diode.in_parallel(count)
+        return replace(self, diode=self.diode.in_parallel(count), lower_diode=lower)
+
     def to(self, like: Tensor) -> Self:
         """The same clamp in the dtype and on the device of `like`; made once for each."""
         key = (like.dtype, like.device)
@@ -170,7 +177,7 @@ class DiodeClamp:
         for sign, bound, diode in self.sides():
             yield sign, bound, diode, sign * (voltage - _finite(bound))
 
-    def solve_node(self, total: Tensor, drive: Tensor, start: Tensor | None = None) -> Tensor:
+    def solve_node(self, total: Tensor, drive: Tensor) -> Tensor:
         """Node voltage v with total·v + current(v) = drive, `(*batch, n_nodes)`.
 
         Parameters
@@ -179,18 +186,14 @@ class DiodeClamp:
             Sum of the conductances at the node; positive. [S]
         drive : Tensor (*batch, n_nodes)
             Current into the node at 0 V. [A]
-        start : Tensor, optional
-            A voltage near the solution, such as the one before a small change of the drive. [V]
         """
         if isinstance(self.diode, IdealDiode):
             return torch.clamp(drive / total, *self.limits_like(drive))
         if self._single is not None:
             sign, bias, diode = self._single
             if not self._biased:
-                start = None if start is None else sign * start
-                return sign * diode.solve_loaded(total, sign * drive, start)
-            start = None if start is None else sign * (start - bias)
-            voltage = bias + sign * diode.solve_loaded(total, sign * (drive - total * bias), start)
+                return sign * diode.solve_loaded(total, sign * drive)
+            voltage = bias + sign * diode.solve_loaded(total, sign * (drive - total * bias))
             # The sum with the bias rounds to the bias's digits; a step on the node's own equation restores v's.
             wrong = total * voltage + self.current(voltage) - drive
             return voltage - wrong / (total + self.conductance(voltage))

@@ -47,7 +47,7 @@ class Diode(ABC):
     def voltage_estimate(self, current: Tensor) -> Tensor:
         """A voltage near which the diode carries `current` > 0 [A]: where to start an iteration. [V]"""
 
-    def solve_loaded(self, total: Tensor, drive: Tensor, start: Tensor | None = None) -> Tensor:
+    def solve_loaded(self, total: Tensor, drive: Tensor) -> Tensor:
         """Voltage v at which total·v + i(v) = drive: the diode with a conductance across it. [V]
 
         Parameters
@@ -56,8 +56,6 @@ class Diode(ABC):
             Conductance across the diode; positive. [S]
         drive : Tensor (*batch, n_elements)
             Current into both. [A]
-        start : Tensor, optional
-            A voltage near the solution, which some devices can make use of. [V]
         """
         start = torch.minimum(drive / total, self.voltage_estimate(torch.clamp(drive, min=0)))
         return bracketed_newton(
@@ -73,6 +71,10 @@ class Diode(ABC):
             drive,
             knee=lambda: self.solve_loaded(total, total * voltage + self.current(voltage) + drive) - voltage,
         )
+
+    @abstractmethod
+    def in_parallel(self, count: float) -> Self:
+        """The element that stands for `count` of these side by side: `count` times the current at each voltage."""
 
     def to(self, like: Tensor) -> Self:
         """The same device with its per-element parameters in the dtype and on the device of `like`."""

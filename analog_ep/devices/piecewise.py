@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -113,6 +113,10 @@ class PiecewiseLinearDiode(Diode):
         for excess, increment, _ in self._offsets(voltage):
             total = total + increment * split_at(excess, change)[1]
         return total
+
+    def in_parallel(self, count: float) -> Self:
+        increments = tuple(count * increment for increment in self.increments)
+        return replace(self, increments=increments, leakage=count * self.leakage)
 
     def voltage_estimate(self, current: Tensor) -> Tensor:
         steepest = self.leakage + sum(max(increment, 0.0) for increment in self.increments)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -95,7 +97,7 @@ class ShockleyDiode(Diode):
         like = next(v for v in (self.temperature, self.ideality) if isinstance(v, Tensor))
         return self.saturation_current * factor.to(like)
 
-    @property
+    @cached_property
     def has_series_resistance(self) -> bool:
         """Whether any element has a series resistance."""
         return bool((torch.as_tensor(self.series_resistance) > 0).any())
@@ -120,16 +122,24 @@ class ShockleyDiode(Diode):
         junction = self.junction_voltage(voltage)
         return self._junction_difference(junction, self._junction_change(junction, change))
 
+    def in_parallel(self, count: float) -> Self:
+        return replace(
+            self,
+            saturation_current=count * self.saturation_current,
+            gmin=count * self.gmin,
+            series_resistance=self.series_resistance / count,
+        )
+
     def voltage_estimate(self, current: Tensor) -> Tensor:
         logarithm = torch.log1p(current / self.effective_saturation_current)
         return self.emission_voltage * logarithm + self.series_resistance * current
 
-    def solve_loaded(self, total: Tensor, drive: Tensor, start: Tensor | None = None) -> Tensor:
+    def solve_loaded(self, total: Tensor, drive: Tensor) -> Tensor:
         if not self.has_series_resistance:
-            return self._solve_junction(total, drive, start)
+            return self._solve_junction(total, drive)
         # With j the junction's voltage, v = j + R i(j): the junction sees the load behind R.
         share = 1 + total * self.series_resistance
-        junction = self._solve_junction(total / share, drive / share, None)
+        junction = self._solve_junction(total / share, drive / share)
         return junction + self.series_resistance * self._junction_current(junction)
 
     def solve_loaded_change(self, total: Tensor, voltage: Tensor, drive: Tensor) -> Tensor:
@@ -138,20 +148,9 @@ class ShockleyDiode(Diode):
         change = self._solve_junction_change(total / share, start, drive / share)
         return change + self.series_resistance * self._junction_difference(start, change)
 
-    def _solve_junction(self, total: Tensor, drive: Tensor, start: Tensor | None) -> Tensor:
-        # Bounds from above: the junction taking all of a forward drive, and what it passes at most in reverse. The
-        # characteristic is convex, so Newton descends from there to the root and needs no bracket; from a start below
-        # the root its first step ends above it, and no further than the bound.
-        saturation = self.effective_saturation_current
-        knee = self.emission_voltage * torch.log1p(torch.clamp(drive, min=0) / saturation)
-        reverse = (drive < 0) * (_DEEPEST * saturation)
-        bound = torch.minimum((drive + reverse) / (total + self.gmin), knee)
-
-        def equation(v: Tensor) -> tuple[Tensor, Tensor]:
-            current, slope = self._junction(v)
-            return total * v + current - drive, total + slope
-
-        return _descend(bound if start is None else torch.minimum(start, bound), drive, equation, bound)
+    def _solve_junction(self, total: Tensor, drive: Tensor) -> Tensor:
+        load = (total + self.gmin) * self.emission_voltage
+        return self.emission_voltage * _solve_exponential(drive / load, self.effective_saturation_current / load)
 
     def _solve_junction_change(self, total: Tensor, voltage: Tensor, drive: Tensor) -> Tensor:
         # Bounds from above: the tangent, the junction passing all it can in reverse, and taking all of the drive.
@@ -180,7 +179,7 @@ class ShockleyDiode(Diode):
 
     def _junction_change(self, junction: Tensor, change: Tensor) -> Tensor:
         """Solve j + R [i(junction + j) − i(junction)] = change for j: the junction loaded by 1/R."""
-        resistance = torch.as_tensor(self.series_resistance).to(change)
+        resistance = torch.as_tensor(self.series_resistance, dtype=change.dtype, device=change.device)
         present = resistance > 0
         conductance = 1 / torch.where(present, resistance, 1.0)
         return torch.where(present, self._solve_junction_change(conductance, junction, conductance * change), change)
@@ -194,15 +193,8 @@ class ShockleyDiode(Diode):
     def _junction(self, voltage: Tensor) -> tuple[Tensor, Tensor]:
         """Current and slope of the junction; they share the exponential and the tail."""
         emission, saturation = self.emission_voltage, self.effective_saturation_current
-        boundary = _TAIL_START * emission
-        forward = torch.expm1(torch.clamp(voltage / emission, min=_TAIL_START))
-        deep = _clamp_max(voltage, boundary)
-        ratio = (3 / math.e * emission) / deep
-        cube = ratio * ratio * ratio
-        exponential = voltage >= boundary
-        current = saturation * torch.where(exponential, forward, -1 - cube) + self.gmin * voltage
-        slope = saturation * torch.where(exponential, (forward + 1) / emission, 3 * cube / deep) + self.gmin
-        return current, slope
+        current, slope = _characteristic(voltage / emission)
+        return saturation * current + self.gmin * voltage, (saturation / emission) * slope + self.gmin
 
     def _junction_cocontent(self, voltage: Tensor) -> Tensor:
         emission, saturation = self.emission_voltage, self.effective_saturation_current
@@ -230,13 +222,57 @@ class ShockleyDiode(Diode):
         return saturation * (forward + tail) + self.gmin * change
 
 
-def _descend(
-    start: Tensor,
-    drive: Tensor,
-    equation: Callable[[Tensor], tuple[Tensor, Tensor]],
-    bound: Tensor | None = None,
-) -> Tensor:
-    """Newton on an increasing, convex equation that gives value and slope, never beyond `bound`."""
+def _characteristic(u: Tensor) -> tuple[Tensor, Tensor]:
+    """The current i/I_S without g_min at v = u n V_t, and its slope by u."""
+    exponential, forward = u >= _TAIL_START, torch.expm1(torch.clamp(u, min=_TAIL_START))
+    q = torch.clamp(u, max=_TAIL_START).reciprocal() * (_TAIL_START / math.e)
+    cube = q * q * q
+    return torch.where(exponential, forward, cube - 1), torch.where(exponential, forward + 1, math.e * (cube * q))
+
+
+def _solve_exponential(open_circuit: Tensor, share: Tensor) -> Tensor:
+    """The u with u + share · i(u) = open_circuit, i by `_characteristic`: a junction with a resistor across it.
+
+    Without the tail, w = share · e^u is the Wright omega function of open_circuit + share + log(share). Newton goes on
+    from there: on an increasing, convex function it ends from any start.
+    """
+    logarithm, most = share.log(), open_circuit + share
+    # Where w is no more than its least value only the reverse current flows.
+    u = torch.minimum(_wright_omega(most + logarithm).log() - logarithm, most)
+    size, eps = open_circuit.abs(), 4 * torch.finfo(u.dtype).eps
+    for _ in range(_MAX_NEWTON_STEPS):
+        current, slope = _characteristic(u)
+        slope = torch.addcmul(torch.ones_like(share), share, slope)
+        step = torch.addcmul(u - open_circuit, share, current) / slope
+        # A small step leaves less than its square, as i″/2i′ < 1; rounding of the terms, which are no larger than the
+        # drive, and of u in the exponential leaves more.
+        left = step.abs()
+        settled = (left * torch.clamp(left, max=1) <= (u.abs() + size / slope) * eps).all()
+        u = u - step
+        if bool(settled):
+            break
+    return u
+
+
+def _wright_omega(z: Tensor) -> Tensor:
+    """The w > 0 with w + log w = z, to 1e-4, by its closed estimate and a Newton step on log w [1]_.
+
+    From z = −80 downwards w, which is e^z, is that at −80.
+
+    References
+    ----------
+    .. [1] R. Iacono and J. P. Boyd, "New approximations to the principal real-valued branch of the Lambert W
+       function," Adv. Comput. Math. 43, 1403–1436, 2017, doi:10.1007/s10444-017-9530-3, eqs. (9) and (20).
+    """
+    z = torch.clamp(z, min=-80.0)
+    soft = torch.nn.functional.softplus(z)
+    w = soft - soft * torch.log1p(soft) / (2 + soft)
+    fraction = w / (1 + w)
+    return torch.addcmul(fraction, fraction, z - w.log())
+
+
+def _descend(start: Tensor, drive: Tensor, equation: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
+    """Newton on an increasing, convex equation that gives value and slope."""
     x = start
     eps = 4 * torch.finfo(x.dtype).eps
     for _ in range(_MAX_NEWTON_STEPS):
@@ -244,7 +280,7 @@ def _descend(
         step = excess / slope
         # What rounding of the terms, which are no larger than the drive, and of x in the exponential leaves.
         settled = (step.abs() <= eps * (x.abs() + drive.abs() / slope)).all()
-        x = x - step if bound is None else torch.minimum(x - step, bound)
+        x = x - step
         if bool(settled):
             break
     return x

@@ -242,10 +242,10 @@ class HopfieldRelaxation(SmallSignalSolver):
         # Over-relaxed layers remember where they were: sweeps are no function of the carried drives alone.
         patience = PATIENCE if self.over_relaxation == 1 else self.max_steps + 1
         status = sweep_until(sweep, carried, judge, tolerance, self.max_steps, like, name, patience)
-        if self.strict or bool(status.converged.all()):
+        if self.strict or status.complete:
             return status
-        finite = torch.isfinite(status.residual)
-        return replace(status, converged=finite, message=f"stopped after {status.sweeps} sweeps: {status.message}")
+        finite, message = torch.isfinite(status.residual), f"stopped after {status.sweeps} sweeps: {status.message}"
+        return replace(status, converged=finite, message=message, complete=bool(finite.all()))
 
 
 def hopfield_of(system: Network | Circuit, chip: Chip | None) -> HopfieldNetwork:

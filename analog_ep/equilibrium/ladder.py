@@ -36,15 +36,13 @@ class Ladder:
     @classmethod
     def of(cls, network: ResistiveNetwork, like: Tensor, chip: Chip | None = None) -> Ladder:
         """The equations of `network` as its parameters are now, for voltages in the dtype of `like`."""
-        return cls.from_stages(network, network.stages(chip), like, chip)
+        return cls.from_stages(network.stages(chip), network.layer_clamps(like, chip))
 
     @classmethod
-    def from_stages(
-        cls, network: ResistiveNetwork, stages: tuple[Stage, ...], like: Tensor, chip: Chip | None = None
-    ) -> Ladder:
+    def from_stages(cls, stages: tuple[Stage, ...], clamps: tuple[DiodeClamp | None, ...]) -> Ladder:
         """The equations with crossbars that are already formed."""
         totals = [stage.total + behind.input_load for stage, behind in pairwise(stages)]
-        return cls(stages, network.layer_clamps(like, chip), (*totals, stages[-1].total))
+        return cls(stages, clamps, (*totals, stages[-1].total))
 
     @property
     def last(self) -> int:
@@ -54,7 +52,7 @@ class Ladder:
     @cached_property
     def resistances(self) -> tuple[Tensor, ...]:
         """1/total of each node. [Ω]"""
-        return tuple(1 / total for total in self.totals)
+        return tuple(total.reciprocal() for total in self.totals)
 
     def forward(self, k: int, layers: Sequence[Tensor]) -> Tensor:
         """Current into layer k > 0 from the layer before. [A]"""
@@ -68,14 +66,14 @@ class Ladder:
         """Current that the amplifiers behind layer k return to it. [A]"""
         return self.stages[k + 1].backward(layers[k + 1])
 
-    def solve(self, k: int, drive: Tensor, start: Tensor | None = None) -> Tensor:
-        """Voltages of layer k under the current `drive`, perhaps near `start`. [V]"""
+    def solve(self, k: int, drive: Tensor) -> Tensor:
+        """Voltages of layer k under the current `drive`. [V]"""
         clamp = self.clamps[k]
         if clamp is None:
             return drive * self.resistances[k]
         if isinstance(clamp.diode, IdealDiode):
             return torch.clamp(drive * self.resistances[k], *clamp.limits_like(drive))
-        return clamp.solve_node(self.totals[k], drive, start)
+        return clamp.solve_node(self.totals[k], drive)
 
     def solve_change(self, k: int, state: LadderState, drive: Tensor) -> Tensor:
         """Change of layer k's voltages about `state` under the change `drive` of its current. [V]"""
@@ -134,7 +132,7 @@ class LadderState:
         if clamp is None:
             return self.ladder.resistances[k]
         if isinstance(clamp.diode, IdealDiode):
-            return torch.where(self._clamped(k), 0.0, self.ladder.resistances[k])
+            return self.ladder.resistances[k] * ~self._clamped(k)
         return 1 / (self.ladder.totals[k] + clamp.conductance(self.layers[k]))
 
     def _clamped(self, k: int) -> Tensor:

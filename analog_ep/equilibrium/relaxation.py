@@ -91,12 +91,15 @@ class Relaxation(SmallSignalSolver):
             for k in range(ladder.last + 1):
                 drive = first if k == 0 else ladder.forward(k, layers)
                 drives[k] = drive if returned is None or k == ladder.last else drive + returned[k]
-                layers[k] = ladder.solve(k, drives[k], None if returned is None else layers[k])
+                layers[k] = ladder.solve(k, drives[k])
             return [ladder.backward(k, layers) for k in range(ladder.last)]
 
         feedback = None if start is None else [ladder.backward(k, start) for k in range(ladder.last)]
         rtol = self.rtol or _RTOL[first.dtype]
-        status = sweep_until(sweep, feedback, relative_to(lambda k: drives[k]), rtol, self.max_steps, first)
+        # A first sweep without feedback leaves all of it undone.
+        least = 1 if start is not None else 2
+        judge = relative_to(lambda k: drives[k])
+        status = sweep_until(sweep, feedback, judge, rtol, self.max_steps, first, least=least)
         return LadderState(ladder, tuple(layers), tuple(drives)), status
 
     def response(self, state: LadderState, outputs: Tensor, nudge: Nudge) -> tuple[tuple[Tensor, ...], Status]:

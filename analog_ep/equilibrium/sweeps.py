@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
+from itertools import count
 
 import torch
 from torch import Tensor
@@ -19,12 +21,13 @@ Judge = Callable[[int, Tensor, float], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True, eq=False)
 class Status:
-    """How a relaxation ended, per sample."""
+    """How a relaxation ended, per sample; `complete` where every sample converged."""
 
     converged: Tensor
     residual: Tensor
     sweeps: int
     message: str
+    complete: bool = False
 
 
 def sweep_until(
@@ -36,6 +39,7 @@ def sweep_until(
     like: Tensor,
     name: str = "rtol",
     patience: int = PATIENCE,
+    least: int = 1,
 ) -> Status:
     """Sweep until every sample meets its tolerance.
 
@@ -58,21 +62,29 @@ def sweep_until(
         What the user calls the tolerance.
     patience : int
         Sweeps before acceleration begins; it is right only where a sweep is a function of what it is given.
+    least : int
+        The first sweep that is judged, where it is known that fewer will not do.
     """
-    residual = like.new_zeros(like.shape[:-1])
-    settled = torch.ones_like(residual, dtype=torch.bool)
     anderson = Anderson()
-    for number in range(1, max_steps + 1):
+    for number in count(1):
         found = sweep(carried)
-        for k, new in enumerate(found):
-            wrong, within = judge(k, new if carried is None else new - carried[k], tolerance)
-            settled, residual = (within, wrong) if k == 0 else (settled & within, torch.maximum(residual, wrong))
+        if not found:
+            residual = like.new_zeros(like.shape[:-1])
+            return Status(residual == 0, residual, number, "converged in 1 sweep", complete=True)
+        if number < min(least, max_steps):
+            carried = found
+            continue
+        changes = found if carried is None else [new - old for new, old in zip(found, carried, strict=True)]
+        residuals, passes = zip(*(judge(k, change, tolerance) for k, change in enumerate(changes)), strict=True)
+        residual, settled = reduce(torch.maximum, residuals), reduce(torch.logical_and, passes)
         if bool(settled.all()):
-            return Status(settled, residual, number, f"converged in {number} sweeps")
+            return Status(settled, residual, number, f"converged in {number} sweeps", complete=True)
+        if number >= max_steps:
+            missed, steps = int((~settled).sum()), f"{max_steps} sweeps; raise max_steps or {name}"
+            message = f"{missed} samples did not reach {name} {tolerance:g} in {steps}"
+            return Status(settled, residual, number, message)
         carried = found if number < patience else _accelerated(anderson, carried, found)
-    missed = int((~settled).sum())
-    message = f"{missed} samples did not reach {name} {tolerance:g} in {max_steps} sweeps; raise max_steps or {name}"
-    return Status(settled, residual, max_steps, message)
+    raise AssertionError("sweeps end by themselves")
 
 
 def largest(current: Tensor) -> Tensor:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from analog_ep.devices import DiodeClamp
 from analog_ep.equilibrium.ladder import Ladder, LadderState, stamp_of
 from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.equilibrium.sweeps import Status
 from analog_ep.errors import ConvergenceError, NetworkError, StimulusError
 from analog_ep.learning.propagation import EquilibriumPropagation, SmallSignal
 from analog_ep.networks import ResistiveNetwork, Stage
-from analog_ep.networks.layout import StageLayout
 from analog_ep.stimulus import Nudge
 
-Phase = tuple[float, tuple[Tensor, ...]]
-"""Weight of a phase in the gradient, and its response."""
+Response = tuple[Tensor, ...]
+"""Change of each layer in one phase. [V]"""
 
 
 class FusedStep:
@@ -54,8 +55,8 @@ class FusedStep:
             raise NetworkError(f"one learning rate per crossbar is needed, {network.n_stages}, found {len(rates)}")
         self.method, self.network, self.learning_rates = method, network, rates
         self._solver = method.solver
-        self._stages: list[Stage] = []
-        self._products: list[Tensor] = []
+        self._crossbars: list[_Crossbar] = []
+        self._clamps: tuple[DiodeClamp | None, ...] = ()
         self._stamp: object = None
 
     def refresh(self) -> None:
@@ -78,116 +79,136 @@ class FusedStep:
         ConvergenceError
             If an equilibrium was not reached; nothing is changed then.
         """
-        ladder = self._ladder(inputs)
-        cost = self.method.cost
-        state, status = self._solver.free_state(ladder, inputs)
+        state, free = self._solver.free_state(self._ladder(inputs), inputs)
         outputs = self.network.outputs_of(state.layers)
-        phases, statuses = self._phases(state, outputs, targets)
-        for found in (status, *statuses):
-            if not bool(found.converged.all()):
-                raise ConvergenceError(found.message)
-        value = cost.value(outputs, targets).mean()
-        self._update(inputs, state, phases)
-        return value
-
-    def _phases(self, state: LadderState, outputs: Tensor, targets: Tensor) -> tuple[list[Phase], list]:
-        method = self.method
-        if isinstance(method, SmallSignal):
-            response, status = self._solver.linear_response(state, -method.cost.gradient(outputs, targets))
-            return [(1.0, response)], [status]
-        strengths = method.strengths()
-        nudges = [Nudge(strength, targets, method.cost, "frozen") for strength in strengths]
-        found = [self._solver.response(state, outputs, nudge) for nudge in nudges]
-        weights = [1 / (strength * len(strengths)) for strength in strengths]
-        return [(w, response) for w, (response, _) in zip(weights, found, strict=True)], [s for _, s in found]
+        value, error = self.method.cost.value_and_gradient(outputs, targets)
+        phases, statuses = self._phases(state, outputs, error, targets)
+        for status in (free, *statuses):
+            if not status.complete:
+                raise ConvergenceError(status.message)
+        self._update(inputs, state.layers, phases)
+        return value.mean()
 
     def _ladder(self, like: Tensor) -> Ladder:
-        if stamp_of(self.network, None) != self._stamp:
-            self._stages = [replace(stage, weight=stage.weight.clone()) for stage in self.network.stages()]
-            # Fresh memory for a crossbar's product would cost about as much as the product.
-            self._products = [torch.empty_like(stage.weight) for stage in self._stages]
-        return Ladder.from_stages(self.network, tuple(self._stages), like)
+        """The equations with conductances in units of g_ref, that is θ, and currents in g_ref · 1 V."""
+        network = self.network
+        if stamp_of(network, None) != self._stamp:
+            self._crossbars = [_Crossbar(network, s) for s in range(network.n_stages)]
+            clamps = network.layer_clamps(like)
+            self._clamps = tuple(clamp and clamp.in_parallel(1 / network.reference_conductance) for clamp in clamps)
+        return Ladder.from_stages(tuple(crossbar.stage for crossbar in self._crossbars), self._clamps)
 
-    def _update(self, inputs: Tensor, state: LadderState, phases: list[Phase]) -> None:
-        linear = isinstance(self.method, SmallSignal)
-        network, before, changes = self.network, inputs, None
-        for s, layout in enumerate(network.layouts):
-            layer, responses = state.layers[s], [response[s] for _, response in phases]
-            scale = self.learning_rates[s] * network.reference_conductance * network.weight_ratios[s] / len(inputs)
-            scales = [scale * weight for weight, _ in phases]
-            change = _Change.of(before, changes, layer, responses, scales, linear, self._products[s])
-            self._stages[s] = self._apply(layout, self._stages[s], change)
-            before, changes = network.gain * layer, [network.gain * d for d in responses]
+    def _phases(
+        self, state: LadderState, outputs: Tensor, error: Tensor, targets: Tensor
+    ) -> tuple[list[tuple[float, Response]], list[Status]]:
+        """Weight of each phase in the gradient by θ, with its response, and how they ended."""
+        method, reference = self.method, self.network.reference_conductance
+        if isinstance(method, SmallSignal):
+            # Linear in the error: its unit and its sign may as well stand in the weight.
+            response, status = self._solver.linear_response(state, error)
+            return [(-1.0, response)], [status]
+        strengths = method.strengths()
+        nudges = [Nudge(strength / reference, targets, method.cost, "frozen") for strength in strengths]
+        found = [self._solver.response(state, outputs, nudge) for nudge in nudges]
+        weights = [reference / (strength * len(strengths)) for strength in strengths]
+        return [(w, response) for w, (response, _) in zip(weights, found, strict=True)], [s for _, s in found]
+
+    def _update(self, inputs: Tensor, layers: tuple[Tensor, ...], phases: list[tuple[float, Response]]) -> None:
+        network, linear = self.network, isinstance(self.method, SmallSignal)
+        # All phases are measured in the first one's weight, so that a single one need not be scaled.
+        ratios = [weight / phases[0][0] for weight, _ in phases]
+        before, changes = inputs, None
+        for s, (crossbar, rate) in enumerate(zip(self._crossbars, self.learning_rates, strict=True)):
+            responses = [response[s] for _, response in phases]
+            wanted = crossbar.wanted(before, changes, layers[s], responses, ratios, linear)
+            factor = rate * network.weight_ratios[s] * phases[0][0] / len(inputs)
+            crossbar.apply(wanted, factor)
+            before, changes = layers[s], responses
         self._stamp = stamp_of(network, None)
-
-    def _apply(self, layout: StageLayout, stage: Stage, change: _Change) -> Stage:
-        network, reference = self.network, self.network.reference_conductance
-        low, high = (bound / reference for bound in network.conductance_range)
-        theta = network.theta(layout.label).detach()
-        positive, negative, bias = layout.split(theta)
-        positive.add_(change.signed)
-        if negative is not None:
-            negative.sub_(change.signed)
-        rows = theta[: 2 * layout.n_in if layout.differential else layout.n_in].unflatten(0, (-1, layout.n_in))
-        if change.row is not None:
-            rows.sub_(change.row[:, None])
-        if bias is not None:
-            drift = (network.bias_voltage or 0.0) * change.drift
-            bias[0].add_(drift)
-            bias[1].sub_(drift)
-        theta.sub_(change.own).clamp_(low, high)
-        if negative is None:
-            torch.mul(positive, reference, out=stage.weight)
-        else:
-            torch.sub(positive, negative, out=stage.weight).mul_(reference)
-        current = stage.bias
-        if bias is not None:
-            current = (bias[0] - bias[1]).mul_(reference * (network.bias_voltage or 0.0))
-        # Sources hold the rows of the first crossbar: nothing asks for their load.
-        load = stage.load if change.row is None else rows.sum((0, 2)).mul_(reference)
-        return replace(stage, total=theta.sum(0).mul_(reference), load=load, bias=current)
 
 
 @dataclass(frozen=True, eq=False)
-class _Change:
-    """The wanted change of a crossbar's θ: −own_j − row_i, + signed_ij in the +u rows and − in the −u rows."""
+class _Wanted:
+    """Sums over the batch that make up a crossbar's change of θ, behind amplifiers of gain a.
+
+    It is ±a signed_ij − a² row_i − own_j, and ±V_bias drift_j − own_j in the bias rows.
+    """
 
     signed: Tensor
     own: Tensor
     row: Tensor | None
     drift: Tensor
 
-    @classmethod
-    def of(
-        cls,
+
+class _Crossbar:
+    """One crossbar of a network: its θ, which is changed in place, and its equations, which follow."""
+
+    def __init__(self, network: ResistiveNetwork, s: int):
+        layout = network.layouts[s]
+        self.gain = network.gain if s else 1.0
+        bias_voltage = network.bias_voltage or 0.0
+        self.theta = network.theta(layout.label).detach()
+        self.positive, self.negative, self.bias = layout.split(self.theta)
+        n_signed = layout.n_rows - (2 if layout.biased else 0)
+        self.rows = self.theta[:n_signed].unflatten(0, (-1, layout.n_in))
+        self.bounds = tuple(bound / network.reference_conductance for bound in network.conductance_range)
+        # Memory of its own, which a step writes anew: fresh memory for a product would cost as much as the product.
+        self.product, self.weight = torch.empty_like(self.positive), torch.empty_like(self.positive)
+        self.bias_voltages = self.theta.new_tensor([bias_voltage, -bias_voltage])
+        self.feedback = network.feedback if s else 0.0
+        self.stage = self._stage(self.rows.sum((0, 2)))
+
+    def wanted(
+        self,
         before: Tensor,
         changes: list[Tensor] | None,
         layer: Tensor,
         responses: list[Tensor],
-        scales: list[float],
+        ratios: list[float],
         linear: bool,
-        product: Tensor,
-    ) -> _Change:
-        """Of one step: voltages before and behind the crossbar, and in each phase their responses and its scale.
+    ) -> _Wanted:
+        """Of one step: voltages before and behind the crossbar, and in each phase their responses and its weight.
 
-        `changes` None stands for rows that sources hold; `product` is where `signed` is put.
+        `changes` None stands for rows that sources hold.
         """
-        scaled = [scale * d for scale, d in zip(scales, responses, strict=True)]
-        total = _sum(scaled)
+        total = _weighted(responses, ratios)
         middles = [layer if linear else layer + 0.5 * d for d in responses]
-        own = _sum([(d * v).sum(0) for d, v in zip(scaled, middles, strict=True)])
-        signed = torch.mm(before.T, total, out=product)
-        if changes is None:
-            return cls(signed, own, None, total.sum(0))
-        row = torch.zeros_like(before[0])
-        for scale, change, weighted, middle in zip(scales, changes, scaled, middles, strict=True):
+        own = _weighted([d * v for d, v in zip(responses, middles, strict=True)], ratios).sum(0)
+        signed = torch.mm(before.T, total, out=self.product)
+        row = None
+        if changes is not None:
             # ½ [(b + c − v − d)² − (b − v)²] with b + c/2 and v + d/2 in the middle of the changes c and d.
-            if not linear:
-                signed.addmm_(change.T, weighted, alpha=0.5)
-            signed.addmm_(change.T, middle, alpha=scale)
-            row += (change * (before if linear else before + 0.5 * change)).sum(0).mul_(scale)
-        return cls(signed, own, row, total.sum(0))
+            for ratio, change, response, middle in zip(ratios, changes, responses, middles, strict=True):
+                if not linear:
+                    signed.addmm_(change.T, response, alpha=0.5 * ratio)
+                signed.addmm_(change.T, middle, alpha=ratio)
+            row = _weighted([c * (before if linear else before + 0.5 * c) for c in changes], ratios).sum(0)
+        return _Wanted(signed, own, row, total.sum(0))
+
+    def apply(self, wanted: _Wanted, factor: float) -> None:
+        """Change θ by `factor` [1/V²] times what is wanted, within the range."""
+        signed = factor * self.gain
+        self.positive.add_(wanted.signed, alpha=signed)
+        if self.negative is not None:
+            self.negative.sub_(wanted.signed, alpha=signed)
+        if wanted.row is not None:
+            self.rows.sub_(wanted.row[:, None], alpha=factor * self.gain**2)
+        if self.bias is not None:
+            self.bias.addr_(self.bias_voltages, wanted.drift, alpha=factor)
+        self.theta.sub_(wanted.own, alpha=factor).clamp_(*self.bounds)
+        # Sources hold the rows of the first crossbar: nothing asks for their load.
+        self.stage = self._stage(self.stage.load if wanted.row is None else self.rows.sum((0, 2)))
+
+    def _stage(self, load: Tensor) -> Stage:
+        weight = self.positive if self.negative is None else torch.sub(self.positive, self.negative, out=self.weight)
+        total = self.theta.sum(0)
+        bias = torch.zeros_like(total) if self.bias is None else torch.mv(self.bias.T, self.bias_voltages)
+        return Stage(weight, total, bias, load, self.gain, self.feedback)
 
 
-def _sum(tensors: list[Tensor]) -> Tensor:
-    return tensors[0] if len(tensors) == 1 else torch.stack(tensors).sum(0)
+def _weighted(tensors: list[Tensor], ratios: list[float]) -> Tensor:
+    """Sum of the tensors in their ratios; the first one's is 1."""
+    total = tensors[0]
+    for tensor, ratio in zip(tensors[1:], ratios[1:], strict=True):
+        total = torch.add(total, tensor, alpha=ratio)
+    return total
