@@ -214,8 +214,8 @@ def _optimizer(spec: Spec, network: Network) -> torch.optim.Optimizer:
     rates = training.learning_rate * len(stages) if len(training.learning_rate) == 1 else training.learning_rate
     groups = [{"params": parameters, "lr": rate} for parameters, rate in zip(stages, rates, strict=True)]
     if training.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=rates[0], momentum=training.momentum)
-    return torch.optim.Adam(groups, lr=rates[0])
+        return torch.optim.SGD(groups, lr=rates[0], momentum=training.momentum, fused=True)
+    return torch.optim.Adam(groups, lr=rates[0], fused=True)
 
 
 def _clamp(spec: DiodeSpec, n_nodes: int) -> DiodeClamp:

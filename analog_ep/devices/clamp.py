@@ -84,9 +84,9 @@ class DiodeClamp:
         return replace(self, diode=self.diode.spice_model) if isinstance(self.diode, IdealDiode) else self
 
     def in_parallel(self, count: float) -> Self:
-        """`count` of these clamps side by side: `count` times the current; an ideal one stays what it is."""
+        """`count` of these clamps side by side: `count` times the current; ideal diodes stay what they are."""
         if isinstance(self.diode, IdealDiode):
-            return self
+            return replace(self)
         lower = None if self.lower_diode is None else self.lower_diode.in_parallel(count)
         return replace(self, diode=self.diode.in_parallel(count), lower_diode=lower)
 

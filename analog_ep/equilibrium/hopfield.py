@@ -12,7 +12,7 @@ from analog_ep.circuit import Chip, Circuit
 from analog_ep.equilibrium.equilibrium import Equilibrium, SmallSignalSolver
 from analog_ep.equilibrium.hopfield_state import HopfieldLayers, HopfieldState
 from analog_ep.equilibrium.ladder import stamp_of
-from analog_ep.equilibrium.sweeps import PATIENCE, Judge, Status, largest, relative_to, sweep_until
+from analog_ep.equilibrium.sweeps import PATIENCE, Flow, Judge, Status, Visit, largest, relative_to, sweep_until
 from analog_ep.errors import StimulusError, UnstableNudgeError
 from analog_ep.networks import HopfieldNetwork, Network
 from analog_ep.stimulus import Nudge, SquaredError
@@ -132,7 +132,7 @@ class HopfieldRelaxation(SmallSignalSolver):
         rates: list[Tensor] = [inputs, *(rho.value(layer) for layer in layers)]
         drives: list[Tensor] = list(layers)
 
-        def sweep(returned: list[Tensor] | None) -> list[Tensor]:
+        def visit(returned: list[Tensor] | None) -> None:
             for k in range(last + 1):
                 drive = first if k == 0 else equations.forward(k, rates[k])
                 drives[k] = drive if returned is None or k == last else drive + returned[k]
@@ -142,11 +142,14 @@ class HopfieldRelaxation(SmallSignalSolver):
                     settled = rho.clip(torch.lerp(layers[k], settled, beyond))
                 layers[k] = settled
                 rates[k + 1] = equations.rates(layers[k])
+
+        def flow() -> list[Tensor]:
             return [equations.backward(k, rates[k + 2]) for k in range(last)]
 
-        carried = None if start is None else [equations.backward(k, rates[k + 2]) for k in range(last)]
-        atol = self.atol or _ATOL[first.dtype]
-        status = self._sweep(sweep, carried, _projected(rho.bounds, layers, drives, equations), atol, first, "atol")
+        carried, atol = None if start is None else flow(), self.atol or _ATOL[first.dtype]
+        status = self._sweep(
+            visit, flow, carried, _projected(rho.bounds, layers, drives, equations), atol, first, "atol"
+        )
         return HopfieldState(equations, tuple(layers), tuple(drives)), status
 
     def _nudged(self, state: HopfieldState, free: Equilibrium, nudge: Nudge) -> tuple[tuple[Tensor, ...], Status]:
@@ -202,7 +205,7 @@ class HopfieldRelaxation(SmallSignalSolver):
         change: list[Tensor] = [torch.zeros_like(layer) for layer in state.layers]
         rates, drives = list(change), list(change)
 
-        def sweep(carried: list[Tensor] | None) -> list[Tensor]:
+        def visit(carried: list[Tensor] | None) -> None:
             for k in range(last, -1, -1):
                 drive = None if k == last else equations.backward(k, rates[k + 1])
                 forward = None if carried is None or k == 0 else carried[k - 1]
@@ -213,6 +216,8 @@ class HopfieldRelaxation(SmallSignalSolver):
                     settled = clip(k, torch.lerp(change[k], settled, beyond))
                 change[k] = settled
                 rates[k] = rate_change(k, change[k])
+
+        def flow() -> list[Tensor]:
             return [equations.forward_change(k, rates[k - 1]) for k in range(1, last + 1)]
 
         def moved(k: int) -> Tensor:
@@ -226,13 +231,14 @@ class HopfieldRelaxation(SmallSignalSolver):
 
         judge = relative_to(moved) if beyond == 1 else judge_settled
         rtol = self.response_rtol or _RESPONSE_RTOL[change[0].dtype]
-        status = self._sweep(sweep, None, judge, rtol, change[0], "rtol")
+        status = self._sweep(visit, flow, None, judge, rtol, change[0], "rtol")
         batch = free.inputs.shape[:-1]
         return tuple(d.reshape(*batch, d.shape[-1]) for d in change), _reshaped(status, batch)
 
     def _sweep(
         self,
-        sweep: Callable[[list[Tensor] | None], list[Tensor]],
+        visit: Visit,
+        flow: Flow,
         carried: list[Tensor] | None,
         judge: Judge,
         tolerance: float,
@@ -241,7 +247,7 @@ class HopfieldRelaxation(SmallSignalSolver):
     ) -> Status:
         # Over-relaxed layers remember where they were: sweeps are no function of the carried drives alone.
         patience = PATIENCE if self.over_relaxation == 1 else self.max_steps + 1
-        status = sweep_until(sweep, carried, judge, tolerance, self.max_steps, like, name, patience)
+        status = sweep_until(visit, flow, carried, judge, tolerance, self.max_steps, like, name=name, patience=patience)
         if self.strict or status.complete:
             return status
         finite, message = torch.isfinite(status.residual), f"stopped after {status.sweeps} sweeps: {status.message}"

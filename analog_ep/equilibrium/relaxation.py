@@ -12,7 +12,7 @@ from torch import Tensor
 from analog_ep.circuit import Chip, Circuit
 from analog_ep.equilibrium.equilibrium import Equilibrium, SmallSignalSolver
 from analog_ep.equilibrium.ladder import Ladder, LadderState, stamp_of
-from analog_ep.equilibrium.sweeps import Status, relative_to, sweep_until
+from analog_ep.equilibrium.sweeps import Status, bounded_by, relative_to, sweep_until
 from analog_ep.errors import StimulusError
 from analog_ep.networks import Network, ResistiveNetwork
 from analog_ep.stimulus import Nudge, SquaredError
@@ -87,19 +87,28 @@ class Relaxation(SmallSignalSolver):
         layers: list[Tensor] = [first] * (ladder.last + 1) if start is None else list(start)
         drives: list[Tensor] = list(layers)
 
-        def sweep(returned: list[Tensor] | None) -> list[Tensor]:
+        before: list[Tensor | float] = [0.0] * len(layers)
+
+        def visit(returned: list[Tensor] | None) -> None:
             for k in range(ladder.last + 1):
                 drive = first if k == 0 else ladder.forward(k, layers)
                 drives[k] = drive if returned is None or k == ladder.last else drive + returned[k]
+                before[k] = 0.0 if returned is None else layers[k]
                 layers[k] = ladder.solve(k, drives[k])
+
+        def flow() -> list[Tensor]:
             return [ladder.backward(k, layers) for k in range(ladder.last)]
 
-        feedback = None if start is None else [ladder.backward(k, start) for k in range(ladder.last)]
-        rtol = self.rtol or _RTOL[first.dtype]
+        def bound(rtol: float) -> list[tuple[Tensor, Tensor]]:
+            norms = [stage.backward_norm for stage in ladder.stages[1:]]
+            moved = [layer - old for layer, old in zip(layers[1:], before[1:], strict=True)]
+            return [bounded_by(norm, moved[k], drives[k], rtol) for k, norm in enumerate(norms)]
+
         # A first sweep without feedback leaves all of it undone.
         least = 1 if start is not None else 2
-        judge = relative_to(lambda k: drives[k])
-        status = sweep_until(sweep, feedback, judge, rtol, self.max_steps, first, least=least)
+        judge, rtol = relative_to(lambda k: drives[k]), self.rtol or _RTOL[first.dtype]
+        carried = None if start is None else flow()
+        status = sweep_until(visit, flow, carried, judge, rtol, self.max_steps, first, bound=bound, least=least)
         return LadderState(ladder, tuple(layers), tuple(drives)), status
 
     def response(self, state: LadderState, outputs: Tensor, nudge: Nudge) -> tuple[tuple[Tensor, ...], Status]:
@@ -148,16 +157,25 @@ class Relaxation(SmallSignalSolver):
         fixed = torch.cat([error, -error], -1)
         change: list[Tensor] = [fixed] * (ladder.last + 1)
         drives: list[Tensor] = list(change)
+        before: list[Tensor | float] = [0.0] * len(change)
 
-        def sweep(carried: list[Tensor] | None) -> list[Tensor]:
+        def visit(carried: list[Tensor] | None) -> None:
             for k in range(ladder.last, -1, -1):
                 drive = fixed if k == ladder.last else ladder.backward(k, change)
                 drives[k] = drive if carried is None or k == 0 else drive + carried[k - 1]
+                before[k] = 0.0 if carried is None else change[k]
                 change[k] = solve_layer(k, drives[k])
+
+        def flow() -> list[Tensor]:
             return [ladder.forward_change(k, change) for k in range(1, ladder.last + 1)]
 
-        rtol = self.response_rtol or _RESPONSE_RTOL[fixed.dtype]
-        status = sweep_until(sweep, None, relative_to(lambda k: drives[k + 1]), rtol, self.max_steps, fixed)
+        def bound(rtol: float) -> list[tuple[Tensor, Tensor]]:
+            moved = [step - old for step, old in zip(change[:-1], before[:-1], strict=True)]
+            norms = [stage.forward_norm for stage in ladder.stages[1:]]
+            return [bounded_by(norm, moved[k], drives[k + 1], rtol) for k, norm in enumerate(norms)]
+
+        judge, rtol = relative_to(lambda k: drives[k + 1]), self.response_rtol or _RESPONSE_RTOL[fixed.dtype]
+        status = sweep_until(visit, flow, None, judge, rtol, self.max_steps, fixed, bound=bound)
         return tuple(change), status
 
 

@@ -15,8 +15,10 @@ from analog_ep.equilibrium.anderson import Anderson
 PATIENCE = 8
 """Sweeps before acceleration begins: most networks have converged by then, and it costs more than a sweep."""
 
-Sweep = Callable[[list[Tensor] | None], list[Tensor]]
+Visit = Callable[[list[Tensor] | None], None]
+Flow = Callable[[], list[Tensor]]
 Judge = Callable[[int, Tensor, float], tuple[Tensor, Tensor]]
+Bound = Callable[[float], list[tuple[Tensor, Tensor]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +33,15 @@ class Status:
 
 
 def sweep_until(
-    sweep: Sweep,
+    visit: Visit,
+    flow: Flow,
     carried: list[Tensor] | None,
     judge: Judge,
     tolerance: float,
     max_steps: int,
     like: Tensor,
+    *,
+    bound: Bound | None = None,
     name: str = "rtol",
     patience: int = PATIENCE,
     least: int = 1,
@@ -45,9 +50,10 @@ def sweep_until(
 
     Parameters
     ----------
-    sweep : callable
-        Takes the currents against its direction, one for each layer but the one it ends at, visits the layers, and
-        returns what the currents have become. Their change is what is wrong with the state that it leaves.
+    visit : callable
+        Visits the layers, under the currents against its direction: one for each layer but the one it ends at.
+    flow : callable
+        What those currents have become. Their change is what is wrong with the state that the visit left.
     carried : list of Tensor, optional
         Currents of the first sweep; None for none.
     judge : callable
@@ -58,6 +64,9 @@ def sweep_until(
         Most sweeps.
     like : Tensor (*batch, n)
         Gives the shape of the batch.
+    bound : callable, optional
+        A verdict on each current, from above and without `flow`, where the visit was under what `flow` gave before. It
+        saves the currents of the last sweep.
     name : str
         What the user calls the tolerance.
     patience : int
@@ -67,24 +76,35 @@ def sweep_until(
     """
     anderson = Anderson()
     for number in count(1):
-        found = sweep(carried)
-        if not found:
-            residual = like.new_zeros(like.shape[:-1])
-            return Status(residual == 0, residual, number, "converged in 1 sweep", complete=True)
+        visit(carried)
         if number < min(least, max_steps):
-            carried = found
+            carried = flow()
             continue
-        changes = found if carried is None else [new - old for new, old in zip(found, carried, strict=True)]
-        residuals, passes = zip(*(judge(k, change, tolerance) for k, change in enumerate(changes)), strict=True)
-        residual, settled = reduce(torch.maximum, residuals), reduce(torch.logical_and, passes)
-        if bool(settled.all()):
+        found = None
+        if bound is not None and number <= patience:
+            verdicts = bound(tolerance)
+        else:
+            found = flow()
+            changes = found if carried is None else [new - old for new, old in zip(found, carried, strict=True)]
+            verdicts = [judge(k, change, tolerance) for k, change in enumerate(changes)]
+        residual, settled = _worst(verdicts, like)
+        if not verdicts or bool(settled.all()):
             return Status(settled, residual, number, f"converged in {number} sweeps", complete=True)
         if number >= max_steps:
             missed, steps = int((~settled).sum()), f"{max_steps} sweeps; raise max_steps or {name}"
             message = f"{missed} samples did not reach {name} {tolerance:g} in {steps}"
             return Status(settled, residual, number, message)
+        found = flow() if found is None else found
         carried = found if number < patience else _accelerated(anderson, carried, found)
     raise AssertionError("sweeps end by themselves")
+
+
+def _worst(verdicts: list[tuple[Tensor, Tensor]], like: Tensor) -> tuple[Tensor, Tensor]:
+    if not verdicts:
+        residual = like.new_zeros(like.shape[:-1])
+        return residual, residual == 0
+    residuals, passes = zip(*verdicts, strict=True)
+    return reduce(torch.maximum, residuals), reduce(torch.logical_and, passes)
 
 
 def largest(current: Tensor) -> Tensor:
@@ -101,6 +121,17 @@ def relative_to(drive: Callable[[int], Tensor]) -> Judge:
         return size, size <= largest(drive(k)).mul_(rtol)
 
     return judge
+
+
+def bounded_by(norm: Tensor, moved: Tensor, drive: Tensor, rtol: float) -> tuple[Tensor, Tensor]:
+    """Verdict of `relative_to` on a current whose change is a matrix times `moved`.
+
+    The matrix's rows have at most the Euclidean norm `norm`, so that by Cauchy and Schwarz no component of the change
+    is larger than `norm` times that of `moved`. Weights and errors being as good as unrelated, that is within a factor
+    of two of the truth.
+    """
+    size = norm * torch.linalg.vector_norm(moved, dim=-1)
+    return size, size <= largest(drive).mul_(rtol)
 
 
 def _accelerated(anderson: Anderson, carried: list[Tensor] | None, found: list[Tensor]) -> list[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -55,6 +56,18 @@ class Stage:
         if isinstance(self.feedback, float):
             return _affine(self.load, 0.0, after, self.weight.T, self.feedback)
         return _affine(self.load, 0.0, after, self.weight.T, 1.0).mul_(self.feedback)
+
+    @cached_property
+    def forward_norm(self) -> Tensor:
+        """Largest current of `forward_change`, for changes of Euclidean norm 1 V of the layer before. [S]"""
+        if isinstance(self.gain, Tensor):
+            return (self.gain[:, None] * self.weight).square().sum(0).amax().sqrt()
+        return self.gain * self.weight.square().sum(0).amax().sqrt()
+
+    @cached_property
+    def backward_norm(self) -> Tensor:
+        """Largest current of `backward`, for voltages of Euclidean norm 1 V. [S]"""
+        return (self.feedback * torch.linalg.vector_norm(self.weight, dim=1)).amax()
 
     @property
     def input_load(self) -> Tensor:
