@@ -167,9 +167,12 @@ def build_gradient(
 
 def build_solver(spec: Spec) -> Solver:
     """The spec's solver; ngspice runs reduced netlists, which have the same voltages."""
+    relaxation = RelaxationSpec() if spec.relaxation is None else spec.relaxation
     if isinstance(spec.network, HopfieldSpec):
-        return _hopfield_solver(RelaxationSpec() if spec.relaxation is None else spec.relaxation)
-    return Ngspice(reduced=True) if spec.gradient.solver == "ngspice" else Relaxation()
+        return _hopfield_solver(relaxation)
+    if spec.gradient.solver == "ngspice":
+        return Ngspice(reduced=True)
+    return Relaxation(relaxation.rtol, relaxation.response_rtol, relaxation.max_steps)
 
 
 def _hopfield_solver(spec: RelaxationSpec) -> Solver:

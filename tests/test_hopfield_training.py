@@ -167,10 +167,7 @@ def test_a_spec_survives_a_round_trip(tmp_path: Path):
             {"relaxation": {"method": "euler"}, "gradient": {"method": "small_signal"}},
             'gradient.method must be "ep" with',
         ),
-        (
-            {"network": {"sizes": [4, 3]}, "relaxation": {"max_steps": 3}},
-            'relaxation has a meaning only with network.kind = "hopfield"',
-        ),
+        ({"relaxation": {"rtol": 1e-3}}, 'rtol has no meaning with network.kind = "hopfield", found 0.001'),
     ],
 )
 def test_a_bad_table_is_one_clear_sentence(tables: dict[str, Any], words: str):

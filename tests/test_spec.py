@@ -7,8 +7,9 @@ import pytest
 import torch
 from resistive import resistive_network
 
-from analog_ep.building import build_cost, build_dataset, build_gradient, build_nudge, build_update
+from analog_ep.building import build_cost, build_dataset, build_gradient, build_nudge, build_solver, build_update
 from analog_ep.devices import IdealDiode, PiecewiseLinearDiode, ShockleyDiode
+from analog_ep.equilibrium import Relaxation
 from analog_ep.errors import DataError, SpecError
 from analog_ep.learning import CoupledLearning, EquilibriumPropagation, SmallSignal
 from analog_ep.spec import default_spec, load_spec, parse_spec, with_values
@@ -97,6 +98,11 @@ def test_shipped_specs_fit_their_data(name: str):
             r"training.learning_rate\[2\] must be greater than 0, found 0.0",
         ),
         ({"training": {"momentum": 0.9}}, 'training.momentum has a meaning only with optimizer = "sgd", found 0.9'),
+        ({"relaxation": {"strict": False}}, "strict has no meaning with a resistive network, found False"),
+        (
+            {"relaxation": {"rtol": 1e-5}, "gradient": {"solver": "ngspice"}},
+            'relaxation has no meaning with gradient.solver = "ngspice"; leave the table out',
+        ),
         ({"training": {"epochs": 0}}, "training.epochs must be greater than 0, found 0"),
         ({"training": {"seed": -1}}, "training.seed must be greater than or equal to 0, found -1"),
     ],
@@ -129,6 +135,12 @@ def test_with_values_checks_again_and_differences_name_the_keys():
     assert first.differences(second) == ["network.gain", "training.epochs"]
     with pytest.raises(SpecError, match=r"the command: training.epochs must be greater than 0, found 0"):
         with_values(first, training={"epochs": 0})
+
+
+def test_solver_is_the_one_described():
+    assert build_solver(spec()) == Relaxation()
+    described = spec(relaxation={"rtol": 1e-4, "response_rtol": 1e-3, "max_steps": 20})
+    assert build_solver(described) == Relaxation(1e-4, 1e-3, 20)
 
 
 def test_network_is_the_one_described():

@@ -155,7 +155,8 @@ class ShockleyDiode(Diode):
     def _solve_junction_change(self, total: Tensor, voltage: Tensor, drive: Tensor) -> Tensor:
         # Bounds from above: the tangent, the junction passing all it can in reverse, and taking all of the drive.
         emission, saturation = self.emission_voltage, self.effective_saturation_current
-        slope, current = self._junction_conductance(voltage), self._junction_current(voltage) - self.gmin * voltage
+        current, slope = self._junction(voltage)
+        current = current - self.gmin * voltage
         start = torch.minimum(drive / (total + slope), (drive + current + _DEEPEST * saturation) / (total + self.gmin))
         forward = torch.clamp(drive, min=0)
         exponential = saturation * torch.exp(torch.clamp(voltage / emission, min=_TAIL_START))
@@ -169,6 +170,7 @@ class ShockleyDiode(Diode):
                 total * d + self._junction_difference(voltage, d) - drive,
                 total + self._junction_conductance(voltage + d),
             ),
+            emission,
         )
 
     def junction_voltage(self, voltage: Tensor) -> Tensor:
@@ -239,17 +241,14 @@ def _solve_exponential(open_circuit: Tensor, share: Tensor) -> Tensor:
     logarithm, most = share.log(), open_circuit + share
     # Where w is no more than its least value only the reverse current flows.
     u = torch.minimum(_wright_omega(most + logarithm).log() - logarithm, most)
-    size, eps = open_circuit.abs(), 4 * torch.finfo(u.dtype).eps
+    size = open_circuit.abs()
     for _ in range(_MAX_NEWTON_STEPS):
         current, slope = _characteristic(u)
         slope = torch.addcmul(torch.ones_like(share), share, slope)
         step = torch.addcmul(u - open_circuit, share, current) / slope
-        # A small step leaves less than its square, as i″/2i′ < 1; rounding of the terms, which are no larger than the
-        # drive, and of u in the exponential leaves more.
-        left = step.abs()
-        settled = (left * torch.clamp(left, max=1) <= (u.abs() + size / slope) * eps).all()
+        settled = _settled(step, 1.0, u.abs() + size / slope)
         u = u - step
-        if bool(settled):
+        if settled:
             break
     return u
 
@@ -271,19 +270,32 @@ def _wright_omega(z: Tensor) -> Tensor:
     return torch.addcmul(fraction, fraction, z - w.log())
 
 
-def _descend(start: Tensor, drive: Tensor, equation: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
-    """Newton on an increasing, convex equation that gives value and slope."""
+def _descend(
+    start: Tensor,
+    drive: Tensor,
+    equation: Callable[[Tensor], tuple[Tensor, Tensor]],
+    emission: float | Tensor,
+) -> Tensor:
+    """Newton on a junction's equation, increasing and convex, that gives value and slope."""
     x = start
-    eps = 4 * torch.finfo(x.dtype).eps
     for _ in range(_MAX_NEWTON_STEPS):
         excess, slope = equation(x)
         step = excess / slope
-        # What rounding of the terms, which are no larger than the drive, and of x in the exponential leaves.
-        settled = (step.abs() <= eps * (x.abs() + drive.abs() / slope)).all()
+        settled = _settled(step, emission, x.abs() + drive.abs() / slope)
         x = x - step
-        if bool(settled):
+        if settled:
             break
     return x
+
+
+def _settled(step: Tensor, emission: float | Tensor, size: Tensor) -> bool:
+    """Whether a Newton step on a junction's equation is the last one that is needed.
+
+    As i″/2i′ < 1/(n V_t), a small step leaves less than its square over n V_t. Rounding of the terms, which are no
+    larger than the drive, and of the voltage in the exponential leaves a few units in the last place of `size`.
+    """
+    left = step.abs()
+    return bool((left * torch.clamp(left / emission, max=1) <= 4 * torch.finfo(step.dtype).eps * size).all())
 
 
 def _clamp_max(voltage: Tensor, bound: float | Tensor) -> Tensor:

@@ -121,7 +121,7 @@ class LadderState:
 
     def excess(self, k: int) -> Tensor:
         """How far each node would lie beyond an ideal diode's clamp without it; 0 where it is free. [V]"""
-        return torch.where(self._clamped(k), self.drives[k] * self.ladder.resistances[k] - self.layers[k], 0.0)
+        return torch.where(self._open(k), 0.0, self.drives[k] * self.ladder.resistances[k] - self.layers[k])
 
     def response_resistances(self) -> tuple[Tensor, ...]:
         """Voltage per current of each node alone, linearised here; 0 at an ideal clamp. [Ω]"""
@@ -132,16 +132,16 @@ class LadderState:
         if clamp is None:
             return self.ladder.resistances[k]
         if isinstance(clamp.diode, IdealDiode):
-            return self.ladder.resistances[k] * ~self._clamped(k)
+            return self.ladder.resistances[k] * self._open(k)
         return 1 / (self.ladder.totals[k] + clamp.conductance(self.layers[k]))
 
-    def _clamped(self, k: int) -> Tensor:
-        """Whether an ideal diode holds each node."""
+    def _open(self, k: int) -> Tensor:
+        """Whether no ideal diode holds each node."""
         clamp, layer = self.ladder.clamps[k], self.layers[k]
         if clamp is None or not isinstance(clamp.diode, IdealDiode):
-            return torch.zeros_like(layer, dtype=torch.bool)
+            return torch.ones_like(layer, dtype=torch.bool)
         low, high = clamp.limits_like(layer)
-        return (layer <= low) | (layer >= high)
+        return (layer > low) & (layer < high)
 
 
 def stamp_of(network: Network, chip: Chip | None) -> object:

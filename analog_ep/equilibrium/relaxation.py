@@ -87,13 +87,13 @@ class Relaxation(SmallSignalSolver):
         layers: list[Tensor] = [first] * (ladder.last + 1) if start is None else list(start)
         drives: list[Tensor] = list(layers)
 
-        before: list[Tensor | float] = [0.0] * len(layers)
+        before: list[Tensor | None] = [None] * len(layers)
 
         def visit(returned: list[Tensor] | None) -> None:
             for k in range(ladder.last + 1):
                 drive = first if k == 0 else ladder.forward(k, layers)
                 drives[k] = drive if returned is None or k == ladder.last else drive + returned[k]
-                before[k] = 0.0 if returned is None else layers[k]
+                before[k] = None if returned is None else layers[k]
                 layers[k] = ladder.solve(k, drives[k])
 
         def flow() -> list[Tensor]:
@@ -101,7 +101,7 @@ class Relaxation(SmallSignalSolver):
 
         def bound(rtol: float) -> list[tuple[Tensor, Tensor]]:
             norms = [stage.backward_norm for stage in ladder.stages[1:]]
-            moved = [layer - old for layer, old in zip(layers[1:], before[1:], strict=True)]
+            moved = [v if old is None else v - old for v, old in zip(layers[1:], before[1:], strict=True)]
             return [bounded_by(norm, moved[k], drives[k], rtol) for k, norm in enumerate(norms)]
 
         # A first sweep without feedback leaves all of it undone.
@@ -157,20 +157,20 @@ class Relaxation(SmallSignalSolver):
         fixed = torch.cat([error, -error], -1)
         change: list[Tensor] = [fixed] * (ladder.last + 1)
         drives: list[Tensor] = list(change)
-        before: list[Tensor | float] = [0.0] * len(change)
+        before: list[Tensor | None] = [None] * len(change)
 
         def visit(carried: list[Tensor] | None) -> None:
             for k in range(ladder.last, -1, -1):
                 drive = fixed if k == ladder.last else ladder.backward(k, change)
                 drives[k] = drive if carried is None or k == 0 else drive + carried[k - 1]
-                before[k] = 0.0 if carried is None else change[k]
+                before[k] = None if carried is None else change[k]
                 change[k] = solve_layer(k, drives[k])
 
         def flow() -> list[Tensor]:
             return [ladder.forward_change(k, change) for k in range(1, ladder.last + 1)]
 
         def bound(rtol: float) -> list[tuple[Tensor, Tensor]]:
-            moved = [step - old for step, old in zip(change[:-1], before[:-1], strict=True)]
+            moved = [step if old is None else step - old for step, old in zip(change[:-1], before[:-1], strict=True)]
             norms = [stage.forward_norm for stage in ladder.stages[1:]]
             return [bounded_by(norm, moved[k], drives[k + 1], rtol) for k, norm in enumerate(norms)]
 

@@ -98,7 +98,9 @@ class FusedStep:
         network = self.network
         if stamp_of(network, None) == self._stamp:
             return
-        self._crossbars = [_Crossbar(network, s) for s in range(network.n_stages)]
+        # Written anew at every crossbar: fresh memory for a product would cost as much as the product.
+        scratch = like.new_empty(max(layout.n_in * layout.n_out for layout in network.layouts))
+        self._crossbars = [_Crossbar(network, s, scratch) for s in range(network.n_stages)]
         clamps = network.layer_clamps(like)
         self._clamps = tuple(clamp and clamp.in_parallel(1 / network.reference_conductance) for clamp in clamps)
 
@@ -147,7 +149,7 @@ class _Wanted:
 class _Crossbar:
     """One crossbar of a network: its θ, which is changed in place, and its equations, which follow."""
 
-    def __init__(self, network: ResistiveNetwork, s: int):
+    def __init__(self, network: ResistiveNetwork, s: int, scratch: Tensor):
         layout = network.layouts[s]
         self.gain = network.gain if s else 1.0
         bias_voltage = network.bias_voltage or 0.0
@@ -156,11 +158,13 @@ class _Crossbar:
         n_signed = layout.n_rows - (2 if layout.biased else 0)
         self.rows = self.theta[:n_signed].unflatten(0, (-1, layout.n_in))
         self.bounds = tuple(bound / network.reference_conductance for bound in network.conductance_range)
-        # Memory of its own, which a step writes anew: fresh memory for a product would cost as much as the product.
-        self.product, self.weight = torch.empty_like(self.positive), torch.empty_like(self.positive)
+        self.weight = torch.empty_like(self.positive)
+        self.product = scratch[: self.weight.numel()].view_as(self.weight)
         self.bias_voltages = self.theta.new_tensor([bias_voltage, -bias_voltage])
         self.feedback = network.feedback if s else 0.0
-        self.stage = self._stage(self.rows.sum((0, 2)))
+        # For wide crossbars a product with ones is twice as fast as a sum.
+        self.ones = self.theta.new_ones(layout.n_rows)
+        self.stage = self._stage(self.rows.sum(2).sum(0))
 
     def wanted(
         self,
@@ -201,11 +205,11 @@ class _Crossbar:
             self.bias.addr_(self.bias_voltages, wanted.drift, alpha=factor)
         self.theta.sub_(wanted.own, alpha=factor).clamp_(*self.bounds)
         # Sources hold the rows of the first crossbar: nothing asks for their load.
-        self.stage = self._stage(self.stage.load if wanted.row is None else self.rows.sum((0, 2)))
+        self.stage = self._stage(self.stage.load if wanted.row is None else self.rows.sum(2).sum(0))
 
     def _stage(self, load: Tensor) -> Stage:
         weight = self.positive if self.negative is None else torch.sub(self.positive, self.negative, out=self.weight)
-        total = self.theta.sum(0)
+        total = torch.mv(self.theta.T, self.ones)
         bias = torch.zeros_like(total) if self.bias is None else torch.mv(self.bias.T, self.bias_voltages)
         return Stage(weight, total, bias, load, self.gain, self.feedback)
 

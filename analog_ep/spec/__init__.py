@@ -1,8 +1,9 @@
 """A training run in TOML."""
 
 from analog_ep.spec.chip import ChipSpec, ConvertersSpec
-from analog_ep.spec.hopfield import HopfieldSpec, RelaxationSpec
+from analog_ep.spec.hopfield import HopfieldSpec
 from analog_ep.spec.reading import default_spec, load_spec, parse_spec, with_values
+from analog_ep.spec.relaxation import RelaxationSpec
 from analog_ep.spec.tables import (
     CardSpec,
     CrossEntropySpec,

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 from analog_ep.errors import SpecError
 from analog_ep.resources import specs_folder
 from analog_ep.spec.chip import ChipSpec, ConvertersSpec
-from analog_ep.spec.hopfield import HopfieldSpec, RelaxationSpec
+from analog_ep.spec.hopfield import HopfieldSpec
+from analog_ep.spec.relaxation import RelaxationSpec
 from analog_ep.spec.tables import (
     CardSpec,
     CrossEntropySpec,

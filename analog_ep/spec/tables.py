@@ -22,7 +22,8 @@ from analog_ep.devices.pulses import PulseModel
 from analog_ep.errors import CardError, DataError, DeviceParameterError
 from analog_ep.learning.schemes import Scheme, update_scheme
 from analog_ep.spec.chip import ChipSpec, ConvertersSpec, amplifier_of
-from analog_ep.spec.hopfield import HopfieldSpec, RelaxationSpec
+from analog_ep.spec.hopfield import HopfieldSpec
+from analog_ep.spec.relaxation import RelaxationSpec
 from analog_ep.spec.table import TABLE, listed
 
 _Pair = Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]
@@ -334,7 +335,7 @@ class UpdateSpec(_Table):
 
 class Spec(_Table):
     """One training run. `diode` is one table for all hidden layers, or one each; it and all else of a circuit belong to
-    resistive networks, `relaxation` to Hopfield networks.
+    resistive networks.
     """
 
     data: DataSpec = DataSpec()
@@ -352,13 +353,18 @@ class Spec(_Table):
     def _of_the_network(self) -> Spec:
         if not isinstance(self.network, HopfieldSpec):
             if self.relaxation is not None:
-                raise ValueError('relaxation has a meaning only with network.kind = "hopfield"')
+                if self.gradient.solver != "torch":
+                    raise ValueError('relaxation has no meaning with gradient.solver = "ngspice"; leave the table out')
+                others = type(self.relaxation).model_fields.keys() - {"max_steps", "rtol", "response_rtol"}
+                self.relaxation.refuse(sorted(others), "a resistive network")
             if self.gradient.method in ("recurrent_backprop", "contrastive_divergence"):
                 raise ValueError(f'gradient.method = "{self.gradient.method}" needs network.kind = "hopfield"')
             return self
         for name in ("diode", "update", "chip", "converters"):
             if name in self.model_fields_set:
                 raise ValueError(f'{name} has no meaning with network.kind = "hopfield"; leave the table out')
+        if self.relaxation is not None:
+            self.relaxation.refuse(["rtol"], 'network.kind = "hopfield"')
         found = self.gradient.method
         if self.gradient.solver != "torch":
             raise ValueError('gradient.solver must be "torch" with network.kind = "hopfield", found "ngspice"')
