@@ -10,7 +10,7 @@ from torch import Tensor
 from analog_ep.devices.pulses.array import PulsedArray, nonzero
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def outer_pulses(array: PulsedArray, rows: Tensor, columns: Tensor, train_length: int, manage_length: bool) -> None:
     """Pulse an array with ΔG = x δᵀ on average.
 
