@@ -345,8 +345,9 @@ class ResistiveNetwork(CircuitNetwork):
         ratios = self.weight_ratios
         result: dict[str, Tensor] = {}
         for s, layout in enumerate(self.layouts):
-            gradient = self._stage_contrast(layout, before, before_change, layers[s], response[s])
-            result[layout.label] = gradient.mul_(ratios[s])
+            # The contrast is linear in the responses, which are smaller than it is.
+            scaled = None if before_change is None else ratios[s] * before_change
+            result[layout.label] = self._stage_contrast(layout, before, scaled, layers[s], ratios[s] * response[s])
             if s + 1 < self.n_stages:
                 gain, offset = self.amplifiers(s + 1, known, layers[s])
                 before, before_change = gain * (layers[s] + offset), gain * response[s]
@@ -364,19 +365,16 @@ class ResistiveNetwork(CircuitNetwork):
             before_change = before_change.reshape(-1, before_change.shape[-1])
             cross = torch.cat([before, before_change]).T @ torch.cat([change, layer])
             row = (before * before_change).sum(0)[:, None]
-        result = own.expand(layout.shape).clone()
+        result = cross.new_empty(layout.shape)
         positive, negative, bias = layout.split(result)
-        positive.sub_(cross)
+        both = own if row is None else own + row
+        torch.sub(both, cross, out=positive)
         if negative is not None:
-            negative.add_(cross)
-        if row is not None:
-            positive.add_(row)
-            if negative is not None:
-                negative.add_(row)
+            torch.add(both, cross, out=negative)
         if bias is not None:
             drift = self._bias() * change.sum(0)
-            bias[0].sub_(drift)
-            bias[1].add_(drift)
+            torch.sub(own, drift, out=bias[0])
+            torch.add(own, drift, out=bias[1])
         return result
 
 
