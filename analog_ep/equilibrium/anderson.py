@@ -1,4 +1,4 @@
-"""Anderson acceleration of a fixed-point iteration, sample by sample."""
+"""Acceleration of a fixed-point iteration, sample by sample."""
 
 from __future__ import annotations
 
@@ -49,3 +49,32 @@ class Anderson:
         """Let some samples begin anew: their past becomes the present, which has no say in the least squares."""
         for past in (self._images, self._steps):
             past[:-1] = [torch.where(samples[..., None], past[-1], old) for old in past[:-1]]
+
+
+class Secant:
+    """Anderson acceleration with one past step, on the parts of an iterate as they are: a tenth of the work.
+
+    It takes out the slowest mode of a contraction, which layers that all act back alike share. A sample whose last
+    step did not come closer takes its image as it is.
+    """
+
+    def __init__(self):
+        self._past: tuple[list[Tensor], list[Tensor]] | None = None
+
+    def next(self, point: list[Tensor] | None, image: list[Tensor]) -> list[Tensor]:
+        """The next iterate after `point`, whose image is `image`; None stands for zeros. Parts are `(*batch, n)`."""
+        step = image if point is None else [new - old for new, old in zip(image, point, strict=True)]
+        past, self._past = self._past, (image, step)
+        if past is None:
+            return image
+        before, last = past
+        bend = [now - then for now, then in zip(step, last, strict=True)]
+        along, size = _dot(step, bend), _dot(bend, bend)
+        closer = (_dot(step, step) < _dot(last, last)) & (size > 0)
+        weight = torch.where(closer, along / size, 0.0)[..., None]
+        return [new - weight * (new - old) for new, old in zip(image, before, strict=True)]
+
+
+def _dot(one: list[Tensor], other: list[Tensor]) -> Tensor:
+    """Product of two iterates, `(*batch,)`."""
+    return torch.stack([(a * b).sum(-1) for a, b in zip(one, other, strict=True)]).sum(0)

@@ -99,10 +99,11 @@ class Relaxation(SmallSignalSolver):
         def flow() -> list[Tensor]:
             return [ladder.backward(k, layers) for k in range(ladder.last)]
 
-        def bound(rtol: float) -> list[tuple[Tensor, Tensor]]:
+        def bound(rtol: float, shift: list[Tensor] | None) -> list[tuple[Tensor, Tensor]]:
             norms = [stage.backward_norm for stage in ladder.stages[1:]]
             moved = [v if old is None else v - old for v, old in zip(layers[1:], before[1:], strict=True)]
-            return [bounded_by(norm, moved[k], drives[k], rtol) for k, norm in enumerate(norms)]
+            shifts = [None] * ladder.last if shift is None else shift
+            return [bounded_by(n, moved[k], shifts[k], drives[k], rtol) for k, n in enumerate(norms)]
 
         # A first sweep without feedback leaves all of it undone.
         least = 1 if start is not None else 2
@@ -169,10 +170,11 @@ class Relaxation(SmallSignalSolver):
         def flow() -> list[Tensor]:
             return [ladder.forward_change(k, change) for k in range(1, ladder.last + 1)]
 
-        def bound(rtol: float) -> list[tuple[Tensor, Tensor]]:
+        def bound(rtol: float, shift: list[Tensor] | None) -> list[tuple[Tensor, Tensor]]:
             moved = [step if old is None else step - old for step, old in zip(change[:-1], before[:-1], strict=True)]
             norms = [stage.forward_norm for stage in ladder.stages[1:]]
-            return [bounded_by(norm, moved[k], drives[k + 1], rtol) for k, norm in enumerate(norms)]
+            shifts = [None] * ladder.last if shift is None else shift
+            return [bounded_by(n, moved[k], shifts[k], drives[k + 1], rtol) for k, n in enumerate(norms)]
 
         judge, rtol = relative_to(lambda k: drives[k + 1]), self.response_rtol or _RESPONSE_RTOL[fixed.dtype]
         status = sweep_until(visit, flow, None, judge, rtol, self.max_steps, fixed, bound=bound)

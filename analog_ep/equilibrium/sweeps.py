@@ -10,7 +10,7 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from analog_ep.equilibrium.anderson import Anderson
+from analog_ep.equilibrium.anderson import Anderson, Secant
 
 PATIENCE = 8
 """Sweeps before acceleration begins: most networks have converged by then, and it costs more than a sweep."""
@@ -18,7 +18,7 @@ PATIENCE = 8
 Visit = Callable[[list[Tensor] | None], None]
 Flow = Callable[[], list[Tensor]]
 Judge = Callable[[int, Tensor, float], tuple[Tensor, Tensor]]
-Bound = Callable[[float], list[tuple[Tensor, Tensor]]]
+Bound = Callable[[float, list[Tensor] | None], list[tuple[Tensor, Tensor]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +65,9 @@ def sweep_until(
     like : Tensor (*batch, n)
         Gives the shape of the batch.
     bound : callable, optional
-        A verdict on each current, from above and without `flow`, where the visit was under what `flow` gave before. It
-        saves the currents of the last sweep.
+        A verdict on each current, from above and without `flow`, given what the visit was under less what `flow` gave
+        before, None for no difference. It saves the currents of the last sweep; with it acceleration begins at once, by
+        one past sweep.
     name : str
         What the user calls the tolerance.
     patience : int
@@ -74,18 +75,19 @@ def sweep_until(
     least : int
         The first sweep that is judged, where it is known that fewer will not do.
     """
-    anderson = Anderson()
+    anderson, secant = Anderson(), Secant()
+    shift: list[Tensor] | None = None
     for number in count(1):
         visit(carried)
         if number < min(least, max_steps):
-            carried = flow()
+            carried = secant.next(carried, flow())
             continue
         found = None
         if bound is not None and number <= patience:
-            verdicts = bound(tolerance)
+            verdicts = bound(tolerance, shift)
         else:
             found = flow()
-            changes = found if carried is None else [new - old for new, old in zip(found, carried, strict=True)]
+            changes = found if carried is None else _differences(found, carried)
             verdicts = [judge(k, change, tolerance) for k, change in enumerate(changes)]
         residual, settled = _worst(verdicts, like)
         if not verdicts or bool(settled.all()):
@@ -95,8 +97,18 @@ def sweep_until(
             message = f"{missed} samples did not reach {name} {tolerance:g} in {steps}"
             return Status(settled, residual, number, message)
         found = flow() if found is None else found
-        carried = found if number < patience else _accelerated(anderson, carried, found)
+        if number >= patience:
+            carried = _accelerated(anderson, carried, found)
+        elif bound is not None:
+            carried = secant.next(carried, found)
+            shift = _differences(carried, found)
+        else:
+            carried = found
     raise AssertionError("sweeps end by themselves")
+
+
+def _differences(these: list[Tensor], those: list[Tensor]) -> list[Tensor]:
+    return [this - that for this, that in zip(these, those, strict=True)]
 
 
 def _worst(verdicts: list[tuple[Tensor, Tensor]], like: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,7 +135,7 @@ def relative_to(drive: Callable[[int], Tensor]) -> Judge:
     return judge
 
 
-def bounded_by(norm: Tensor, moved: Tensor, drive: Tensor, rtol: float) -> tuple[Tensor, Tensor]:
+def bounded_by(norm: Tensor, moved: Tensor, shift: Tensor | None, drive: Tensor, rtol: float) -> tuple[Tensor, Tensor]:
     """Verdict of `relative_to` on a current whose change is a matrix times `moved`.
 
     The matrix's rows have at most the Euclidean norm `norm`, so that by Cauchy and Schwarz no component of the change
@@ -131,6 +143,7 @@ def bounded_by(norm: Tensor, moved: Tensor, drive: Tensor, rtol: float) -> tuple
     of two of the truth.
     """
     size = norm * torch.linalg.vector_norm(moved, dim=-1)
+    size = size if shift is None else size + largest(shift)
     return size, size <= largest(drive).mul_(rtol)
 
 
