@@ -365,16 +365,19 @@ class ResistiveNetwork(CircuitNetwork):
             before_change = before_change.reshape(-1, before_change.shape[-1])
             cross = torch.cat([before, before_change]).T @ torch.cat([change, layer])
             row = (before * before_change).sum(0)[:, None]
-        result = cross.new_empty(layout.shape)
+        result = own.expand(layout.shape).clone()
         positive, negative, bias = layout.split(result)
-        both = own if row is None else own + row
-        torch.sub(both, cross, out=positive)
+        positive.sub_(cross)
         if negative is not None:
-            torch.add(both, cross, out=negative)
+            negative.add_(cross)
+        if row is not None:
+            positive.add_(row)
+            if negative is not None:
+                negative.add_(row)
         if bias is not None:
             drift = self._bias() * change.sum(0)
-            torch.sub(own, drift, out=bias[0])
-            torch.add(own, drift, out=bias[1])
+            bias[0].sub_(drift)
+            bias[1].add_(drift)
         return result
 
 
