@@ -54,7 +54,7 @@ def clamped_response(
         )
     if isinstance(solver, SmallSignalSolver):
         response, status = solver.clamped(free, change)
-        if not bool(status.converged.all()):
+        if not status.complete:
             raise ConvergenceError(f"clamped outputs: {status.message}")
         return response
     if not isinstance(solver, CircuitSolver) or not isinstance(network, CircuitNetwork):

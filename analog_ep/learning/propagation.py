@@ -245,7 +245,7 @@ class SmallSignal(PhaseMethod):
         free = solve(network, inputs, solver=self.solver, chip=self.chip) if free is None else free
         error = -self.cost.gradient(free.outputs, targets)
         response, status = self.solver.small_signal(free, error)
-        if not bool(status.converged.all()):
+        if not status.complete:
             raise ConvergenceError(f"small-signal response: {status.message}")
         contrast = network.contrast(inputs, free.layers, response, linear=True)
         return self.cost.value(free.outputs, targets).mean(), _mean(network, contrast, inputs)
