@@ -59,22 +59,22 @@ class Secant:
     """
 
     def __init__(self):
-        self._past: tuple[list[Tensor], list[Tensor]] | None = None
+        self._past: tuple[list[Tensor], list[Tensor], Tensor] | None = None
 
     def next(self, point: list[Tensor] | None, image: list[Tensor]) -> list[Tensor]:
         """The next iterate after `point`, whose image is `image`; None stands for zeros. Parts are `(*batch, n)`."""
         step = image if point is None else [new - old for new, old in zip(image, point, strict=True)]
-        past, self._past = self._past, (image, step)
+        size = torch.stack([torch.linalg.vector_norm(part, dim=-1) for part in step]).square().sum(0)
+        past, self._past = self._past, (image, step, size)
         if past is None:
             return image
-        before, last = past
-        bend = [now - then for now, then in zip(step, last, strict=True)]
-        along, size = _dot(step, bend), _dot(bend, bend)
-        closer = (_dot(step, step) < _dot(last, last)) & (size > 0)
-        weight = torch.where(closer, along / size, 0.0)[..., None]
-        return [new - weight * (new - old) for new, old in zip(image, before, strict=True)]
+        images, steps, last_size = past
+        bend = [now - then for now, then in zip(step, steps, strict=True)]
+        along, bent = _dot(step, bend), _dot(bend, bend)
+        weight = torch.where((size < last_size) & (bent > 0), along / bent, 0.0)[..., None]
+        return [torch.lerp(new, old, weight) for new, old in zip(image, images, strict=True)]
 
 
 def _dot(one: list[Tensor], other: list[Tensor]) -> Tensor:
     """Product of two iterates, `(*batch,)`."""
-    return torch.stack([(a * b).sum(-1) for a, b in zip(one, other, strict=True)]).sum(0)
+    return torch.stack([torch.linalg.vecdot(a, b) for a, b in zip(one, other, strict=True)]).sum(0)

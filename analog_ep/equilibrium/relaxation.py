@@ -106,7 +106,7 @@ class Relaxation(SmallSignalSolver):
             return [bounded_by(n, moved[k], shifts[k], drives[k], rtol) for k, n in enumerate(norms)]
 
         # A first sweep without feedback leaves all of it undone.
-        least = 1 if start is not None else 2
+        least = 2 if start is None and ladder.last else 1
         judge, rtol = relative_to(lambda k: drives[k]), self.rtol or _RTOL[first.dtype]
         carried = None if start is None else flow()
         status = sweep_until(visit, flow, carried, judge, rtol, self.max_steps, first, bound=bound, least=least)
