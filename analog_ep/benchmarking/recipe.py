@@ -11,12 +11,14 @@ from analog_ep.learning.propagation import EquilibriumPropagation, SmallSignal
 from analog_ep.spec import default_spec, with_values
 
 _RECIPES = {"ideal": "mnist-ideal", "shockley": "mnist"}
+_DEEP_RECIPES = {"ideal": "mnist-1024x3-ideal"}
+"""Of networks with three hidden layers or more, where there is another."""
 
 
 def bench_recipe(
     sizes: Sequence[int], diode: str, dtype: str, source: str, batch: int, rounds: int, training_steps: int = 500
 ) -> StepBenchmark:
-    """Time steps of the recipe for `diode`, "ideal" or "shockley", with the units `sizes`; see `benchmark_step`.
+    """Time steps of the recipe for `diode` and this depth, with the units `sizes`; see `benchmark_step`.
 
     Parameters
     ----------
@@ -36,7 +38,8 @@ def bench_recipe(
     DataError
         If the data cannot be loaded, or do not fit the sizes.
     """
-    recipe = default_spec(_RECIPES[diode])
+    deep = len(sizes) >= 5 and diode in _DEEP_RECIPES
+    recipe = default_spec(_DEEP_RECIPES[diode] if deep else _RECIPES[diode])
     spec = with_values(
         recipe, network={"sizes": list(sizes)}, data={"source": source}, training={"dtype": dtype, "input_noise": 0.0}
     )
