@@ -63,16 +63,21 @@ class Secant:
 
     def next(self, point: list[Tensor] | None, image: list[Tensor]) -> list[Tensor]:
         """The next iterate after `point`, whose image is `image`; None stands for zeros. Parts are `(*batch, n)`."""
-        step = image if point is None else [new - old for new, old in zip(image, point, strict=True)]
+        step = image if point is None else differences(image, point)
         size = torch.stack([torch.linalg.vector_norm(part, dim=-1) for part in step]).square().sum(0)
         past, self._past = self._past, (image, step, size)
         if past is None:
             return image
         images, steps, last_size = past
-        bend = [now - then for now, then in zip(step, steps, strict=True)]
+        bend = differences(step, steps)
         along, bent = _dot(step, bend), _dot(bend, bend)
         weight = torch.where((size < last_size) & (bent > 0), along / bent, 0.0)[..., None]
         return [torch.lerp(new, old, weight) for new, old in zip(image, images, strict=True)]
+
+
+def differences(these: list[Tensor], those: list[Tensor]) -> list[Tensor]:
+    """Of two iterates, part by part."""
+    return [this - that for this, that in zip(these, those, strict=True)]
 
 
 def _dot(one: list[Tensor], other: list[Tensor]) -> Tensor:

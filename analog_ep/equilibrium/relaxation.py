@@ -86,7 +86,6 @@ class Relaxation(SmallSignalSolver):
         first = ladder.stages[0].forward(inputs)
         layers: list[Tensor] = [first] * (ladder.last + 1) if start is None else list(start)
         drives: list[Tensor] = list(layers)
-
         before: list[Tensor | None] = [None] * len(layers)
 
         def visit(returned: list[Tensor] | None) -> None:
@@ -101,9 +100,7 @@ class Relaxation(SmallSignalSolver):
 
         def bound(rtol: float, shift: list[Tensor] | None) -> list[tuple[Tensor, Tensor]]:
             norms = [stage.backward_norm for stage in ladder.stages[1:]]
-            moved = [v if old is None else v - old for v, old in zip(layers[1:], before[1:], strict=True)]
-            shifts = [None] * ladder.last if shift is None else shift
-            return [bounded_by(n, moved[k], shifts[k], drives[k], rtol) for k, n in enumerate(norms)]
+            return _bounds(norms, layers[1:], before[1:], shift, drives[:-1], rtol)
 
         # A first sweep without feedback leaves all of it undone.
         least = 2 if start is None and ladder.last else 1
@@ -171,14 +168,26 @@ class Relaxation(SmallSignalSolver):
             return [ladder.forward_change(k, change) for k in range(1, ladder.last + 1)]
 
         def bound(rtol: float, shift: list[Tensor] | None) -> list[tuple[Tensor, Tensor]]:
-            moved = [step if old is None else step - old for step, old in zip(change[:-1], before[:-1], strict=True)]
             norms = [stage.forward_norm for stage in ladder.stages[1:]]
-            shifts = [None] * ladder.last if shift is None else shift
-            return [bounded_by(n, moved[k], shifts[k], drives[k + 1], rtol) for k, n in enumerate(norms)]
+            return _bounds(norms, change[:-1], before[:-1], shift, drives[1:], rtol)
 
         judge, rtol = relative_to(lambda k: drives[k + 1]), self.response_rtol or _RESPONSE_RTOL[fixed.dtype]
         status = sweep_until(visit, flow, None, judge, rtol, self.max_steps, fixed, bound=bound)
         return tuple(change), status
+
+
+def _bounds(
+    norms: list[Tensor],
+    layers: list[Tensor],
+    before: list[Tensor | None],
+    shift: list[Tensor] | None,
+    drives: list[Tensor],
+    rtol: float,
+) -> list[tuple[Tensor, Tensor]]:
+    """`bounded_by` for each current, from the layers that carry it as they are and were; None stands for zeros."""
+    moved = [now if old is None else now - old for now, old in zip(layers, before, strict=True)]
+    shifts = [None] * len(norms) if shift is None else shift
+    return [bounded_by(*parts, rtol) for parts in zip(norms, moved, shifts, drives, strict=True)]
 
 
 def _state_of(network: ResistiveNetwork, inputs: Tensor, free: Equilibrium, chip: Chip | None) -> LadderState:

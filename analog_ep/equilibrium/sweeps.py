@@ -10,7 +10,7 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from analog_ep.equilibrium.anderson import Anderson, Secant
+from analog_ep.equilibrium.anderson import Anderson, Secant, differences
 
 PATIENCE = 8
 """Sweeps before acceleration begins: most networks have converged by then, and it costs more than a sweep."""
@@ -87,7 +87,7 @@ def sweep_until(
             verdicts = bound(tolerance, shift)
         else:
             found = flow()
-            changes = found if carried is None else _differences(found, carried)
+            changes = found if carried is None else differences(found, carried)
             verdicts = [judge(k, change, tolerance) for k, change in enumerate(changes)]
         residual, settled = _worst(verdicts, like)
         if not verdicts or bool(settled.all()):
@@ -101,14 +101,10 @@ def sweep_until(
             carried = _accelerated(anderson, carried, found)
         elif bound is not None:
             carried = secant.next(carried, found)
-            shift = _differences(carried, found)
+            shift = differences(carried, found)
         else:
             carried = found
     raise AssertionError("sweeps end by themselves")
-
-
-def _differences(these: list[Tensor], those: list[Tensor]) -> list[Tensor]:
-    return [this - that for this, that in zip(these, those, strict=True)]
 
 
 def _worst(verdicts: list[tuple[Tensor, Tensor]], like: Tensor) -> tuple[Tensor, Tensor]:
