@@ -59,19 +59,18 @@ class Secant:
     """
 
     def __init__(self):
-        self._past: tuple[list[Tensor], list[Tensor], Tensor] | None = None
+        self._past: tuple[list[Tensor], list[Tensor]] | None = None
 
-    def next(self, point: list[Tensor] | None, image: list[Tensor]) -> list[Tensor]:
-        """The next iterate after `point`, whose image is `image`; None stands for zeros. Parts are `(*batch, n)`."""
-        step = image if point is None else differences(image, point)
-        size = torch.stack([torch.linalg.vector_norm(part, dim=-1) for part in step]).square().sum(0)
-        past, self._past = self._past, (image, step, size)
+    def next(self, image: list[Tensor], step: list[Tensor]) -> list[Tensor]:
+        """The next iterate after the one with this image, which is `step` away. Parts are `(*batch, n)`."""
+        past, self._past = self._past, (image, step)
         if past is None:
             return image
-        images, steps, last_size = past
+        images, steps = past
         bend = differences(step, steps)
         along, bent = _dot(step, bend), _dot(bend, bend)
-        weight = torch.where((size < last_size) & (bent > 0), along / bent, 0.0)[..., None]
+        closer = _dot(step, step) < _dot(steps, steps)
+        weight = torch.where(closer & (bent > 0), along / bent, 0.0)[..., None]
         return [torch.lerp(new, old, weight) for new, old in zip(image, images, strict=True)]
 
 

@@ -109,7 +109,7 @@ class HopfieldRelaxation(SmallSignalSolver):
         equations = HopfieldLayers.of(network)
         begin = None if start is None else [_flat(layer) for layer in start]
         state, status = self._free_state(equations, _flat(inputs), begin)
-        state = replace(state, stamp=stamp_of(network, None))
+        state = replace(state, stamp=stamp_of(network.parameters(), None))
         batch = inputs.shape[:-1]
         layers = tuple(layer.reshape(*batch, layer.shape[-1]) for layer in state.layers)
         return Equilibrium.of_layers(
@@ -302,7 +302,7 @@ def _load(nudge: Nudge) -> float:
 def _state_of(network: HopfieldNetwork, free: Equilibrium) -> HopfieldState:
     """The free state with its drives; they need not be formed again where this solver found it, just now."""
     if isinstance(free.workings, HopfieldState):
-        if free.workings.stamp != stamp_of(network, None):
+        if free.workings.stamp != stamp_of(network.parameters(), None):
             raise StimulusError("the free state must be that of the same weights; solve it again")
         return free.workings
     inputs, layers = free.inputs.to(free.layers[0]), [_flat(layer) for layer in free.layers]

@@ -69,7 +69,7 @@ class Relaxation(SmallSignalSolver):
             state, status = self.free_state(
                 Ladder.of(system, inputs, chip), inputs, None if free is None else free.layers
             )
-            state = replace(state, stamp=stamp_of(system, chip))
+            state = replace(state, stamp=stamp_of(system.parameters(), chip))
             return _equilibrium(system, inputs, state.layers, status, chip, workings=state)
         if free is None:
             free = self.solve(system, inputs, chip=chip)
@@ -106,7 +106,18 @@ class Relaxation(SmallSignalSolver):
         least = 2 if start is None and ladder.last else 1
         judge, rtol = relative_to(lambda k: drives[k]), self.rtol or _RTOL[first.dtype]
         carried = None if start is None else flow()
-        status = sweep_until(visit, flow, carried, judge, rtol, self.max_steps, first, bound=bound, least=least)
+        status = sweep_until(
+            visit,
+            flow,
+            carried,
+            judge,
+            rtol,
+            self.max_steps,
+            first,
+            bound=bound if ladder.wide else None,
+            secant=True,
+            least=least,
+        )
         return LadderState(ladder, tuple(layers), tuple(drives)), status
 
     def response(self, state: LadderState, outputs: Tensor, nudge: Nudge) -> tuple[tuple[Tensor, ...], Status]:
@@ -172,7 +183,8 @@ class Relaxation(SmallSignalSolver):
             return _bounds(norms, change[:-1], before[:-1], shift, drives[1:], rtol)
 
         judge, rtol = relative_to(lambda k: drives[k + 1]), self.response_rtol or _RESPONSE_RTOL[fixed.dtype]
-        status = sweep_until(visit, flow, None, judge, rtol, self.max_steps, fixed, bound=bound)
+        bounded = bound if ladder.wide else None
+        status = sweep_until(visit, flow, None, judge, rtol, self.max_steps, fixed, bound=bounded, secant=True)
         return tuple(change), status
 
 
@@ -193,7 +205,7 @@ def _bounds(
 def _state_of(network: ResistiveNetwork, inputs: Tensor, free: Equilibrium, chip: Chip | None) -> LadderState:
     """The free state with its currents; they need not be formed again where `Relaxation` itself found it."""
     if isinstance(free.workings, LadderState):
-        if free.workings.stamp != stamp_of(network, chip):
+        if free.workings.stamp != stamp_of(network.parameters(), chip):
             raise StimulusError("the free state must be that of the same conductances and chip; solve it again")
         return free.workings
     return LadderState.at(Ladder.of(network, inputs, chip), inputs, free.layers)

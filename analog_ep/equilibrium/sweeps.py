@@ -42,6 +42,7 @@ def sweep_until(
     like: Tensor,
     *,
     bound: Bound | None = None,
+    secant: bool = False,
     name: str = "rtol",
     patience: int = PATIENCE,
     least: int = 1,
@@ -66,8 +67,9 @@ def sweep_until(
         Gives the shape of the batch.
     bound : callable, optional
         A verdict on each current, from above and without `flow`, given what the visit was under less what `flow` gave
-        before, None for no difference. It saves the currents of the last sweep; with it acceleration begins at once, by
-        one past sweep.
+        before, None for no difference. Where it passes, it saves the currents of the last sweep.
+    secant : bool
+        Accelerate by one past sweep from the second on, before acceleration begins in earnest.
     name : str
         What the user calls the tolerance.
     patience : int
@@ -75,36 +77,37 @@ def sweep_until(
     least : int
         The first sweep that is judged, where it is known that fewer will not do.
     """
-    anderson, secant = Anderson(), Secant()
+    anderson, one_past = Anderson(), Secant()
     shift: list[Tensor] | None = None
     for number in count(1):
         visit(carried)
-        if number < min(least, max_steps):
-            carried = secant.next(carried, flow())
-            continue
-        found = None
-        if bound is not None and number <= patience:
-            verdicts = bound(tolerance, shift)
-        else:
-            found = flow()
-            changes = found if carried is None else differences(found, carried)
-            verdicts = [judge(k, change, tolerance) for k, change in enumerate(changes)]
-        residual, settled = _worst(verdicts, like)
-        if not verdicts or bool(settled.all()):
-            return Status(settled, residual, number, f"converged in {number} sweeps", complete=True)
-        if number >= max_steps:
-            missed, steps = int((~settled).sum()), f"{max_steps} sweeps; raise max_steps or {name}"
-            message = f"{missed} samples did not reach {name} {tolerance:g} in {steps}"
-            return Status(settled, residual, number, message)
-        found = flow() if found is None else found
+        judged = number >= min(least, max_steps)
+        if judged and bound is not None and number <= patience:
+            residual, settled = _worst(bound(tolerance, shift), like)
+            if bool(settled.all()):
+                return _converged(residual, settled, number)
+        found = flow()
+        changes = found if carried is None else differences(found, carried)
+        if judged:
+            residual, settled = _worst([judge(k, change, tolerance) for k, change in enumerate(changes)], like)
+            if bool(settled.all()):
+                return _converged(residual, settled, number)
+            if number >= max_steps:
+                missed, steps = int((~settled).sum()), f"{max_steps} sweeps; raise max_steps or {name}"
+                message = f"{missed} samples did not reach {name} {tolerance:g} in {steps}"
+                return Status(settled, residual, number, message)
         if number >= patience:
             carried = _accelerated(anderson, carried, found)
-        elif bound is not None:
-            carried = secant.next(carried, found)
-            shift = differences(carried, found)
+        elif secant:
+            carried = one_past.next(found, changes)
+            shift = None if carried is found else differences(carried, found)
         else:
             carried = found
     raise AssertionError("sweeps end by themselves")
+
+
+def _converged(residual: Tensor, settled: Tensor, number: int) -> Status:
+    return Status(settled, residual, number, f"converged in {number} sweeps", complete=True)
 
 
 def _worst(verdicts: list[tuple[Tensor, Tensor]], like: Tensor) -> tuple[Tensor, Tensor]:

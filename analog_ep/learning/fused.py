@@ -63,7 +63,6 @@ class FusedStep:
         """Form the crossbars' equations anew; needed only after θ was changed past autograd, through `.data`."""
         self._stamp = None
 
-    @torch.no_grad()
     def step(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Learn one batch in place and return its mean cost before the step.
 
@@ -96,7 +95,7 @@ class FusedStep:
     def _refresh(self, like: Tensor) -> None:
         """Form the equations anew if θ was changed: with conductances in units of g_ref, currents in g_ref · 1 V."""
         network = self.network
-        if stamp_of(network, None) == self._stamp:
+        if stamp_of(network.parameters(), None) == self._stamp:
             return
         # Written anew at every crossbar: fresh memory for a product would cost as much as the product.
         scratch = like.new_empty(max(layout.n_in * layout.n_out for layout in network.layouts))
@@ -130,7 +129,7 @@ class FusedStep:
             factor = rate * network.weight_ratios[s] * phases[0][0] / len(inputs)
             crossbar.apply(wanted, factor)
             before, changes = layers[s], responses
-        self._stamp = stamp_of(network, None)
+        self._stamp = stamp_of((crossbar.theta for crossbar in self._crossbars), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,14 +181,14 @@ class _Crossbar:
         total = _weighted(responses, ratios)
         middles = [layer if linear else layer + 0.5 * d for d in responses]
         own = _weighted([d * v for d, v in zip(responses, middles, strict=True)], ratios).sum(0)
-        signed = torch.mm(before.T, total, out=self.product)
+        signed = torch.mm(before.mT, total, out=self.product)
         row = None
         if changes is not None:
             # ½ [(b + c − v − d)² − (b − v)²] with b + c/2 and v + d/2 in the middle of the changes c and d.
             for ratio, change, response, middle in zip(ratios, changes, responses, middles, strict=True):
                 if not linear:
-                    signed.addmm_(change.T, response, alpha=0.5 * ratio)
-                signed.addmm_(change.T, middle, alpha=ratio)
+                    signed.addmm_(change.mT, response, alpha=0.5 * ratio)
+                signed.addmm_(change.mT, middle, alpha=ratio)
             row = _weighted([c * (before if linear else before + 0.5 * c) for c in changes], ratios).sum(0)
         return _Wanted(signed, own, row, total.sum(0))
 
@@ -209,8 +208,8 @@ class _Crossbar:
 
     def _stage(self, load: Tensor) -> Stage:
         weight = self.positive if self.negative is None else torch.sub(self.positive, self.negative, out=self.weight)
-        total = torch.mv(self.theta.T, self.ones)
-        bias = torch.zeros_like(total) if self.bias is None else torch.mv(self.bias.T, self.bias_voltages)
+        total = torch.mv(self.theta.mT, self.ones)
+        bias = torch.zeros_like(total) if self.bias is None else torch.mv(self.bias.mT, self.bias_voltages)
         return Stage(weight, total, bias, load, self.gain, self.feedback)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 
 import torch
 from torch import Tensor
+
+_PART = 65536
+"""Elements of a matrix that are squared at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,25 +57,39 @@ class Stage:
     def backward(self, after: Tensor) -> Tensor:
         """Current that the amplifiers return to the layer before, `(*batch, n_in)`, for the stage's voltages. [A]"""
         if isinstance(self.feedback, float):
-            return _affine(self.load, 0.0, after, self.weight.T, self.feedback)
-        return _affine(self.load, 0.0, after, self.weight.T, 1.0).mul_(self.feedback)
+            return _affine(self.load, 0.0, after, self.weight.mT, self.feedback)
+        return _affine(self.load, 0.0, after, self.weight.mT, 1.0).mul_(self.feedback)
 
     @cached_property
     def forward_norm(self) -> Tensor:
         """Largest current of `forward_change`, for changes of Euclidean norm 1 V of the layer before. [S]"""
         if isinstance(self.gain, Tensor):
-            return (self.gain[:, None] * self.weight).square().sum(0).amax().sqrt()
-        return self.gain * self.weight.square().sum(0).amax().sqrt()
+            return _largest_column_norm(self.gain[:, None] * self.weight)
+        return self.gain * _largest_column_norm(self.weight)
 
     @cached_property
     def backward_norm(self) -> Tensor:
         """Largest current of `backward`, for voltages of Euclidean norm 1 V. [S]"""
         return (self.feedback * torch.linalg.vector_norm(self.weight, dim=1)).amax()
 
+    def total_before(self, total: Tensor) -> Tensor:
+        """All conductances at the nodes of the layer before, of which its own crossbar has `total`. [S]"""
+        if isinstance(self.gain, float) and isinstance(self.feedback, float):
+            return torch.add(total, self.load, alpha=self.feedback * self.gain)
+        return total + self.input_load
+
     @property
     def input_load(self) -> Tensor:
         """Conductance that the amplifiers put on the nodes of the layer before, k a R, `(n_in,)`. [S]"""
         return self.feedback * self.gain * self.load
+
+
+def _largest_column_norm(matrix: Tensor) -> Tensor:
+    # In parts: fresh memory for the squares of a wide matrix takes six times as long as squaring.
+    parts = [matrix] if matrix.numel() <= _PART else matrix.split(max(1, _PART // matrix.shape[1]))
+    squares = torch.empty_like(parts[0])
+    sums = [torch.mul(part, part, out=squares[: len(part)]).sum(0) for part in parts]
+    return reduce(torch.add, sums).amax().sqrt()
 
 
 def _affine(constant: Tensor, share: float, vectors: Tensor, matrix: Tensor, factor: float) -> Tensor:
