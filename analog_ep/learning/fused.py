@@ -154,6 +154,8 @@ class _Crossbar:
         bias_voltage = network.bias_voltage or 0.0
         self.theta = network.theta(layout.label).detach()
         self.positive, self.negative, self.bias = layout.split(self.theta)
+        self.columns = self.theta.mT
+        self.bias_columns = None if self.bias is None else self.bias.mT
         n_signed = layout.n_rows - (2 if layout.biased else 0)
         self.rows = self.theta[:n_signed].unflatten(0, (-1, layout.n_in))
         self.bounds = tuple(bound / network.reference_conductance for bound in network.conductance_range)
@@ -208,8 +210,8 @@ class _Crossbar:
 
     def _stage(self, load: Tensor) -> Stage:
         weight = self.positive if self.negative is None else torch.sub(self.positive, self.negative, out=self.weight)
-        total = torch.mv(self.theta.mT, self.ones)
-        bias = torch.zeros_like(total) if self.bias is None else torch.mv(self.bias.mT, self.bias_voltages)
+        total, columns = torch.mv(self.columns, self.ones), self.bias_columns
+        bias = torch.zeros_like(total) if columns is None else torch.mv(columns, self.bias_voltages)
         return Stage(weight, total, bias, load, self.gain, self.feedback)
 
 
