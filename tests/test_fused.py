@@ -1,6 +1,7 @@
 """The fused step against `.grad`, SGD and the projection."""
 
 import copy
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -79,6 +80,15 @@ def test_a_change_from_outside_is_seen():
     FusedStep(SmallSignal(twin, COST), 1.0).step(*batch(1))
     for a, b in zip(ours.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-13)
+
+
+def test_equations_are_formed_once_where_nothing_changes_from_outside():
+    ours = network()
+    step = FusedStep(SmallSignal(ours, COST), 1.0)
+    with patch.object(ResistiveNetwork, "theta", autospec=True, side_effect=ResistiveNetwork.theta) as looked_up:
+        for seed in range(3):
+            step.step(*batch(seed))
+    assert looked_up.call_count == ours.n_stages
 
 
 def test_nothing_changes_where_an_equilibrium_is_not_reached():
