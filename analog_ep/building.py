@@ -115,6 +115,21 @@ def build_resistive(spec: Spec, dtype: torch.dtype | None = None) -> ResistiveNe
     )
 
 
+def require_device(device: str) -> None:
+    """Refuse a device that PyTorch cannot use here.
+
+    Raises
+    ------
+    SpecError
+        If it cannot hold a tensor.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise SpecError(f"device must be one that PyTorch can use here, found {device!r} ({reason}); try cpu") from None
+
+
 def _dtype(spec: Spec, dtype: torch.dtype | None) -> torch.dtype:
     return getattr(torch, spec.training.dtype) if dtype is None else dtype
 

@@ -8,9 +8,14 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from analog_ep.building import build_dataset, build_gradient, build_network, build_solver, build_update
+from analog_ep.building import (
+    build_dataset,
+    build_gradient,
+    build_network,
+    build_solver,
+    build_update,
+    require_device,
+)
 from analog_ep.chips import build_chip
 from analog_ep.circuit import Chip
 from analog_ep.datasets import BUILT_IN
@@ -293,7 +298,7 @@ def stored_calibration(path: Path | None, network: Network) -> Chip | None:
 
 def _trainer(spec: Spec, device: str, path: Path | None = None, ranks: Ranks | None = None) -> Trainer:
     """The spec's trainer, on the chip of the run folder `path` where there is one."""
-    _require_device(device)
+    require_device(device)
     if ranks is not None and ranks.size > 1 and (spec.chip is not None or spec.converters is not None):
         raise SpecError(f"training on a chip must be one process, found {ranks.size}; start it without torchrun")
     dataset = build_dataset(spec)
@@ -317,11 +322,3 @@ def _trainer(spec: Spec, device: str, path: Path | None = None, ranks: Ranks | N
         ranks=ranks,
         persistent_states=spec.relaxation is not None and spec.relaxation.persistent_states,
     )
-
-
-def _require_device(device: str) -> None:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise SpecError(f"device must be one that PyTorch can use here, found {device!r} ({reason}); try cpu") from None

@@ -134,7 +134,7 @@ def benchmark_step(
         update.step()
     nudging = method.nudging if isinstance(method, EquilibriumPropagation) else 1e-6
     steps = _steps(network, small_signal, EquilibriumPropagation(network, nudging, method.cost, solver=_SOLVER))
-    steps["backprop"] = _backprop_step(network.sizes, inputs.dtype)
+    steps["backprop"] = _backprop_step(network.sizes, inputs)
     milliseconds = _interleaved(steps, draw, rounds)
     ratios = {name: milliseconds[name] / milliseconds["backprop"] for name in ("small signal", "centered")}
     better = min(ratios, key=ratios.__getitem__)
@@ -183,9 +183,9 @@ def _steps(
     }
 
 
-def _backprop_step(sizes: Sequence[int], dtype: torch.dtype) -> Callable[[Tensor, Tensor, Tensor], object]:
-    layers = [(torch.nn.Linear(a, b, dtype=dtype), torch.nn.ReLU()) for a, b in itertools.pairwise(sizes)]
-    mlp = torch.nn.Sequential(*itertools.chain.from_iterable(layers))[:-1]
+def _backprop_step(sizes: Sequence[int], like: Tensor) -> Callable[[Tensor, Tensor, Tensor], object]:
+    layers = [(torch.nn.Linear(a, b), torch.nn.ReLU()) for a, b in itertools.pairwise(sizes)]
+    mlp = torch.nn.Sequential(*itertools.chain.from_iterable(layers))[:-1].to(like)
     # Of torch's modes of SGD the fused one is the fastest.
     optimizer = torch.optim.SGD(mlp.parameters(), lr=1e-4, fused=True)
 
@@ -203,10 +203,18 @@ def _interleaved(steps: dict[str, Callable[[Tensor, Tensor, Tensor], object]], d
         for name, step in steps.items():
             step(*next(draw))
             sample = next(draw)
+            _wait(sample[0].device)
             begin = time.perf_counter()
             step(*sample)
+            _wait(sample[0].device)
             times[name].append(1e3 * (time.perf_counter() - begin))
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _wait(device: torch.device) -> None:
+    """Until the device has done what it was told to."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def gradient_error(network: ResistiveNetwork, method: SmallSignal, inputs: Tensor, targets: Tensor) -> list[float]:
@@ -221,7 +229,7 @@ def gradient_error(network: ResistiveNetwork, method: SmallSignal, inputs: Tenso
     for label, gradient in gradients.items():
         group = judge.circuit().trainable()[label]
         assert isinstance(group, Conductances)
-        truth = exact[label].reshape(gradient.shape) * network.reference_conductance
+        truth = exact[label].reshape(gradient.shape).to(gradient.device) * network.reference_conductance
         errors.append(float((gradient.double() - truth).norm() / truth.norm()))
     return errors
 
@@ -242,14 +250,15 @@ def free_residual(network: ResistiveNetwork, inputs: Tensor) -> float:
     free = solve(network, inputs, solver=_SOLVER)
     circuit = copy.deepcopy(network).double().circuit()
     voltages = network.node_voltages(inputs.double(), tuple(layer.double() for layer in free.layers))
-    residual, scale = kirchhoff_residual(circuit, voltages.numpy())
-    relative = torch.from_numpy(residual).abs() / torch.from_numpy(scale).clamp(min=torch.finfo(torch.float64).tiny)
+    found = kirchhoff_residual(circuit, voltages.cpu().numpy())
+    residual, scale = (torch.from_numpy(part).to(voltages) for part in found)
+    relative = residual.abs() / scale.clamp(min=torch.finfo(torch.float64).tiny)
     state = free.workings
     assert isinstance(state, LadderState)
     for number, (clamp, layer) in enumerate(zip(network.clamps, free.layers, strict=False), start=1):
         if isinstance(clamp.diode, IdealDiode):
             low, high = clamp.limits_like(layer)
-            nodes = torch.from_numpy(circuit.layers[f"h{number}"])
+            nodes = torch.from_numpy(circuit.layers[f"h{number}"]).to(layer.device)
             relative[:, nodes] = torch.where((layer <= low) | (layer >= high), 0.0, relative[:, nodes])
     return float(relative.max())
 

@@ -51,8 +51,9 @@ def bench_step(
     data: Annotated[str, typer.Option(metavar="mnist|DIR", help="MNIST, or a folder of idx files.")] = "mnist",
     rounds: Annotated[int, typer.Option(min=1, help="Steps of each kind that are timed.")] = 50,
     threads: Annotated[int, typer.Option(min=1, help="Threads of PyTorch.")] = 1,
+    device: Annotated[str, typer.Option(help="Device of the tensors, such as cpu or cuda.")] = "cpu",
     json: JsonOption = False,
 ) -> None:
     """Time a training step by equilibrium propagation and by backprop on an MLP of the same size, in turn."""
     torch.set_num_threads(threads)
-    show(bench_recipe(layer_sizes(sizes), diode.value, dtype.value, data, batch, rounds), json)
+    show(bench_recipe(layer_sizes(sizes), diode.value, dtype.value, data, batch, rounds, device=device), json)

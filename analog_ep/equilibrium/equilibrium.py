@@ -263,15 +263,15 @@ class CircuitSolver(Solver):
             free_outputs = free.outputs.detach().to("cpu", torch.float64).reshape(len(flat), -1).numpy()
             start = free.voltages.detach().to("cpu", torch.float64).reshape(len(flat), -1).numpy()
         state = self.solve_circuit(circuit, flat.numpy(), flat_nudge, free_outputs, start)
-        voltages = torch.from_numpy(state.voltages).reshape(*batch, circuit.n_nodes)
+        voltages = torch.from_numpy(state.voltages).reshape(*batch, circuit.n_nodes).to(inputs.device)
         layers = system.layers_of(voltages) if isinstance(system, CircuitNetwork) else ()
         return Equilibrium(
             system=system,
             inputs=inputs,
             layers=layers,
             outputs=_outputs(circuit, voltages),
-            converged=torch.from_numpy(state.converged).reshape(batch),
-            residual=torch.from_numpy(state.residual).reshape(batch),
+            converged=torch.from_numpy(state.converged).reshape(batch).to(inputs.device),
+            residual=torch.from_numpy(state.residual).reshape(batch).to(inputs.device),
             iterations=state.iterations,
             message=state.message,
             nudge=nudge,

@@ -78,8 +78,9 @@ def output_impedance(ladder: Ladder, slopes: Sequence[Tensor | float] | None = N
     block = torch.diag(ladder.totals[0].double() + slopes[0])
     for stage, total, slope in zip(ladder.stages[1:], ladder.totals[1:], slopes[1:], strict=True):
         weight = stage.weight.double()
-        down = torch.as_tensor(stage.gain, dtype=torch.float64).expand(len(weight))[:, None] * weight
-        up = torch.as_tensor(stage.feedback, dtype=torch.float64).expand(len(weight))[:, None] * weight
+        gain, feedback = (torch.as_tensor(a, dtype=weight.dtype).to(weight) for a in (stage.gain, stage.feedback))
+        down = gain.expand(len(weight))[:, None] * weight
+        up = feedback.expand(len(weight))[:, None] * weight
         block = torch.diag(total.double() + slope) - down.T @ torch.linalg.solve(block, up)
     n = block.shape[0] // 2
     across = torch.cat([torch.eye(n, dtype=block.dtype), -torch.eye(n, dtype=block.dtype)]).to(block.device)

@@ -243,7 +243,7 @@ def cross_check(
         )
     assert not isinstance(tolerances, HopfieldTolerances)
     clamps = network.clamps
-    network, inputs, targets = spice_equivalent(network), inputs.double(), targets.double()
+    network, (inputs, targets) = spice_equivalent(network), (t.to("cpu", torch.float64) for t in (inputs, targets))
     pairs = [
         _phases(network, inputs, targets, nudging, cost, kind, chip, solver)
         for solver in (Relaxation(), Ngspice() if reference is None else reference)
