@@ -71,6 +71,15 @@ def _train(tmp_path: Path, name: str, *launcher: str) -> dict[str, torch.Tensor]
     return Checkpoint.load(tmp_path / name / CHECKPOINT).tensors
 
 
+@pytest.mark.parametrize("device", ["cuda", "cuda:0"])
+def test_processes_do_not_share_a_cuda_device(monkeypatch, device: str):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(SpecError, match=f"CUDA device of its own, found '{device}' and 1 devices"):
+        Ranks.join(device)
+
+
 def test_two_processes_train_to_the_same_conductances(tmp_path: Path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

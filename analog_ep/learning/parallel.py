@@ -36,15 +36,18 @@ class Ranks:
     def join(cls, device: str = "cpu") -> Ranks:
         """The processes that `torchrun` started, this one among them; alone where it was started otherwise.
 
-        They talk through nccl where the tensors are on CUDA devices, and through gloo elsewhere.
+        They talk through nccl where the tensors are on CUDA devices, one for each process of a machine, and through
+        gloo elsewhere.
 
         Raises
         ------
         SpecError
-            If the others cannot be reached.
+            If the others cannot be reached, or this one has no CUDA device of its own.
         """
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
+        if device.startswith("cuda"):
+            _take_own_device(device)
         if not dist.is_initialized():
             try:
                 dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
@@ -125,3 +128,14 @@ class DataParallel(GradientMethod):
             return inputs.new_zeros(()), {name: torch.zeros_like(value) for name, value in parameters}
         cost, gradients = self.method.gradients(inputs, targets)
         return cost * weight, {name: value.mul_(weight) for name, value in gradients.items()}
+
+
+def _take_own_device(device: str) -> None:
+    """Let "cuda" mean the device with the number of this process on its machine."""
+    number, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if device != "cuda" or number >= count:
+        raise SpecError(
+            f"each of several processes needs a CUDA device of its own, found {device!r} and {count} devices; "
+            "say cuda, and start no more processes than devices"
+        )
+    torch.cuda.set_device(number)
