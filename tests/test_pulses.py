@@ -274,6 +274,51 @@ def test_many_pulses_are_as_many_single_ones():
     assert at_once.energy.item() == pytest.approx(singly.energy.item(), rel=1e-12)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_straight_steps_are_those_of_the_model(name: str):
+    model = pulse_model(name, step_noise=0.3, w_max_spread=0.2)
+    drawn = devices(model, 50).drawn
+    lines = model.straight_steps(drawn)
+    assert (lines is not None) == (name in ("ConstantStep", "LinearStep", "SoftBounds", "SoftBoundsReference"))
+    if lines is None:
+        return
+    state = torch.linspace(-0.5, 0.5, 50, dtype=torch.float64)
+    for (step, slope), change in zip(
+        lines, (-model.depression(state, drawn), model.potentiation(state, drawn)), strict=True
+    ):
+        torch.testing.assert_close((step + slope * state).expand(50), change.expand(50))
+        torch.testing.assert_close(model.deviation(state, change, drawn), 0.3 * change)
+
+
+def test_noise_that_does_not_follow_the_step_has_no_straight_form():
+    model = LinearStep(step_noise=0.3, noise_follows_step=False)
+    assert model.straight_steps(devices(model).drawn) is None
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0])
+def test_many_noisy_pulses_have_the_moments_of_their_recursion(gamma: float):
+    model = LinearStep(step=0.01, step_noise=0.5, gamma_up=gamma, gamma_down=gamma)
+    # Five kinds of devices side by side, among them some without a pulse.
+    kinds = torch.tensor([4, 0, -2, 1, -7])
+    array = devices(model, 5 * 40_000, state=0.1)
+    array.pulse(kinds.repeat(40_000))
+    pulsed_states = 0.0
+    for column, count in enumerate(kinds.tolist()):
+        mean, square, sign = 0.1, 0.01, 1 if count > 0 else -1
+        step, slope = sign * 0.01, -0.01 * gamma / 0.6
+        for _ in range(abs(count)):
+            pulsed_states += mean * 40_000
+            change, change_square = step + slope * mean, step**2 + 2 * step * slope * mean + slope**2 * square
+            square += 2 * (step * mean + slope * square) + 1.25 * change_square
+            mean += change
+        found = array.hidden[column::5]
+        deviation = max(square - mean**2, 0.0) ** 0.5
+        assert found.mean().item() == pytest.approx(mean, abs=4 * deviation / 200 + 1e-12)
+        assert found.std().item() == pytest.approx(deviation, rel=0.02, abs=1e-12)
+    energy = array.map.conductance(torch.tensor(pulsed_states / (14 * 40_000))) * 14 * 40_000 * 1e-7
+    assert array.energy.item() == pytest.approx(energy.item(), rel=1e-4)
+
+
 def test_a_pulse_takes_its_energy():
     model = ConstantStep(w_min=0.0, w_max=1.0, step=0.1, pulse_voltage=2.0, pulse_width=5e-8)
     array = PulsedArray.over(model, torch.tensor([1e-5, 3e-5], dtype=torch.float64), (0.0, 1e-4), 0)

@@ -12,6 +12,9 @@ from analog_ep.devices.pulses.device import PulseModel
 from analog_ep.devices.pulses.window import ConductanceMap
 from analog_ep.errors import CheckpointError, DeviceParameterError
 
+_AT_ONCE = 2**16
+"""Devices that are pulsed at a time, since the state after every pulse is kept."""
+
 _BISECTIONS = 60
 """Halvings of a device's range, to the last bit of double precision."""
 
@@ -49,6 +52,7 @@ class PulsedArray:
         drawn = model.draw(like.numel(), torch.Generator().manual_seed(seed))
         self.drawn = {name: value.to(like) for name, value in drawn.items()}
         self._steps = {name: value for name, value in self.drawn.items() if name not in _AT_REST}
+        self._lines = self._directed_lines()
         self._offset = model.read_offset(self.drawn)
         self._write_noise = model.write_noise * model.mean_step
         self.generator = torch.Generator(like.device).manual_seed(seed + 1)
@@ -63,6 +67,16 @@ class PulsedArray:
     def over(cls, model: PulseModel, conductances: Tensor, bounds: tuple[float, float], seed: int) -> PulsedArray:
         """Devices whose nominal bounds stand for `bounds` = (g_min, g_max). [S]"""
         return cls(model, conductances, ConductanceMap(model.w_min, model.w_max, *bounds), seed)
+
+    def _directed_lines(self) -> Tensor | None:
+        """Step, slope, low and high of the devices where steps are straight, (4, 2 n_devices), depressing first."""
+        lines = self.model.straight_steps(self.drawn)
+        if lines is None:
+            return None
+        shape = (2, self.shape.numel())
+        tables = [torch.stack([value.expand(shape[1]) for value in pair]) for pair in zip(*lines, strict=True)]
+        bounds = [self.drawn[name].expand(shape) for name in ("low", "high")]
+        return torch.stack([*tables, *bounds]).flatten(1)
 
     @property
     def conductances(self) -> Tensor:
@@ -142,30 +156,51 @@ class PulsedArray:
         self.pulse_at(index, counts.flatten().index_select(0, index))
 
     def pulse_at(self, index: Tensor, counts: Tensor) -> None:
-        """Give the devices at `index`, flat, none twice, `counts` pulses, signed and none 0; int64, `(n,)`."""
+        """Give the devices at `index`, flat, none twice, `counts` pulses, signed; int64, `(n,)`."""
+        if len(index) > _AT_ONCE:
+            for part in zip(index.split(_AT_ONCE), counts.split(_AT_ONCE), strict=True):
+                self.pulse_at(*part)
+            return
         if math.isfinite(self.model.endurance):
             left = (self.model.endurance - self._counts.sum(0).index_select(0, index)).long()
             counts = torch.clamp(counts, -left, left)
-            index, counts = index[counts != 0], counts[counts != 0]
-        self._counts.view(-1).scatter_add_(0, index + len(self.hidden) * (counts > 0), counts.abs())
-        if len(index):
-            self._respond(index, counts)
-
-    def _respond(self, index: Tensor, counts: Tensor) -> None:
-        """Pulse after pulse; devices with the most come first, so that those that still get one are a leading part."""
         order, lengths = _by_size(counts)
-        index, up = index.index_select(0, order), counts.index_select(0, order) > 0
-        drawn = {name: _at(value, index) for name, value in self._steps.items()}
-        states = self.hidden.index_select(0, index)
-        for n in lengths:
-            part = {name: value if value.dim() == 0 else value[:n] for name, value in drawn.items()}
-            state = states[:n]
-            self._pulsed_states += state.sum()
-            moved = state + self.model.respond(state, up[:n], part, self.generator)
-            torch.clamp(moved, part["low"], part["high"], out=state)
-        self.hidden.scatter_(0, index, states)
+        if order is not None:
+            index, counts = index.index_select(0, order), counts.index_select(0, order)
+        # Places in tables of both directions, depressing pulses first.
+        directed = torch.add(index, counts.clamp(0, 1), alpha=len(self.hidden))
+        self._counts.view(-1).scatter_add_(0, directed, counts.abs())
+        if lengths:
+            self._respond(index, directed, counts, lengths)
+
+    def _respond(self, index: Tensor, directed: Tensor, counts: Tensor, lengths: list[int]) -> None:
+        """Pulse after pulse; devices with the most come first, so that those that still get one are a leading part."""
+        first = self.hidden.index_select(0, index)
+        after = torch.empty(sum(lengths), dtype=first.dtype, device=first.device)
+        parts = after.split(lengths)
+        if self._lines is None:
+            self._follow_curves(first, index, counts > 0, parts)
+        else:
+            after.normal_(1, self.model.step_noise, generator=self.generator)
+            _follow_lines(first, parts, *self._lines.index_select(1, directed).unbind())
+        self._pulsed_states += first.sum()
+        last = after
+        if len(lengths) > 1:
+            # Backwards, where a part ends beyond the next one, its devices have had all their pulses.
+            last = torch.cat([part[n:] for part, n in zip(parts[::-1], (0, *lengths[:0:-1]), strict=True)])
+            self._pulsed_states += after.sum() - last.sum()
+        self.hidden.scatter_(0, index, last)
         if self._noise is not None:
             self._noise.scatter_(0, index, self._write_noise * self._normal(len(index)))
+
+    def _follow_curves(self, state: Tensor, index: Tensor, up: Tensor, parts: tuple[Tensor, ...]) -> None:
+        """Put states after each pulse into the parts, one part a pulse."""
+        drawn = {name: _at(value, index) for name, value in self._steps.items()}
+        for part in parts:
+            n = len(part)
+            own = {name: value if value.dim() == 0 else value[:n] for name, value in drawn.items()}
+            moved = state[:n] + self.model.respond(state[:n], up[:n], own, self.generator)
+            state = torch.clamp(moved, own["low"], own["high"], out=part)
 
     def rest(self) -> None:
         """Let the states decay and diffuse for one of the model's rests."""
@@ -239,13 +274,29 @@ def _at(value: Tensor, index: Tensor) -> Tensor:
     return value if value.dim() == 0 else value.index_select(0, index)
 
 
-def _by_size(counts: Tensor) -> tuple[Tensor, list[int]]:
-    """Order of signed counts, (n,), from the largest to the smallest, and how many are at least 1, 2, …"""
-    sizes = np.abs(counts.cpu().numpy())
-    lengths = np.bincount(sizes)[::-1].cumsum()[::-1][1:].tolist()
+def _follow_lines(
+    state: Tensor, parts: tuple[Tensor, ...], step: Tensor, slope: Tensor, low: Tensor, high: Tensor
+) -> None:
+    """Put states after steps of step + slope w, times the factors in the parts, into the parts, one part a pulse."""
+    for part in parts:
+        n = len(part)
+        mean = torch.addcmul(step[:n], slope[:n], state[:n])
+        torch.addcmul(state[:n], mean, part, out=part)
+        state = torch.clamp(part, low[:n], high[:n], out=part)
+
+
+def _by_size(counts: Tensor) -> tuple[Tensor | None, list[int]]:
+    """Order of signed counts, (n,), from the largest to the smallest but 0, and how many are at least 1, 2, …
+
+    None stands for an order that is there already.
+    """
+    sizes = counts.abs().cpu().numpy()
+    lengths = np.bincount(sizes)[:0:-1].cumsum()[::-1].tolist()
+    if lengths == [len(sizes)]:
+        return None, lengths
     # NumPy sorts short integers by radix, ten times as fast as by comparisons.
     short = next(kind for kind in (np.int8, np.int16, np.int64) if len(lengths) <= np.iinfo(kind).max)
-    order = np.negative(sizes.astype(short)).argsort(kind="stable")
+    order = np.negative(sizes.astype(short)).argsort(kind="stable")[: lengths[0] if lengths else 0]
     return torch.from_numpy(order).to(counts.device), lengths
 
 

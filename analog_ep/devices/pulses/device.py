@@ -153,6 +153,14 @@ class PulseModel(ABC):
         """Standard deviation of one pulse's step, where `change` is its mean."""
         return self.step_noise * change
 
+    def straight_steps(self, drawn: Parameters) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
+        """Step and slope where a pulse changes w by step + slope w on average; of a depressing, of a potentiating one.
+
+        Given by models whose noise is relative to that, None for others. It is what `potentiation`, `depression` and
+        `deviation` say, in a form that takes less time; a subclass that changes one of them changes this, too.
+        """
+        return None
+
     def respond(self, state: Tensor, up: Tensor, drawn: Parameters, generator: torch.Generator) -> Tensor:
         """Signed change of the state by one pulse, with its noise; `up` is boolean, `(n,)`."""
         change = torch.where(up, self.potentiation(state, drawn), -self.depression(state, drawn))

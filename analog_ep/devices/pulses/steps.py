@@ -42,6 +42,10 @@ class ConstantStep(StepModel):
     def depression(self, state: Tensor, drawn: Parameters) -> Tensor:
         return drawn["down"]
 
+    def straight_steps(self, drawn: Parameters) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        flat = torch.zeros_like(drawn["up"])
+        return (-drawn["down"], flat), (drawn["up"], flat)
+
 
 @dataclass(frozen=True, kw_only=True)
 class LinearStep(StepModel):
@@ -87,6 +91,11 @@ class LinearStep(StepModel):
         if self.noise_follows_step:
             return super().deviation(state, change, drawn)
         return self.step_noise * torch.where(change > 0, drawn["up"], drawn["down"])
+
+    def straight_steps(self, drawn: Parameters) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
+        if self.is_noisy and not self.noise_follows_step:
+            return None
+        return (-drawn["down"], drawn["slope_down"]), (drawn["up"], -drawn["slope_up"])
 
 
 @dataclass(frozen=True, kw_only=True)
