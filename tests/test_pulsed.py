@@ -179,6 +179,29 @@ def test_coincidences_are_right_on_average(manage_length: bool):
     assert ((total / 600 - torch.outer(rows, columns)).abs() / STEP).max().item() < 4 * (3 / 600) ** 0.5
 
 
+def test_coincidences_have_the_moments_of_trains():
+    # Rows pulse with probabilities 1, 0.4 and 0, columns with 1 and 0.3, in each of 3 slots.
+    rows = torch.tensor([1.0, -0.4, 0.0], dtype=torch.float64)
+    columns = torch.tensor([3.0, 0.9], dtype=torch.float64) * STEP
+    array = PulsedArray.over(EVEN, torch.full((3, 2), 5e-5, dtype=torch.float64), (LOW, HIGH), 0)
+    counts = torch.empty(5000, 3, 2, dtype=torch.float64)
+    for own in counts:
+        before = array.potentiations - array.depressions
+        outer_pulses(array, rows, columns, 31, True)
+        own.copy_(array.potentiations - array.depressions - before)
+    chance = torch.outer(rows, columns / columns[0])
+    assert (counts.mean(0) - 3 * chance).abs().max().item() < 4 * (0.75 / 5000) ** 0.5
+    found = torch.cov(counts.flatten(1).T)
+    # In a slot, two devices both have a pulse if their rows, or the one row of both, and their columns do.
+    row, column = rows.abs(), columns / columns[0]
+    both_rows = torch.where(torch.eye(3, dtype=torch.bool), row, torch.outer(row, row))
+    both_columns = torch.where(torch.eye(2, dtype=torch.bool), column, torch.outer(column, column))
+    size = chance.abs().flatten()
+    sign = chance.sign().flatten()
+    wanted = 3 * (torch.kron(both_rows, both_columns) - torch.outer(size, size)) * torch.outer(sign, sign)
+    assert (found - wanted).abs().max().item() < 0.06
+
+
 def test_coincidences_of_one_sign_never_pulse_against_it():
     random = torch.Generator().manual_seed(0)
     array = PulsedArray.over(EVEN, torch.full((50, 40), 5e-5), (LOW, HIGH), 0)
