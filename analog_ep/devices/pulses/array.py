@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -53,6 +54,7 @@ class PulsedArray:
         self.drawn = {name: value.to(like) for name, value in drawn.items()}
         self._steps = {name: value for name, value in self.drawn.items() if name not in _AT_REST}
         self._lines = self._directed_lines()
+        self._bounds = torch.stack([self.drawn[name].expand(like.numel()) for name in ("low", "high")])
         self._offset = model.read_offset(self.drawn)
         self._write_noise = model.write_noise * model.mean_step
         self.generator = torch.Generator(like.device).manual_seed(seed + 1)
@@ -69,14 +71,13 @@ class PulsedArray:
         return cls(model, conductances, ConductanceMap(model.w_min, model.w_max, *bounds), seed)
 
     def _directed_lines(self) -> Tensor | None:
-        """Step, slope, low and high of the devices where steps are straight, (4, 2 n_devices), depressing first."""
+        """Step and slope where steps are straight, (2, 2 n_devices), depressing first; only the steps if constant."""
         lines = self.model.straight_steps(self.drawn)
         if lines is None:
             return None
-        shape = (2, self.shape.numel())
-        tables = [torch.stack([value.expand(shape[1]) for value in pair]) for pair in zip(*lines, strict=True)]
-        bounds = [self.drawn[name].expand(shape) for name in ("low", "high")]
-        return torch.stack([*tables, *bounds]).flatten(1)
+        n = self.shape.numel()
+        tables = torch.stack([torch.cat([value.expand(n) for value in pair]) for pair in zip(*lines, strict=True)])
+        return tables if bool(tables[1].any()) else tables[:1]
 
     @property
     def conductances(self) -> Tensor:
@@ -177,27 +178,28 @@ class PulsedArray:
         """Pulse after pulse; devices with the most come first, so that those that still get one are a leading part."""
         first = self.hidden.index_select(0, index)
         after = torch.empty(sum(lengths), dtype=first.dtype, device=first.device)
-        parts = after.split(lengths)
+        parts = after.split(lengths) if len(lengths) > 1 else (after,)
         if self._lines is None:
-            self._follow_curves(first, index, counts > 0, parts)
+            self._follow_curves(first, index, counts > 0, zip(lengths, parts, strict=True))
         else:
-            after.normal_(1, self.model.step_noise, generator=self.generator)
-            _follow_lines(first, parts, *self._lines.index_select(1, directed).unbind())
-        self._pulsed_states += first.sum()
-        last = after
+            noise = self.model.step_noise
+            after.normal_(1, noise, generator=self.generator) if noise else after.fill_(1)
+            lines, bounds = self._lines.index_select(1, directed), self._bounds.index_select(1, index)
+            _follow_lines(first, zip(lengths, parts, strict=True), *bounds.unbind(), *lines.unbind())
+        last, before = after, first.sum()
         if len(lengths) > 1:
             # Backwards, where a part ends beyond the next one, its devices have had all their pulses.
             last = torch.cat([part[n:] for part, n in zip(parts[::-1], (0, *lengths[:0:-1]), strict=True)])
-            self._pulsed_states += after.sum() - last.sum()
+            before += after.sum() - last.sum()
+        self._pulsed_states += before
         self.hidden.scatter_(0, index, last)
         if self._noise is not None:
             self._noise.scatter_(0, index, self._write_noise * self._normal(len(index)))
 
-    def _follow_curves(self, state: Tensor, index: Tensor, up: Tensor, parts: tuple[Tensor, ...]) -> None:
+    def _follow_curves(self, state: Tensor, index: Tensor, up: Tensor, parts: Iterable[tuple[int, Tensor]]) -> None:
         """Put states after each pulse into the parts, one part a pulse."""
         drawn = {name: _at(value, index) for name, value in self._steps.items()}
-        for part in parts:
-            n = len(part)
+        for n, part in parts:
             own = {name: value if value.dim() == 0 else value[:n] for name, value in drawn.items()}
             moved = state[:n] + self.model.respond(state[:n], up[:n], own, self.generator)
             state = torch.clamp(moved, own["low"], own["high"], out=part)
@@ -275,13 +277,18 @@ def _at(value: Tensor, index: Tensor) -> Tensor:
 
 
 def _follow_lines(
-    state: Tensor, parts: tuple[Tensor, ...], step: Tensor, slope: Tensor, low: Tensor, high: Tensor
+    state: Tensor,
+    parts: Iterable[tuple[int, Tensor]],
+    low: Tensor,
+    high: Tensor,
+    step: Tensor,
+    slope: Tensor | None = None,
 ) -> None:
     """Put states after steps of step + slope w, times the factors in the parts, into the parts, one part a pulse."""
-    for part in parts:
-        n = len(part)
-        mean = torch.addcmul(step[:n], slope[:n], state[:n])
-        torch.addcmul(state[:n], mean, part, out=part)
+    for n, part in parts:
+        state = state[:n]
+        mean = step[:n] if slope is None else torch.addcmul(step[:n], slope[:n], state)
+        torch.addcmul(state, mean, part, out=part)
         state = torch.clamp(part, low[:n], high[:n], out=part)
 
 
@@ -295,8 +302,8 @@ def _by_size(counts: Tensor) -> tuple[Tensor | None, list[int]]:
     if lengths == [len(sizes)]:
         return None, lengths
     # NumPy sorts short integers by radix, ten times as fast as by comparisons.
-    short = next(kind for kind in (np.int8, np.int16, np.int64) if len(lengths) <= np.iinfo(kind).max)
-    order = np.negative(sizes.astype(short)).argsort(kind="stable")[: lengths[0] if lengths else 0]
+    short = sizes.astype(np.int8 if len(lengths) < 128 else np.int64)
+    order = np.negative(short).argsort(kind="stable")[: lengths[0] if lengths else 0]
     return torch.from_numpy(order).to(counts.device), lengths
 
 
