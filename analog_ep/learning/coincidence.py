@@ -39,12 +39,13 @@ def outer_pulses(array: PulsedArray, rows: Tensor, columns: Tensor, train_length
     # Most rows of an input are dark, and few lines pulse in a short train.
     line = lines.nonzero().squeeze(1)
     lines = lines.index_select(0, line)
-    draws = torch.rand((slots, len(line)), generator=array.generator, dtype=lines.dtype, device=lines.device)
+    draws = lines.new_empty((slots, line.numel())).uniform_(generator=array.generator)
     # In place, 0 and 1 stay numbers, which is several times as fast as booleans.
     trains = draws.lt_(lines.abs())
-    some = trains.amax(0).nonzero().squeeze(1)
-    line, trains = line.index_select(0, some), trains.copysign_(lines).index_select(1, some)
-    n_rows = int(torch.searchsorted(line, len(rows)))
-    counts = trains[:, :n_rows].T @ trains[:, n_rows:]
-    index = line[:n_rows, None] * len(columns) + (line[n_rows:] - len(rows))
-    array.pulse_at(index.flatten(), counts.flatten().long())
+    pulsed = trains.amax(0).nonzero().squeeze(1)
+    line, trains = line.index_select(0, pulsed), trains.copysign_(lines).index_select(1, pulsed)
+    n_rows = int(torch.searchsorted(line, rows.numel()))
+    row_trains, column_trains = trains.tensor_split((n_rows,), 1)
+    counts = row_trains.T @ column_trains
+    row, column = line[:n_rows].unsqueeze(1), line[n_rows:] - rows.numel()
+    array.pulse_at((row * columns.numel() + column).flatten(), counts.flatten().long())

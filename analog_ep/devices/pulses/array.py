@@ -158,7 +158,7 @@ class PulsedArray:
 
     def pulse_at(self, index: Tensor, counts: Tensor) -> None:
         """Give the devices at `index`, flat, none twice, `counts` pulses, signed; int64, `(n,)`."""
-        if len(index) > _AT_ONCE:
+        if index.numel() > _AT_ONCE:
             for part in zip(index.split(_AT_ONCE), counts.split(_AT_ONCE), strict=True):
                 self.pulse_at(*part)
             return
@@ -169,7 +169,7 @@ class PulsedArray:
         if order is not None:
             index, counts = index.index_select(0, order), counts.index_select(0, order)
         # Places in tables of both directions, depressing pulses first.
-        directed = torch.add(index, counts.clamp(0, 1), alpha=len(self.hidden))
+        directed = torch.add(index, counts.clamp(0, 1), alpha=self.hidden.numel())
         self._counts.view(-1).scatter_add_(0, directed, counts.abs())
         if lengths:
             self._respond(index, directed, counts, lengths)
@@ -177,7 +177,7 @@ class PulsedArray:
     def _respond(self, index: Tensor, directed: Tensor, counts: Tensor, lengths: list[int]) -> None:
         """Pulse after pulse; devices with the most come first, so that those that still get one are a leading part."""
         first = self.hidden.index_select(0, index)
-        after = torch.empty(sum(lengths), dtype=first.dtype, device=first.device)
+        after = first.new_empty(sum(lengths))
         parts = after.split(lengths) if len(lengths) > 1 else (after,)
         if self._lines is None:
             self._follow_curves(first, index, counts > 0, zip(lengths, parts, strict=True))
