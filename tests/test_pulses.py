@@ -274,6 +274,20 @@ def test_many_pulses_are_as_many_single_ones():
     assert at_once.energy.item() == pytest.approx(singly.energy.item(), rel=1e-12)
 
 
+@pytest.mark.parametrize("name", ["SoftBounds", "PowStep"])
+def test_pulses_are_the_same_when_they_are_given_in_parts(name: str, monkeypatch: pytest.MonkeyPatch):
+    counts = torch.tensor([3, -2, 0, 9, 1, 0, -5])
+    arrays = [devices(pulse_model(name, step=0.02, endurance=8.0), 7) for _ in range(2)]
+    for array, at_once in zip(arrays, (100, 4), strict=True):
+        monkeypatch.setattr("analog_ep.devices.pulses.array._AT_ONCE", at_once)
+        array.pulse(counts)
+    whole, parts = arrays
+    assert torch.equal(whole.conductances, parts.conductances)
+    assert whole.potentiations.tolist() == parts.potentiations.tolist() == [3, 0, 0, 8, 1, 0, 0]
+    assert whole.depressions.tolist() == parts.depressions.tolist() == [0, 2, 0, 0, 0, 0, 5]
+    assert whole.energy.item() == pytest.approx(parts.energy.item(), rel=1e-12)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_straight_steps_are_those_of_the_model(name: str):
     model = pulse_model(name, step_noise=0.3, w_max_spread=0.2)

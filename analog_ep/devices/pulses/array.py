@@ -13,8 +13,8 @@ from analog_ep.devices.pulses.device import PulseModel
 from analog_ep.devices.pulses.window import ConductanceMap
 from analog_ep.errors import CheckpointError, DeviceParameterError
 
-_AT_ONCE = 2**16
-"""Devices that are pulsed at a time, since the state after every pulse is kept."""
+_AT_ONCE = 2**22
+"""Most pulses at a time, unless one device has more: the states after all of them are in memory together."""
 
 _BISECTIONS = 60
 """Halvings of a device's range, to the last bit of double precision."""
@@ -158,14 +158,14 @@ class PulsedArray:
 
     def pulse_at(self, index: Tensor, counts: Tensor) -> None:
         """Give the devices at `index`, flat, none twice, `counts` pulses, signed; int64, `(n,)`."""
-        if index.numel() > _AT_ONCE:
-            for part in zip(index.split(_AT_ONCE), counts.split(_AT_ONCE), strict=True):
-                self.pulse_at(*part)
-            return
         if math.isfinite(self.model.endurance):
             left = (self.model.endurance - self._counts.sum(0).index_select(0, index)).long()
             counts = torch.clamp(counts, -left, left)
         order, lengths = _by_size(counts)
+        if sum(lengths) > _AT_ONCE and index.numel() > 1:
+            for half in zip(index.chunk(2), counts.chunk(2), strict=True):
+                self.pulse_at(*half)
+            return
         if order is not None:
             index, counts = index.index_select(0, order), counts.index_select(0, order)
         # Places in tables of both directions, depressing pulses first.
