@@ -274,6 +274,12 @@ def test_many_pulses_are_as_many_single_ones():
     assert at_once.energy.item() == pytest.approx(singly.energy.item(), rel=1e-12)
 
 
+def test_pulses_come_in_any_integer_dtype():
+    array = devices(ConstantStep(step=0.01), 3)
+    array.pulse(torch.tensor([1, 0, -2], dtype=torch.int32))
+    assert array.hidden.tolist() == pytest.approx([0.01, 0.0, -0.02])
+
+
 @pytest.mark.parametrize("name", ["SoftBounds", "PowStep"])
 def test_pulses_are_the_same_when_they_are_given_in_parts(name: str, monkeypatch: pytest.MonkeyPatch):
     counts = torch.tensor([3, -2, 0, 9, 1, 0, -5])

@@ -154,7 +154,7 @@ class PulsedArray:
                 f"{tuple(counts.shape)}"
             )
         index = nonzero(counts.flatten())
-        self.pulse_at(index, counts.flatten().index_select(0, index))
+        self.pulse_at(index, counts.flatten().index_select(0, index).long())
 
     def pulse_at(self, index: Tensor, counts: Tensor) -> None:
         """Give the devices at `index`, flat, none twice, `counts` pulses, signed; int64, `(n,)`."""
