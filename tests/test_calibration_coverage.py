@@ -13,7 +13,7 @@ DRAWS = 24
 
 
 @pytest.fixture(scope="module")
-def benchmark() -> ModuleType:
+def coverage() -> ModuleType:
     path = Path(__file__).parent.parent / "benchmarks" / "calibration_coverage.py"
     spec = importlib.util.spec_from_file_location("calibration_coverage", path)
     assert spec is not None
@@ -25,8 +25,8 @@ def benchmark() -> ModuleType:
 
 
 @pytest.mark.parametrize("name", ["diode", "SoftBounds", "ExpStep"])
-def test_intervals_hold_and_errors_are_near_the_bound(benchmark: ModuleType, name: str):
-    rows, rejected = benchmark.coverage(name, DRAWS)
+def test_intervals_hold_and_errors_are_near_the_bound(coverage: ModuleType, name: str):
+    rows, rejected = coverage.coverage(name, DRAWS)
     for parameter, _, covered, error, bound in rows:
         # 68 % of 24 draws within three standard deviations; the error of 24 has a spread of 14 % itself.
         assert 0.40 <= covered <= 0.97, parameter
