@@ -23,6 +23,7 @@ from analog_ep.devices import IdealDiode, PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.devices.pulses import PRESETS, ConstantStep, PulsedArray, pulse_model
 from analog_ep.equilibrium import HopfieldRelaxation, Langevin, Newton, Relaxation, Solver, solve
 from analog_ep.equilibrium.ladder import Ladder
+from analog_ep.errors import CheckpointError
 from analog_ep.learning import (
     ContrastiveDivergence,
     ContrastiveHebbian,
@@ -267,6 +268,21 @@ def test_pulsed_arrays(device: torch.device, preset: str):
         return float(array.conductances.mean() - before)
 
     assert moved(device) == pytest.approx(moved(torch.device("cpu")), rel=0.05)
+
+
+@on_cuda
+def test_noise_goes_on_where_it_was_drawn(device: torch.device):
+    start = torch.full((4, 3), 3e-5)
+    here, there = (
+        PulsedArray.over(pulse_model("ReRamES"), start.to(where), (1e-6, 1e-4), seed=0) for where in ("cpu", device)
+    )
+    again = PulsedArray.over(pulse_model("ReRamES"), start.to(device), (1e-6, 1e-4), seed=0)
+    again.load_state_dict(there.state_dict())
+    for array in (there, again):
+        array.pulse(torch.ones(4, 3, dtype=torch.int64, device=device))
+    assert torch.equal(again.conductances, there.conductances)
+    with pytest.raises(CheckpointError, match="noise must go on where it was drawn"):
+        there.load_state_dict(here.state_dict())
 
 
 @on_cuda

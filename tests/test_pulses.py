@@ -376,6 +376,13 @@ def test_a_restored_array_goes_on_to_the_same_bits():
         devices(PRESETS["ReRamES"], 49).load_state_dict(array.state_dict())
 
 
+def test_noise_that_another_kind_of_device_drew_is_refused():
+    array = devices(PRESETS["ReRamES"], 50)
+    state = array.state_dict() | {"generator": torch.zeros(16, dtype=torch.uint8)}
+    with pytest.raises(CheckpointError, match="noise must go on where it was drawn, .* than cpu; resume on the one"):
+        array.load_state_dict(state)
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_stay_in_their_window(name: str):
     array = PulsedArray.over(PRESETS[name], torch.full((200,), 3e-5), BOUNDS, 0)

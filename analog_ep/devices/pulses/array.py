@@ -253,9 +253,15 @@ class PulsedArray:
         Raises
         ------
         CheckpointError
-            If it is of other devices; nothing is restored then.
+            If it is of other pulsed devices, or of ones that drew their noise on a CPU where these draw it on a GPU;
+            nothing is restored then.
         """
         own = self.state_dict()
+        if len(state.get("generator", own["generator"])) != len(own["generator"]):
+            raise CheckpointError(
+                f"noise must go on where it was drawn, found that of another kind of device than {self.hidden.device}; "
+                "resume on the one that the run began on"
+            )
         found = {name: tuple(value.shape) for name, value in state.items()}
         wanted = {name: tuple(value.shape) for name, value in own.items()}
         if found != wanted:
