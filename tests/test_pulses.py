@@ -379,7 +379,7 @@ def test_a_restored_array_goes_on_to_the_same_bits():
 def test_noise_that_another_kind_of_device_drew_is_refused():
     array = devices(PRESETS["ReRamES"], 50)
     state = array.state_dict() | {"generator": torch.zeros(16, dtype=torch.uint8)}
-    with pytest.raises(CheckpointError, match="noise must go on where it was drawn, .* than cpu; resume on the one"):
+    with pytest.raises(CheckpointError, match=r"noise must go on where it was drawn, .* than cpu; resume on the one"):
         array.load_state_dict(state)
 
 
