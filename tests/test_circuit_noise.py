@@ -186,6 +186,7 @@ def test_the_stochastic_rule_in_ngspice():
     assert study.probability > 0.01
 
 
+@pytest.mark.ngspice
 def test_what_transient_noise_refuses():
     bare = single().with_groups(single().groups[:2])
     with pytest.raises(StimulusError, match="needs capacitors, found none in 'single'"):

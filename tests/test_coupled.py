@@ -36,7 +36,7 @@ def divider() -> Circuit:
     return builder.build()
 
 
-@pytest.mark.parametrize("solver", [Newton(), Ngspice()])
+@pytest.mark.parametrize("solver", [Newton(), pytest.param(Ngspice(), marks=pytest.mark.ngspice)])
 def test_clamped_divider(solver):
     held = solve(with_output_clamps(divider()), torch.tensor([[2.0, 0.7], [-1.0, 0.0]]).double(), solver=solver)
     wanted = torch.tensor([[0.0, 2.0, 0.7], [0.0, -1.0, 0.0]]).double()
@@ -114,6 +114,7 @@ def test_gradient_is_the_slope_of_the_energy_difference(case: Case, amplitude: f
         assert abs(float((gradient * direction).sum()) - wanted) < 1e-5 * scale + rounding, name
 
 
+@pytest.mark.ngspice
 @examples(6)
 @given(case=cases(usual=True, n_samples=2, scales=(0.3, 1.0)), amplitude=amplitudes)
 def test_solvers_agree(case: Case, amplitude: float):
