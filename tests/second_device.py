@@ -16,6 +16,17 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 AVAILABLE = hasattr(backend_registration, "_setup_privateuseone_for_python_backend")
 """Whether this PyTorch can have a device written in Python."""
 
+_SHAPE = {
+    "aten::dim": Tensor.dim,
+    "aten::is_contiguous": Tensor.is_contiguous,
+    "aten::numel": Tensor.numel,
+    "aten::size": Tensor.size,
+    "aten::stride": Tensor.stride,
+    "aten::sym_numel": Tensor.numel,
+    "aten::sym_size": Tensor.size,
+    "aten::sym_storage_offset": Tensor.storage_offset,
+    "aten::sym_stride": Tensor.stride,
+}
 _COPIES = {"aten::_to_copy", "aten::copy_"}
 
 
@@ -28,12 +39,16 @@ class SecondDeviceTensor(Tensor):
     @staticmethod
     def __new__(cls, held: Tensor):
         layout = {"strides": held.stride(), "storage_offset": held.storage_offset(), "dtype": held.dtype}
+        # Some operations change a shape in place: it is asked for anew.
+        layout["dispatch_sizes_strides_policy"] = "sizes"
         made = Tensor._make_wrapper_subclass(cls, held.size(), device=_device(), **layout)  # pyright: ignore
         made.held = held
         return made
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None):
+        if func._schema.name in _SHAPE:
+            return _SHAPE[func._schema.name](args[0].held, *args[1:], **kwargs or {})
         return func.decompose(*args, **kwargs or {}) if func._can_decompose() else _run(func, *args, **kwargs or {})
 
     def __repr__(self, **_: Any) -> str:

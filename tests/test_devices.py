@@ -21,7 +21,7 @@ from analog_ep.chips import build_chip
 from analog_ep.circuit import Chip
 from analog_ep.devices import IdealDiode, PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.devices.pulses import PRESETS, ConstantStep, PulsedArray, pulse_model
-from analog_ep.equilibrium import HopfieldRelaxation, Langevin, Newton, Relaxation, Solver, solve
+from analog_ep.equilibrium import HopfieldRelaxation, Langevin, Newton, Ngspice, Relaxation, Solver, solve
 from analog_ep.equilibrium.ladder import Ladder
 from analog_ep.errors import CheckpointError
 from analog_ep.learning import (
@@ -32,6 +32,7 @@ from analog_ep.learning import (
     FusedStep,
     GradientMethod,
     ImplicitDifferentiation,
+    NgspiceSmallSignal,
     PulsedUpdate,
     RecurrentBackpropagation,
     SmallSignal,
@@ -293,6 +294,20 @@ def test_updates_of_cells(device: torch.device):
     SmallSignal(network, COST, chip=chip).backward(*batch(device))
     update.step()
     assert all(parameter.device == device for parameter in network.parameters())
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize(
+    "method",
+    [NgspiceSmallSignal, lambda n, cost: EquilibriumPropagation(n, 1e-6, cost, solver=Ngspice())],
+    ids=["small signal", "finite nudges"],
+)
+def test_gradients_from_ngspice(device: torch.device, method):
+    def found(where: torch.device) -> Sequence[Tensor]:
+        network = resistive("shockley", where)
+        return gradients(network, method(network, COST), *batch(where))
+
+    agree(device, found)
 
 
 @pytest.mark.ngspice

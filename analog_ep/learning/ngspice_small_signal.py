@@ -52,7 +52,7 @@ class NgspiceSmallSignal(GradientMethod):
         free = solve(network, inputs, solver=self.solver, chip=self.chip)
         targets = targets.to(free.outputs)
         error = -self.cost.gradient(free.outputs, targets)
-        response = network.layers_of(self._response(inputs, error))
+        response = network.layers_of(self._response(inputs, error).to(free.outputs))
         contrast = network.contrast(inputs.to(free.outputs), free.layers, response, linear=True)
         scale = network.reference_conductance / max(inputs.shape[:-1].numel(), 1)
         gradients = {name: (scale * value).to(network.get_parameter(name)) for name, value in contrast.items()}
