@@ -1,6 +1,7 @@
 """Studies: the same table whatever interrupts, on local cores and on a Dask cluster."""
 
 import csv
+import gc
 import json
 import os
 import signal
@@ -244,6 +245,8 @@ def test_an_unreachable_scheduler_is_refused_and_nothing_is_written(tmp_path: Pa
         study = load_study(written(tmp_path, f'scheduler = "{address}"' + STUDY))
         with pytest.raises(StudyError, match=message):
             run_study(study, tmp_path / "out")
+        # One that is collected while another starts waits for it, and the other for it.
+        assert not any(type(left).__name__ == "Client" for left in gc.get_objects())
     assert not (tmp_path / "out").exists()
 
 

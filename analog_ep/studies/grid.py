@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -105,11 +106,15 @@ def _client(address: str) -> Iterator[None]:
         from distributed import Client  # an extra
     except ImportError:
         raise StudyError("a study on a cluster needs Dask; install analog-ep[dask], or leave scheduler out") from None
+    client, reason = None, ""
     try:
         client = Client(address, timeout=PATIENCE, set_as_default=True)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise StudyError(f"scheduler must be the address of a running Dask scheduler, found {reason}") from None
+    if client is None:
+        # What is left of it closes itself when it is collected; while another one starts, both would wait for ever.
+        gc.collect()
+        raise StudyError(f"scheduler must be the address of a running Dask scheduler, found {reason}")
     with client:
         try:
             client.wait_for_workers(1, timeout=PATIENCE)
