@@ -62,8 +62,8 @@ class PersistentStates:
             inputs=inputs,
             layers=layers,
             outputs=layers[-1],
-            converged=torch.zeros(n, dtype=torch.bool),
-            residual=torch.full((n,), torch.inf),
+            converged=torch.zeros(n, dtype=torch.bool, device=inputs.device),
+            residual=torch.full((n,), torch.inf, device=inputs.device),
             iterations=0,
             message="where the last epoch left it",
         )
