@@ -19,11 +19,12 @@ from torch import Tensor
 
 from analog_ep.chips import build_chip
 from analog_ep.circuit import Chip
-from analog_ep.devices import IdealDiode, PiecewiseLinearDiode, ShockleyDiode
+from analog_ep.devices import DiodeClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.devices.pulses import PRESETS, ConstantStep, PulsedArray, pulse_model
 from analog_ep.equilibrium import HopfieldRelaxation, Langevin, Newton, Ngspice, Relaxation, Solver, solve
 from analog_ep.equilibrium.ladder import Ladder
 from analog_ep.errors import CheckpointError
+from analog_ep.export import write_netlist
 from analog_ep.learning import (
     ContrastiveDivergence,
     ContrastiveHebbian,
@@ -294,6 +295,19 @@ def test_updates_of_cells(device: torch.device):
     SmallSignal(network, COST, chip=chip).backward(*batch(device))
     update.step()
     assert all(parameter.device == device for parameter in network.parameters())
+
+
+def test_diodes_described_on_a_device_make_the_same_netlist(device: torch.device, tmp_path: Path):
+    def written(where: torch.device) -> str:
+        spread = torch.tensor([1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6], dtype=torch.float64).to(where)
+        bias = torch.linspace(0.1, 0.7, 7, dtype=torch.float64).to(where)
+        clamp = DiodeClamp(ShockleyDiode(ideality=spread), bias, -bias, ShockleyDiode(ideality=2 * spread))
+        network = ResistiveNetwork((6, 7, 3), diode=clamp, seed=1, dtype=torch.float64).to(where)
+        chip = Chip.draw(network.circuit(), 1, ideality=0.1)
+        write_netlist(network, batch(where)[0][0], path=tmp_path / where.type, chip=chip)
+        return (tmp_path / where.type).read_text()
+
+    assert written(device) == written(torch.device("cpu"))
 
 
 @pytest.mark.ngspice

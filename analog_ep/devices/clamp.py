@@ -104,6 +104,12 @@ class DiodeClamp:
     def _converted(self) -> dict[tuple[torch.dtype, torch.device], Self]:
         return {}
 
+    def cpu(self) -> Self:
+        """The same clamp with its tensors on the CPU."""
+        bounds = {n: b.cpu() for n in ("upper", "lower") if isinstance(b := getattr(self, n), Tensor)}
+        diode = self.diode.cpu() if isinstance(self.diode, Diode) else self.diode
+        return replace(self, diode=diode, lower_diode=self.lower_diode and self.lower_diode.cpu(), **bounds)
+
     def current(self, voltage: Tensor) -> Tensor:
         """Current that leaves the node through its diodes. [A]"""
         return sum(

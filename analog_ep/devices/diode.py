@@ -80,6 +80,10 @@ class Diode(ABC):
         """The same device with its per-element parameters in the dtype and on the device of `like`."""
         return self._map(lambda value: value.to(like))
 
+    def cpu(self) -> Self:
+        """The same device with its per-element parameters on the CPU."""
+        return self._map(lambda value: value.cpu())
+
     def select(self, index: Tensor | slice) -> Self:
         """The device restricted to the elements at `index`."""
         return self._map(lambda value: value[index])

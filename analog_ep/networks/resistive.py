@@ -96,7 +96,8 @@ class ResistiveNetwork(CircuitNetwork):
         self.initial_range = _range("initial_range", initial_range or (low, 0.5 * (low + high)))
         if not low <= self.initial_range[0] <= self.initial_range[1] <= high:
             raise NetworkError(f"initial_range must lie in {(low, high)} S, found {self.initial_range}")
-        self.clamps = self._clamps(ShockleyDiode() if diode is None else diode)
+        # The hardware is described on the CPU; `layer_clamps` takes it to where the voltages are.
+        self.clamps = tuple(clamp.cpu() for clamp in self._clamps(ShockleyDiode() if diode is None else diode))
         generator = torch.Generator().manual_seed(seed)
         for layout in self.layouts:
             uniform = torch.rand(layout.shape, generator=generator, dtype=torch.float64)
