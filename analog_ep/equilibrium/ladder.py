@@ -44,7 +44,7 @@ class Ladder:
     @classmethod
     def from_stages(cls, stages: tuple[Stage, ...], clamps: tuple[DiodeClamp | None, ...]) -> Ladder:
         """The equations with crossbars that are already formed."""
-        totals = [behind.total_before(stage.total) for stage, behind in pairwise(stages)]
+        totals = [stage.total + behind.input_load for stage, behind in pairwise(stages)]
         return cls(stages, clamps, (*totals, stages[-1].total))
 
     @property
@@ -137,7 +137,10 @@ class LadderState:
         return self.drives[k] * self.ladder.resistances[k] - layer
 
     def response_resistances(self) -> tuple[Tensor, ...]:
-        """Voltage per current of each node alone, linearised here; 0 at an ideal clamp. [Ω]"""
+        """Voltage per current of each node alone, linearised here; 0 at an ideal clamp that holds it. [Ω]
+
+        A node that lies at its clamp without being held, as all do at zero input and bias, counts as free.
+        """
         return tuple(self._response_resistance(k) for k in range(len(self.layers)))
 
     def _response_resistance(self, k: int) -> Tensor:

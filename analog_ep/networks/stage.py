@@ -72,12 +72,6 @@ class Stage:
         """Largest current of `backward`, for voltages of Euclidean norm 1 V. [S]"""
         return (self.feedback * torch.linalg.vector_norm(self.weight, dim=1)).amax()
 
-    def total_before(self, total: Tensor) -> Tensor:
-        """All conductances at the nodes of the layer before, of which its own crossbar has `total`. [S]"""
-        if isinstance(self.gain, float) and isinstance(self.feedback, float):
-            return torch.add(total, self.load, alpha=self.feedback * self.gain)
-        return total + self.input_load
-
     @property
     def input_load(self) -> Tensor:
         """Conductance that the amplifiers put on the nodes of the layer before, k a R, `(n_in,)`. [S]"""

@@ -183,7 +183,10 @@ class PulsedArray:
             self._follow_curves(first, index, counts > 0, zip(lengths, parts, strict=True))
         else:
             noise = self.model.step_noise
-            after.normal_(1, noise, generator=self.generator) if noise else after.fill_(1)
+            if noise:
+                after.normal_(1, noise, generator=self.generator)
+            else:
+                after.fill_(1)
             lines, bounds = self._lines.index_select(1, directed), self._bounds.index_select(1, index)
             _follow_lines(first, zip(lengths, parts, strict=True), *bounds.unbind(), *lines.unbind())
         last, before = after, first.sum()
