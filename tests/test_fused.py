@@ -3,13 +3,17 @@
 import copy
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 import torch
 
+from analog_ep import compiled
 from analog_ep.devices import IdealDiode, ShockleyDiode
 from analog_ep.equilibrium.relaxation import Relaxation
 from analog_ep.errors import ConvergenceError, NetworkError, StimulusError
+from analog_ep.learning import fused_crossbar
 from analog_ep.learning.fused import FusedStep
+from analog_ep.learning.kernels import update_crossbar
 from analog_ep.learning.propagation import EquilibriumPropagation, SmallSignal
 from analog_ep.learning.update import Update
 from analog_ep.networks import ResistiveNetwork
@@ -57,6 +61,44 @@ def test_steps_are_those_of_the_optimiser(method, drive, diode, bias):
         for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
             # The steps are tens long before they are cut to the range: to their rounding.
             torch.testing.assert_close(a, b, rtol=0, atol=5e-14 * longest)
+
+
+@pytest.mark.parametrize("drive", ["differential", "single"])
+@pytest.mark.parametrize("bias", [1.0, None])
+@pytest.mark.parametrize(("dtype", "digits"), [(torch.float32, 1e-5), (torch.float64, 1e-13)])
+def test_one_compiled_pass_is_many_passes(drive, bias, dtype, digits):
+    one = network(drive, bias=bias).to(dtype)
+    many = copy.deepcopy(one)
+    steps = [FusedStep(SmallSignal(net, COST), 1.0) for net in (one, many)]
+    for seed in range(2):
+        inputs, targets = (part.to(dtype) for part in batch(seed))
+        with patch.object(compiled, "_THREADS", torch.get_num_threads()):
+            steps[0].step(inputs, targets)
+        with patch.object(compiled, "_THREADS", 0), patch.object(fused_crossbar, "update_crossbar", None):
+            steps[1].step(inputs, targets)
+    for a, b in zip(one.parameters(), many.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=digits, atol=digits)
+
+
+def test_two_of_them_may_take_turns():
+    ours = network()
+    twin = copy.deepcopy(ours)
+    turns, alone = [FusedStep(SmallSignal(ours, COST), 1.0) for _ in range(2)], FusedStep(SmallSignal(twin, COST), 1.0)
+    for seed in range(4):
+        turns[seed % 2].step(*batch(seed))
+        alone.step(*batch(seed))
+    for a, b in zip(ours.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-13)
+
+
+def test_a_change_that_is_no_number_is_not_cut_to_the_range():
+    blocks, bias, signed, row, column = np.full((2, 3, 4), 0.5), np.empty((0, 4)), *map(np.zeros, ((3, 4), 3, 4))
+    signed[1, 2], signed[0, 3] = np.nan, 7.0
+    weight, total, load, factors = signed.copy(), column.copy(), row.copy(), (1.0, 1.0, 1.0, 1.0)
+    update_crossbar(blocks, bias, weight, total, load, signed, row, column, column, factors, (0.1, 1.0))
+    assert np.isnan(blocks[:, 1, 2]).all()
+    assert np.isnan(blocks).sum() == 2
+    assert blocks[:, 0, 3].tolist() == [1.0, 0.1]
 
 
 def test_each_crossbar_has_its_own_rate():

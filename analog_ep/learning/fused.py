@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,8 +12,9 @@ from analog_ep.equilibrium.ladder import Ladder, LadderState, stamp_of
 from analog_ep.equilibrium.relaxation import Relaxation
 from analog_ep.equilibrium.sweeps import Status
 from analog_ep.errors import ConvergenceError, NetworkError, StimulusError
+from analog_ep.learning.fused_crossbar import FusedCrossbar
 from analog_ep.learning.propagation import EquilibriumPropagation, SmallSignal
-from analog_ep.networks import ResistiveNetwork, Stage
+from analog_ep.networks import ResistiveNetwork
 from analog_ep.stimulus import Nudge
 
 Response = tuple[Tensor, ...]
@@ -25,7 +25,8 @@ class FusedStep:
     """One step of stochastic gradient descent, equal to `backward` and `Update(SGD)` to rounding.
 
     The gradient of a crossbar is one product, which the +u and the −u rows share, and sums over the batch: these are
-    applied in place, projected on the conductance range, and the crossbar's equations for the next step follow.
+    applied in place, projected on the conductance range, and the crossbar's equations for the next step follow. On a
+    CPU with one or two threads that is one compiled pass.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ class FusedStep:
             raise NetworkError(f"one learning rate per crossbar is needed, {network.n_stages}, found {len(rates)}")
         self.method, self.network, self.learning_rates = method, network, rates
         self._solver = method.solver
-        self._crossbars: list[_Crossbar] = []
+        self._crossbars: list[FusedCrossbar] = []
         self._clamps: tuple[DiodeClamp | None, ...] = ()
         self._stamp: object = None
 
@@ -99,7 +100,7 @@ class FusedStep:
             return
         # Written anew at every crossbar: fresh memory for a product would cost as much as the product.
         scratch = like.new_empty(max(layout.n_in * layout.n_out for layout in network.layouts))
-        self._crossbars = [_Crossbar(network, s, scratch) for s in range(network.n_stages)]
+        self._crossbars = [FusedCrossbar(network, s, scratch) for s in range(network.n_stages)]
         clamps = network.layer_clamps(like)
         self._clamps = tuple(clamp and clamp.in_parallel(1 / network.reference_conductance) for clamp in clamps)
 
@@ -130,94 +131,3 @@ class FusedStep:
             crossbar.apply(wanted, factor)
             before, changes = layers[s], responses
         self._stamp = stamp_of((crossbar.theta for crossbar in self._crossbars), None)
-
-
-@dataclass(frozen=True, eq=False)
-class _Wanted:
-    """Sums over the batch that make up a crossbar's change of θ, behind amplifiers of gain a.
-
-    It is ±a signed_ij − a² row_i − own_j, and ±V_bias drift_j − own_j in the bias rows.
-    """
-
-    signed: Tensor
-    own: Tensor
-    row: Tensor | None
-    drift: Tensor
-
-
-class _Crossbar:
-    """One crossbar of a network: its θ, which is changed in place, and its equations, which follow."""
-
-    def __init__(self, network: ResistiveNetwork, s: int, scratch: Tensor):
-        layout = network.layouts[s]
-        self.gain = network.gain if s else 1.0
-        bias_voltage = network.bias_voltage or 0.0
-        self.theta = network.theta(layout.label).detach()
-        self.positive, self.negative, self.bias = layout.split(self.theta)
-        self.columns = self.theta.mT
-        self.bias_columns = None if self.bias is None else self.bias.mT
-        n_signed = layout.n_rows - (2 if layout.biased else 0)
-        self.rows = self.theta[:n_signed].unflatten(0, (-1, layout.n_in))
-        self.bounds = tuple(bound / network.reference_conductance for bound in network.conductance_range)
-        self.weight = torch.empty_like(self.positive)
-        self.product = scratch[: self.weight.numel()].view_as(self.weight)
-        self.bias_voltages = self.theta.new_tensor([bias_voltage, -bias_voltage])
-        self.feedback = network.feedback if s else 0.0
-        # For wide crossbars a product with ones is twice as fast as a sum.
-        self.ones = self.theta.new_ones(layout.n_rows)
-        self.stage = self._stage(self.rows.sum(2).sum(0))
-
-    def wanted(
-        self,
-        before: Tensor,
-        changes: list[Tensor] | None,
-        layer: Tensor,
-        responses: list[Tensor],
-        ratios: list[float],
-        linear: bool,
-    ) -> _Wanted:
-        """Of one step: voltages before and behind the crossbar, and in each phase their responses and its weight.
-
-        `changes` None stands for rows that sources hold.
-        """
-        total = _weighted(responses, ratios)
-        middles = [layer if linear else layer + 0.5 * d for d in responses]
-        own = _weighted([d * v for d, v in zip(responses, middles, strict=True)], ratios).sum(0)
-        signed = torch.mm(before.mT, total, out=self.product)
-        row = None
-        if changes is not None:
-            # ½ [(b + c − v − d)² − (b − v)²] with b + c/2 and v + d/2 in the middle of the changes c and d.
-            for ratio, change, response, middle in zip(ratios, changes, responses, middles, strict=True):
-                if not linear:
-                    signed.addmm_(change.mT, response, alpha=0.5 * ratio)
-                signed.addmm_(change.mT, middle, alpha=ratio)
-            row = _weighted([c * (before if linear else before + 0.5 * c) for c in changes], ratios).sum(0)
-        return _Wanted(signed, own, row, total.sum(0))
-
-    def apply(self, wanted: _Wanted, factor: float) -> None:
-        """Change θ by `factor` [1/V²] times what is wanted, within the range."""
-        signed = factor * self.gain
-        self.positive.add_(wanted.signed, alpha=signed)
-        if self.negative is not None:
-            self.negative.sub_(wanted.signed, alpha=signed)
-        if wanted.row is not None:
-            self.rows.sub_(wanted.row[:, None], alpha=factor * self.gain**2)
-        if self.bias is not None:
-            self.bias.addr_(self.bias_voltages, wanted.drift, alpha=factor)
-        self.theta.sub_(wanted.own, alpha=factor).clamp_(*self.bounds)
-        # Sources hold the rows of the first crossbar: nothing asks for their load.
-        self.stage = self._stage(self.stage.load if wanted.row is None else self.rows.sum(2).sum(0))
-
-    def _stage(self, load: Tensor) -> Stage:
-        weight = self.positive if self.negative is None else torch.sub(self.positive, self.negative, out=self.weight)
-        total, columns = torch.mv(self.columns, self.ones), self.bias_columns
-        bias = torch.zeros_like(total) if columns is None else torch.mv(columns, self.bias_voltages)
-        return Stage(weight, total, bias, load, self.gain, self.feedback)
-
-
-def _weighted(tensors: list[Tensor], ratios: list[float]) -> Tensor:
-    """Sum of the tensors in their ratios; the first one's is 1."""
-    total = tensors[0]
-    for tensor, ratio in zip(tensors[1:], ratios[1:], strict=True):
-        total = torch.add(total, tensor, alpha=ratio)
-    return total
