@@ -11,9 +11,6 @@ from torch import Tensor
 
 P = ParamSpec("P")
 
-_THREADS = 2
-"""Most threads at which one compiled loop beats PyTorch's many passes, which it shares out among them."""
-
 
 def compiled(function: Callable[P, Any]) -> Callable[P, Any]:
     """The function, which takes NumPy arrays and numbers, in machine code.
@@ -42,9 +39,5 @@ def compiled(function: Callable[P, Any]) -> Callable[P, Any]:
 
 
 def runs_compiled(tensor: Tensor) -> bool:
-    """Whether compiled loops are for this tensor: on a CPU, in single or double precision, with few threads."""
-    return (
-        tensor.device.type == "cpu"
-        and tensor.dtype in (torch.float32, torch.float64)
-        and torch.get_num_threads() <= _THREADS
-    )
+    """Whether compiled loops are for this tensor: on a CPU, in single or double precision."""
+    return tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64)

@@ -4,7 +4,7 @@ The settings are the defaults of aihwkit 1.1.0: trains of at most 31 slots, only
 (update_bl_management), balanced between rows and columns (update_management), mean step 0.001, cycle-to-cycle noise
 0.3, spread of steps and bounds 0.3, range ±0.6. Rows are like the pixels of a digit, a fifth of them bright, uniform in
 0…1; columns like errors, normal with deviation 0.1. The time depends on how many pulses a vector gives, and that on the
-learning rate: 0.001, 0.01 and 0.1 give about 630, 6,300 and 63,000.
+learning rate: 0.001, 0.01, 0.044 and 0.1 give about 620, 6,270, 27,500 and 62,400. At 27,500 aihwkit takes 0.27 ms.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> None:
     spread: dict[str, Any] = {"step_noise": 0.3, "step_spread": 0.3, "up_down_spread": 0.01}
     spread |= {"w_min_spread": 0.3, "w_max_spread": 0.3}
     models = (ConstantStep(step=STEP, **spread), SoftBounds(step=STEP, **spread))
-    print(json.dumps([_measured(model, rate) for model in models for rate in (0.001, 0.01, 0.1)], indent=1))
+    print(json.dumps([_measured(model, rate) for model in models for rate in (0.001, 0.01, 0.044, 0.1)], indent=1))
 
 
 def _measured(model: ConstantStep | SoftBounds, rate: float) -> dict[str, Any]:

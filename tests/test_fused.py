@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from analog_ep import compiled
 from analog_ep.devices import IdealDiode, ShockleyDiode
 from analog_ep.equilibrium.relaxation import Relaxation
 from analog_ep.errors import ConvergenceError, NetworkError, StimulusError
@@ -72,9 +71,9 @@ def test_one_compiled_pass_is_many_passes(drive, bias, dtype, digits):
     steps = [FusedStep(SmallSignal(net, COST), 1.0) for net in (one, many)]
     for seed in range(2):
         inputs, targets = (part.to(dtype) for part in batch(seed))
-        with patch.object(compiled, "_THREADS", torch.get_num_threads()):
+        with patch.object(fused_crossbar, "_THREADS", torch.get_num_threads()):
             steps[0].step(inputs, targets)
-        with patch.object(compiled, "_THREADS", 0), patch.object(fused_crossbar, "update_crossbar", None):
+        with patch.object(fused_crossbar, "_THREADS", 0), patch.object(fused_crossbar, "update_crossbar", None):
             steps[1].step(inputs, targets)
     for a, b in zip(one.parameters(), many.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=digits, atol=digits)

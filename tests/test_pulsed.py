@@ -202,6 +202,25 @@ def test_coincidences_have_the_moments_of_trains():
     assert (found - wanted).abs().max().item() < 0.06
 
 
+@pytest.mark.parametrize("train_length", [1, 31, 64, 200])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_compiled_coincidences_are_those_of_the_tensors(
+    train_length: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+):
+    random = torch.Generator().manual_seed(train_length)
+    rows, columns = torch.randn(30, generator=random, dtype=dtype), torch.randn(20, generator=random, dtype=dtype)
+    rows[::3], columns[4] = 0, 0
+    counts = []
+    for compiled in (True, False):
+        monkeypatch.setattr("analog_ep.learning.coincidence.runs_compiled", lambda _, use=compiled: use)
+        array = PulsedArray.over(EVEN, torch.full((30, 20), 5e-5, dtype=dtype), (LOW, HIGH), 0)
+        outer_pulses(array, rows, 0.3 * train_length * STEP * columns, train_length, True)
+        counts.append(array.potentiations - array.depressions)
+    assert torch.equal(*counts)
+    assert int(counts[0].abs().max()) > train_length // 2
+    assert int(counts[0].min()) < 0 < int(counts[0].max())
+
+
 def test_coincidences_of_one_sign_never_pulse_against_it():
     random = torch.Generator().manual_seed(0)
     array = PulsedArray.over(EVEN, torch.full((50, 40), 5e-5), (LOW, HIGH), 0)

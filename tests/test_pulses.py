@@ -294,6 +294,36 @@ def test_pulses_are_the_same_when_they_are_given_in_parts(name: str, monkeypatch
     assert whole.energy.item() == pytest.approx(parts.energy.item(), rel=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("ConstantStep", {"step_noise": 0.3, "w_max_spread": 0.3}),
+        ("ConstantStep", {"step_noise": 0.3, "endurance": 20.0}),
+        ("LinearStep", {"gamma_up": 0.5, "gamma_down": 0.7}),
+        ("SoftBounds", {"step_noise": 0.3, "step_spread": 0.3, "write_noise": 0.5}),
+    ],
+)
+def test_compiled_pulses_are_those_of_the_tensors(
+    name: str, parameters: dict[str, Any], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+):
+    counts = (4 * torch.randn((10, 7, 8), generator=torch.Generator().manual_seed(0))).round().long()
+    arrays = []
+    for compiled in (True, False):
+        monkeypatch.setattr("analog_ep.devices.pulses.array.runs_compiled", lambda _, use=compiled: use)
+        start = torch.full((7, 8), 4e-5, dtype=dtype)
+        arrays.append(PulsedArray.over(pulse_model(name, step=0.02, **parameters), start, BOUNDS, 0))
+        for count in counts:
+            arrays[-1].pulse(count)
+    one, other = arrays
+    digits = 10 * torch.finfo(dtype).eps
+    torch.testing.assert_close(one.hidden, other.hidden, rtol=digits, atol=digits)
+    torch.testing.assert_close(one.conductances, other.conductances, rtol=digits, atol=0)
+    assert torch.equal(one.potentiations, other.potentiations)
+    assert torch.equal(one.depressions, other.depressions)
+    assert one.energy.item() == pytest.approx(other.energy.item(), rel=1e-6 if dtype == torch.float32 else 1e-14)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_straight_steps_are_those_of_the_model(name: str):
     model = pulse_model(name, step_noise=0.3, w_max_spread=0.2)

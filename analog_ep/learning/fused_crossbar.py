@@ -13,6 +13,9 @@ from analog_ep.compiled import runs_compiled
 from analog_ep.learning.kernels import update_crossbar
 from analog_ep.networks import ResistiveNetwork, Stage
 
+_THREADS = 2
+"""Most threads at which one compiled loop beats PyTorch's many passes, which it shares out among them."""
+
 
 @dataclass(frozen=True, eq=False)
 class Wanted:
@@ -79,7 +82,8 @@ class FusedCrossbar:
 
     def apply(self, wanted: Wanted, factor: float) -> None:
         """Change θ by `factor` [1/V²] times what is wanted, within the range."""
-        change = self._change_in_one_pass if runs_compiled(self.theta) else self._change_in_passes
+        one_pass = runs_compiled(self.theta) and torch.get_num_threads() <= _THREADS
+        change = self._change_in_one_pass if one_pass else self._change_in_passes
         change(wanted, factor, factor * self.gain, factor * self.gain**2)
         self.stage = self._stage()
 

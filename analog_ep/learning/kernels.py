@@ -1,10 +1,14 @@
-"""The update of a crossbar in one pass over its conductances."""
+"""Loops over the conductances of a crossbar."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from analog_ep.compiled import compiled
+
+_FIELDS = tuple(np.uint64(int(byte * 8, 16)) for byte in ("55", "33", "0f", "01"))
+_SHIFTS = tuple(np.uint64(width) for width in (1, 2, 4, 56))
+"""Masks and widths of the fields in which the ones of a word are counted."""
 
 
 @compiled
@@ -65,3 +69,80 @@ def update_crossbar(
         for j in range(n_out):
             bias[k, j] = min(max(bias[k, j] + sign * drift[j] - c * own[j], low), high)
             total[j] += bias[k, j]
+
+
+@compiled
+def lit_lines(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, int, float, float]:
+    """Where lines are not 0, rows first, and how many of them are rows; the largest row and column, NaN if one is."""
+    lit, n, n_rows = np.empty(len(rows) + len(columns), np.int64), 0, 0
+    most = np.zeros(2)
+    for side, lines in enumerate((rows, columns)):
+        for k in range(len(lines)):
+            size = abs(lines[k])
+            if size != 0:
+                lit[n] = k
+                n += 1
+                # NaN is not smaller, and nothing is smaller than NaN.
+                if not size <= most[side] and not np.isnan(most[side]):
+                    most[side] = size
+        n_rows = n if side == 0 else n_rows
+    return lit[:n], n_rows, most[0], most[1]
+
+
+@compiled
+def coincidences(
+    rows: np.ndarray,
+    columns: np.ndarray,
+    lit: np.ndarray,
+    n_rows: int,
+    scales: tuple[float, float],
+    draws: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Devices, flat, whose row and column pulse in the same slots, and in how many, signed.
+
+    Parameters
+    ----------
+    rows, columns : array (n,)
+        Signed; a line pulses in a slot with its magnitude times its scale as the probability.
+    lit, n_rows
+        What `lit_lines` gave.
+    scales : (float, float)
+        Of rows and of columns.
+    draws : array (n_slots, n_lit)
+        Uniform in 0…1.
+    """
+    n_slots, n_lit = draws.shape
+    number, n_words = rows.dtype.type, (n_slots + 63) // 64
+    # Lines that pulse at all, the rows first, with their trains, 64 slots a word.
+    lines, signs = np.empty(n_lit, np.int64), np.empty(n_lit, np.int64)
+    trains, n, n_pulsed_rows = np.zeros((n_words, n_lit), np.uint64), 0, 0
+    for k in range(n_lit):
+        line = rows[lit[k]] if k < n_rows else columns[lit[k]]
+        chance, pulsed = abs(line * number(scales[0] if k < n_rows else scales[1])), False
+        for slot in range(n_slots):
+            pulse = draws[slot, k] < chance
+            trains[slot // 64, n] |= np.uint64(pulse) << np.uint64(slot % 64)
+            pulsed |= pulse
+        # Without branches, which nobody could foresee: a line without a pulse is overwritten by the next one.
+        lines[n], signs[n] = lit[k], 1 if line > 0 else -1
+        n += pulsed
+        n_pulsed_rows += pulsed and k < n_rows
+    index = np.empty(n_pulsed_rows * (n - n_pulsed_rows), np.int64)
+    counts, found, hits = np.empty_like(index), 0, np.empty(n - n_pulsed_rows, np.uint64)
+    for r in range(n_pulsed_rows):
+        hits[:] = 0
+        for part in range(n_words):
+            own = trains[part, r]
+            for c in range(len(hits)):
+                # Ones added up in ever wider fields: in this form compilers know the instruction for it.
+                word = own & trains[part, n_pulsed_rows + c]
+                word -= (word >> _SHIFTS[0]) & _FIELDS[0]
+                word = (word & _FIELDS[1]) + ((word >> _SHIFTS[1]) & _FIELDS[1])
+                word = (word + (word >> _SHIFTS[2])) & _FIELDS[2]
+                hits[c] += (word * _FIELDS[3]) >> _SHIFTS[3]
+        first, sign = lines[r] * len(columns), signs[r]
+        for c in range(len(hits)):
+            index[found] = first + lines[n_pulsed_rows + c]
+            counts[found] = sign * signs[n_pulsed_rows + c] * np.int64(hits[c])
+            found += hits[c] > 0
+    return index[:found], counts[:found]

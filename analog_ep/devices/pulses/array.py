@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from analog_ep.compiled import runs_compiled
 from analog_ep.devices.pulses.device import PulseModel
+from analog_ep.devices.pulses.kernels import follow_lines, pulse_rounds
 from analog_ep.devices.pulses.window import ConductanceMap
 from analog_ep.errors import CheckpointError, DeviceParameterError
 
@@ -161,6 +163,11 @@ class PulsedArray:
         if math.isfinite(self.model.endurance):
             left = (self.model.endurance - self._counts.sum(0).index_select(0, index)).long()
             counts = torch.clamp(counts, -left, left)
+            able = nonzero(counts)
+            index, counts = index.index_select(0, able), counts.index_select(0, able)
+        if self._lines is not None and runs_compiled(self.hidden):
+            self._follow_compiled(index, counts, self._lines)
+            return
         order, lengths = _by_size(counts)
         if sum(lengths) > _AT_ONCE and index.numel() > 1:
             for half in zip(index.chunk(2), counts.chunk(2), strict=True):
@@ -173,6 +180,24 @@ class PulsedArray:
         self._counts.view(-1).scatter_add_(0, directed, counts.abs())
         if lengths:
             self._respond(index, directed, counts, lengths)
+
+    def _follow_compiled(self, index: Tensor, counts: Tensor, lines: Tensor) -> None:
+        """Straight steps, with the noise that `_respond` would draw."""
+        sizes = counts.numpy()
+        rounds, places = pulse_rounds(sizes)
+        n_pulses = int(rounds[-1])
+        if n_pulses > _AT_ONCE and len(sizes) > 1:
+            for half in zip(index.chunk(2), counts.chunk(2), strict=True):
+                self._follow_compiled(*half, lines)
+            return
+        factors = self.hidden.new_empty(n_pulses if self.model.step_noise else 0)
+        factors.normal_(1, self.model.step_noise, generator=self.generator)
+        state, bounds, history, passed = self.hidden, self._bounds, self._counts, self._pulsed_states
+        tables = (table.numpy() for table in (factors, state, bounds, lines, history, passed))
+        follow_lines(index.numpy(), sizes, rounds, places, *tables)
+        if self._noise is not None:
+            order = torch.from_numpy(np.argsort(-abs(sizes), kind="stable"))
+            self._noise.scatter_(0, index.index_select(0, order), self._write_noise * self._normal(len(sizes)))
 
     def _respond(self, index: Tensor, directed: Tensor, counts: Tensor, lengths: list[int]) -> None:
         """Pulse after pulse; devices with the most come first, so that those that still get one are a leading part."""
