@@ -221,6 +221,13 @@ def test_compiled_coincidences_are_those_of_the_tensors(
     assert int(counts[0].min()) < 0 < int(counts[0].max())
 
 
+def test_factors_may_come_out_of_a_graph():
+    array = PulsedArray.over(EVEN, torch.full((3, 2), 5e-5, dtype=torch.float64), (LOW, HIGH), 0)
+    rows = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    outer_pulses(array, rows, torch.full((2,), 40 * STEP, dtype=torch.float64), 31, True)
+    assert bool((array.potentiations == 31).all())
+
+
 def test_coincidences_of_one_sign_never_pulse_against_it():
     random = torch.Generator().manual_seed(0)
     array = PulsedArray.over(EVEN, torch.full((50, 40), 5e-5), (LOW, HIGH), 0)

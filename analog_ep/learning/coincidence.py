@@ -62,7 +62,7 @@ class _Trains:
 
 
 def _coincidences_compiled(rows: Tensor, columns: Tensor, trains: _Trains) -> tuple[Tensor, Tensor] | None:
-    row_lines, column_lines = rows.numpy(), columns.numpy()
+    row_lines, column_lines = rows.detach().numpy(), columns.detach().numpy()
     lit, n_rows, most_row, most_column = lit_lines(row_lines, column_lines)
     slots, row_scale, column_scale = trains.plan(most_row, most_column)
     if not slots:

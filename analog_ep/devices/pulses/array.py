@@ -165,14 +165,17 @@ class PulsedArray:
             counts = torch.clamp(counts, -left, left)
             able = nonzero(counts)
             index, counts = index.index_select(0, able), counts.index_select(0, able)
-        if self._lines is not None and runs_compiled(self.hidden):
-            self._follow_compiled(index, counts, self._lines)
-            return
-        order, lengths = _by_size(counts)
-        if sum(lengths) > _AT_ONCE and index.numel() > 1:
+        sizes = counts.abs().cpu().numpy()
+        rounds, places = pulse_rounds(sizes)
+        if rounds[-1] > _AT_ONCE and len(sizes) > 1:
             for half in zip(index.chunk(2), counts.chunk(2), strict=True):
                 self.pulse_at(*half)
             return
+        if self._lines is not None and runs_compiled(self.hidden):
+            self._follow_compiled(index, counts, self._lines, rounds, places)
+            return
+        lengths = np.diff(rounds).tolist()
+        order = None if lengths == [len(sizes)] else torch.from_numpy(_most_first(sizes, rounds)).to(index.device)
         if order is not None:
             index, counts = index.index_select(0, order), counts.index_select(0, order)
         # Places in tables of both directions, depressing pulses first.
@@ -181,23 +184,18 @@ class PulsedArray:
         if lengths:
             self._respond(index, directed, counts, lengths)
 
-    def _follow_compiled(self, index: Tensor, counts: Tensor, lines: Tensor) -> None:
+    def _follow_compiled(
+        self, index: Tensor, counts: Tensor, lines: Tensor, rounds: np.ndarray, places: np.ndarray
+    ) -> None:
         """Straight steps, with the noise that `_respond` would draw."""
-        sizes = counts.numpy()
-        rounds, places = pulse_rounds(sizes)
-        n_pulses = int(rounds[-1])
-        if n_pulses > _AT_ONCE and len(sizes) > 1:
-            for half in zip(index.chunk(2), counts.chunk(2), strict=True):
-                self._follow_compiled(*half, lines)
-            return
-        factors = self.hidden.new_empty(n_pulses if self.model.step_noise else 0)
+        factors = self.hidden.new_empty(int(rounds[-1]) if self.model.step_noise else 0)
         factors.normal_(1, self.model.step_noise, generator=self.generator)
         state, bounds, history, passed = self.hidden, self._bounds, self._counts, self._pulsed_states
         tables = (table.numpy() for table in (factors, state, bounds, lines, history, passed))
-        follow_lines(index.numpy(), sizes, rounds, places, *tables)
+        follow_lines(index.numpy(), counts.numpy(), rounds, places, *tables)
         if self._noise is not None:
-            order = torch.from_numpy(np.argsort(-abs(sizes), kind="stable"))
-            self._noise.scatter_(0, index.index_select(0, order), self._write_noise * self._normal(len(sizes)))
+            order = torch.from_numpy(_most_first(counts.abs().numpy(), rounds))
+            self._noise.scatter_(0, index.index_select(0, order), self._write_noise * self._normal(len(order)))
 
     def _respond(self, index: Tensor, directed: Tensor, counts: Tensor, lengths: list[int]) -> None:
         """Pulse after pulse; devices with the most come first, so that those that still get one are a leading part."""
@@ -326,19 +324,11 @@ def _follow_lines(
         state = torch.clamp(part, low[:n], high[:n], out=part)
 
 
-def _by_size(counts: Tensor) -> tuple[Tensor | None, list[int]]:
-    """Order of signed counts, (n,), from the largest to the smallest but 0, and how many are at least 1, 2, …
-
-    None stands for an order that is there already.
-    """
-    sizes = counts.abs().cpu().numpy()
-    lengths = np.bincount(sizes)[:0:-1].cumsum()[::-1].tolist()
-    if lengths == [len(sizes)]:
-        return None, lengths
+def _most_first(sizes: np.ndarray, rounds: np.ndarray) -> np.ndarray:
+    """Order of numbers of pulses, (n,), from the largest to the smallest but 0; the rounds are theirs."""
     # NumPy sorts short integers by radix, ten times as fast as by comparisons.
-    short = sizes.astype(np.int8 if len(lengths) < 128 else np.int64)
-    order = np.negative(short).argsort(kind="stable")[: lengths[0] if lengths else 0]
-    return torch.from_numpy(order).to(counts.device), lengths
+    short = sizes.astype(np.int8 if len(rounds) <= 128 else np.int64)
+    return np.negative(short).argsort(kind="stable")[: rounds[1] if len(rounds) > 1 else 0]
 
 
 def nonzero(values: Tensor) -> Tensor:

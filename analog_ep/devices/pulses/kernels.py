@@ -8,7 +8,7 @@ from analog_ep.compiled import compiled
 
 
 @compiled
-def pulse_rounds(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def pulse_rounds(sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where rounds of pulses and devices of each size begin, if devices stand by their pulses, the most first.
 
     A round is one pulse of every device that still gets one. The pulse k of the device at place p is the number
@@ -17,16 +17,16 @@ def pulse_rounds(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Parameters
     ----------
-    counts : array (n,)
-        Pulses, signed.
+    sizes : array (n,)
+        Pulses of each device, not signed.
     """
     most = 0
-    for count in counts:
-        most = max(most, abs(count))
+    for size in sizes:
+        most = max(most, size)
     # Counted four by four, as adding to what has just been added to has to wait for it.
     tallies = np.zeros((4, most + 1), np.int64)
-    for n, count in enumerate(counts):
-        tallies[n % 4, abs(count)] += 1
+    for n, size in enumerate(sizes):
+        tallies[n % 4, size] += 1
     rounds = tallies.sum(0)
     # From how many devices have exactly n pulses to how many have more, and to how many have as many.
     places, more = np.empty(most + 1, np.int64), 0
@@ -77,14 +77,14 @@ def follow_lines(
     low, high, step, slope, w = np.empty((5, n_devices), state.dtype)
     place = np.empty(n_devices, np.int64)
     for n in range(n_devices):
-        device, count, up = index[n], abs(counts[n]), counts[n] > 0
+        device, count, up = index[n], abs(counts[n]), 1 if counts[n] > 0 else 0
         at = places[count]
         places[count] += 1
         place[n], w[at], low[at], high[at] = at, state[device], bounds[0, device], bounds[1, device]
         step[at] = lines[0, device + up * len(state)]
         if not constant:
             slope[at] = lines[1, device + up * len(state)]
-        history[up * 1, device] += count
+        history[up, device] += count
     before = 0.0
     for k in range(len(rounds) - 1):
         first = rounds[k]
