@@ -489,9 +489,16 @@ def test_a_saddle_of_smooth_units_is_told():
         solve(net, nothing, solver=Newton())
 
 
-def test_what_follows_no_nonlinear_sources_says_so():
-    with pytest.raises(CircuitError, match="a transient in PyTorch follows no nonlinear current sources, found s"):
-        transient(ring(0, 1, 2), np.zeros(0), 1e-9)
+def test_a_transient_follows_nonlinear_sources():
+    net = in_hardware(2, 2, 2, activation="sigmoid")
+    inputs, _ = samples(net, 1)
+    circuit = net.circuit()
+    settled = transient(circuit, inputs[0].numpy(), 1e-4).voltages[-1]
+    equilibrium = solve(circuit, inputs, solver=Newton(), start=None).voltages[0].numpy()
+    np.testing.assert_allclose(settled, equilibrium, rtol=0, atol=1e-6)
+
+
+def test_nonlinear_sources_have_no_energy():
     assert energy_weights(ring(0)).reason == "s is a one-way controlled source"
 
 

@@ -2,7 +2,6 @@
 
 from analog_ep.circuit.branches import (
     Amplifiers,
-    Branches,
     Capacitors,
     Conductances,
     CurrentControlledCurrentSources,
@@ -17,19 +16,32 @@ from analog_ep.circuit.branches import (
 from analog_ep.circuit.cells import Cells, draw_faults, read_faults
 from analog_ep.circuit.checks import check_circuit
 from analog_ep.circuit.chip import Chip
-from analog_ep.circuit.circuit import GROUND, Circuit, CircuitBuilder
+from analog_ep.circuit.circuit import Circuit, CircuitBuilder
 from analog_ep.circuit.converters import Converter, Converters
 from analog_ep.circuit.energy import EnergyWeights, circuit_energy, energy_weights
+from analog_ep.circuit.laws import (
+    GROUND,
+    NONE,
+    Branches,
+    ChargeLaw,
+    CurrentFollower,
+    CurrentLaw,
+    NodePair,
+    VoltageLaw,
+    VoltageRows,
+)
 from analog_ep.circuit.learning_circuit import LearningCircuit
 from analog_ep.circuit.noise import NoiseCurrents, injected_currents, johnson_currents, shot_currents
 from analog_ep.circuit.output_clamps import with_output_clamps
 
 __all__ = [
     "GROUND",
+    "NONE",
     "Amplifiers",
     "Branches",
     "Capacitors",
     "Cells",
+    "ChargeLaw",
     "Chip",
     "Circuit",
     "CircuitBuilder",
@@ -38,14 +50,19 @@ __all__ = [
     "Converters",
     "CurrentControlledCurrentSources",
     "CurrentControlledVoltageSources",
+    "CurrentFollower",
+    "CurrentLaw",
     "CurrentSources",
     "Diodes",
     "EnergyWeights",
     "LearningCircuit",
+    "NodePair",
     "NoiseCurrents",
     "NonlinearCurrentSources",
     "VoltageControlledCurrentSources",
     "VoltageControlledVoltageSources",
+    "VoltageLaw",
+    "VoltageRows",
     "VoltageSources",
     "check_circuit",
     "circuit_energy",

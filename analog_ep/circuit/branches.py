@@ -1,68 +1,36 @@
-"""Arrays of branches, one class a kind of element. Each array has one entry per element."""
+"""The kinds of branches, one class a kind of element. Each array has one entry per element."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from analog_ep.circuit.laws import (
+    GROUND,
+    NONE,
+    ChargeLaw,
+    CurrentFollower,
+    CurrentLaw,
+    Indices,
+    NodePair,
+    Values,
+    VoltageLaw,
+    VoltageRows,
+)
 from analog_ep.devices import Diode, TanhCurve
 from analog_ep.errors import CircuitError
 
-Indices = Any
-"""Node indices, 0 for ground: given as one or a sequence of them, kept as int64 `(n_elements,)`."""
-
-Values = Any
-"""Element values: given as one or a sequence of them, kept as float64 `(n_elements,)`."""
-
-NONE = -1
-"""Index of an input or node that an element does not have."""
+_FAR_BELOW = -1e3
+"""Voltage at which what still conducts always does. [V]"""
 
 
 @dataclass(frozen=True, eq=False)
-class Branches:
-    """Elements of one kind that belong together. `label` is unique in a circuit and begins their netlist names."""
-
-    label: str
-
-    values: ClassVar[tuple[str, ...]] = ()
-    """Fields that hold element values; scalars are spread over the elements."""
-    terminals: ClassVar[tuple[str, ...]] = ("positive", "negative")
-    """Fields that hold node indices."""
-
-    def __post_init__(self):
-        sizes = {name: np.atleast_1d(getattr(self, name)).shape for name in self.terminals}
-        n_elements = max((shape[0] for shape in sizes.values()), default=0)
-        for name in self.terminals:
-            self._set(name, np.atleast_1d(getattr(self, name)), np.int64, n_elements)
-        for name in self.values:
-            self._set(name, np.atleast_1d(np.asarray(getattr(self, name), dtype=np.float64)), np.float64, n_elements)
-
-    def _set(self, name: str, array: np.ndarray, dtype: type, n_elements: int) -> None:
-        if array.shape not in ((n_elements,), (1,)):
-            raise CircuitError(
-                f"{self.label}: {name} must be one value or {n_elements} of them, found an array of shape {array.shape}"
-            )
-        spread = np.ascontiguousarray(np.broadcast_to(array.astype(dtype), (n_elements,)))
-        spread.flags.writeable = False
-        object.__setattr__(self, name, spread)
-
-    def __len__(self) -> int:
-        return len(getattr(self, self.terminals[0]))
-
-    def nodes(self) -> np.ndarray:
-        """All node indices that the elements touch, `(n_terminals · n_elements,)`."""
-        return np.concatenate([getattr(self, name) for name in self.terminals])
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Every array field by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), np.ndarray)}
-
-
-@dataclass(frozen=True, eq=False)
-class Conductances(Branches):
+class Conductances(CurrentLaw):
     """Linear conductances g, i = g (v_p − v_n). [S]
 
     Trainable ones carry the name of the parameter and, per branch, the flat index into it. `nudge` marks elements
@@ -77,6 +45,7 @@ class Conductances(Branches):
     nudge: bool = False
 
     values: ClassVar[tuple[str, ...]] = ("siemens",)
+    linear: ClassVar[bool] = True
 
     def __post_init__(self):
         super().__post_init__()
@@ -85,9 +54,30 @@ class Conductances(Branches):
         if self.index is not None:
             self._set("index", np.atleast_1d(self.index), np.int64, len(self))
 
+    def current(self, *volts: np.ndarray) -> np.ndarray:
+        return self.siemens * volts[0]
+
+    def slopes(self, *volts: np.ndarray) -> tuple[np.ndarray]:
+        return (self.siemens,)
+
+    def cocontent(self, *volts: np.ndarray) -> np.ndarray:
+        return 0.5 * self.siemens * volts[0] ** 2
+
+    def is_monotone(self) -> bool:
+        return bool((self.siemens >= 0).all())
+
+    def at_corner(self, kelvin: float, conductance_scale: float, saturation_scale: float) -> Self:
+        return replace(self, siemens=self.siemens * conductance_scale)
+
+    def conducts(self) -> np.ndarray:
+        return np.full(len(self), not self.nudge)
+
+    def positive_values(self) -> tuple[str, ...]:
+        return () if self.nudge else self.values
+
 
 @dataclass(frozen=True, eq=False)
-class Diodes(Branches):
+class Diodes(CurrentLaw):
     """Nonlinear two-terminal elements of one model; the model's parameters may be per element."""
 
     anode: Indices
@@ -96,9 +86,39 @@ class Diodes(Branches):
 
     terminals: ClassVar[tuple[str, ...]] = ("anode", "cathode")
 
+    def current(self, *volts: np.ndarray) -> np.ndarray:
+        return self.device.current(torch.from_numpy(volts[0])).numpy()
+
+    def slopes(self, *volts: np.ndarray) -> tuple[np.ndarray]:
+        return (self.device.conductance(torch.from_numpy(volts[0])).numpy(),)
+
+    def cocontent(self, *volts: np.ndarray) -> np.ndarray:
+        return self.device.cocontent(torch.from_numpy(volts[0])).numpy()
+
+    def expressions(self, *volts: Sequence[str]) -> Sequence[str] | None:
+        return self.device.expand(len(self)).expressions(volts[0])
+
+    @property
+    def law_type(self) -> type:
+        return type(self.device)
+
+    def is_monotone(self) -> bool:
+        return True
+
+    def at_corner(self, kelvin: float, conductance_scale: float, saturation_scale: float) -> Self | None:
+        device = self.device.expand(len(self)).at_corner(kelvin, saturation_scale)
+        return None if device is None else replace(self, device=device)
+
+    def conducts(self) -> np.ndarray:
+        return self.device.conductance(torch.full((len(self),), _FAR_BELOW, dtype=torch.float64)).numpy() > 0
+
+    def growth_voltages(self) -> tuple[np.ndarray]:
+        growth = torch.as_tensor(self.device.growth_voltage, dtype=torch.float64)
+        return (growth.expand(len(self)).numpy(),)
+
 
 @dataclass(frozen=True, eq=False)
-class Capacitors(Branches):
+class Capacitors(ChargeLaw):
     """Linear capacitors. [F]"""
 
     positive: Indices
@@ -107,9 +127,15 @@ class Capacitors(Branches):
 
     values: ClassVar[tuple[str, ...]] = ("farads",)
 
+    def capacitances(self) -> np.ndarray:
+        return self.farads
+
+    def positive_values(self) -> tuple[str, ...]:
+        return self.values
+
 
 @dataclass(frozen=True, eq=False)
-class VoltageSources(Branches):
+class VoltageSources(VoltageLaw):
     """Independent sources, v_p − v_n = volts + scale · inputs[input]; `input` −1 for a constant one. [V]"""
 
     positive: Indices
@@ -124,6 +150,9 @@ class VoltageSources(Branches):
         super().__post_init__()
         self._set("input", np.atleast_1d(self.input), np.int64, len(self))
 
+    def rows(self) -> VoltageRows:
+        return VoltageRows(self.positive, self.negative, self.volts, self.input, self.scale, chained=True)
+
     def source_values(self, inputs: np.ndarray) -> np.ndarray:
         """Source voltages `(*batch, n_elements)` for inputs `(*batch, n_inputs)`. [V]"""
         driven = np.where(self.input >= 0, self.scale, 0.0)
@@ -133,7 +162,7 @@ class VoltageSources(Branches):
 
 
 @dataclass(frozen=True, eq=False)
-class CurrentSources(Branches):
+class CurrentSources(CurrentLaw):
     """Independent sources; the current flows from the positive node through the source to the negative one. [A]"""
 
     positive: Indices
@@ -141,10 +170,20 @@ class CurrentSources(Branches):
     amperes: Values
 
     values: ClassVar[tuple[str, ...]] = ("amperes",)
+    linear: ClassVar[bool] = True
+
+    def controls(self) -> Sequence[NodePair]:
+        return ()
+
+    def current(self, *volts: np.ndarray) -> np.ndarray:
+        return self.amperes
+
+    def slopes(self, *volts: np.ndarray) -> tuple[()]:
+        return ()
 
 
 @dataclass(frozen=True, eq=False)
-class VoltageControlledVoltageSources(Branches):
+class VoltageControlledVoltageSources(VoltageLaw):
     """SPICE's E: v_p − v_n = gain · (v_cp − v_cn)."""
 
     positive: Indices
@@ -156,9 +195,13 @@ class VoltageControlledVoltageSources(Branches):
     values: ClassVar[tuple[str, ...]] = ("gain",)
     terminals: ClassVar[tuple[str, ...]] = ("positive", "negative", "control_positive", "control_negative")
 
+    def rows(self) -> VoltageRows:
+        control = (self.control_positive, self.control_negative)
+        return VoltageRows.between(self.positive, self.negative, control=control, gain=self.gain)
+
 
 @dataclass(frozen=True, eq=False)
-class VoltageControlledCurrentSources(Branches):
+class VoltageControlledCurrentSources(CurrentLaw):
     """SPICE's G: a current gain · (v_cp − v_cn) from the positive node through the source to the negative one. [S]"""
 
     positive: Indices
@@ -169,10 +212,21 @@ class VoltageControlledCurrentSources(Branches):
 
     values: ClassVar[tuple[str, ...]] = ("gain",)
     terminals: ClassVar[tuple[str, ...]] = ("positive", "negative", "control_positive", "control_negative")
+    linear: ClassVar[bool] = True
+    has_own_supply: ClassVar[bool] = True
+
+    def controls(self) -> Sequence[NodePair]:
+        return ((self.control_positive, self.control_negative),)
+
+    def current(self, *volts: np.ndarray) -> np.ndarray:
+        return self.gain * volts[0]
+
+    def slopes(self, *volts: np.ndarray) -> tuple[np.ndarray]:
+        return (self.gain,)
 
 
 @dataclass(frozen=True, eq=False)
-class NonlinearCurrentSources(Branches):
+class NonlinearCurrentSources(CurrentLaw):
     """SPICE's B: a current siemens · f(v_control) · v_factor from the positive node through the source to the negative.
 
     f is `curve` or, where `slope` is set, its derivative. A `factor` of −1 is a constant 1 V. [S], of a product [S/V]
@@ -188,42 +242,43 @@ class NonlinearCurrentSources(Branches):
 
     values: ClassVar[tuple[str, ...]] = ("siemens",)
     terminals: ClassVar[tuple[str, ...]] = ("positive", "negative", "control")
+    optional_terminals: ClassVar[tuple[str, ...]] = ("factor",)
+    has_own_supply: ClassVar[bool] = True
 
-    def __post_init__(self):
-        super().__post_init__()
-        self._set("factor", np.atleast_1d(self.factor), np.int64, len(self))
+    def controls(self) -> Sequence[NodePair]:
+        ground = np.full_like(self.control, GROUND)
+        return ((self.control, ground), (np.maximum(self.factor, GROUND), ground))
 
-    def nodes(self) -> np.ndarray:
-        return np.concatenate([super().nodes(), self.factor[self.factor >= 0]])
+    def current(self, *volts: np.ndarray) -> np.ndarray:
+        control, factor = volts
+        return self._by_factor(control) * self._factor(factor)
 
-    def currents(self, control: np.ndarray, factor: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Currents [A] and their slopes by both voltages [S], `(*batch, n_elements)` as these. [V]"""
-        volts = torch.from_numpy(np.ascontiguousarray(control))
-        curve = self.curve
-        value, rise = (curve.slope, curve.curvature) if self.slope else (curve.value, curve.slope)
-        by_factor = self.siemens * value(volts).numpy()
-        return by_factor * factor, self.siemens * rise(volts).numpy() * factor, by_factor
+    def slopes(self, *volts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        control, factor = volts
+        rise = self.curve.curvature if self.slope else self.curve.slope
+        by_factor = np.where(self.factor < 0, 0.0, self._by_factor(control))
+        return self.siemens * _numpy(rise, control) * self._factor(factor), by_factor
+
+    def expressions(self, *volts: Sequence[str]) -> Sequence[str]:
+        return [
+            f"({siemens!r})*{self.curve.expression(control, self.slope)}{'' if node < 0 else f'*{factor}'}"
+            for siemens, node, control, factor in zip(self.siemens.tolist(), self.factor.tolist(), *volts, strict=True)
+        ]
+
+    def _by_factor(self, control: np.ndarray) -> np.ndarray:
+        return self.siemens * _numpy(self.curve.slope if self.slope else self.curve.value, control)
+
+    def _factor(self, volts: np.ndarray) -> np.ndarray:
+        return np.where(self.factor < 0, 1.0, volts)
 
 
 @dataclass(frozen=True, eq=False)
-class CurrentControlledCurrentSources(Branches):
+class CurrentControlledCurrentSources(CurrentFollower):
     """SPICE's F: gain times the current through voltage source `control` of group `control_label`."""
 
-    positive: Indices
-    negative: Indices
-    control_label: str
-    control: Indices
-    gain: Values
-
-    values: ClassVar[tuple[str, ...]] = ("gain",)
-
-    def __post_init__(self):
-        super().__post_init__()
-        self._set("control", np.atleast_1d(self.control), np.int64, len(self))
-
 
 @dataclass(frozen=True, eq=False)
-class CurrentControlledVoltageSources(Branches):
+class CurrentControlledVoltageSources(VoltageLaw):
     """SPICE's H: v_p − v_n = gain times the current through voltage source `control` of `control_label`. [Ω]"""
 
     positive: Indices
@@ -238,9 +293,15 @@ class CurrentControlledVoltageSources(Branches):
         super().__post_init__()
         self._set("control", np.atleast_1d(self.control), np.int64, len(self))
 
+    def followed(self) -> tuple[str, np.ndarray]:
+        return self.control_label, self.control
+
+    def rows(self) -> VoltageRows:
+        return VoltageRows.between(self.positive, self.negative, resistance=self.gain)
+
 
 @dataclass(frozen=True, eq=False)
-class Amplifiers(Branches):
+class Amplifiers(VoltageLaw):
     """Bidirectional amplifiers (Kendall et al. 2020, arXiv:2006.01981).
 
     Holds `output` at gain·(u + offset) and, where it has one, `inverted` at −gain·(u + offset), u the voltage of
@@ -257,13 +318,24 @@ class Amplifiers(Branches):
 
     values: ClassVar[tuple[str, ...]] = ("gain", "feedback", "offset")
     terminals: ClassVar[tuple[str, ...]] = ("input", "output")
+    optional_terminals: ClassVar[tuple[str, ...]] = ("inverted",)
 
-    def __post_init__(self):
-        super().__post_init__()
-        self._set("inverted", np.atleast_1d(self.inverted), np.int64, len(self))
+    def positive_values(self) -> tuple[str, ...]:
+        return ("gain", "feedback")
 
-    def nodes(self) -> np.ndarray:
-        return np.concatenate([self.input, self.output, self.inverted[self.inverted >= 0]])
+    def rows(self) -> VoltageRows:
+        element, node, sign = self.outputs()
+        source, ground = self.input[element], np.full_like(node, GROUND)
+        return VoltageRows.between(
+            node,
+            ground,
+            volts=sign * (self.gain * self.offset)[element],
+            control=(source, ground),
+            gain=sign * self.gain[element],
+            drawn_from=source,
+            feedback=sign * self.feedback[element],
+            chained=True,
+        )
 
     def outputs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Triples (amplifier, output node, +1 or −1), one entry an output."""
@@ -274,3 +346,7 @@ class Amplifiers(Branches):
             np.concatenate([self.output, self.inverted[has]]),
             np.concatenate([np.ones(len(self)), -np.ones(int(has.sum()))]),
         )
+
+
+def _numpy(function: Callable[[Tensor], Tensor], volts: np.ndarray) -> np.ndarray:
+    return function(torch.from_numpy(np.ascontiguousarray(volts))).numpy()

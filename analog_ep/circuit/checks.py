@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
-import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from analog_ep.circuit.branches import (
-    Amplifiers,
-    Branches,
-    Capacitors,
-    Conductances,
-    CurrentControlledCurrentSources,
-    CurrentControlledVoltageSources,
-    CurrentSources,
-    Diodes,
-    NonlinearCurrentSources,
-    VoltageControlledCurrentSources,
-    VoltageControlledVoltageSources,
-    VoltageSources,
-)
-from analog_ep.circuit.circuit import GROUND, Circuit
+from analog_ep.circuit.branches import VoltageSources
+from analog_ep.circuit.circuit import Circuit
+from analog_ep.circuit.law_check import check_law
+from analog_ep.circuit.laws import GROUND, CurrentLaw, NodePair, VoltageLaw
 from analog_ep.errors import CircuitError
-
-_POSITIVE = {Conductances: "siemens", Capacitors: "farads", Amplifiers: "gain feedback"}
 
 
 def check_circuit(circuit: Circuit) -> None:
     """Raise `CircuitError` for the first thing that makes the equilibrium meaningless.
 
     Found are: values that are not finite, conductances, capacitances and amplifier gains that are not positive (nudge
-    conductances may be negative), controls that do not exist, missing ground, loops of voltage sources, rings of
-    amplifiers, nodes without a resistive path to ground or a voltage source, and current sources that drive one.
+    conductances may be negative), current laws that contradict themselves (`check_law`), controls that do not exist,
+    missing ground, loops of voltage sources, rings of amplifiers, nodes without a resistive path to ground or a voltage
+    source, and current sources that drive one.
     """
     _check_values(circuit)
+    for group in circuit.of_kind(CurrentLaw):
+        check_law(group)
     _check_controls(circuit)
     _check_ground(circuit)
     _check_voltage_loops(circuit)
@@ -49,41 +40,37 @@ def _check_values(circuit: Circuit) -> None:
             if not np.isfinite(values).all():
                 at = int(np.flatnonzero(~np.isfinite(values))[0])
                 raise CircuitError(f"{group.label}: {name} must be finite, found {values[at]} at element {at}")
-        for name in _POSITIVE.get(type(group), "").split():
+        for name in group.positive_values():
             values = getattr(group, name)
-            exempt = isinstance(group, Conductances) and group.nudge
-            if not exempt and len(values) and values.min() <= 0:
+            if len(values) and values.min() <= 0:
                 at = int(values.argmin())
                 raise CircuitError(f"{group.label}: {name} must be positive, found {values[at]} at element {at}")
 
 
 def _check_controls(circuit: Circuit) -> None:
     for group in circuit.groups:
-        if not isinstance(group, (CurrentControlledCurrentSources, CurrentControlledVoltageSources)):
+        if (followed := group.followed()) is None:
             continue
-        sources = circuit.group(group.control_label)
+        label, control = followed
+        sources = circuit.group(label)
         if not isinstance(sources, VoltageSources):
             raise CircuitError(f"{group.label}: its current must be that of a voltage source, found {sources.label}")
-        if len(group) and not (group.control.min() >= 0 and group.control.max() < len(sources)):
+        if len(group) and not (control.min() >= 0 and control.max() < len(sources)):
             raise CircuitError(f"{group.label}: control must lie in 0…{len(sources) - 1} of {sources.label}")
 
 
 def _check_ground(circuit: Circuit) -> None:
-    # An amplifier's output is referred to ground, so it counts.
-    if not any((group.nodes() == GROUND).any() or isinstance(group, Amplifiers) for group in circuit.groups):
+    # What a row prescribes may be referred to ground without a terminal there: an amplifier's output is.
+    referred = any(group.rows().grounded.any() for group in circuit.of_kind(VoltageLaw))
+    if not (referred or any((group.nodes() == GROUND).any() for group in circuit.groups)):
         raise CircuitError("the circuit must have a ground, found no branch at node 0; connect a source to node 0")
 
 
-def voltage_defined(circuit: Circuit) -> list[tuple[str, np.ndarray, np.ndarray]]:
+def _voltage_defined(circuit: Circuit) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Branches that fix a voltage, as (label, positive, negative)."""
-    branches = []
-    for group in circuit.groups:
-        if isinstance(group, (VoltageSources, VoltageControlledVoltageSources, CurrentControlledVoltageSources)):
-            branches.append((group.label, group.positive, group.negative))
-        elif isinstance(group, Amplifiers):
-            _, nodes, _ = group.outputs()
-            branches.append((group.label, nodes, np.zeros_like(nodes)))
-    return branches
+    for group in circuit.of_kind(VoltageLaw):
+        rows = group.rows()
+        yield group.label, rows.positive, rows.negative
 
 
 def _check_voltage_loops(circuit: Circuit) -> None:
@@ -95,7 +82,7 @@ def _check_voltage_loops(circuit: Circuit) -> None:
             node = parent[node]
         return node
 
-    for label, positive, negative in voltage_defined(circuit):
+    for label, positive, negative in _voltage_defined(circuit):
         for p, n in zip(positive.tolist(), negative.tolist(), strict=True):
             a, b = root(p), root(n)
             if a == b:
@@ -109,9 +96,11 @@ def _check_voltage_loops(circuit: Circuit) -> None:
 def _check_amplifier_rings(circuit: Circuit) -> None:
     # An amplifier whose output is another's input fixes that one's voltage too; in a ring nothing is left to fix it.
     feeds: dict[int, tuple[int, str]] = {}
-    for group in circuit.of_kind(Amplifiers):
-        element, node, _ = group.outputs()
-        for output, source in zip(node.tolist(), group.input[element].tolist(), strict=True):
+    for group in circuit.of_kind(VoltageLaw):
+        rows = group.rows()
+        if not rows.chained or rows.control is None:
+            continue
+        for output, source in zip(rows.positive.tolist(), rows.control[0].tolist(), strict=True):
             feeds[output] = (source, group.label)
     passed: set[int] = set()
     for start in feeds:
@@ -128,29 +117,28 @@ def _check_amplifier_rings(circuit: Circuit) -> None:
         passed |= chain
 
 
-def _conducting_edges(group: Branches) -> tuple[np.ndarray, np.ndarray] | None:
-    if isinstance(group, Conductances):
-        return (group.positive, group.negative) if not group.nudge else None
-    if isinstance(group, Diodes):
-        lowest = group.device.conductance(torch.full((len(group),), -1e3, dtype=torch.float64)).numpy()
-        return group.anode[lowest > 0], group.cathode[lowest > 0]
-    return None
+def _conducting_edges(group: CurrentLaw) -> NodePair:
+    first, second = group.ends()
+    conducts = group.conducts()
+    return first[conducts], second[conducts]
 
 
 def _check_floating(circuit: Circuit) -> None:
-    edges = [edge for group in circuit.groups if (edge := _conducting_edges(group)) is not None]
-    edges += [(positive, negative) for _, positive, negative in voltage_defined(circuit)]
+    edges = [_conducting_edges(group) for group in circuit.of_kind(CurrentLaw)]
+    edges += [(positive, negative) for _, positive, negative in _voltage_defined(circuit)]
     rows, columns = (np.concatenate([edge[side] for edge in edges]) if edges else np.zeros(0, int) for side in (0, 1))
     graph = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(circuit.n_nodes, circuit.n_nodes))
     _, component = connected_components(graph.tocsr(), directed=False)
     floating = component != component[GROUND]
     if not floating.any():
         return
-    driving = (CurrentSources, VoltageControlledCurrentSources, NonlinearCurrentSources)
-    for group in (group for group in circuit.groups if isinstance(group, driving)):
-        at = np.flatnonzero(floating[group.positive] | floating[group.negative])
+    for group in circuit.of_kind(CurrentLaw):
+        if group.is_two_terminal:
+            continue
+        first, second = group.ends()
+        at = np.flatnonzero(floating[first] | floating[second])
         if len(at):
-            node = group.positive[at[0]] if floating[group.positive[at[0]]] else group.negative[at[0]]
+            node = first[at[0]] if floating[first[at[0]]] else second[at[0]]
             raise CircuitError(
                 f"{group.label}: a current source must drive a node with a resistive path to ground, found an open "
                 f"node {circuit.node_names[node]!r}; add a conductance"

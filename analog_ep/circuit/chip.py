@@ -15,11 +15,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
-from analog_ep.circuit.branches import Branches, Diodes
+from analog_ep.circuit.branches import Diodes
 from analog_ep.circuit.cells import Cells
 from analog_ep.circuit.circuit import Circuit
 from analog_ep.circuit.converters import Converters
 from analog_ep.circuit.drawing import require_spread, stream
+from analog_ep.circuit.laws import Branches
 from analog_ep.circuit.learning_circuit import LearningCircuit
 from analog_ep.errors import CheckpointError, CircuitError
 from analog_ep.files import write_atomically

@@ -10,12 +10,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from analog_ep.circuit.branches import Branches, Conductances, Diodes, VoltageSources
+from analog_ep.circuit.branches import Conductances, Diodes
+from analog_ep.circuit.laws import Branches, VoltageLaw
 from analog_ep.devices import ShockleyDiode
 from analog_ep.errors import CircuitError, NodeNameError
-
-GROUND = 0
-"""Index of the ground node, named "0"."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _RESERVED = "all allv alli ally ac temper time hertz gnd value table agauss gauss aunif unif limit idx phase energy"
@@ -75,7 +73,7 @@ class Circuit:
     @cached_property
     def n_inputs(self) -> int:
         """Number of inputs that the voltage sources refer to."""
-        return max((int(g.input.max(initial=-1)) for g in self.of_kind(VoltageSources)), default=-1) + 1
+        return max((int(g.rows().input.max(initial=-1)) for g in self.of_kind(VoltageLaw)), default=-1) + 1
 
     @cached_property
     def n_branches(self) -> int:

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from analog_ep.circuit.branches import NONE, Branches, Diodes
-from analog_ep.circuit.circuit import GROUND, Circuit
+from analog_ep.circuit.branches import Diodes
+from analog_ep.circuit.circuit import Circuit
+from analog_ep.circuit.laws import GROUND, NONE, Branches
 
 
 def copies(circuit: Circuit, n_copies: int) -> Circuit:
@@ -37,11 +38,12 @@ def _repeated(
     circuit: Circuit, group: Branches, n_copies: int, shifted: Callable[[np.ndarray], np.ndarray]
 ) -> Branches:
     changed: dict[str, object] = {}
+    followed = group.followed()
     for name, array in group.arrays().items():
-        if name in group.terminals or name in ("inverted", "factor"):
+        if name in (*group.terminals, *group.optional_terminals):
             changed[name] = shifted(array)
-        elif name == "control":
-            step = len(circuit.group(group.control_label))  # pyright: ignore[reportAttributeAccessIssue]
+        elif followed is not None and array is followed[1]:
+            step = len(circuit.group(followed[0]))
             changed[name] = (array + step * np.arange(n_copies)[:, None]).reshape(-1)
         else:
             changed[name] = np.tile(array, n_copies)

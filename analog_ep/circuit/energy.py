@@ -6,33 +6,13 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from analog_ep.circuit.branches import (
-    Amplifiers,
-    Branches,
-    Conductances,
-    CurrentControlledCurrentSources,
-    CurrentControlledVoltageSources,
-    CurrentSources,
-    Diodes,
-    NonlinearCurrentSources,
-    VoltageControlledCurrentSources,
-    VoltageControlledVoltageSources,
-    VoltageSources,
-)
-from analog_ep.circuit.circuit import GROUND, Circuit
+from analog_ep.circuit.circuit import Circuit
+from analog_ep.circuit.laws import GROUND, Branches, ChargeLaw, CurrentLaw, VoltageLaw
 from analog_ep.errors import EnergyUnavailableError
 
-_ONE_WAY = (
-    VoltageControlledVoltageSources,
-    VoltageControlledCurrentSources,
-    NonlinearCurrentSources,
-    CurrentControlledCurrentSources,
-    CurrentControlledVoltageSources,
-)
 _RTOL = 1e-9
 
 
@@ -62,9 +42,11 @@ def held_nodes(circuit: Circuit) -> np.ndarray:
     """Mask `(n_nodes,)` of ground and the nodes that grounded independent sources hold."""
     held = np.zeros(circuit.n_nodes, dtype=bool)
     held[GROUND] = True
-    for group in circuit.of_kind(VoltageSources):
-        held[group.positive[group.negative == GROUND]] = True
-        held[group.negative[group.positive == GROUND]] = True
+    for group in circuit.of_kind(VoltageLaw):
+        rows = group.rows()
+        if rows.is_independent:
+            held[rows.positive[rows.negative == GROUND]] = True
+            held[rows.negative[rows.positive == GROUND]] = True
     return held
 
 
@@ -77,8 +59,8 @@ def energy_weights(circuit: Circuit) -> EnergyWeights:
     ideal transformer).
     """
     for group in circuit.groups:
-        if isinstance(group, _ONE_WAY) and len(group):
-            return EnergyWeights(None, f"{group.label} is a one-way controlled source")
+        if len(group) and (reason := _irreciprocal(group)):
+            return EnergyWeights(None, f"{group.label} {reason}")
     held = held_nodes(circuit)
     n_blocks, block = _blocks(circuit, held)
     links = _links(circuit, held, block)
@@ -104,11 +86,28 @@ def energy_weights(circuit: Circuit) -> EnergyWeights:
     return EnergyWeights(np.where(held, 1.0, weights[block]))
 
 
+def _irreciprocal(group: Branches) -> str:
+    """Why a group leaves the circuit without an energy; empty where it does not."""
+    if isinstance(group, CurrentLaw):
+        if group.is_two_terminal:
+            return "" if group.has_cocontent else "has no co-content"
+        return "is a one-way controlled source" if group.controls() else ""
+    one_way = group.rows().is_one_way if isinstance(group, VoltageLaw) else not isinstance(group, ChargeLaw)
+    return "is a one-way controlled source" if one_way else ""
+
+
+def _joins(group: Branches) -> bool:
+    """Whether a group's elements make one block of what they join: constant currents and capacitors do not."""
+    if isinstance(group, VoltageLaw):
+        return group.rows().is_independent
+    return isinstance(group, CurrentLaw) and group.is_two_terminal
+
+
 def _blocks(circuit: Circuit, held: np.ndarray) -> tuple[int, np.ndarray]:
     pairs = [np.zeros((0, 2), np.int64)]
     for group in circuit.groups:
-        if isinstance(group, (Conductances, Diodes, VoltageSources)):
-            first, second = (getattr(group, name) for name in group.terminals)
+        if _joins(group):
+            first, second = group.ends()
             free = ~held[first] & ~held[second]
             pairs.append(np.stack([first[free], second[free]], axis=1))
     edges = np.concatenate(pairs)
@@ -118,11 +117,13 @@ def _blocks(circuit: Circuit, held: np.ndarray) -> tuple[int, np.ndarray]:
 
 def _links(circuit: Circuit, held: np.ndarray, block: np.ndarray) -> dict[int, set[tuple[int, float, str]]]:
     links: dict[int, set[tuple[int, float, str]]] = {}
-    for group in circuit.of_kind(Amplifiers):
-        element, node, _ = group.outputs()
-        source = group.input[element]
+    for group in circuit.of_kind(VoltageLaw):
+        rows = group.rows()
+        if rows.drawn_from is None or rows.feedback is None or rows.gain is None:
+            continue
+        source, node = rows.drawn_from, rows.positive
         free = ~held[source]
-        ratio = (group.feedback / group.gain)[element]
+        ratio = rows.feedback / rows.gain
         # Ratios equal to rounding are one link: a million amplifiers make a handful of them.
         rounded = np.round(np.log(ratio) / (0.1 * _RTOL))
         ends = np.stack([block[source[free]], block[node[free]]], axis=1)
@@ -135,7 +136,7 @@ def _links(circuit: Circuit, held: np.ndarray, block: np.ndarray) -> dict[int, s
 
 def branch_weights(group: Branches, weights: np.ndarray, held: np.ndarray) -> np.ndarray:
     """Weight of each branch's block: that of its free end."""
-    first, second = (getattr(group, name) for name in group.terminals[:2])
+    first, second = group.ends()
     return np.where(held[first], weights[second], weights[first])
 
 
@@ -158,20 +159,23 @@ def circuit_energy(circuit: Circuit, voltages: np.ndarray, injected: np.ndarray 
     """
     weights, held = energy_weights(circuit).require(), held_nodes(circuit)
     total = np.zeros(voltages.shape[:-1])
-    for group in circuit.groups:
-        if isinstance(group, CurrentSources):
-            # Its ends may lie in blocks of different weight; a held end shares that of the other.
-            for near, far, sign in ((group.positive, group.negative, 1.0), (group.negative, group.positive, -1.0)):
-                weight = np.where(held[near], weights[far], weights[near])
-                total = total + voltages[..., near] @ (sign * group.amperes * weight)
-        elif isinstance(group, (Conductances, Diodes)):
-            first, second = (getattr(group, name) for name in group.terminals)
-            across = voltages[..., first] - voltages[..., second]
-            if isinstance(group, Conductances):
-                content = 0.5 * group.siemens * across**2
-            else:
-                content = group.device.cocontent(torch.from_numpy(across)).numpy()
-            total = total + content @ branch_weights(group, weights, held)
+    for group in circuit.of_kind(CurrentLaw):
+        if not group.controls():
+            total = total - _source_power(group, voltages, weights, held)
+            continue
+        first, second = group.ends()
+        content = group.cocontent(voltages[..., first] - voltages[..., second])
+        total = total + np.asarray(content) @ branch_weights(group, weights, held)
     if injected is not None:
         total = total - (injected * voltages) @ weights
+    return total
+
+
+def _source_power(group: CurrentLaw, voltages: np.ndarray, weights: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """Σ w I v of constant currents, from the positive end through the source to the negative one. [W]"""
+    total, (positive, negative) = np.zeros(voltages.shape[:-1]), group.ends()
+    # Its ends may lie in blocks of different weight; a held end shares that of the other.
+    for near, far, sign in ((negative, positive, 1.0), (positive, negative, -1.0)):
+        weight = np.where(held[near], weights[far], weights[near])
+        total = total + voltages[..., near] @ (sign * group.current() * weight)
     return total

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from analog_ep.circuit.branches import Capacitors, Conductances, Diodes
-from analog_ep.circuit.circuit import GROUND, Circuit
+from analog_ep.circuit.circuit import Circuit
+from analog_ep.circuit.laws import GROUND
 from analog_ep.constants import BOLTZMANN, DEFAULT_TEMPERATURE, ELEMENTARY_CHARGE
 from analog_ep.devices import ShockleyDiode
 from analog_ep.errors import CircuitError

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, Self
 
 import torch
@@ -46,6 +47,21 @@ class Diode(ABC):
     @abstractmethod
     def voltage_estimate(self, current: Tensor) -> Tensor:
         """A voltage near which the diode carries `current` > 0 [A]: where to start an iteration. [V]"""
+
+    def at_corner(self, kelvin: float, saturation_scale: float) -> Self | None:
+        """The device at another temperature [K], its saturation current times a factor; None where it does not tell."""
+        return None
+
+    def expressions(self, voltages: Sequence[str]) -> Sequence[str] | None:
+        """Current of each element as an expression of the text of its voltage: see `CurrentLaw.expressions`."""
+        return None
+
+    @property
+    def growth_voltage(self) -> Parameter:
+        """Rise of the voltage that multiplies the current by e where it grows exponentially; infinite where slopes are
+        bounded. [V]
+        """
+        return math.inf
 
     def solve_loaded(self, total: Tensor, drive: Tensor) -> Tensor:
         """Voltage v at which total·v + i(v) = drive: the diode with a conductance across it. [V]

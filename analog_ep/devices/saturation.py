@@ -56,5 +56,12 @@ class TanhCurve:
         """Its second derivative. [1/V]"""
         return -2 * self.gain * self._tanh(voltage) * self.slope(voltage)
 
+    def expression(self, voltage: str, derivative: bool = False) -> str:
+        """The voltage that follows, or its derivative, as an expression of the text of the other voltage."""
+        tanh = f"tanh({self.gain!r}*({voltage}-({self.centre!r})))"
+        if derivative:
+            return f"{self.amplitude * self.gain!r}*(1-{tanh}*{tanh})"
+        return f"({self.level!r}+{self.amplitude!r}*{tanh})"
+
     def _tanh(self, voltage: Tensor) -> Tensor:
         return torch.tanh(self.gain * (voltage - self.centre))

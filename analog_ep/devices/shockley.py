@@ -97,6 +97,16 @@ class ShockleyDiode(Diode):
         like = next(v for v in (self.temperature, self.ideality) if isinstance(v, Tensor))
         return self.saturation_current * factor.to(like)
 
+    def at_corner(self, kelvin: float, saturation_scale: float) -> Self:
+        like = torch.as_tensor(self.saturation_current, dtype=torch.float64)
+        return replace(self, temperature=torch.full_like(like, kelvin), saturation_current=like * saturation_scale)
+
+    @property
+    def growth_voltage(self) -> float | Tensor:
+        """N k_B T / q of a bare junction; behind a series resistance the slope is bounded. [V]"""
+        bounded = torch.as_tensor(self.series_resistance, dtype=torch.float64) > 0
+        return torch.where(bounded, math.inf, torch.as_tensor(self.emission_voltage, dtype=torch.float64))
+
     @cached_property
     def has_series_resistance(self) -> bool:
         """Whether any element has a series resistance."""

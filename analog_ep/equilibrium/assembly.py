@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.sparse import csr_array
 
-from analog_ep.circuit import Branches
-
 
 class Entries:
     """Collects (row, column, value) triples; those at one place add up."""
@@ -35,12 +33,6 @@ def incidence(pairs: Sequence[tuple[np.ndarray, np.ndarray]], n_nodes: int) -> c
         entries.put(second, branch, -1.0)
         first_branch += len(first)
     return entries.matrix((n_nodes, first_branch))
-
-
-def ends(group: Branches) -> tuple[np.ndarray, np.ndarray]:
-    """The nodes between which the current of each element flows."""
-    first, second = group.terminals[:2]
-    return getattr(group, first), getattr(group, second)
 
 
 def apply(matrix: csr_array, batch: np.ndarray) -> np.ndarray:

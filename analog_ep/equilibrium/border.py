@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from analog_ep.circuit import (
-    GROUND,
-    Circuit,
-    CurrentControlledCurrentSources,
-    CurrentControlledVoltageSources,
-    VoltageControlledVoltageSources,
-    VoltageSources,
-)
+from analog_ep.circuit import NONE, Circuit, CurrentFollower, VoltageLaw, VoltageRows
 from analog_ep.equilibrium.assembly import Entries
 
 
 class Border:
     """Rows K V + H c = R s and columns C of the branches whose current c stays an unknown.
 
-    These are floating voltage sources, E and H sources, and the sources whose current an F or H source refers to. The
-    current c flows from the positive node through the branch to the negative one.
+    These are the rows of voltage laws that `eliminated` leaves: floating sources, E and H sources, and the sources
+    whose current another branch follows. The current c flows from the positive node through the branch to the negative
+    one. The sources s are the circuit's inputs and, last, 1 V for all constant voltages.
 
     Attributes
     ----------
@@ -28,65 +22,59 @@ class Border:
     rows : csr_array (size, n_nodes)
         K.
     columns : csr_array (n_nodes, size)
-        C, F sources included.
+        C, with what followers draw.
     currents : csr_array (size, size)
         H.
-    sources : csr_array (size, n_sources + 1)
-        R; its last column, of the offsets' source, is empty.
-    controlling : dict of str to ndarray
-        Which elements of each group of voltage sources an F or H source refers to, bool.
+    sources : csr_array (size, n_inputs + 1)
+        R.
     """
 
     def __init__(self, circuit: Circuit):
-        followers = circuit.of_kind(CurrentControlledCurrentSources) + circuit.of_kind(CurrentControlledVoltageSources)
-        self.controlling = {
-            group.label: np.isin(
-                np.arange(len(group)),
-                np.concatenate([f.control for f in followers if f.control_label == group.label] or [np.zeros(0, int)]),
-            )
-            for group in circuit.of_kind(VoltageSources)
-        }
         rows, columns, currents, sources = Entries(), Entries(), Entries(), Entries()
+        groups = [(group, group.rows()) for group in circuit.of_kind(VoltageLaw)]
         place: dict[str, np.ndarray] = {}
-        self.size = n_sources = 0
-        for group in circuit.groups:
-            if not isinstance(
-                group, (VoltageSources, VoltageControlledVoltageSources, CurrentControlledVoltageSources)
-            ):
-                continue
-            kept = np.ones(len(group), dtype=bool)
-            if isinstance(group, VoltageSources):
-                kept = self.controlling[group.label] | ~is_grounded(group)
+        self.size = 0
+        for group, held in groups:
+            kept = ~eliminated(circuit, group.label, held)
             own = self.size + np.cumsum(kept) - 1
             place[group.label] = own
             element, own = np.flatnonzero(kept), own[kept]
-            for node, sign in ((group.positive, 1.0), (group.negative, -1.0)):
+            for node, sign in ((held.positive, 1.0), (held.negative, -1.0)):
                 rows.put(own, node[element], sign)
                 columns.put(node[element], own, sign)
-            if isinstance(group, VoltageSources):
-                sources.put(own, n_sources + element, 1.0)
-                n_sources += len(group)
-            elif isinstance(group, VoltageControlledVoltageSources):
-                rows.put(own, group.control_positive, -group.gain)
-                rows.put(own, group.control_negative, group.gain)
+            if held.control is not None and held.gain is not None:
+                rows.put(own, held.control[0][element], -held.gain[element])
+                rows.put(own, held.control[1][element], held.gain[element])
+            if held.drawn_from is not None and held.feedback is not None:
+                columns.put(held.drawn_from[element], own, -held.feedback[element])
+            put_sources(sources, own, held, element, np.ones(len(element)), circuit.n_inputs)
             self.size += len(element)
-        for group in followers:
+        for group, held in groups:
+            if held.resistance is not None and (followed := group.followed()) is not None:
+                currents.put(place[group.label], place[followed[0]][followed[1]], -held.resistance)
+        for group in circuit.of_kind(CurrentFollower):
             control = place[group.control_label][group.control]
-            if isinstance(group, CurrentControlledVoltageSources):
-                currents.put(place[group.label], control, -group.gain)
-            else:
-                columns.put(group.positive, control, group.gain)
-                columns.put(group.negative, control, -group.gain)
-        self.rows, self.columns = (
-            rows.matrix((self.size, circuit.n_nodes)),
-            columns.matrix((circuit.n_nodes, self.size)),
-        )
-        self.currents, self.sources = (
-            currents.matrix((self.size, self.size)),
-            sources.matrix((self.size, n_sources + 1)),
-        )
+            columns.put(group.positive, control, group.gain)
+            columns.put(group.negative, control, -group.gain)
+        self.rows = rows.matrix((self.size, circuit.n_nodes))
+        self.columns = columns.matrix((circuit.n_nodes, self.size))
+        self.currents = currents.matrix((self.size, self.size))
+        self.sources = sources.matrix((self.size, circuit.n_inputs + 1))
 
 
-def is_grounded(group: VoltageSources) -> np.ndarray:
-    """Mask of the sources with one end at ground."""
-    return (group.positive == GROUND) | (group.negative == GROUND)
+def eliminated(circuit: Circuit, label: str, rows: VoltageRows) -> np.ndarray:
+    """Mask of the rows of group `label` whose node takes the prescribed voltage, and whose current is no unknown."""
+    eliminable = rows.grounded if rows.chained else np.zeros(len(rows), dtype=bool)
+    for group in circuit.groups:
+        if (followed := group.followed()) is not None and followed[0] == label:
+            eliminable = eliminable & ~np.isin(np.arange(len(rows)), followed[1])
+    return eliminable
+
+
+def put_sources(
+    entries: Entries, places: np.ndarray, rows: VoltageRows, chosen: np.ndarray, sign: np.ndarray, n_inputs: int
+) -> None:
+    """Put the constant and the driven part of the chosen rows, times `sign`, at `places` of a matrix by s."""
+    entries.put(places, np.full_like(places, n_inputs), sign * rows.volts[chosen])
+    driven = rows.input[chosen] != NONE
+    entries.put(places[driven], rows.input[chosen][driven], (sign * rows.scale[chosen])[driven])

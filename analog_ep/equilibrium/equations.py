@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.devices import Diode, ShockleyDiode
 from analog_ep.equilibrium.assembly import apply
 from analog_ep.equilibrium.reduction import Drive, ReducedSystem
 from analog_ep.errors import StimulusError
@@ -23,31 +22,28 @@ class State:
     ----------
     residual : ndarray (n_samples, n_unknowns)
         F. [A], border rows [V]
-    conductances : ndarray (n_samples, n_branches)
-        Slopes of the nonlinear branches, as `Jacobian.values` takes them. [S]
-    across : ndarray (n_samples, n_diodes)
-        Diode voltages. [V]
-    current : ndarray (n_samples, n_diodes)
-        Diode currents. [A]
-    curved : ndarray (n_samples, n_curved)
-        Currents of the nonlinear sources. [A]
+    slopes : ndarray (n_samples, n_slopes)
+        Slopes of the nonlinear branches by their controls, as `Jacobian.values` takes them. [S]
+    volts : ndarray (n_samples, n_controls)
+        Voltages that control the nonlinear branches. [V]
+    current : ndarray (n_samples, n_nonlinear)
+        Currents of the nonlinear branches. [A]
     nudge : ndarray (n_samples, n_outputs) or None
         The nudge's currents into v₊ and out of v₋. [A]
     """
 
     residual: np.ndarray
-    conductances: np.ndarray
-    across: np.ndarray
+    slopes: np.ndarray
+    volts: np.ndarray
     current: np.ndarray
-    curved: np.ndarray
     nudge: np.ndarray | None
 
 
 class Equations:
     """F of a batch: the reduced system with its sources and its nudge.
 
-    An exponential is followed only up to a cap; beyond it the junction goes on along its tangent. Newton's method on
-    the capped equations cannot overflow, and they are those of the circuit once no junction is above its cap. Raising
+    An exponential is followed only up to a cap; beyond it the current goes on along its tangent. Newton's method on
+    the capped equations cannot overflow, and they are those of the circuit once no control is above its cap. Raising
     the cap to the voltage at which the exponential carries the tangent's current is SPICE's junction limiting
     (``DEVpnjlim``) with the node voltages kept consistent.
 
@@ -67,7 +63,6 @@ class Equations:
         self, system: ReducedSystem, drive: Drive, injected: np.ndarray | None = None, elastic: Nudge | None = None
     ):
         self.system, self.drive, self.injected, self.elastic = system, drive, injected, elastic
-        self.thermal = _thermal(system.devices, drive.across.shape[1])
 
     @classmethod
     def of(
@@ -112,9 +107,9 @@ class Equations:
             elastic = replace(elastic, target=elastic.target[torch.from_numpy(samples)])
         return Equations(self.system, self.drive.select(samples), injected, elastic)
 
-    def across(self, unknowns: np.ndarray) -> np.ndarray:
-        """Diode voltages `(n_samples, n_diodes)`. [V]"""
-        return apply(self.system.diodes.voltage, unknowns) + self.drive.across
+    def volts(self, unknowns: np.ndarray) -> np.ndarray:
+        """Voltages that control the nonlinear branches, `(n_samples, n_controls)`. [V]"""
+        return apply(self.system.controls.voltage, unknowns) + self.drive.controls
 
     def output_currents(self, unknowns: np.ndarray) -> np.ndarray | None:
         """Currents of the nudge into v₊ and out of v₋, `(n_samples, n_outputs)`; None without a nudge. [A]"""
@@ -130,53 +125,37 @@ class Equations:
     def _outputs(self, unknowns: np.ndarray) -> Tensor:
         return torch.from_numpy(apply(self.system.outputs.voltage, unknowns) + self.drive.outputs)
 
-    def at(self, unknowns: np.ndarray, caps: np.ndarray) -> State:
-        """Evaluate F and the slopes, with the junctions capped at `caps` `(n_samples, n_diodes)` [V]."""
-        system = self.system
-        across = self.across(unknowns)
-        bounded = np.minimum(across, caps)
-        current, conductance = system.diode_state(bounded)
-        current = current + conductance * (across - bounded)
-        residual = apply(system.matrix, unknowns) + self.drive.residual + apply(system.diodes.law, current)
-        curved, by_control, by_factor = system.curved_state(unknowns, self.drive)
-        residual = residual + apply(system.curved.law, curved)
-        conductances = [conductance, by_control, by_factor]
+    def at(self, unknowns: np.ndarray, caps: np.ndarray | None = None) -> State:
+        """Evaluate F and the slopes, with the controls capped at `caps` `(n_samples, n_controls)` [V] where given."""
+        system, volts = self.system, self.volts(unknowns)
+        current, slopes = system.currents(volts, caps)
+        residual = apply(system.matrix, unknowns) + self.drive.residual + apply(system.nonlinear.law, current)
         nudge = self.output_currents(unknowns)
         if nudge is not None:
             residual = residual - apply(system.outputs.law, nudge)
         if self.elastic is not None:
             curvature = self.elastic.strength * self.elastic.cost.hessian(self._outputs(unknowns))
-            conductances.append(curvature.reshape(len(unknowns), -1).numpy())
-        return State(residual, np.concatenate(conductances, axis=1), across, current, curved, nudge)
+            slopes = np.concatenate([slopes, curvature.reshape(len(unknowns), -1).numpy()], axis=1)
+        return State(residual, slopes, volts, current, nudge)
 
     def scale(self, unknowns: np.ndarray, state: State) -> np.ndarray:
         """Sum of the magnitudes of the terms of F, `(n_samples, n_unknowns)`."""
-        matrix, diodes, outputs, curved = self.system.magnitudes
-        total = apply(matrix, np.abs(unknowns)) + np.abs(self.drive.residual) + apply(diodes, np.abs(state.current))
-        total = total + apply(curved, np.abs(state.curved))
+        matrix, nonlinear, outputs = self.system.magnitudes
+        total = apply(matrix, np.abs(unknowns)) + np.abs(self.drive.residual) + apply(nonlinear, np.abs(state.current))
         return total if state.nudge is None else total + apply(outputs, np.abs(state.nudge))
 
     def first_caps(self, unknowns: np.ndarray | None) -> np.ndarray:
-        """One thermal voltage of headroom over the voltages to begin from, or over 0 V. [V]"""
+        """One growth voltage of headroom over the voltages to begin from, or over 0 V. [V]"""
+        growth = self.system.growth
         if unknowns is None:
-            return np.broadcast_to(self.thermal, self.drive.across.shape).copy()
-        return self.thermal + np.clip(self.across(unknowns), 0.0, _HIGHEST_START * self.thermal)
+            return np.broadcast_to(growth, self.drive.controls.shape).copy()
+        return growth + np.clip(self.volts(unknowns), 0.0, _HIGHEST_START * growth)
 
-    def raised(self, caps: np.ndarray, across: np.ndarray) -> np.ndarray:
-        """Caps where the exponential carries the tangent's current, with one thermal voltage to spare. [V]"""
-        excess = np.maximum(across - caps, 0.0) / self.thermal
-        return np.where(across > caps, caps + self.thermal * (np.log1p(excess) + 1), caps)
+    def raised(self, caps: np.ndarray, volts: np.ndarray) -> np.ndarray:
+        """Caps where the exponential carries the tangent's current, with one growth voltage to spare. [V]"""
+        excess = np.maximum(volts - caps, 0.0) / self.system.growth
+        return np.where(volts > caps, caps + self.system.growth * (np.log1p(excess) + 1), caps)
 
 
 _HIGHEST_START = 40.0
-"""Where to begin at most, in thermal voltages: higher ones are climbed to, and the exponential stays harmless."""
-
-
-def _thermal(devices: tuple[tuple[slice, Diode], ...], n_diodes: int) -> np.ndarray:
-    """Emission voltage n V_t of each junction with an exponential, infinite for devices whose slope is bounded. [V]"""
-    thermal = np.full(n_diodes, np.inf)
-    for place, device in devices:
-        if isinstance(device, ShockleyDiode):
-            bounded = np.asarray(device.series_resistance) > 0
-            thermal[place] = np.where(bounded, np.inf, np.asarray(device.emission_voltage))
-    return thermal
+"""Where to begin at most, in growth voltages: higher ones are climbed to, and the exponential stays harmless."""

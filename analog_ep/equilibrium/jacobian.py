@@ -21,11 +21,10 @@ _DENSE_FILL = 0.05
 
 
 class Jacobian:
-    """J = M + Σ g (law column) ⊗ (voltage row), the sum over the nonlinear branches, g their conductances.
+    """J = M + Σ g (law column) ⊗ (voltage row), the sum over the controls of the nonlinear branches, g their slopes.
 
-    Nonlinear branches are the diodes, the nonlinear current sources by their controls and again by their factors, whose
-    slopes stand for conductances, and, for an elastic nudge, all pairs of outputs, with the elements of β ∂²C/∂o²
-    for conductances. J is kept as the entries of one pattern for all samples.
+    The law column is that of the branch, the voltage row that of the control. An elastic nudge adds all pairs of
+    outputs, with the elements of β ∂²C/∂o² for slopes. J is kept as the entries of one pattern for all samples.
 
     Parameters
     ----------
@@ -47,11 +46,7 @@ class Jacobian:
     def __init__(self, system: ReducedSystem, elastic: bool = False, symmetric: bool = False):
         self.size = system.n_unknowns
         self.weights = system.weights if symmetric else None
-        couplings = [
-            _coupling(system.diodes.law, system.diodes.voltage),
-            _coupling(system.curved.law, system.control.voltage),
-            _coupling(system.curved.law, system.factor.voltage),
-        ]
+        couplings = [_coupling(csc_array(system.nonlinear.law)[:, system.controlled], system.controls.voltage)]
         if elastic:
             n_outputs = len(system.outputs.voltage.indptr) - 1
             first, second = np.divmod(np.arange(n_outputs**2), n_outputs)
@@ -73,9 +68,9 @@ class Jacobian:
         value = np.concatenate([coupling.values for coupling in couplings])
         self._slopes = csr_array((value, (position[base.nnz + self.size :], branch)), shape=(len(unique), first[-1]))
 
-    def values(self, conductances: np.ndarray) -> np.ndarray:
-        """Entries `(n_samples, n_entries)` for conductances `(n_samples, n_branches)` of the nonlinear branches."""
-        return self._base + apply(self._slopes, conductances)
+    def values(self, slopes: np.ndarray) -> np.ndarray:
+        """Entries `(n_samples, n_entries)` for slopes `(n_samples, n_slopes)`, as `State.slopes` gives them."""
+        return self._base + apply(self._slopes, slopes)
 
     def row_norms(self, values: np.ndarray) -> np.ndarray:
         """Sum of the magnitudes in each row, `(n_samples, n_unknowns)`."""

@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from scipy.sparse import csc_array, csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import SuperLU, splu
 
-from analog_ep.circuit import (
-    GROUND,
-    Amplifiers,
-    Branches,
-    Circuit,
-    Conductances,
-    CurrentControlledCurrentSources,
-    CurrentControlledVoltageSources,
-    CurrentSources,
-    Diodes,
-    NonlinearCurrentSources,
-    VoltageControlledCurrentSources,
-    VoltageControlledVoltageSources,
-    VoltageSources,
-)
-from analog_ep.equilibrium.assembly import Entries, ends, incidence
+from analog_ep.circuit import GROUND, Circuit, CurrentFollower, CurrentLaw, VoltageLaw
+from analog_ep.equilibrium.assembly import Entries, incidence
 from analog_ep.errors import CircuitError
 
 _CHUNK = 2**19
@@ -66,34 +51,18 @@ def kirchhoff_residual(
     return KirchhoffLaw(circuit).residual(voltages, injected)
 
 
-_CURRENT_DEFINED = (Conductances, Diodes, CurrentSources, VoltageControlledCurrentSources, NonlinearCurrentSources)
-_FIXES_VOLTAGE = (VoltageSources, VoltageControlledVoltageSources, CurrentControlledVoltageSources)
-
-
-def _branch_current(group: Branches, volts: np.ndarray) -> np.ndarray:
+def _branch_current(group: CurrentLaw, volts: np.ndarray) -> np.ndarray:
     """Currents from the first to the second terminal, `(n_elements, n_samples)`, of node voltages, a row a node."""
-    if isinstance(group, CurrentSources):
-        return np.broadcast_to(group.amperes[:, None], (len(group), volts.shape[1]))
-    if isinstance(group, VoltageControlledCurrentSources):
-        return group.gain[:, None] * (volts[group.control_positive] - volts[group.control_negative])
-    if isinstance(group, NonlinearCurrentSources):
-        factor = np.where(group.factor[:, None] >= 0, volts[group.factor], 1.0)
-        return group.currents(volts[group.control].T, factor.T)[0].T
-    first, second = ends(group)
-    across = volts[first] - volts[second]
-    if isinstance(group, Conductances):
-        return group.siemens[:, None] * across
-    if isinstance(group, Diodes):
-        return group.device.current(torch.from_numpy(across.T)).numpy().T
-    raise TypeError(f"{group.label}: a {type(group).__name__} has no current of its own")
+    across = [(volts[first] - volts[second]).T for first, second in group.controls()]
+    return np.broadcast_to(group.current(*across), (volts.shape[1], len(group))).T
 
 
 class KirchhoffLaw:
     """Kirchhoff's current law at the nodes of one circuit, for any number of batches; see `kirchhoff_residual`."""
 
     def __init__(self, circuit: Circuit):
-        self._currents: list[Branches] = [group for group in circuit.groups if isinstance(group, _CURRENT_DEFINED)]
-        self._branches = incidence([ends(group) for group in self._currents], circuit.n_nodes)
+        self._currents = circuit.of_kind(CurrentLaw)
+        self._branches = incidence([group.ends() for group in self._currents], circuit.n_nodes)
         self._sources = _VoltageDefined(circuit)
         self._magnitude, self._magnitude_unknown = abs(self._branches), abs(self._sources.incidence)
         self._step = max(1, _CHUNK // max(circuit.n_branches, circuit.n_nodes))
@@ -123,23 +92,18 @@ class _VoltageDefined:
     def __init__(self, circuit: Circuit):
         entries, edges = Entries(), []
         first_column, n_columns = {}, 0
-        for group in circuit.groups:
-            if isinstance(group, _FIXES_VOLTAGE):
-                column = n_columns + np.arange(len(group))
-                entries.put(group.positive, column, 1.0)
-                entries.put(group.negative, column, -1.0)
-                edges.append(np.stack([group.positive, group.negative]))
-                first_column[group.label] = n_columns
-            elif isinstance(group, Amplifiers):
-                element, node, sign = group.outputs()
-                column = n_columns + np.arange(len(node))
-                entries.put(node, column, -1.0)
-                entries.put(group.input[element], column, sign * group.feedback[element])
-                edges.append(np.stack([node, np.full_like(node, GROUND)]))
-            else:
-                continue
-            n_columns += len(column)
-        for group in circuit.of_kind(CurrentControlledCurrentSources):
+        for group in circuit.of_kind(VoltageLaw):
+            rows = group.rows()
+            column = n_columns + np.arange(len(rows))
+            entries.put(rows.positive, column, 1.0)
+            entries.put(rows.negative, column, -1.0)
+            if rows.drawn_from is not None and rows.feedback is not None:
+                # c flows out of the positive node into the branch: what the branch gives to the circuit is −c.
+                entries.put(rows.drawn_from, column, -rows.feedback)
+            edges.append(np.stack([rows.positive, rows.negative]))
+            first_column[group.label] = n_columns
+            n_columns += len(rows)
+        for group in circuit.of_kind(CurrentFollower):
             column = first_column[group.control_label] + group.control
             entries.put(group.positive, column, group.gain)
             entries.put(group.negative, column, -group.gain)

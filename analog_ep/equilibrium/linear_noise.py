@@ -9,10 +9,10 @@ import torch
 from scipy.linalg import cho_factor, cho_solve, expm, solve_continuous_lyapunov
 from torch import Tensor
 
-from analog_ep.circuit import Capacitors, Circuit, Diodes
+from analog_ep.circuit import ChargeLaw, Circuit, CurrentLaw
 from analog_ep.circuit.noise import NoiseCurrents
 from analog_ep.constants import BOLTZMANN, DEFAULT_TEMPERATURE
-from analog_ep.equilibrium.assembly import ends, incidence
+from analog_ep.equilibrium.assembly import incidence
 from analog_ep.equilibrium.newton import reduced_system
 from analog_ep.errors import CircuitError
 
@@ -47,9 +47,10 @@ class LinearNoise:
     """
 
     def __init__(self, circuit: Circuit, currents: NoiseCurrents):
-        if circuit.of_kind(Diodes):
+        nonlinear = [group.label for group in circuit.of_kind(CurrentLaw) if not group.linear]
+        if nonlinear:
             raise CircuitError(
-                f"LinearNoise needs a linear circuit, found diodes in {circuit.title!r}; "
+                f"LinearNoise needs a linear circuit, found {nonlinear[0]} in {circuit.title!r}; "
                 "follow it with transient_noise, or linearise it with output_noise"
             )
         system = reduced_system(circuit)
@@ -59,9 +60,9 @@ class LinearNoise:
         free = system.unknowns(np.arange(circuit.n_nodes)[None])[0].astype(np.int64)
         self.nodes = tuple(circuit.node_names[node] for node in free)
         self.conductance = system.matrix.toarray()
-        groups = circuit.of_kind(Capacitors)
-        branches = incidence([ends(group) for group in groups], circuit.n_nodes).toarray()
-        farads = np.concatenate([np.zeros(0), *(np.asarray(group.farads) for group in groups)])
+        groups = circuit.of_kind(ChargeLaw)
+        branches = incidence([group.ends() for group in groups], circuit.n_nodes).toarray()
+        farads = np.concatenate([np.zeros(0), *(group.capacitances() for group in groups)])
         self.capacitance = law @ (branches * farads) @ branches.T @ expansion
         carried = law @ incidence([(currents.first, currents.second)], circuit.n_nodes).toarray()
         self.density = (carried * currents.density) @ carried.T

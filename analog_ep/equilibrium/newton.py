@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from analog_ep.circuit import Circuit, Conductances, check_circuit, energy_weights
+from analog_ep.circuit import Circuit, CurrentLaw, check_circuit, energy_weights
 from analog_ep.equilibrium.equations import Equations, State
 from analog_ep.equilibrium.equilibrium import CircuitSolver, CircuitState
 from analog_ep.equilibrium.jacobian import Jacobian
@@ -54,7 +54,7 @@ def unstable_samples(
 def _is_surely_convex(circuit: Circuit, nudge: Nudge | None) -> bool:
     """What `Equations.is_convex` says, without the cost of the equations."""
     weights = energy_weights(circuit).nodes
-    if weights is None or any((group.siemens < 0).any() for group in circuit.of_kind(Conductances)):
+    if weights is None or not all(group.is_monotone() for group in circuit.of_kind(CurrentLaw) if group.controls()):
         return False
     if nudge is None or nudge.kind == "frozen" or circuit.outputs is None:
         return True
@@ -63,8 +63,8 @@ def _is_surely_convex(circuit: Circuit, nudge: Nudge | None) -> bool:
 
 
 def _stable(jacobian: Jacobian, equations: Equations, unknowns: np.ndarray) -> tuple[np.ndarray, bool]:
-    state = equations.at(unknowns, np.full_like(equations.drive.across, np.inf))
-    return stable_samples(jacobian, jacobian.values(state.conductances), equations.system.n_voltages)
+    state = equations.at(unknowns)
+    return stable_samples(jacobian, jacobian.values(state.slopes), equations.system.n_voltages)
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class _Iteration:
             singular = ~np.isfinite(direction).all(1)
             direction[singular] = 0.0
             x[moving] += length[:, None] * direction
-            caps[moving] = equations.raised(caps[moving], here.across(x[moving]))
+            caps[moving] = equations.raised(caps[moving], here.volts(x[moving]))
             solved[moving] = settled & ~singular
             moving = moving[~settled & ~singular]
         unknowns[samples], outcome.solved[samples] = x, solved
@@ -186,13 +186,13 @@ class _Iteration:
         excess = np.abs(state.residual) - self.newton.atol
         relative = (excess / np.maximum(scale, np.finfo(np.float64).tiny)).max(axis=1, initial=0.0)
         small = (relative <= self.newton.rtol) | ((relative <= _STALLED) & (relative > 0.5 * previous))
-        return small & (state.across <= caps).all(1), relative
+        return small & (state.volts <= caps).all(1), relative
 
     def _step(
         self, equations: Equations, x: np.ndarray, caps: np.ndarray, state: State, settled: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Newton's direction, and how far to go along it: all the way for settled samples."""
-        values = self.jacobian.values(state.conductances)
+        values = self.jacobian.values(state.slopes)
         direction = self.jacobian.solve(values, -state.residual)
         length = np.ones(len(x))
         searched = np.flatnonzero(~settled & np.isfinite(direction).all(1))

@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
-import torch
 from scipy.sparse import csr_array
 
-from analog_ep.circuit import (
-    GROUND,
-    Amplifiers,
-    Circuit,
-    Conductances,
-    CurrentSources,
-    Diodes,
-    NonlinearCurrentSources,
-    VoltageControlledCurrentSources,
-    VoltageSources,
-    energy_weights,
-)
-from analog_ep.devices import Diode
-from analog_ep.equilibrium.assembly import Entries, apply, ends, incidence
-from analog_ep.equilibrium.border import Border, is_grounded
-from analog_ep.errors import CircuitError
+from analog_ep.circuit import GROUND, Circuit, CurrentLaw, VoltageLaw, energy_weights
+from analog_ep.equilibrium.assembly import Entries, apply, incidence
+from analog_ep.equilibrium.border import Border, eliminated, put_sources
 
 
 @dataclass(frozen=True)
@@ -32,28 +19,43 @@ class Drive:
 
     Attributes
     ----------
-    sources : ndarray (n_samples, n_sources + 1)
-        Voltages of all independent sources, and a last one of 1 V, by which the amplifiers' offsets enter. [V]
+    sources : ndarray (n_samples, n_inputs + 1)
+        The inputs, and a last one of 1 V, by which all constant voltages enter. [V]
     residual : ndarray (n_samples, n_unknowns)
-        Residual at x = 0 without the diodes. [A], border rows [V]
-    across : ndarray (n_samples, n_diodes)
-        Diode voltages at x = 0. [V]
+        Residual at x = 0 without the nonlinear branches. [A], border rows [V]
+    controls : ndarray (n_samples, n_controls)
+        Voltages that control the nonlinear branches, at x = 0. [V]
     outputs : ndarray (n_samples, n_outputs)
         Differential outputs at x = 0. [V]
-    control, factor : ndarray (n_samples, n_curved)
-        Voltages that control the nonlinear sources, at x = 0. [V]
     """
 
     sources: np.ndarray
     residual: np.ndarray
-    across: np.ndarray
+    controls: np.ndarray
     outputs: np.ndarray
-    control: np.ndarray
-    factor: np.ndarray
 
     def select(self, samples: np.ndarray) -> Drive:
         """The drive of some samples."""
         return Drive(**{name: values[samples] for name, values in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class NonlinearGroup:
+    """Where the elements of one nonlinear current law stand among all.
+
+    Attributes
+    ----------
+    law : CurrentLaw
+        Their law.
+    branches : slice
+        Among the nonlinear branches.
+    controls : tuple of slice
+        Among the controls, one slice for each control of an element.
+    """
+
+    law: CurrentLaw
+    branches: slice
+    controls: tuple[slice, ...]
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Port:
         L N: what one ampere through a branch adds to the residual.
     voltage : csr_array (n_branches, n_unknowns)
         Nᵀ A: the voltage across a branch per unknown.
-    source_voltage : csr_array (n_branches, n_sources + 1)
+    source_voltage : csr_array (n_branches, n_inputs + 1)
         Nᵀ B: the voltage across a branch per source.
     """
 
@@ -81,12 +83,12 @@ class Port:
 class ReducedSystem:
     r"""The equations F(x) = 0 of a circuit in the unknowns that are left when known voltages are eliminated.
 
-    Nodes held by grounded independent sources and by amplifiers are eliminated. With z the other nodes' voltages, s
-    the sources' and T the amplifiers' gains (T[output, input] = ±a),
+    Nodes held by grounded independent sources and by amplifiers are eliminated (`border.eliminated`). With z the other
+    nodes' voltages, s the inputs and a constant 1 V, and T the amplifiers' gains (T[output, input] = ±a),
 
     .. math:: V = P z + S s + T V \quad\Rightarrow\quad V = A z + B s, \qquad A = (1 - T)^{-1} P .
 
-    An amplifier's offset is ±a times the offset of a last source in s, which has 1 V.
+    S holds the sources' scales and constants and, for an amplifier with an offset, ±a times that.
 
     With D the feedback factors (D[input, output] = ±k), the current that leaves a node through its branches and
     through the amplifiers that it feeds is :math:`(1 - D)^{-1} J`, J that through its branches. Kirchhoff's law at the
@@ -95,12 +97,12 @@ class ReducedSystem:
     Floating voltage sources, E and H sources, and sources whose current an F or H source refers to keep their current
     c as an unknown and have a row of their own. Then x = (z, c) and
 
-    .. math:: F(x) = M x + m(s) + L N\, i_d(N^T V) - L\, I_{inj}, \qquad
+    .. math:: F(x) = M x + m(s) + L N\, i(U^T V) - L\, I_{inj}, \qquad
               M = \begin{pmatrix} L Y A & L C \\ K A & H \end{pmatrix}
 
-    with Y the nodal matrix of the conductances and G sources, N the diodes' incidence, C that of the currents c (F
-    sources included), and K V + H c the rows of the border. Nonlinear current sources add their currents, which two
-    voltages control, as the diodes do theirs. Where the circuit has energy weights w and no border,
+    with Y the nodal matrix of the linear current laws, N the incidence of the nonlinear ones and U that of the node
+    pairs whose voltages control them (a diode's is its own: one column in both), C that of the currents c (what follows
+    them included), and K V + H c the rows of the border. Where the circuit has energy weights w and no border,
     diag(w) L = Aᵀ diag(w), so that the weighted Jacobian is symmetric.
 
     Parameters
@@ -110,35 +112,38 @@ class ReducedSystem:
 
     Attributes
     ----------
-    n_voltages, n_unknowns : int
-        Sizes of z and x.
+    n_voltages, n_unknowns, n_nonlinear : int
+        Sizes of z and x, and number of nonlinear branches.
     matrix : csr_array (n_unknowns, n_unknowns)
         M.
     expansion, source_expansion : csr_array
-        A, with zero columns for c, `(n_nodes, n_unknowns)`; B `(n_nodes, n_sources + 1)`.
+        A, with zero columns for c, `(n_nodes, n_unknowns)`; B `(n_nodes, n_inputs + 1)`.
     law : csr_array (n_unknowns, n_nodes)
         L, with zero rows for the border.
-    diodes, outputs, curved : Port
-        The diodes, anode to cathode, the differential outputs, v₊ to v₋, and the nonlinear current sources.
-    control, factor : Port
-        The voltages to ground that control the nonlinear sources; that of a source without a factor is empty.
-    devices : tuple of (slice, Diode)
-        The diodes' models and their places among the diodes.
+    nonlinear, outputs : Port
+        The currents of the nonlinear branches, first to second end, and the differential outputs, v₊ to v₋.
+    controls : Port
+        The voltages that control the nonlinear branches, group by group, control by control.
+    controlled : ndarray (n_controls,)
+        The nonlinear branch that each of them controls.
+    groups : tuple of NonlinearGroup
+        The nonlinear laws and their places.
+    growth : ndarray (n_controls,)
+        Rise of each control that multiplies a current by e, infinite where slopes are bounded. [V]
     magnitudes : tuple of csr_array
-        |M|, |L N| of the diodes, of the outputs and of the nonlinear sources.
+        |M|, |L N| of the nonlinear branches and of the outputs.
     weights : ndarray (n_unknowns,) or None
         Energy weight of each row; None without an energy or with a border.
     is_passive : bool
-        Whether no conductance is negative.
+        Whether no current falls while the voltage across its branch rises.
     output_weights : ndarray (2, n_outputs) or None
         Energy weights of v₊ and v₋; None without an energy.
     """
 
     def __init__(self, circuit: Circuit):
         n_nodes = circuit.n_nodes
-        self._groups = circuit.of_kind(VoltageSources)
         border = Border(circuit)
-        free, held, gains, feedback = _eliminate(circuit, border.controlling)
+        free, held, gains, feedback = _eliminate(circuit)
         self._free = free
         self.n_voltages, self.n_unknowns = len(free), len(free) + border.size
         select = csr_array((np.ones(len(free)), (free, np.arange(len(free)))), shape=(n_nodes, self.n_unknowns))
@@ -153,19 +158,17 @@ class ReducedSystem:
         )
         self._source_law = csr_array((self.law @ nodal + rows) @ self.source_expansion - embed @ border.sources)
         self._constant = self.law @ current
-        diodes = circuit.of_kind(Diodes)
-        self.diodes = self.port([ends(group) for group in diodes])
-        self.devices = _devices(diodes)
+        self.groups = _nonlinear_groups(circuit)
+        self.nonlinear = self.port([group.law.ends() for group in self.groups])
+        self.controls = self.port([pair for group in self.groups for pair in group.law.controls()])
+        self.controlled = _controlled(self.groups)
+        self.n_nonlinear = sum(len(group.law) for group in self.groups)
+        self.growth = _growth(self.groups, len(self.controlled))
         self.outputs = self.port([] if circuit.outputs is None else [circuit.outputs])
-        self._curved_groups = circuit.of_kind(NonlinearCurrentSources)
-        self.curved = self.port([ends(group) for group in self._curved_groups])
-        self.control = self.port([_to_ground(group.control) for group in self._curved_groups])
-        self.factor = self.port([_to_ground(group.factor) for group in self._curved_groups])
-        self._no_factor = np.concatenate([np.zeros(0, bool), *(group.factor < 0 for group in self._curved_groups)])
-        self.magnitudes = abs(self.matrix), abs(self.diodes.law), abs(self.outputs.law), abs(self.curved.law)
+        self.magnitudes = abs(self.matrix), abs(self.nonlinear.law), abs(self.outputs.law)
         weights = energy_weights(circuit).nodes
         self.weights = None if weights is None or border.size else weights[free]
-        self.is_passive = all((group.siemens >= 0).all() for group in circuit.of_kind(Conductances))
+        self.is_passive = all(group.is_monotone() for group in circuit.of_kind(CurrentLaw) if group.controls())
         self.output_weights = None
         if weights is not None and circuit.outputs is not None:
             self.output_weights = weights[np.stack(circuit.outputs)]
@@ -183,15 +186,12 @@ class ReducedSystem:
 
     def drive(self, inputs: np.ndarray) -> Drive:
         """The constants of a batch of inputs `(n_samples, n_inputs)`."""
-        one = np.ones((len(inputs), 1))
-        sources = np.concatenate([*(group.source_values(inputs) for group in self._groups), one], axis=1)
+        sources = np.concatenate([inputs, np.ones((len(inputs), 1))], axis=1)
         return Drive(
             sources,
             apply(self._source_law, sources) + self._constant,
-            apply(self.diodes.source_voltage, sources),
+            apply(self.controls.source_voltage, sources),
             apply(self.outputs.source_voltage, sources),
-            apply(self.control.source_voltage, sources),
-            np.where(self._no_factor, 1.0, apply(self.factor.source_voltage, sources)),
         )
 
     def node_voltages(self, unknowns: np.ndarray, drive: Drive) -> np.ndarray:
@@ -203,59 +203,54 @@ class ReducedSystem:
         currents = np.zeros((len(voltages), self.n_unknowns - self.n_voltages))
         return np.concatenate([voltages[:, self._free], currents], axis=1)
 
-    def curved_state(self, unknowns: np.ndarray, drive: Drive) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Currents [A] of the nonlinear sources and their slopes [S] by control and factor, `(n_samples, n_curved)`."""
-        control = apply(self.control.voltage, unknowns) + drive.control
-        factor = apply(self.factor.voltage, unknowns) + drive.factor
-        states, first = [(control[:, :0],) * 3], 0
-        for group in self._curved_groups:
-            place = slice(first, first := first + len(group))
-            states.append(group.currents(control[:, place], factor[:, place]))
-        current, by_control, by_factor = (np.concatenate(parts, axis=1) for parts in zip(*states, strict=True))
-        return current, by_control, by_factor
+    def control_voltages(self, voltages: np.ndarray) -> np.ndarray:
+        """What controls the nonlinear branches at node voltages `(n_samples, n_nodes)`. [V]"""
+        return apply(_transposed(self.controls.incidence), voltages)
 
-    def require_linear_sources(self, who: str) -> None:
-        """Raise `CircuitError` if there are nonlinear sources, which `who` does not follow."""
-        if self._curved_groups:
-            raise CircuitError(
-                f"{who} follows no nonlinear current sources, found {self._curved_groups[0].label}; use ngspice"
-            )
+    def currents(self, volts: np.ndarray, caps: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Currents `(n_samples, n_nonlinear)` [A] and slopes `(n_samples, n_controls)` [S] of the nonlinear branches.
 
-    def diode_state(self, voltages: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Diode currents [A] and conductances [S] at diode voltages `(n_samples, n_diodes)` [V]."""
-        current, conductance = np.empty_like(voltages), np.empty_like(voltages)
-        for place, device in self.devices:
-            across = torch.from_numpy(np.ascontiguousarray(voltages[:, place]))
-            current[:, place] = device.current(across).numpy()
-            conductance[:, place] = device.conductance(across).numpy()
-        return current, conductance
+        Parameters
+        ----------
+        volts : ndarray (n_samples, n_controls)
+            Voltages of the controls. [V]
+        caps : ndarray (n_samples, n_controls), optional
+            Voltages beyond which a current goes on along its tangent. [V]
+        """
+        bounded = volts if caps is None else np.minimum(volts, caps)
+        current, slopes = np.empty((len(volts), self.n_nonlinear)), np.empty_like(volts)
+        for group in self.groups:
+            at = [np.ascontiguousarray(bounded[:, place]) for place in group.controls]
+            amperes = group.law.current(*at)
+            for place, slope, here in zip(group.controls, group.law.slopes(*at), at, strict=True):
+                slopes[:, place] = slope
+                if caps is not None:
+                    amperes = amperes + slope * (volts[:, place] - here)
+            current[:, group.branches] = amperes
+        return current, slopes
 
 
-def _eliminate(
-    circuit: Circuit, controlling: dict[str, np.ndarray]
-) -> tuple[np.ndarray, csr_array, csr_array, csr_array]:
+def _eliminate(circuit: Circuit) -> tuple[np.ndarray, csr_array, csr_array, csr_array]:
     """The free nodes, and the matrices S, T and D of `ReducedSystem`."""
-    n_nodes, n_sources = circuit.n_nodes, 0
-    one_volt = sum(len(group) for group in circuit.of_kind(VoltageSources))
+    n_nodes, n_inputs = circuit.n_nodes, circuit.n_inputs
     free = np.ones(n_nodes, dtype=bool)
     free[GROUND] = False
     held, gains, feedback = Entries(), Entries(), Entries()
-    for group in circuit.groups:
-        if isinstance(group, VoltageSources):
-            element = np.flatnonzero(is_grounded(group) & ~controlling[group.label])
-            reversed_ = group.positive[element] == GROUND
-            node = np.where(reversed_, group.negative[element], group.positive[element])
-            held.put(node, n_sources + element, np.where(reversed_, -1.0, 1.0))
-            free[node] = False
-            n_sources += len(group)
-        elif isinstance(group, Amplifiers):
-            element, node, sign = group.outputs()
-            gains.put(node, group.input[element], sign * group.gain[element])
-            held.put(node, np.full_like(node, one_volt), sign * (group.gain * group.offset)[element])
-            feedback.put(group.input[element], node, sign * group.feedback[element])
-            free[node] = False
+    for group in circuit.of_kind(VoltageLaw):
+        rows = group.rows()
+        chosen = np.flatnonzero(eliminated(circuit, group.label, rows))
+        reversed_ = rows.positive[chosen] == GROUND
+        node = np.where(reversed_, rows.negative[chosen], rows.positive[chosen])
+        sign = np.where(reversed_, -1.0, 1.0)
+        put_sources(held, node, rows, chosen, sign, n_inputs)
+        free[node] = False
+        if rows.control is not None and rows.gain is not None:
+            for control, side in zip(rows.control, (1.0, -1.0), strict=True):
+                gains.put(node, control[chosen], side * sign * rows.gain[chosen])
+        if rows.drawn_from is not None and rows.feedback is not None:
+            feedback.put(rows.drawn_from[chosen], node, rows.feedback[chosen])
     square = (n_nodes, n_nodes)
-    return np.flatnonzero(free), held.matrix((n_nodes, one_volt + 1)), gains.matrix(square), feedback.matrix(square)
+    return np.flatnonzero(free), held.matrix((n_nodes, n_inputs + 1)), gains.matrix(square), feedback.matrix(square)
 
 
 def _chained(links: csr_array, start: csr_array) -> csr_array:
@@ -269,37 +264,42 @@ def _chained(links: csr_array, start: csr_array) -> csr_array:
 def _nodal(circuit: Circuit) -> tuple[csr_array, np.ndarray]:
     """Nodal matrix Y, and the currents that independent sources draw from the nodes."""
     entries, current = Entries(), np.zeros(circuit.n_nodes)
-    for group in circuit.groups:
-        if isinstance(group, Conductances):
-            _put_transconductance(entries, ends(group), ends(group), group.siemens)
-        elif isinstance(group, VoltageControlledCurrentSources):
-            control = (group.control_positive, group.control_negative)
-            _put_transconductance(entries, ends(group), control, group.gain)
-        elif isinstance(group, CurrentSources):
-            np.add.at(current, group.positive, group.amperes)
-            np.add.at(current, group.negative, -group.amperes)
+    for group in circuit.of_kind(CurrentLaw):
+        if not group.linear:
+            continue
+        ends, controls = group.ends(), group.controls()
+        none = [np.zeros(len(group))] * len(controls)
+        for node, sign in zip(ends, (1.0, -1.0), strict=True):
+            np.add.at(current, node, sign * group.current(*none))
+            for (first, second), slope in zip(controls, group.slopes(*none), strict=True):
+                entries.put(node, first, sign * slope)
+                entries.put(node, second, -sign * slope)
     return entries.matrix((circuit.n_nodes, circuit.n_nodes)), current
 
 
-def _put_transconductance(
-    entries: Entries,
-    nodes: tuple[np.ndarray, np.ndarray],
-    control: tuple[np.ndarray, np.ndarray],
-    siemens: np.ndarray,
-) -> None:
-    for node, sign in zip(nodes, (1.0, -1.0), strict=True):
-        entries.put(node, control[0], sign * siemens)
-        entries.put(node, control[1], -sign * siemens)
+def _nonlinear_groups(circuit: Circuit) -> tuple[NonlinearGroup, ...]:
+    found, branch, control = [], 0, 0
+    for group in circuit.of_kind(CurrentLaw):
+        if group.linear:
+            continue
+        bounds = control + len(group) * np.arange(len(group.controls()) + 1)
+        controls = tuple(slice(*pair) for pair in pairwise(bounds.tolist()))
+        found.append(NonlinearGroup(group, slice(branch, branch + len(group)), controls))
+        branch, control = branch + len(group), int(bounds[-1])
+    return tuple(found)
 
 
-def _to_ground(nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs whose voltage is that of the nodes; 0 V where there is none."""
-    return np.maximum(nodes, GROUND), np.full_like(nodes, GROUND)
+def _controlled(groups: tuple[NonlinearGroup, ...]) -> np.ndarray:
+    branches = [np.arange(group.branches.start, group.branches.stop) for group in groups for _ in group.controls]
+    return np.concatenate([np.zeros(0, np.int64), *branches])
 
 
-def _devices(groups: list[Diodes]) -> tuple[tuple[slice, Diode], ...]:
-    bounds = np.cumsum([0, *(len(group) for group in groups)])
-    return tuple((slice(bounds[i], bounds[i + 1]), group.device) for i, group in enumerate(groups))
+def _growth(groups: tuple[NonlinearGroup, ...], n_controls: int) -> np.ndarray:
+    growth = np.full(n_controls, np.inf)
+    for group in groups:
+        for place, volts in zip(group.controls, group.law.growth_voltages() or (), strict=False):
+            growth[place] = volts
+    return growth
 
 
 def _embedding(n_voltages: int, size: int) -> csr_array:

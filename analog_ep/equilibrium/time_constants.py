@@ -41,11 +41,11 @@ def slowest_time_constant(circuit: Circuit, inputs: np.ndarray, voltages: np.nda
         )
     equations = Equations.of(system, inputs, None, None)
     unknowns = system.unknowns(voltages)
-    state = equations.at(unknowns, np.full_like(equations.drive.across, np.inf))
+    state = equations.at(unknowns)
     jacobian = Jacobian(system, False, equations.is_reciprocal)
     capacitance = np.diag(_grounded(circuit, system.unknowns(np.arange(circuit.n_nodes)[None])[0], system.n_voltages))
     slowest = 0.0
-    for matrix in jacobian.dense(jacobian.values(state.conductances)).numpy():
+    for matrix in jacobian.dense(jacobian.values(state.slopes)).numpy():
         # Of the pair turned around, nodes without a capacitor have the eigenvalue 0, where λ would be infinite.
         constants = np.asarray(eigvals(capacitance, matrix, overwrite_a=False))
         if np.real(constants).min() < -1e-9 * np.abs(constants).max():

@@ -11,8 +11,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from analog_ep.circuit import Capacitors, Circuit
-from analog_ep.equilibrium.assembly import ends
+from analog_ep.circuit import ChargeLaw, Circuit
 from analog_ep.equilibrium.newton import reduced_system
 from analog_ep.equilibrium.reduction import ReducedSystem
 from analog_ep.errors import ConvergenceError, StimulusError
@@ -95,7 +94,7 @@ def transient(
     """
     if not 0 < duration < float("inf") or points < 1:
         raise StimulusError(f"a transient needs a positive duration and points, found {duration} s and {points}")
-    if not circuit.of_kind(Capacitors):
+    if not circuit.of_kind(ChargeLaw):
         raise StimulusError(f"a transient needs capacitors, found none in {circuit.title!r}")
     equations = _Dynamics(circuit, np.asarray(inputs, dtype=np.float64))
     begin = np.zeros(circuit.n_nodes) if start is None else np.asarray(start, dtype=np.float64)
@@ -148,15 +147,13 @@ class _Dynamics:
     def __init__(self, circuit: Circuit, inputs: np.ndarray):
         self._title = circuit.title
         self.system: ReducedSystem = reduced_system(circuit)
-        self.system.require_linear_sources("a transient in PyTorch")
-        system, capacitors = self.system, circuit.of_kind(Capacitors)
+        system, capacitors = self.system, circuit.of_kind(ChargeLaw)
         self._drive = system.drive(inputs[None])
-        port = system.port([ends(group) for group in capacitors])
-        farads = np.concatenate([group.farads for group in capacitors])
+        port = system.port([group.ends() for group in capacitors])
+        farads = np.concatenate([group.capacitances() for group in capacitors])
         self.capacitance = _dense(csr_array(port.law * farads) @ port.voltage)
         self._matrix = _dense(system.matrix)
-        self._diode_law, self._diode_voltage = _dense(system.diodes.law), _dense(system.diodes.voltage)
-        self._across = torch.from_numpy(self._drive.across[0])
+        self._law, self._controls = _dense(system.nonlinear.law), _dense(system.controls.voltage)
         self._constant = torch.from_numpy(self._drive.residual[0])
 
     def node_voltages(self, states: np.ndarray) -> np.ndarray:
@@ -205,10 +202,11 @@ class _Dynamics:
         return None
 
     def _equations(self, state: Tensor) -> tuple[Tensor, Tensor]:
-        across = self._diode_voltage @ state + self._across
-        current, conductance = (torch.from_numpy(a[0]) for a in self.system.diode_state(across.numpy()[None]))
-        residual = self._matrix @ state + self._constant + self._diode_law @ current
-        return residual, self._matrix + self._diode_law @ (conductance[:, None] * self._diode_voltage)
+        volts = (self._controls @ state).numpy() + self._drive.controls[0]
+        current, slopes = (torch.from_numpy(a[0]) for a in self.system.currents(volts[None]))
+        residual = self._matrix @ state + self._constant + self._law @ current
+        by_control = self._law[:, torch.from_numpy(self.system.controlled)]
+        return residual, self._matrix + by_control @ (slopes[:, None] * self._controls)
 
 
 def _dense(matrix: csr_array) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Circuit, Conductances
-from analog_ep.equilibrium.assembly import apply, ends
+from analog_ep.equilibrium.assembly import apply
 from analog_ep.equilibrium.equilibrium import Equilibrium, solve
 from analog_ep.equilibrium.jacobian import Jacobian
 from analog_ep.equilibrium.newton import Newton, reduced_system
@@ -101,7 +101,6 @@ class ImplicitDifferentiation:
 def _adjoint(circuit: Circuit, voltages: np.ndarray, cost: Cost, targets: Tensor) -> np.ndarray:
     """μ = Lᵀ λ, `(n_samples, n_nodes)`."""
     system = reduced_system(circuit)
-    system.require_linear_sources("implicit differentiation")
     jacobian = Jacobian(system)
     outputs = torch.from_numpy(apply(system.outputs.incidence.T, voltages))
     pull = apply(system.outputs.voltage.T, cost.gradient(outputs, targets).numpy())
@@ -109,7 +108,7 @@ def _adjoint(circuit: Circuit, voltages: np.ndarray, cost: Cost, targets: Tensor
     step = max(1, _MATRIX_CHUNK // max(1, len(jacobian.rows), jacobian.size**2 if jacobian.is_dense else 0))
     for begin in range(0, len(pull), step):
         part = slice(begin, begin + step)
-        _, slopes = system.diode_state(apply(system.diodes.incidence.T, voltages[part]))
+        _, slopes = system.currents(system.control_voltages(voltages[part]))
         adjoint[part] = jacobian.solve(jacobian.values(slopes), pull[part], transposed=True)
     if not np.isfinite(adjoint).all():
         raise ConvergenceError("implicit differentiation needs a regular Jacobian, found a singular one")
@@ -121,7 +120,7 @@ def _conductance_gradients(circuit: Circuit, voltages: np.ndarray, adjoint: np.n
     for group in circuit.of_kind(Conductances):
         if group.parameter is None or group.index is None:
             continue
-        first, second = ends(group)
+        first, second = group.ends()
         total = np.zeros(len(group))
         step = max(1, _BRANCH_CHUNK // max(1, len(group)))
         for begin in range(0, len(voltages), step):

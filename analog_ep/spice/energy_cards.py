@@ -17,9 +17,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from analog_ep.circuit import Amplifiers, Conductances, CurrentSources, Diodes, VoltageSources, energy_weights
-from analog_ep.circuit.circuit import GROUND
+from analog_ep.circuit import (
+    Amplifiers,
+    Conductances,
+    CurrentLaw,
+    CurrentSources,
+    Diodes,
+    VoltageSources,
+    energy_weights,
+)
 from analog_ep.circuit.energy import branch_weights, held_nodes
+from analog_ep.circuit.laws import GROUND
 from analog_ep.devices import PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.spice.netlist import NetlistWriter, number
 from analog_ep.spice.nudge_cards import NudgeCurrent
@@ -62,16 +70,16 @@ def energy_cards(writer: NetlistWriter, nudge: Sequence[NudgeCurrent] = ()) -> E
     weights = energy_weights(circuit)
     if weights.nodes is None:
         return EnergyCards([], weights.reason)
-    for group in circuit.of_kind(Diodes):
-        if reason := _not_expressible(group):
+    for group in circuit.of_kind(CurrentLaw):
+        if not group.linear and (reason := _not_expressible(group)):
             return EnergyCards([], reason)
     terms = list(_Terms(writer, weights.nodes).all(nudge))
     sources = [f"b_energy_{i} 0 energy i={term}" for i, term in enumerate(terms)]
     return EnergyCards([*_functions(writer), *sources, "r_energy energy 0 1.0"])
 
 
-def _not_expressible(group: Diodes) -> str:
-    device = group.device
+def _not_expressible(group: CurrentLaw) -> str:
+    device = group.device if isinstance(group, Diodes) else None
     if isinstance(device, ShockleyDiode):
         return f"{group.label} has its series resistance inside the model" if device.has_series_resistance else ""
     return "" if isinstance(device, PiecewiseLinearDiode) else f"{group.label} has no expression for its co-content"
@@ -146,14 +154,15 @@ class _Terms:
             for near, far in ((positive, negative), (negative, positive))
         )
         if first == second:
-            return f"{number(first)}*{self._across(positive, negative)}"
-        return f"({number(first)}*{self._across(positive, GROUND)}-{number(second)}*{self._across(negative, GROUND)})"
+            return f"{number(first)}*{self.writer.across(positive, negative)}"
+        above, below = (self.writer.across(node, GROUND) for node in (positive, negative))
+        return f"({number(first)}*{above}-{number(second)}*{below})"
 
     def _diodes(self, group: Diodes) -> Iterator[str]:
         own = branch_weights(group, self.weights, self.held)
         name, parameters = _function_call(group)
         for a, k, w, values in zip(group.anode, group.cathode, own, parameters, strict=True):
-            arguments = ",".join([self._across(a, k), *(number(value) for value in values)])
+            arguments = ",".join([self.writer.across(a, k), *(number(value) for value in values)])
             power = self._power(-0.5, a, k)
             resistors = f"+({power})*{name}_current({arguments})" if power else ""
             scale = "" if w == 1 else f"{number(w)}*"
@@ -188,12 +197,8 @@ class _Terms:
 
     def _correction(self, node: int, rows: np.ndarray, far: np.ndarray, own: np.ndarray, group: Conductances) -> str:
         factors = 0.5 * (own - self.terminal[node]) * group.siemens
-        terms = [f"({number(factors[row])})*{self._across(node, int(far[row]))}" for row in rows]
+        terms = [f"({number(factors[row])})*{self.writer.across(node, int(far[row]))}" for row in rows]
         return f"v({self.circuit.node_names[node]})*({'+'.join(terms)})"
-
-    def _across(self, positive: int, negative: int) -> str:
-        names = self.circuit.node_names
-        return f"v({names[positive]})" if negative == GROUND else f"v({names[positive]},{names[negative]})"
 
 
 def _function_call(group: Diodes) -> tuple[str, np.ndarray]:

@@ -8,6 +8,7 @@ user's name does.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 
 from analog_ep.circuit import (
+    GROUND,
     Amplifiers,
     Branches,
     Capacitors,
@@ -23,9 +25,10 @@ from analog_ep.circuit import (
     Conductances,
     CurrentControlledCurrentSources,
     CurrentControlledVoltageSources,
+    CurrentLaw,
     CurrentSources,
     Diodes,
-    NonlinearCurrentSources,
+    NodePair,
     VoltageControlledCurrentSources,
     VoltageControlledVoltageSources,
     VoltageSources,
@@ -50,7 +53,6 @@ INSTANCE_LETTERS: dict[type[Branches], str] = {
     Diodes: "d",
     VoltageControlledVoltageSources: "e",
     VoltageControlledCurrentSources: "g",
-    NonlinearCurrentSources: "b",
     CurrentControlledCurrentSources: "f",
     CurrentControlledVoltageSources: "h",
     Amplifiers: "e",
@@ -60,6 +62,7 @@ INSTANCE_LETTERS: dict[type[Branches], str] = {
 _JUNCTION_PARAMETERS = (
     "saturation_current ideality series_resistance energy_gap saturation_exponent nominal_temperature temperature"
 )
+_SHARED_FUNCTIONS = frozenset(["v", "exp", "sqrt", "abs", "min", "max", "sin", "cos", "tanh"])
 _EXPRESSION_CHARACTERS = b"abcdefghijklmnopqrstuvwxyz0123456789_+-*/(),. "
 
 
@@ -147,7 +150,7 @@ class NetlistWriter:
         self.options = options or SpiceOptions()
         _check_names(circuit)
         for group in circuit.groups:
-            if type(group) not in _WRITERS:
+            if type(group) not in _WRITERS and not isinstance(group, CurrentLaw):
                 raise CircuitError(f"{group.label}: no netlist card stands for {type(group).__name__}")
         if drive is None and circuit.n_inputs:
             raise CircuitError(f"the circuit has {circuit.n_inputs} inputs; give the values of its sources, found none")
@@ -181,12 +184,12 @@ class NetlistWriter:
 
     def group_cards(self, group: Branches) -> Iterator[str]:
         """Cards of the elements of one group."""
-        return _WRITERS[type(group)](self, group)
+        return _WRITERS.get(type(group), NetlistWriter._behavioural)(self, group)
 
     def element_name(self, group: Branches, i: int) -> str:
         """Name of element `i` of a group; for an amplifier that of the source that drives its output."""
-        letter = INSTANCE_LETTERS[type(group)]
-        if isinstance(group, Diodes) and isinstance(group.device, PiecewiseLinearDiode):
+        letter = INSTANCE_LETTERS.get(type(group), "b")
+        if isinstance(group, Diodes) and not isinstance(group.device, ShockleyDiode):
             letter = "b"
         if isinstance(group, VoltageSources) and isinstance(self._source_values[group.label][i], str):
             letter = "b"
@@ -254,7 +257,7 @@ class NetlistWriter:
             return self._junctions(group)
         if isinstance(group.device, PiecewiseLinearDiode):
             return self._piecewise_diodes(group, group.device)
-        raise CircuitError(f"{group.label}: no netlist card stands for {type(group.device).__name__}")
+        return self._behavioural(group)
 
     def _junctions(self, group: Diodes) -> Iterator[str]:
         names = self.circuit.node_names
@@ -282,17 +285,23 @@ class NetlistWriter:
             nodes_of = [names[node] for node in terminals]
             yield self.dialect.element(self.element_name(group, i), nodes_of, number(gain))
 
-    def _nonlinear(self, group: NonlinearCurrentSources) -> Iterator[str]:
-        names, curve = self.circuit.node_names, group.curve
-        arrays = (group.positive, group.negative, group.control, group.factor, group.siemens)
-        for i, (p, n, control, factor, siemens) in enumerate(zip(*(a.tolist() for a in arrays), strict=True)):
-            tanh = f"tanh({number(curve.gain)}*(v({names[control]})-({number(curve.centre)})))"
-            value = f"({number(curve.level)}+{number(curve.amplitude)}*{tanh})"
-            if group.slope:
-                value = f"{number(curve.amplitude * curve.gain)}*(1-{tanh}*{tanh})"
-            product = "" if factor < 0 else f"*v({names[factor]})"
-            expression = f"({number(siemens)})*{value}{product}"
-            yield self.dialect.behavioural(self.element_name(group, i), (names[p], names[n]), "i", expression)
+    def _behavioural(self, group: CurrentLaw) -> Iterator[str]:
+        """Sources that follow an expression: how a current law without a card of its own reaches a simulator."""
+        names = self.circuit.node_names
+        expressions = group.expressions(*([self.across(*pair) for pair in _pairs(nodes)] for nodes in group.controls()))
+        if expressions is None:
+            raise CircuitError(
+                f"{group.label}: no netlist card stands for {group.law_type.__name__}; give it expressions of its "
+                f"current"
+            )
+        for i, ((first, second), expression) in enumerate(zip(_pairs(group.ends()), expressions, strict=True)):
+            nodes, name = (names[first], names[second]), self.element_name(group, i)
+            yield self.dialect.behavioural(name, nodes, "i", _shared_expression(group, expression))
+
+    def across(self, first: int, second: int) -> str:
+        """Text of the voltage between two nodes."""
+        names = self.circuit.node_names
+        return f"v({names[first]})" if second == GROUND else f"v({names[first]},{names[second]})"
 
     def _current_controlled(
         self, group: CurrentControlledCurrentSources | CurrentControlledVoltageSources
@@ -336,7 +345,6 @@ _WRITERS: dict[type[Branches], Callable[..., Iterator[str]]] = {
     Diodes: NetlistWriter._diodes,
     VoltageControlledVoltageSources: NetlistWriter._voltage_controlled,
     VoltageControlledCurrentSources: NetlistWriter._voltage_controlled,
-    NonlinearCurrentSources: NetlistWriter._nonlinear,
     CurrentControlledCurrentSources: NetlistWriter._current_controlled,
     CurrentControlledVoltageSources: NetlistWriter._current_controlled,
     Amplifiers: NetlistWriter._amplifiers,
@@ -382,6 +390,10 @@ def _at_default_temperature(device: ShockleyDiode) -> ShockleyDiode:
     )
 
 
+def _pairs(nodes: NodePair) -> Iterator[tuple[int, int]]:
+    return zip(nodes[0].tolist(), nodes[1].tolist(), strict=True)
+
+
 def _per_element(group: Diodes, value: float | torch.Tensor) -> list[float]:
     return torch.as_tensor(value, dtype=torch.float64).expand(len(group)).tolist()
 
@@ -389,6 +401,17 @@ def _per_element(group: Diodes, value: float | torch.Tensor) -> list[float]:
 def _celsius(kelvin: float) -> str:
     # Beyond 12 digits lies the rounding of the subtraction, and 300.15 K must read 27.
     return number(round(kelvin - ZERO_CELSIUS, 12))
+
+
+def _shared_expression(group: CurrentLaw, text: str) -> str:
+    """An expression that means the same to every simulator."""
+    strange = sorted(set(re.findall(r"([a-z_][a-z0-9_]*)\(", text)) - _SHARED_FUNCTIONS)
+    if strange or "**" in text:
+        raise CircuitError(
+            f"{group.label}: an expression must use {', '.join(sorted(_SHARED_FUNCTIONS))} and + - * / alone, since "
+            f"simulators differ in others, found {', '.join(strange) or '**'} in {text[:60]!r}"
+        )
+    return _expression(text)
 
 
 def _expression(text: str) -> str:

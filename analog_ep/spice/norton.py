@@ -8,15 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.sparse import csr_array
 
-from analog_ep.circuit import (
-    GROUND,
-    Branches,
-    Circuit,
-    Conductances,
-    CurrentControlledCurrentSources,
-    CurrentControlledVoltageSources,
-    VoltageSources,
-)
+from analog_ep.circuit import GROUND, Branches, Circuit, Conductances, VoltageSources
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +72,7 @@ class NortonReduction:
 
 def _controlling(circuit: Circuit) -> set[str]:
     """Labels of the source groups whose currents others refer to."""
-    kinds = (CurrentControlledCurrentSources, CurrentControlledVoltageSources)
-    return {group.control_label for kind in kinds for group in circuit.of_kind(kind)}
+    return {followed[0] for group in circuit.groups if (followed := group.followed()) is not None}
 
 
 def _held_nodes(circuit: Circuit) -> np.ndarray:

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from analog_ep.circuit import (
-    GROUND,
-    Amplifiers,
-    Capacitors,
-    Circuit,
-    CurrentControlledVoltageSources,
-    VoltageControlledVoltageSources,
-)
+from analog_ep.circuit import GROUND, Capacitors, ChargeLaw, Circuit, VoltageLaw
 from analog_ep.circuit.energy import held_nodes
 from analog_ep.errors import StimulusError
 
@@ -36,12 +29,10 @@ def with_node_capacitance(circuit: Circuit, farads: float) -> Circuit:
     if not 0 < farads < float("inf"):
         raise StimulusError(f"a node capacitance must be positive and finite, found {farads} F")
     held = held_nodes(circuit)
-    for group in circuit.of_kind(Amplifiers):
-        held[group.outputs()[1]] = True
-    for group in circuit.groups:
-        if isinstance(group, (VoltageControlledVoltageSources, CurrentControlledVoltageSources)):
-            held[group.positive] = True
-        elif isinstance(group, Capacitors):
-            held[group.nodes()] = True
+    for rows in (group.rows() for group in circuit.of_kind(VoltageLaw)):
+        if not rows.is_independent:
+            held[rows.positive] = True
+    for group in circuit.of_kind(ChargeLaw):
+        held[group.nodes()] = True
     nodes = np.flatnonzero(~held)
     return circuit.with_groups([*circuit.groups, Capacitors(LABEL, nodes, np.full_like(nodes, GROUND), farads)])

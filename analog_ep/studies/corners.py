@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
-import numpy as np
-import torch
 from rich.table import Table
 from torch import Tensor
 
-from analog_ep.circuit import Branches, Circuit, Conductances, Diodes
+from analog_ep.circuit import Branches, Circuit, CurrentLaw
 from analog_ep.constants import ZERO_CELSIUS
-from analog_ep.devices import ShockleyDiode
 from analog_ep.equilibrium.equilibrium import Solver, solve
 from analog_ep.errors import StimulusError
 
@@ -45,17 +42,29 @@ class Corner:
 
 @dataclass(frozen=True)
 class Corners:
-    """All corners that were looked at."""
+    """All corners that were looked at.
+
+    Attributes
+    ----------
+    corners : tuple of Corner
+        One for each combination.
+    unchanged : tuple of str
+        Labels of nonlinear elements that stay as described at every corner, since their device does not tell how it
+        depends on temperature and process.
+    """
 
     corners: tuple[Corner, ...]
+    unchanged: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """The figures as a JSON object."""
-        return json.dumps({"corners": [asdict(corner) for corner in self.corners]})
+        return json.dumps({"corners": [asdict(corner) for corner in self.corners], "unchanged": list(self.unchanged)})
 
     def table(self) -> Table:
         """A row a corner."""
         table = Table("temperature", "conductances", "saturation currents", "largest change", "same class")
+        if self.unchanged:
+            table.caption = f"the same at every corner, since their device does not tell: {', '.join(self.unchanged)}"
         for c in self.corners:
             cells = f"{c.celsius:g} °C", f"× {c.conductance_scale:g}", f"× {c.saturation_scale:g}"
             table.add_row(*cells, f"{c.largest_change:.3e} V", f"{c.same_class:.2%}")
@@ -109,15 +118,14 @@ def corners(
                 change = float((outputs - nominal).abs().max())
                 same = float((outputs.argmax(-1) == nominal.argmax(-1)).double().mean())
                 found.append(Corner(temperature, conductance, saturation, change, same))
-    return Corners(tuple(found))
+    return Corners(tuple(found), _unchanged(circuit))
 
 
 def _at_corner(group: Branches, celsius: float, conductance: float, saturation: float) -> Branches:
-    if isinstance(group, Conductances):
-        return replace(group, siemens=np.asarray(group.siemens) * conductance)
-    if isinstance(group, Diodes) and isinstance(group.device, ShockleyDiode):
-        device = group.device.expand(len(group))
-        kelvin = torch.full((len(group),), celsius + ZERO_CELSIUS, dtype=torch.float64)
-        current = torch.as_tensor(device.saturation_current) * saturation
-        return replace(group, device=replace(device, temperature=kelvin, saturation_current=current))
-    return group
+    there = group.at_corner(celsius + ZERO_CELSIUS, conductance, saturation)
+    return group if there is None else there
+
+
+def _unchanged(circuit: Circuit) -> tuple[str, ...]:
+    laws = [group for group in circuit.of_kind(CurrentLaw) if not group.linear and not group.has_own_supply]
+    return tuple(group.label for group in laws if group.at_corner(ZERO_CELSIUS, 1.0, 1.0) is None)

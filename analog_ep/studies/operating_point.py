@@ -10,7 +10,6 @@ import torch
 from rich.table import Table
 
 from analog_ep.circuit import Circuit, Diodes, check_circuit
-from analog_ep.equilibrium.assembly import ends
 from analog_ep.equilibrium.equilibrium import Solver, solve
 
 
@@ -95,5 +94,5 @@ def operating_point(circuit: Circuit, inputs: np.ndarray, *, solver: Solver) -> 
 
 
 def _currents(group: Diodes, voltages: np.ndarray) -> np.ndarray:
-    first, second = ends(group)
+    first, second = group.ends()
     return group.device.current(torch.from_numpy(voltages[first] - voltages[second])).numpy()

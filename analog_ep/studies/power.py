@@ -6,22 +6,13 @@ import json
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from rich.table import Table
 
-from analog_ep.circuit import (
-    Branches,
-    Circuit,
-    Conductances,
-    CurrentSources,
-    Diodes,
-    VoltageSources,
-)
-from analog_ep.equilibrium.assembly import ends
+from analog_ep.circuit import Circuit, CurrentLaw, VoltageLaw
 from analog_ep.errors import StimulusError
 
 AMPLIFIERS = "amplifiers and controlled sources"
-"""What all elements besides resistors, diodes and independent sources deliver together."""
+"""What all elements with a supply of their own deliver together."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +73,8 @@ def branch_power(circuit: Circuit, voltages: np.ndarray, settling_time: float | 
 
     By Tellegen's theorem the powers of all branches add up to zero, so that what resistors and diodes dissipate and
     independent sources do not deliver comes from amplifiers and controlled sources: their own supply and quiescent
-    currents are not part of the description. The conductances give g v², the diodes i v, a grounded source its voltage
-    times the current into the branches at its node.
+    currents are not part of the description. Every other current law dissipates i v, a grounded source delivers its
+    voltage times the current into the branches at its node.
 
     Parameters
     ----------
@@ -104,32 +95,26 @@ def branch_power(circuit: Circuit, voltages: np.ndarray, settling_time: float | 
     outflow = np.zeros_like(voltages)
     dissipated: dict[str, float] = {}
     delivered: dict[str, float] = {}
-    for group in circuit.groups:
-        if not isinstance(group, (Conductances, Diodes, CurrentSources)):
-            continue
-        first, second = ends(group)
+    for group in circuit.of_kind(CurrentLaw):
+        first, second = group.ends()
         across = voltages[:, first] - voltages[:, second]
-        current = _current(group, across)
+        current = np.broadcast_to(
+            group.current(*(voltages[:, p] - voltages[:, n] for p, n in group.controls())), across.shape
+        )
         np.add.at(outflow.T, first, current.T)
         np.add.at(outflow.T, second, -current.T)
         watts = float((current * across).sum(axis=1).mean())
-        if isinstance(group, CurrentSources):
+        if not group.controls():
             delivered[group.label] = -watts
-        else:
+        elif not group.has_own_supply:
             dissipated[group.label] = watts
-    for group in circuit.of_kind(VoltageSources):
-        if ((group.positive != 0) & (group.negative != 0)).any():
+    for group in circuit.of_kind(VoltageLaw):
+        rows = group.rows()
+        if not rows.is_independent:
+            continue
+        if not rows.grounded.all():
             raise StimulusError(f"{group.label}: the power of a floating voltage source is not told; ground it")
-        nodes = np.maximum(group.positive, group.negative)
+        nodes = np.maximum(rows.positive, rows.negative)
         delivered[group.label] = float((outflow * voltages)[:, nodes].sum(axis=1).mean())
     delivered[AMPLIFIERS] = sum(dissipated.values()) - sum(delivered.values())
     return Power(dissipated, delivered, settling_time)
-
-
-def _current(group: Branches, across: np.ndarray) -> np.ndarray:
-    if isinstance(group, Conductances):
-        return group.siemens * across
-    if isinstance(group, Diodes):
-        return group.device.current(torch.from_numpy(across)).numpy()
-    assert isinstance(group, CurrentSources)
-    return np.broadcast_to(group.amperes, across.shape)

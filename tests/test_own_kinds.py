@@ -1,0 +1,235 @@
+"""Elements of a user's own, by law alone: every solver serves them, and nothing leaves them out without a word."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from own_kinds import CubicDiode, SquareLawTransistors
+from plain_ngspice import run_plain
+from scipy.integrate import solve_ivp
+from scipy.optimize import brentq
+
+from analog_ep import Newton, Ngspice, ResistiveNetwork, SquaredError, cross_check, solve
+from analog_ep.circuit import (
+    Branches,
+    Capacitors,
+    Circuit,
+    CircuitBuilder,
+    Conductances,
+    Diodes,
+    VoltageSources,
+    check_circuit,
+    circuit_energy,
+)
+from analog_ep.circuit.noise import johnson_currents
+from analog_ep.equilibrium.kirchhoff import kirchhoff_residual
+from analog_ep.equilibrium.linear_noise import LinearNoise
+from analog_ep.equilibrium.transient import transient
+from analog_ep.errors import CircuitError, EnergyUnavailableError
+from analog_ep.learning.implicit import ImplicitDifferentiation
+from analog_ep.spice.deck import write_deck
+from analog_ep.studies.corners import corners
+from analog_ep.studies.power import branch_power
+
+FACTOR, THRESHOLD, LOAD, SUPPLY = 2e-4, 0.4, 1e-4, 1.0
+
+
+def common_source(load: float = LOAD, farads: float | None = None) -> Circuit:
+    """A transistor with a resistor to the supply; the input is its gate, the output its drain against ground."""
+    builder = CircuitBuilder("common source")
+    supply, gate, drain = builder.add_nodes(["supply", "gate", "drain"])
+    builder.add(VoltageSources("vdd", supply, 0, SUPPLY))
+    builder.add(VoltageSources("vin", gate, 0, 0.0, 0))
+    builder.add(Conductances("load", supply, drain, load, "load", 0))
+    builder.add(SquareLawTransistors("m", drain, 0, gate, FACTOR, THRESHOLD))
+    if farads is not None:
+        builder.add(Capacitors("c", drain, 0, farads))
+    builder.set_outputs(drain, np.zeros(1, int))
+    return builder.build()
+
+
+def drain_voltage(gate: float, load: float = LOAD) -> float:
+    """Root of the load line against the textbook's two regions."""
+
+    def imbalance(v: float) -> float:
+        over = max(gate - THRESHOLD, 0.0)
+        current = FACTOR / 2 * over**2 if v >= over else FACTOR * (over - v / 2) * v
+        return current - load * (SUPPLY - v)
+
+    return float(brentq(imbalance, 0.0, SUPPLY, xtol=1e-15))  # pyright: ignore[reportArgumentType]
+
+
+GATES = torch.tensor([[0.0], [0.5], [0.9], [1.4], [3.0]], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("solver", [Newton(), pytest.param(Ngspice(), marks=pytest.mark.ngspice)])
+def test_a_transistor_is_solved_in_all_its_regions(solver):
+    found = solve(common_source(), GATES, solver=solver).outputs[:, 0]
+    expected = [drain_voltage(float(gate)) for gate in GATES]
+    np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-9)
+
+
+def test_the_residual_sees_its_current():
+    circuit = common_source()
+    residual, _ = kirchhoff_residual(circuit, np.array([[0.0, SUPPLY, 0.9, SUPPLY]]))
+    # With the drain at the supply the resistor carries nothing, and the transistor saturates.
+    assert residual[0, circuit.node("drain")] == pytest.approx(FACTOR / 2 * 0.5**2, rel=1e-12)
+
+
+def test_the_gradient_through_it_is_that_of_the_load_line():
+    gate, target, step = 0.9, 0.3, 1e-6 * LOAD
+    targets = torch.full((1, 1), target, dtype=torch.float64)
+    gradient = ImplicitDifferentiation(common_source(), SquaredError()).gradients(GATES[2:3], targets)["load"]
+    costs = [0.5 * (drain_voltage(gate, LOAD + sign * step) - target) ** 2 for sign in (1, -1)]
+    assert float(gradient) == pytest.approx((costs[0] - costs[1]) / (2 * step), rel=1e-6)
+
+
+def test_power_is_told_for_it_and_balances():
+    circuit = common_source()
+    voltages = solve(circuit, GATES, solver=Newton()).voltages.numpy()
+    power = branch_power(circuit, voltages)
+    drains = np.array([drain_voltage(float(gate)) for gate in GATES])
+    currents = LOAD * (SUPPLY - drains)
+    assert power.dissipated["m"] == pytest.approx((currents * drains).mean(), rel=1e-9)
+    assert power.delivered["vdd"] == pytest.approx((currents * SUPPLY).mean(), rel=1e-9)
+    assert sum(power.delivered.values()) == pytest.approx(power.total, rel=1e-12)
+
+
+def test_there_is_no_energy_and_it_is_said():
+    circuit = common_source()
+    with pytest.raises(EnergyUnavailableError, match="m is a one-way controlled source"):
+        circuit_energy(circuit, np.zeros((1, circuit.n_nodes)))
+
+
+def test_corners_say_what_they_leave_as_it_is():
+    found = corners(common_source(), GATES, solver=Newton(), celsius=(27.0,))
+    assert found.unchanged == ("m",)
+
+
+def test_linear_noise_refuses_it():
+    circuit = common_source(farads=1e-12)
+    with pytest.raises(CircuitError, match="needs a linear circuit, found m"):
+        LinearNoise(circuit, johnson_currents(circuit))
+
+
+def test_a_transient_follows_it():
+    farads, duration = 1e-12, 5e-8
+    found = transient(common_source(farads=farads), np.array([0.9]), duration)
+
+    def slope(_, v):
+        over = 0.9 - THRESHOLD
+        current = FACTOR / 2 * over**2 if v[0] >= over else FACTOR * (over - v[0] / 2) * v[0]
+        return [(LOAD * (SUPPLY - v[0]) - current) / farads]
+
+    expected = solve_ivp(slope, (0, duration), [0.0], rtol=1e-9, atol=1e-12, t_eval=found.times).y[0]
+    np.testing.assert_allclose(found.voltages[:, 3], expected, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("dialect", ["ngspice", "xyce", "ltspice", "hspice", "spectre"])
+def test_a_transistor_reaches_every_dialect_with_expressions(dialect):
+    text = write_deck(common_source(), np.array([0.9]), dialect=dialect)
+    assert "*(max(v(gate)-(0.4),0)*max(v(gate)-(0.4),0)-max(v(gate,drain)-(0.4),0)*" in text
+
+
+def test_a_dialect_without_expressions_refuses_it():
+    with pytest.raises(CircuitError, match="a gnucap netlist has no expressions, found one needed for b_m_0"):
+        write_deck(common_source(), np.array([0.9]), dialect="gnucap")
+
+
+def test_a_law_without_expressions_is_refused_by_the_writer():
+    class Mute(SquareLawTransistors):
+        def expressions(self, *volts):
+            return None
+
+    circuit = common_source()
+    groups = [Mute("m", 3, 0, 2, FACTOR, THRESHOLD) if group.label == "m" else group for group in circuit.groups]
+    with pytest.raises(CircuitError, match="m: no netlist card stands for Mute; give it expressions of its current"):
+        write_deck(circuit.with_groups(groups), np.array([0.9]))
+
+
+def test_a_kind_without_a_law_cannot_be_built():
+    @dataclass(frozen=True, eq=False)
+    class Fuses(Branches):
+        positive: int
+        negative: int
+
+    with pytest.raises(CircuitError, match="f: a kind of branches must have a law, found none in Fuses; derive it"):
+        Fuses("f", 1, 0)
+
+
+def test_words_that_simulators_understand_differently_are_refused():
+    class Powers(SquareLawTransistors):
+        def expressions(self, *volts):
+            return [f"{v}**3" for v in volts[0]]
+
+    with pytest.raises(CircuitError, match=r"m: an expression must use abs, .* found \*\* in"):
+        write_deck(with_law(Powers("m", 3, 0, 2, FACTOR, THRESHOLD)), np.array([0.9]))
+
+
+def with_law(group) -> Circuit:
+    circuit = common_source()
+    return circuit.with_groups([*(g for g in circuit.groups if g.label != "m"), group])
+
+
+def test_slopes_that_contradict_the_currents_are_named():
+    class Doubled(SquareLawTransistors):
+        def slopes(self, *volts):
+            forward, reverse = super().slopes(*volts)
+            return forward, 2 * reverse
+
+    with pytest.raises(
+        CircuitError, match=r"m: the law of Doubled \(.*test_own_kinds.py:\d+\) must agree .* slope by control 1"
+    ):
+        check_circuit(with_law(Doubled("m", 3, 0, 2, FACTOR, -3.0)))
+
+
+def test_a_missing_slope_is_named():
+    class Short(SquareLawTransistors):
+        def slopes(self, *volts):
+            return super().slopes(*volts)[:1]
+
+    with pytest.raises(CircuitError, match="must give 2 slopes, one for each control, found 1"):
+        check_circuit(with_law(Short("m", 3, 0, 2, FACTOR, THRESHOLD)))
+
+
+def test_a_co_content_that_contradicts_the_current_is_named():
+    class Wrong(CubicDiode):
+        def cocontent(self, voltage):
+            return 2 * super().cocontent(voltage)
+
+    with pytest.raises(CircuitError, match=r"the law of Wrong .* must agree with differences of its co-content"):
+        check_circuit(with_law(Diodes("m", 3, 0, Wrong())))
+
+
+def network() -> ResistiveNetwork:
+    return ResistiveNetwork([3, 4, 2], diode=CubicDiode(), gain=3.0, dtype=torch.float64, seed=3)
+
+
+@pytest.mark.ngspice
+def test_a_diode_of_ones_own_trains_and_agrees_with_ngspice():
+    net = network()
+    inputs = torch.rand(4, 3, dtype=torch.float64)
+    targets = torch.rand(4, 2, dtype=torch.float64)
+    check = cross_check(net, inputs, targets, nudging=1e-6)
+    assert check.max_voltage_error < 1e-8
+
+
+def test_a_diode_of_ones_own_has_an_energy():
+    net = network()
+    inputs = torch.rand(2, 3, dtype=torch.float64)
+    found = solve(net, inputs, solver=Newton())
+    expected = net.energy(inputs, found.layers).numpy()
+    np.testing.assert_allclose(circuit_energy(net.circuit(), found.voltages.numpy()), expected, rtol=1e-12)
+
+
+@pytest.mark.ngspice
+def test_a_deck_without_an_energy_says_why(tmp_path):
+    net = network()
+    inputs = torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)
+    text = write_deck(net.circuit(), inputs)
+    assert "has no expression for its co-content" in text
+    (tmp_path / "own.cir").write_text(text)
+    printed = run_plain(tmp_path / "own.cir")
+    outputs = [printed[f"v(o{i}_p)-v(o{i}_n)"][0] for i in range(2)]
+    np.testing.assert_allclose(outputs, solve(net, inputs[None], solver=Newton()).outputs[0], rtol=0, atol=1e-8)
