@@ -48,7 +48,7 @@ def build_chip(spec: Spec, network: ResistiveNetwork) -> Chip | None:
     DataError
         If the map of faults cannot be used.
     SpecError
-        If it gives a temperature on which nothing depends, or an amplifier where there is none.
+        If a conductance would not be positive at its temperature, or it gives an amplifier where there is none.
     """
     if spec.chip is None and spec.converters is None:
         return None
@@ -86,7 +86,7 @@ def _array(table: ChipSpec, circuit: Circuit, conductance_range: tuple[float, fl
         mapped = read_faults(circuit, Path(table.fault_map), conductance_range, open_conductance=left)
         for key, value in mapped.items():
             values[key] = np.where(np.isnan(value), values.get(key, np.nan), value)
-    return replace(chip, factors=factors, values=values)
+    return replace(chip, factors=factors, values=values, temperature=table.temperature)
 
 
 def _measured_amplifiers(
@@ -108,11 +108,6 @@ def _heat(factors: dict[str, np.ndarray], values: dict[str, np.ndarray], table: 
     junctions = [group for group in circuit.of_kind(Diodes) if hasattr(group.device, "temperature")]
     values |= {f"{group.label}.temperature": np.full(len(group), table.temperature) for group in junctions}
     factor = 1 + table.temperature_coefficient * (table.temperature - DEFAULT_TEMPERATURE)
-    if not junctions and factor == 1:
-        raise SpecError(
-            "chip.temperature must act on junction diodes or, by temperature_coefficient, on conductances, found "
-            "neither; leave it out"
-        )
     if factor <= 0:
         raise SpecError(f"chip.temperature_coefficient must leave conductances positive, found a factor of {factor:g}")
     if factor != 1:

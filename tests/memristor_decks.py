@@ -109,6 +109,8 @@ BENCHES = {
 
 def deck(name: str, kind: str) -> str:
     """Text of a deck; `kind` is "loop" or "staircase"."""
+    # The published curves of Stanford's model are those at 298 K.
+    celsius = 24.85 if name == "stanford" else 27
     bench = BENCHES[name]
     if kind == "loop":
         source = f"v_drive drive 0 sin(0 {bench.amplitude!r} {1 / bench.period!r})"
@@ -131,7 +133,7 @@ def deck(name: str, kind: str) -> str:
         f"* Run it with: ngspice -b {name}_{kind}.cir (checked with ngspice 39.3), from any folder.",
         "*#set numdgt=9",
         ".width out=132",
-        ".options TEMP=27 TNOM=27 reltol=1e-6 vntol=1e-9 abstol=1e-15 chgtol=1e-18 gmin=1e-15",
+        f".options TEMP={celsius} TNOM=27 reltol=1e-6 vntol=1e-9 abstol=1e-15 chgtol=1e-18 gmin=1e-15",
         "",
         ".include ../memristors.lib",
         "",

@@ -50,7 +50,7 @@ def test_a_spec_names_a_card_and_the_netlist_has_its_model(tmp_path: Path, by_pa
     (model,) = writer.model_cards()
     assert f"IS={device.saturation_current!r} N={device.ideality!r}" in model
     cards = list(writer.element_cards())
-    assert any(line.endswith(" temp=50.0") for line in cards if line.startswith("d_"))
+    assert "TEMP=50.0 TNOM=27.0" in writer.options_card()
     assert any(
         line.endswith(f" {device.series_resistance!r}") for line in cards if line.startswith("r_clamp1_upper_rs")
     )

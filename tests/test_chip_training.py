@@ -286,11 +286,6 @@ def test_the_seed_of_the_chip_is_the_training_s_or_its_own():
         ({"chip": {"threshold_spread": 0.1}}, CircuitError, "no branch has a parameter 'threshold'"),
         ({"chip": {"fault_map": "/nowhere/map.csv"}}, DataError, "the fault map /nowhere/map.csv must be a readable"),
         (
-            {"chip": {"temperature": 400.0}, "diode": [{"model": "ideal"}]},
-            SpecError,
-            "chip.temperature must act on junction diodes",
-        ),
-        (
             {"chip": {"temperature": 400.0, "temperature_coefficient": -0.1}},
             SpecError,
             "must leave conductances positive, found a factor of -8.985",

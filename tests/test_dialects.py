@@ -159,7 +159,7 @@ def spectre_instance(name: str, nodes: str, master: str, parameters: str) -> str
         letter, form = MASTERS[master]
         assert name.startswith(letter)
         return f"{name} {nodes} {form.format(**values)}"
-    warmer = f" dtemp={values.pop('trise')}" if "trise" in values else ""
+    warmer = f" dtemp='{values.pop('trise')}er'" if "trise" in values else ""
     assert not values
     return f"{name} {nodes} {master}{warmer}"
 

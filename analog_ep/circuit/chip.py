@@ -17,7 +17,7 @@ from torch import Tensor
 
 from analog_ep.circuit.branches import Diodes
 from analog_ep.circuit.cells import Cells
-from analog_ep.circuit.circuit import Circuit
+from analog_ep.circuit.circuit import Circuit, common_temperature, require_temperature
 from analog_ep.circuit.converters import Converters
 from analog_ep.circuit.drawing import require_spread, stream
 from analog_ep.circuit.laws import Branches
@@ -54,6 +54,9 @@ class Chip:
     twin : Chip or None
         A second array, programmed with the same conductances, on which the later of the two phases runs; None where
         one array runs all phases in turn. Only its `factors` and `values` count.
+    temperature : float or None
+        Of the whole chip, resistors' noise included; the junctions' own stand in `values`. None for the one that
+        `values` give to all junctions, or else the nominal circuit's. [K]
     """
 
     factors: Mapping[str, np.ndarray]
@@ -62,6 +65,11 @@ class Chip:
     converters: Converters | None = None
     cells: Cells | None = None
     twin: Chip | None = None
+    temperature: float | None = None
+
+    def __post_init__(self):
+        if self.temperature is not None:
+            require_temperature("a chip", self.temperature)
 
     @classmethod
     def draw(cls, circuit: Circuit, seed: int, **spread: float) -> Chip:
@@ -186,7 +194,14 @@ class Chip:
             If the chip was drawn for another circuit.
         """
         self.check(circuit)
-        return circuit.with_groups(self._applied(group) for group in circuit.groups)
+        groups = tuple(self._applied(group) for group in circuit.groups)
+        return replace(circuit, groups=groups, temperature=self._temperature_of(circuit, groups))
+
+    def _temperature_of(self, circuit: Circuit, groups: tuple[Branches, ...]) -> float:
+        if self.temperature is not None:
+            return self.temperature
+        heated = any(key.endswith(".temperature") for key in self.names())
+        return common_temperature(groups, circuit.temperature) if heated else circuit.temperature
 
     def _applied(self, group: Branches) -> Branches:
         own = [name for name in _parameters(group) if self.changes(f"{group.label}.{name}")]
@@ -202,7 +217,7 @@ class Chip:
     def save(self, path: Path) -> None:
         """Write everything to one file of safetensors, whole or not at all."""
         tensors = self._branch_arrays()
-        facts: dict[str, Any] = {"twin": self.twin is not None}
+        facts: dict[str, Any] = {"twin": self.twin is not None, "temperature": self.temperature}
         facts["cells"] = None if self.cells is None else asdict(self.cells)
         if self.twin is not None:
             tensors |= {f"twin/{name}": array for name, array in self.twin._branch_arrays().items()}
@@ -238,10 +253,15 @@ class Chip:
                 for name, kind in _PARTS.items()
             }
             cells = None if facts["cells"] is None else Cells(**facts["cells"])
-            twin = cls(_under(arrays, "twin/factor/"), _under(arrays, "twin/value/")) if facts["twin"] else None
+            # A chip that was saved before it had a temperature is at that of its circuit.
+            kelvin = facts.get("temperature")
+            twin = None
+            if facts["twin"]:
+                twin = cls(_under(arrays, "twin/factor/"), _under(arrays, "twin/value/"), temperature=kelvin)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} must be a whole chip, found none ({error}); draw it anew") from None
-        return cls(_under(arrays, "factor/"), _under(arrays, "value/"), cells=cells, twin=twin, **parts)
+        own = _under(arrays, "factor/"), _under(arrays, "value/")
+        return cls(*own, cells=cells, twin=twin, temperature=kelvin, **parts)
 
 
 def _under(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

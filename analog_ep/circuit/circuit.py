@@ -9,9 +9,11 @@ from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
+import torch
 
 from analog_ep.circuit.branches import Conductances, Diodes
 from analog_ep.circuit.laws import Branches, VoltageLaw
+from analog_ep.constants import DEFAULT_TEMPERATURE
 from analog_ep.devices import ShockleyDiode
 from analog_ep.errors import CircuitError, NodeNameError
 
@@ -57,6 +59,9 @@ class Circuit:
         Nodes v₊ and v₋ of the differential outputs, each `(n_outputs,)`.
     layers : dict of str to ndarray
         Named sets of nodes, for reports.
+    temperature : float
+        Of everything that has no temperature of its own: resistors, whose noise it sets, and a simulation of the
+        circuit. [K]
     """
 
     title: str
@@ -64,6 +69,10 @@ class Circuit:
     groups: tuple[Branches, ...]
     outputs: tuple[np.ndarray, np.ndarray] | None = None
     layers: Mapping[str, np.ndarray] = field(default_factory=dict)
+    temperature: float = DEFAULT_TEMPERATURE
+
+    def __post_init__(self):
+        require_temperature("a circuit", self.temperature)
 
     @property
     def n_nodes(self) -> int:
@@ -111,8 +120,31 @@ class Circuit:
         return {g.parameter: g for g in self.of_kind(Conductances) if g.parameter is not None}
 
 
+def require_temperature(what: str, kelvin: float) -> None:
+    """Raise `CircuitError` unless a temperature is positive and finite."""
+    if not 0 < kelvin < float("inf"):
+        raise CircuitError(f"the temperature of {what} must be positive and finite, found {kelvin} K")
+
+
+def common_temperature(groups: Iterable[Branches], otherwise: float) -> float:
+    """The one temperature of all junctions; `otherwise` where they have none, or several. [K]"""
+    found: set[float] = set()
+    for group in groups:
+        own = getattr(group.device, "temperature", None) if isinstance(group, Diodes) else None
+        if own is not None and len(group):
+            found |= set(torch.as_tensor(own, dtype=torch.float64).unique().tolist())
+    return found.pop() if len(found) == 1 else otherwise
+
+
 class CircuitBuilder:
     """Collects nodes and branches; `build` gives the `Circuit`.
+
+    Parameters
+    ----------
+    title : str
+        What the circuit is.
+    temperature : float, optional
+        Of the circuit; by default the one that all its junctions share, or 27 °C where they share none. [K]
 
     Examples
     --------
@@ -124,10 +156,10 @@ class CircuitBuilder:
     >>> circuit = builder.build()
     """
 
-    def __init__(self, title: str):
+    def __init__(self, title: str, temperature: float | None = None):
         if not title.isprintable() or not title.isascii():
             raise NodeNameError(f"a title must be printable ASCII on one line, found {title!r}")
-        self._title = title
+        self._title, self._temperature = title, temperature
         self._names = ["0"]
         self._known = {"0"}
         self._groups: list[Branches] = []
@@ -182,4 +214,12 @@ class CircuitBuilder:
 
     def build(self) -> Circuit:
         """The finished circuit."""
-        return Circuit(self._title, tuple(self._names), tuple(self._groups), self._outputs, dict(self._layers))
+        kelvin = self._temperature
+        return Circuit(
+            self._title,
+            tuple(self._names),
+            tuple(self._groups),
+            self._outputs,
+            dict(self._layers),
+            common_temperature(self._groups, DEFAULT_TEMPERATURE) if kelvin is None else kelvin,
+        )

@@ -31,6 +31,7 @@ def copies(circuit: Circuit, n_copies: int) -> Circuit:
         tuple(_repeated(circuit, group, n_copies, shifted) for group in circuit.groups),
         None if circuit.outputs is None else (shifted(circuit.outputs[0]), shifted(circuit.outputs[1])),
         {name: shifted(nodes) for name, nodes in circuit.layers.items()},
+        circuit.temperature,
     )
 
 

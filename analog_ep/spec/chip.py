@@ -40,7 +40,8 @@ class ChipSpec(BaseModel):
     amplifier_offset : float
         Standard deviation of the amplifiers' offsets, referred to their input. [V]
     temperature : float, optional
-        Of junction diodes, in place of their own; the conductances follow it by `temperature_coefficient`. [K]
+        Of the whole chip: of junction diodes, in place of their own, and of the resistors, whose noise it sets; the
+        conductances follow it by `temperature_coefficient`. [K]
     temperature_coefficient : float
         Relative change of the conductances per kelvin above 300.15 K. [1/K]
     stuck_low, stuck_high, open : float

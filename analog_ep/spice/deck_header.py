@@ -8,7 +8,7 @@ import numpy as np
 
 from analog_ep.circuit import Circuit
 from analog_ep.spice.dialects import DIALECTS, Dialect
-from analog_ep.spice.netlist import number
+from analog_ep.spice.netlist import in_celsius, number
 from analog_ep.spice.nudge_cards import NudgeCurrent
 from analog_ep.spice.timing import TwoPhaseTiming
 from analog_ep.stimulus import Nudge
@@ -52,12 +52,23 @@ def header(
         f"Names: an element is its letter, its group and its index in the group{subcircuits}. _p and _n are the two "
         "sides of a differential signal.",
         f"Size: {circuit.n_nodes - 1} nodes, {circuit.n_branches} branches.",
+        _temperature(circuit, dialect.has_energy, currents),
         *_layers(circuit),
         _listed("Inputs [V]", sample.tolist()),
         *_nudge(nudge, currents),
     ]
     for paragraph in paragraphs:
         yield from dialect.paragraph(paragraph)
+
+
+def _temperature(circuit: Circuit, has_energy: bool, currents: Sequence[NudgeCurrent] = ()) -> str:
+    energy = ", and so does the energy" if has_energy else ""
+    constant = currents and all(current.constant for current in currents)
+    nudge = "; the constant currents of the nudge stay those of this temperature" if constant else ""
+    return (
+        f"Temperature: {in_celsius(circuit.temperature)} degrees Celsius. Where the simulation is given another, all "
+        f"elements follow that say none of their own{energy}{nudge}."
+    )
 
 
 def _layers(circuit: Circuit) -> Iterator[str]:
@@ -95,6 +106,7 @@ def settling_header(
         "It prints free_<node>, the voltage at the end of the free phase, and nudged_<node>, at that of the nudged "
         "one, where there is one. [V]",
         f"Size: {circuit.n_nodes - 1} nodes, {circuit.n_branches} branches.",
+        _temperature(circuit, False, currents),
         *_layers(circuit),
         _listed("Inputs [V]", sample.tolist()),
         *_nudge(nudge, currents),
@@ -116,6 +128,7 @@ def transient_header(
         _PRINTS_RESPONSES if factors else _PRINTS_CHANGES,
         f"Nudge: {nudge.kind}, beta = {number(nudge.strength)}, cost {type(nudge.cost).__name__}.",
         f"Size: {circuit.n_nodes - 1} nodes, {circuit.n_branches} branches.",
+        _temperature(circuit, False),
         *_layers(circuit),
         *(f"{name}: w/(w_L beta) = {' '.join(f'{f:.9g}' for f in values)}." for name, values in factors.items()),
     ]

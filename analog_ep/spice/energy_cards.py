@@ -28,6 +28,7 @@ from analog_ep.circuit import (
 )
 from analog_ep.circuit.energy import branch_weights, held_nodes
 from analog_ep.circuit.laws import GROUND
+from analog_ep.constants import BOLTZMANN, ELEMENTARY_CHARGE, ZERO_CELSIUS
 from analog_ep.devices import PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.spice.netlist import NetlistWriter, number
 from analog_ep.spice.nudge_cards import NudgeCurrent
@@ -73,9 +74,9 @@ def energy_cards(writer: NetlistWriter, nudge: Sequence[NudgeCurrent] = ()) -> E
     for group in circuit.of_kind(CurrentLaw):
         if not group.linear and (reason := _not_expressible(group)):
             return EnergyCards([], reason)
-    terms = list(_Terms(writer, weights.nodes).all(nudge))
-    sources = [f"b_energy_{i} 0 energy i={term}" for i, term in enumerate(terms)]
-    return EnergyCards([*_functions(writer), *sources, "r_energy energy 0 1.0"])
+    terms = _Terms(writer, weights.nodes)
+    sources = [f"b_energy_{i} 0 energy i={term}" for i, term in enumerate(terms.all(nudge))]
+    return EnergyCards([*_functions(writer), *terms.warmth.cards(), *sources, "r_energy energy 0 1.0"])
 
 
 def _not_expressible(group: CurrentLaw) -> str:
@@ -95,6 +96,7 @@ class _Terms:
         self.weights = np.array([float(f"{weight:.9g}") for weight in distinct])[which]
         self.held = held_nodes(self.circuit)
         self.terminal = self._terminal_weights()
+        self.warmth = _Warmth(self.circuit.temperature)
 
     def all(self, nudge: Sequence[NudgeCurrent]) -> Iterator[str]:
         for group in self.circuit.groups:
@@ -160,13 +162,22 @@ class _Terms:
 
     def _diodes(self, group: Diodes) -> Iterator[str]:
         own = branch_weights(group, self.weights, self.held)
-        name, parameters = _function_call(group)
+        name, parameters = self._function_call(group)
         for a, k, w, values in zip(group.anode, group.cathode, own, parameters, strict=True):
-            arguments = ",".join([self.writer.across(a, k), *(number(value) for value in values)])
+            arguments = ",".join([self.writer.across(a, k), *values])
             power = self._power(-0.5, a, k)
             resistors = f"+({power})*{name}_current({arguments})" if power else ""
             scale = "" if w == 1 else f"{number(w)}*"
             yield f"{scale}{name}_content({arguments}){resistors}"
+
+    def _function_call(self, group: Diodes) -> tuple[str, list[tuple[str, str]]]:
+        """Stem of the functions of a group's diodes, and the texts of their arguments after the voltage."""
+        device = group.device
+        if isinstance(device, ShockleyDiode):
+            return "junction", self.warmth.junctions(device, len(group))
+        assert isinstance(device, PiecewiseLinearDiode)
+        columns = [_per_element(value, len(group)) for value in (device.leakage, device.offset)]
+        return f"bends_{group.label}", [(number(leak), number(shift)) for leak, shift in zip(*columns, strict=True)]
 
     def _amplifiers(self, group: Amplifiers) -> Iterator[str]:
         names = self.circuit.node_names
@@ -201,16 +212,49 @@ class _Terms:
         return f"v({self.circuit.node_names[node]})*({'+'.join(terms)})"
 
 
-def _function_call(group: Diodes) -> tuple[str, np.ndarray]:
-    """Stem of the functions of a group's diodes, and their arguments after the voltage, `(n_elements, 2)`."""
-    device = group.device
-    if isinstance(device, ShockleyDiode):
-        name, values = "junction", (device.effective_saturation_current, device.emission_voltage)
-    else:
-        assert isinstance(device, PiecewiseLinearDiode)
-        name, values = f"bends_{group.label}", (device.leakage, device.offset)
-    columns = [torch.as_tensor(value, dtype=torch.float64).expand(len(group)).numpy() for value in values]
-    return name, np.stack(columns, axis=1)
+class _Warmth:
+    """Saturation current and emission voltage of junctions that follow the simulation's temperature T.
+
+    Two nodes carry what T does: `_thermal` is k_B T/q, and `_rise<j>` the factor
+
+        exp((T/T_nom − 1) EG / (n k_B T/q)) (T/T_nom)^(XTI/n)
+
+    of IS that the diodes have in common whose n, EG, XTI and T_nom are the same (ngspice's ``diotemp.c``).
+    """
+
+    def __init__(self, kelvin: float):
+        self._kelvin = kelvin
+        self._laws: dict[tuple[float, ...], int] = {}
+
+    def junctions(self, device: ShockleyDiode, count: int) -> list[tuple[str, str]]:
+        """Both as texts, for each of a group's diodes: numbers where it has a temperature of its own."""
+        own = (device.effective_saturation_current, device.emission_voltage)
+        stated = (device.temperature, device.saturation_current, device.ideality)
+        law = (device.ideality, device.energy_gap, device.saturation_exponent, device.nominal_temperature)
+        columns = [_per_element(value, count) for value in (*own, *stated, *law)]
+        texts = []
+        for saturation, emission, kelvin, nominal, ideality, *how in zip(*columns, strict=True):
+            if kelvin == self._kelvin:
+                rise = self._laws.setdefault(tuple(how), len(self._laws))
+                texts.append((f"{number(nominal)}*v(_rise{rise})", f"{number(ideality)}*v(_thermal)"))
+            else:
+                texts.append((number(saturation), number(emission)))
+        return texts
+
+    def cards(self) -> Iterator[str]:
+        """Sources of the nodes."""
+        if not self._laws:
+            return
+        kelvin, volts = f"(temper+{number(ZERO_CELSIUS)})", number(BOLTZMANN / ELEMENTARY_CHARGE)
+        yield f"b_energy_thermal _thermal 0 v={volts}*{kelvin}"
+        for (ideality, gap, exponent, nominal), i in self._laws.items():
+            ratio = f"({kelvin}/{number(nominal)})"
+            gained = f"({ratio}-1)*({number(gap / ideality)})/({volts}*{kelvin})"
+            yield f"b_energy_rise{i} _rise{i} 0 v=exp({gained}+({number(exponent / ideality)})*ln({ratio}))"
+
+
+def _per_element(value: float | torch.Tensor, count: int) -> list[float]:
+    return torch.as_tensor(value, dtype=torch.float64).expand(count).tolist()
 
 
 def _functions(writer: NetlistWriter) -> Iterator[str]:

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from analog_ep.constants import DEFAULT_TEMPERATURE
 from analog_ep.devices.memristors import Memristor
 from analog_ep.devices.memristors.writing import WriteSchedule, WrittenCrossbar
 from analog_ep.errors import NgspiceResultError, StimulusError
 from analog_ep.resources import netlists_folder
 from analog_ep.spice.dialects import Dialect
-from analog_ep.spice.netlist import number
+from analog_ep.spice.netlist import in_celsius, number
 from analog_ep.spice.process import run_plots
 
 _LIBRARY = "memristors.lib"
@@ -84,7 +85,9 @@ def _cards(memristor: Memristor, start: Tensor, schedule: WriteSchedule) -> Iter
     if tuple(start.shape) != shape:
         raise StimulusError(f"states must have the schedule's shape {shape}, found {tuple(start.shape)}")
     yield from _header(memristor, shape)
-    yield ".options TEMP=27 TNOM=27 reltol=1e-6 vntol=1e-9 abstol=1e-15 chgtol=1e-18 gmin=1e-15"
+    kelvin = _temperatures(memristor, shape)
+    ambient = float(kelvin.flatten()[0])
+    yield f".options TEMP={in_celsius(ambient)} TNOM=27 reltol=1e-6 vntol=1e-9 abstol=1e-15 chgtol=1e-18 gmin=1e-15"
     yield from ["", *_subcircuit(memristor.subcircuit).splitlines(), "", "* Lines"]
     for name, lines in (("row", schedule.rows), ("column", schedule.columns)):
         for k, values in enumerate(lines.T):
@@ -93,9 +96,12 @@ def _cards(memristor: Memristor, start: Tensor, schedule: WriteSchedule) -> Iter
     values = {
         field.name: torch.as_tensor(getattr(memristor, field.name), dtype=torch.float64).expand(shape)
         for field in dataclasses.fields(memristor)
+        if field.name != "ambient"
     } | {"x0": start.double()}
     for row, column in np.ndindex(*shape):
         parameters = " ".join(f"{key}={number(float(value[row, column]))}" for key, value in values.items())
+        if kelvin[row, column] != ambient:
+            parameters += f" warmer={number(float(kelvin[row, column]) - ambient)}"
         nodes = f"row_{row} column_{column} state_{row}_{column}"
         yield from textwrap.wrap(
             f"x_{row}_{column} {nodes} {memristor.subcircuit} {parameters}", _WIDTH, subsequent_indent="+ "
@@ -103,6 +109,12 @@ def _cards(memristor: Memristor, start: Tensor, schedule: WriteSchedule) -> Iter
     step = float(f"{np.diff(schedule.times).min() / _STEPS_AN_EDGE:.3g}")
     yield ""
     yield f".tran {number(step)} {number(schedule.times[-1])} 0 {number(step)} uic"
+
+
+def _temperatures(memristor: Memristor, shape: tuple[int, int]) -> Tensor:
+    """Of the devices without current, where their law has one; the simulation's is the first one's. [K]"""
+    own = getattr(memristor, "ambient", DEFAULT_TEMPERATURE)
+    return torch.as_tensor(own, dtype=torch.float64).expand(shape)
 
 
 def _header(memristor: Memristor, shape: tuple[int, int]) -> Iterator[str]:

@@ -167,11 +167,11 @@ class NetlistWriter:
 
     def options_card(self) -> str:
         """Temperatures, tolerances and limits, all explicit."""
-        o, celsius = self.options, _celsius(DEFAULT_TEMPERATURE)
+        o = self.options
+        celsius, nominal = (in_celsius(kelvin) for kelvin in (self.circuit.temperature, DEFAULT_TEMPERATURE))
         reltol, vntol, abstol, gmin = (number(value) for value in (o.reltol, o.vntol, o.abstol, self.gmin))
-        return "\n".join(
-            self.dialect.settings(Settings(celsius, reltol, vntol, abstol, gmin, int(o.itl1), int(o.itl2)))
-        )
+        settings = Settings(celsius, nominal, reltol, vntol, abstol, gmin, int(o.itl1), int(o.itl2))
+        return "\n".join(self.dialect.settings(settings))
 
     def model_cards(self) -> list[str]:
         """One model per distinct set of diode parameters."""
@@ -211,18 +211,18 @@ class NetlistWriter:
         return models
 
     def diode_parameters(self, group: Diodes) -> Iterator[tuple[Model, str | None]]:
-        """Pairs (model, temperature of its own [°C]) of each junction diode of a group."""
+        """Pairs (model, temperature of its own [°C]) of each junction diode of a group; None for the circuit's."""
         device = group.device
         assert isinstance(device, ShockleyDiode)
         if not self.dialect.has_device_temperature:
-            device = _at_default_temperature(device)
+            device = _at_one_temperature(device, self.circuit.temperature)
         columns = [_per_element(group, getattr(device, name)) for name in _JUNCTION_PARAMETERS.split()]
         for saturation, ideality, resistance, gap, exponent, nominal, temperature in zip(*columns, strict=True):
             model = {"IS": number(saturation), "N": number(ideality)}
             if resistance > 0:
                 model["RS"] = number(resistance)
-            model |= {"EG": number(gap), "XTI": number(exponent), "TNOM": _celsius(nominal)}
-            own = _celsius(temperature) if temperature != DEFAULT_TEMPERATURE else None
+            model |= {"EG": number(gap), "XTI": number(exponent), "TNOM": in_celsius(nominal)}
+            own = in_celsius(temperature) if temperature != self.circuit.temperature else None
             yield tuple(model.items()), own
 
     def _two_terminal(self, group: Branches, values: Sequence[str]) -> Iterator[str]:
@@ -378,16 +378,19 @@ def _gmin(circuit: Circuit, options: SpiceOptions) -> float:
     return next(iter(wanted), SIMULATION_GMIN)
 
 
-def _at_default_temperature(device: ShockleyDiode) -> ShockleyDiode:
-    """The junction that at 27 °C has the characteristic of this one at its own temperature."""
-    ratio = device.temperature / DEFAULT_TEMPERATURE
-    return replace(
-        device,
-        saturation_current=device.effective_saturation_current,
-        ideality=device.ideality * ratio,
-        temperature=DEFAULT_TEMPERATURE,
-        nominal_temperature=DEFAULT_TEMPERATURE,
-    )
+def _at_one_temperature(device: ShockleyDiode, kelvin: float) -> ShockleyDiode:
+    """The junctions that at `kelvin` have the characteristics of these at their own temperatures.
+
+    Those that are at `kelvin` keep their parameters, and so follow the simulation's temperature.
+    """
+    own = torch.as_tensor(device.temperature, dtype=torch.float64)
+    changed = {
+        "saturation_current": device.effective_saturation_current,
+        "ideality": device.ideality * (own / kelvin),
+        "nominal_temperature": torch.tensor(kelvin, dtype=torch.float64),
+    }
+    kept = {name: torch.where(own == kelvin, getattr(device, name), value) for name, value in changed.items()}
+    return replace(device, temperature=kelvin, **kept)
 
 
 def _pairs(nodes: NodePair) -> Iterator[tuple[int, int]]:
@@ -398,7 +401,8 @@ def _per_element(group: Diodes, value: float | torch.Tensor) -> list[float]:
     return torch.as_tensor(value, dtype=torch.float64).expand(len(group)).tolist()
 
 
-def _celsius(kelvin: float) -> str:
+def in_celsius(kelvin: float) -> str:
+    """Text of a temperature given in kelvin. [°C]"""
     # Beyond 12 digits lies the rounding of the subtraction, and 300.15 K must read 27.
     return number(round(kelvin - ZERO_CELSIUS, 12))
 

@@ -41,8 +41,9 @@ def to_pyspice(circuit: Circuit, inputs: Tensor | np.ndarray, options: SpiceOpti
     Returns
     -------
     PySpice.Spice.Netlist.Circuit
-        A live circuit: ``circuit.R_stage1_0.resistance = 1e3`` changes it. Simulate it at 27 °C, PySpice's default:
-        other temperatures are parameters of the diodes.
+        A live circuit: ``circuit.R_stage1_0.resistance = 1e3`` changes it. Simulate it at the circuit's
+        temperature, ``circuit.simulator(temperature=27, nominal_temperature=27)``: a diode has a parameter `temp` where
+        it has another one.
 
     Raises
     ------

@@ -11,7 +11,6 @@ import torch
 
 from analog_ep.circuit import Amplifiers, Branches, Circuit, Diodes
 from analog_ep.circuit.energy import held_nodes
-from analog_ep.constants import ZERO_CELSIUS
 from analog_ep.devices import PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.spice.dialects import DIALECTS
 from analog_ep.spice.netlist import amplifier_input, number
@@ -20,7 +19,7 @@ AMPLIFIER_LIBRARY = "amplifier.lib"
 CLAMP_LIBRARY = "diode_clamp.lib"
 
 _DEFAULT = ShockleyDiode()
-"""Its energy gap, exponent and nominal temperature are the ones that the library's junction models leave to SPICE."""
+"""Its energy gap, exponent and nominal temperature are those of the library's junction models."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Clamp:
     linear : bool
         Whether it is piecewise linear.
     parameters : tuple of float
-        (is, n, celsius) of a junction; (g_on, v_forward) of a piecewise-linear diode.
+        (is, n) of a junction; (g_on, v_forward) of a piecewise-linear diode.
     """
 
     name: str
@@ -53,14 +52,17 @@ class SubcircuitWriter:
     """Writes the groups of a circuit for which the library has a subcircuit.
 
     Amplifiers always have one. Diodes have one where each joins a node to ground or to a node that a source holds, and
-    they are junctions with SPICE's default temperature law, or piecewise linear with one knee.
+    they are junctions at the circuit's temperature with SPICE's default temperature law, or piecewise linear with one
+    knee.
     """
 
     def __init__(self, circuit: Circuit):
         self.circuit = circuit
         held = held_nodes(circuit)
         self._clamps = {
-            group.label: clamps for group in circuit.of_kind(Diodes) if (clamps := _clamps_of(group, held)) is not None
+            group.label: clamps
+            for group in circuit.of_kind(Diodes)
+            if (clamps := _clamps_of(group, held, circuit.temperature)) is not None
         }
         self._partner = _partners([clamp for clamps in self._clamps.values() for clamp in clamps])
 
@@ -105,16 +107,15 @@ class SubcircuitWriter:
         return f"clamp_{side}_linear" if clamp.linear else f"clamp_{side}"
 
     def _single(self, clamp: Clamp) -> str:
-        keys = ("g_on", "v_forward") if clamp.linear else ("is", "n", "celsius")
+        keys = ("g_on", "v_forward") if clamp.linear else ("is", "n")
         return self._instance(clamp, [clamp.node, clamp.bias], keys, clamp.parameters)
 
     def _pair(self, above: Clamp, below: Clamp) -> str:
-        keys = ("g_on_upper", "v_forward_upper", "g_on_lower", "v_forward_lower")
-        values = above.parameters + below.parameters
-        if not above.linear:
-            keys = ("is_upper", "n_upper", "is_lower", "n_lower", "celsius")
-            values = above.parameters[:2] + below.parameters
-        return self._instance(above, [above.node, above.bias, below.bias], keys, values)
+        keys = ("is_upper", "n_upper", "is_lower", "n_lower")
+        if above.linear:
+            keys = ("g_on_upper", "v_forward_upper", "g_on_lower", "v_forward_lower")
+        nodes = [above.node, above.bias, below.bias]
+        return self._instance(above, nodes, keys, above.parameters + below.parameters)
 
     def _instance(self, clamp: Clamp, nodes: list[int], keys: tuple[str, ...], values: tuple[float, ...]) -> str:
         names = " ".join(self.circuit.node_names[node] for node in nodes)
@@ -128,9 +129,9 @@ def amplifier_ammeters(group: Amplifiers, i: int) -> tuple[str, ...]:
     return tuple(f"v.x_{group.label}_{i}.{sense}" for sense in senses)
 
 
-def _clamps_of(group: Diodes, held: np.ndarray) -> list[Clamp] | None:
+def _clamps_of(group: Diodes, held: np.ndarray, kelvin: float) -> list[Clamp] | None:
     """The group as clamps; None where the library has no subcircuit for it."""
-    parameters = _parameters(group)
+    parameters = _parameters(group, kelvin)
     if parameters is None or not (held[group.anode] ^ held[group.cathode]).all():
         return None
     clamps = []
@@ -142,16 +143,15 @@ def _clamps_of(group: Diodes, held: np.ndarray) -> list[Clamp] | None:
     return clamps
 
 
-def _parameters(group: Diodes) -> np.ndarray | None:
+def _parameters(group: Diodes, kelvin: float) -> np.ndarray | None:
     device = group.device
     if isinstance(device, ShockleyDiode):
         law = ("energy_gap", "saturation_exponent", "nominal_temperature")
         usual = all((torch.as_tensor(getattr(device, name)) == getattr(_DEFAULT, name)).all() for name in law)
-        if device.has_series_resistance or not usual:
+        own = bool((torch.as_tensor(device.temperature, dtype=torch.float64) != kelvin).any())
+        if device.has_series_resistance or own or not usual:
             return None
-        celsius = torch.as_tensor(device.temperature, dtype=torch.float64) - ZERO_CELSIUS
-        # Beyond 12 digits lies the rounding of the subtraction, and 300.15 K must read 27.
-        return _columns(group, device.saturation_current, device.ideality, celsius.round(decimals=12))
+        return _columns(group, device.saturation_current, device.ideality)
     if isinstance(device, PiecewiseLinearDiode) and len(device.thresholds) == 1:
         forward = torch.as_tensor(device.offset, dtype=torch.float64) + device.thresholds[0]
         if not bool(torch.as_tensor(device.leakage).any()) and bool((forward >= 0).all()):
@@ -164,7 +164,7 @@ def _columns(group: Diodes, *values: float | torch.Tensor) -> np.ndarray:
 
 
 def _partners(clamps: list[Clamp]) -> dict[str, Clamp]:
-    """The other diode, by name, of every node that has exactly one to each side, alike in kind and temperature."""
+    """The other diode, by name, of every node that has exactly one to each side, alike in kind."""
     at_node: dict[int, list[Clamp]] = defaultdict(list)
     for clamp in clamps:
         at_node[clamp.node].append(clamp)
@@ -172,6 +172,5 @@ def _partners(clamps: list[Clamp]) -> dict[str, Clamp]:
     for pair in at_node.values():
         if len(pair) == 2 and pair[0].above != pair[1].above and pair[0].linear == pair[1].linear:
             first, second = pair
-            if first.linear or first.parameters[2] == second.parameters[2]:
-                partner[first.name], partner[second.name] = second, first
+            partner[first.name], partner[second.name] = second, first
     return partner

@@ -22,7 +22,7 @@ class Corner:
     Attributes
     ----------
     celsius : float
-        Temperature of the junctions. [°C]
+        Temperature of the circuit and all its junctions. [°C]
     conductance_scale : float
         Factor on all conductances, against junctions that do not change with them.
     saturation_scale : float
@@ -91,7 +91,7 @@ def corners(
     solver : Solver
         Such as `Ngspice()`.
     celsius : sequence of float
-        Temperatures of all Shockley junctions, in place of their own. [°C]
+        Temperatures of the circuit and all its Shockley junctions, in place of their own. [°C]
     conductance_scales, saturation_scales : sequence of float
         Factors, positive.
 
@@ -111,9 +111,8 @@ def corners(
     for temperature in celsius:
         for conductance in conductance_scales:
             for saturation in saturation_scales:
-                there = circuit.with_groups(
-                    _at_corner(group, temperature, conductance, saturation) for group in circuit.groups
-                )
+                groups = (_at_corner(group, temperature, conductance, saturation) for group in circuit.groups)
+                there = replace(circuit, groups=tuple(groups), temperature=temperature + ZERO_CELSIUS)
                 outputs = solve(there, inputs, solver=solver).outputs
                 change = float((outputs - nominal).abs().max())
                 same = float((outputs.argmax(-1) == nominal.argmax(-1)).double().mean())

@@ -17,7 +17,9 @@ class Settings:
     Attributes
     ----------
     celsius : str
-        Temperature of the simulation and nominal temperature. [°C]
+        Temperature of the simulation. [°C]
+    nominal : str
+        Temperature at which the parameters of a model hold that does not say another. [°C]
     reltol, vntol, abstol : str
         Tolerances: relative, of voltages [V], of currents [A].
     gmin : str
@@ -27,6 +29,7 @@ class Settings:
     """
 
     celsius: str
+    nominal: str
     reltol: str
     vntol: str
     abstol: str
@@ -51,7 +54,8 @@ class Dialect:
     has_library: ClassVar[bool] = True
     """Whether `netlists/*.lib` can be read; otherwise amplifiers and diodes are written as elements."""
     has_device_temperature: ClassVar[bool] = True
-    """Whether a diode can have a temperature of its own; otherwise its model is that of the same diode at 27 °C."""
+    """Whether a diode can have a temperature of its own; otherwise its model is that of the diode which is the
+    same at the circuit's temperature."""
 
     def comment(self, text: str) -> str:
         """A line that the simulator skips; in the first place also the title."""
@@ -66,7 +70,7 @@ class Dialect:
         """Temperatures, tolerances and limits, all explicit."""
         s = settings
         return [
-            f".options TEMP={s.celsius} TNOM={s.celsius} reltol={s.reltol} vntol={s.vntol} "
+            f".options TEMP={s.celsius} TNOM={s.nominal} reltol={s.reltol} vntol={s.vntol} "
             f"abstol={s.abstol} gmin={s.gmin} itl1={s.itl1} itl2={s.itl2}"
         ]
 
@@ -92,7 +96,7 @@ class Dialect:
         return f"{name} {' '.join(nodes)} {source} {gain}"
 
     def diode(self, name: str, nodes: Sequence[str], model: str, celsius: str | None) -> str:
-        """A junction diode, at a temperature of its own where one is given. [°C]"""
+        """A junction diode, held at a temperature of its own where one is given, else following the simulation. [°C]"""
         return f"{name} {' '.join(nodes)} {model}" + (f" temp={celsius}" if celsius else "")
 
     def behavioural(self, name: str, nodes: Sequence[str], quantity: str, expression: str) -> str:

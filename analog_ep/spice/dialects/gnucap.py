@@ -25,12 +25,17 @@ class Gnucap(Dialect):
     def settings(self, settings: Settings) -> list[str]:
         s = settings
         return [
-            f".options temp={s.celsius} tnom={s.celsius} reltol={s.reltol} vntol={s.vntol} abstol={s.abstol} "
+            f".options temp={s.celsius} tnom={s.nominal} reltol={s.reltol} vntol={s.vntol} abstol={s.abstol} "
             f"gmin={s.gmin} itl1={s.itl1} itl2={s.itl2}"
         ]
 
     def print_settings(self) -> list[str]:
         return [".options numdgt=12"]
+
+    def model(self, name: str, parameters: dict[str, str]) -> str:
+        # Its saturation current rises as T^XTI, where the others' rises as T^(XTI/N).
+        exponent = float(parameters["XTI"]) / float(parameters["N"])
+        return super().model(name, parameters | {"XTI": repr(exponent)})
 
     def behavioural(self, name: str, nodes: Sequence[str], quantity: str, expression: str) -> str:
         raise CircuitError(

@@ -8,7 +8,7 @@ from analog_ep.spice.dialects.dialect import Dialect, Settings
 
 
 class HSpice(Dialect):
-    """No B element: G and E sources carry quoted expressions. A diode's own temperature is a difference."""
+    """No B element: G and E sources carry quoted expressions. A diode's own temperature is a difference to `temper`."""
 
     name = "hspice"
     how_to_run = "Run it with: hspice FILE. Written for HSPICE 2020, not run there."
@@ -20,7 +20,7 @@ class HSpice(Dialect):
         s = settings
         return [
             f".temp {s.celsius}",
-            f".option tnom={s.celsius} reltol={s.reltol} reli={s.reltol} vntol={s.vntol} abstol={s.abstol} "
+            f".option tnom={s.nominal} reltol={s.reltol} reli={s.reltol} vntol={s.vntol} abstol={s.abstol} "
             f"gmin={s.gmin} gmindc={s.gmin} itl1={s.itl1} itl2={s.itl2}",
         ]
 
@@ -32,7 +32,8 @@ class HSpice(Dialect):
         return super().model(name, {"LEVEL": "1", **renamed})
 
     def diode(self, name: str, nodes: Sequence[str], model: str, celsius: str | None) -> str:
-        warmer = f" dtemp={round(float(celsius) - 27.0, 12)!r}" if celsius else ""
+        # There is only a difference, and the element is to stay where it is when the simulation's temperature changes.
+        warmer = f" dtemp='{celsius}-temper'" if celsius else ""
         return super().diode(name, nodes, model, None) + warmer
 
     def behavioural(self, name: str, nodes: Sequence[str], quantity: str, expression: str) -> str:

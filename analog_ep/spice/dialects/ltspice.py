@@ -20,7 +20,7 @@ class LTspice(Dialect):
         s = settings
         return [
             f".temp {s.celsius}",
-            f".options tnom={s.celsius} reltol={s.reltol} vntol={s.vntol} abstol={s.abstol} gmin={s.gmin} "
+            f".options tnom={s.nominal} reltol={s.reltol} vntol={s.vntol} abstol={s.abstol} gmin={s.gmin} "
             f"itl1={s.itl1} itl2={s.itl2}",
         ]
 

@@ -29,7 +29,7 @@ class Spectre(Dialect):
         return [
             "simulator lang=spectre",
             "global 0",
-            f"tolerances options temp={s.celsius} tnom={s.celsius} reltol={s.reltol} vabstol={s.vntol} "
+            f"tolerances options temp={s.celsius} tnom={s.nominal} reltol={s.reltol} vabstol={s.vntol} "
             f"iabstol={s.abstol} gmin={s.gmin} save=selected rawfmt=nutascii digits=12",
         ]
 
@@ -49,7 +49,8 @@ class Spectre(Dialect):
         return self._instance(name, nodes, _MASTERS[name[0]].format(source, gain))
 
     def diode(self, name: str, nodes: Sequence[str], model: str, celsius: str | None) -> str:
-        warmer = f" trise={round(float(celsius) - 27.0, 12)!r}" if celsius else ""
+        # Only a rise above `temp` can be given, and the element is to stay where it is when that changes.
+        warmer = f" trise={celsius}-temp" if celsius else ""
         return self._instance(name, nodes, model + warmer)
 
     def behavioural(self, name: str, nodes: Sequence[str], quantity: str, expression: str) -> str:

@@ -20,7 +20,7 @@ class Xyce(Dialect):
     def settings(self, settings: Settings) -> list[str]:
         s = settings
         return [
-            f".options device temp={s.celsius} tnom={s.celsius} gmin={s.gmin}",
+            f".options device temp={s.celsius} tnom={s.nominal} gmin={s.gmin}",
             f".options nonlin reltol={s.reltol} abstol={s.vntol} maxstep={s.itl1}",
         ]
 
