@@ -55,11 +55,13 @@ def _settling(report: SettlingReport) -> Figure:
 
 
 def _noise(report: OutputNoise) -> Figure:
-    """Spectra of all outputs, and the root mean square that gathers below a frequency."""
+    """Spectra of all outputs, dotted those of a plain ``.noise``, and the rms that gathers below a frequency."""
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     spectrum, total = figure.subplots(1, 2)
     for i, density in enumerate(report.density):
-        spectrum.loglog(report.frequencies, density, label=f"output {i}")
+        (line,) = spectrum.loglog(report.frequencies, density, label=f"output {i}")
+        if not np.array_equal(density, report.ngspice_density[i]):
+            spectrum.loglog(report.frequencies, report.ngspice_density[i], ":", color=line.get_color())
         power = np.concatenate([[0.0], np.cumsum(np.diff(report.frequencies) * 0.5 * (density**2)[1:])])
         power += np.concatenate([[0.0], np.cumsum(np.diff(report.frequencies) * 0.5 * (density**2)[:-1])])
         total.semilogx(report.frequencies, np.sqrt(power))

@@ -75,7 +75,8 @@ def linear_noise(circuit: Circuit, voltages: np.ndarray, frequency: float) -> np
             elif isinstance(group, Diodes):
                 current = torch.from_numpy(across)
                 admittance = group.device.conductance(current).numpy()
-                density = 2 * ELEMENTARY_CHARGE * np.abs(group.device.current(current).numpy())
+                # 2q(i + 2 IS) of an exponential, from which ngspice's reverse tail hardly differs here.
+                density = 2 * ELEMENTARY_CHARGE * (group.device.current(current).numpy() + 2e-9)
             else:
                 admittance, density = 2j * math.pi * frequency * group.farads, np.zeros(len(group))
             for a, b, y, s in zip(first, second, admittance, density, strict=True):

@@ -71,7 +71,8 @@ def test_shot_noise_of_both_signs_of_current():
     # Far enough from the reverse tail of ngspice's model the junction follows the exponential.
     forward = across > -3 * thermal
     current = 1e-9 * np.expm1(across / thermal)
-    np.testing.assert_allclose(found.density[forward], ELEMENTARY_CHARGE * np.abs(current[forward]), rtol=1e-4)
+    # S = q (i + 2 IS): what crosses forwards, and what crosses backwards.
+    np.testing.assert_allclose(found.density[forward], ELEMENTARY_CHARGE * (current[forward] + 2e-9), rtol=1e-4)
     assert (across < 0).any()
     assert len(found) == len(across)
     assert bool((torch.from_numpy(found.density) > 0).all())

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from analog_ep.circuit.branches import Capacitors, Conductances, Diodes
-from analog_ep.circuit.circuit import Circuit
-from analog_ep.circuit.laws import GROUND
-from analog_ep.constants import BOLTZMANN, DEFAULT_TEMPERATURE, ELEMENTARY_CHARGE
-from analog_ep.devices import ShockleyDiode
+from analog_ep.circuit.branches import (
+    Capacitors,
+    Conductances,
+    CurrentSources,
+    Diodes,
+    NonlinearCurrentSources,
+    VoltageControlledCurrentSources,
+)
+from analog_ep.circuit.circuit import Circuit, require_temperature
+from analog_ep.circuit.laws import GROUND, CurrentLaw
+from analog_ep.constants import BOLTZMANN
+from analog_ep.devices import Diode
 from analog_ep.errors import CircuitError
 
 
@@ -40,7 +49,11 @@ class NoiseCurrents:
         return NoiseCurrents(*(np.concatenate(pair) for pair in pairs))
 
 
-def johnson_currents(circuit: Circuit, temperature: float = DEFAULT_TEMPERATURE) -> NoiseCurrents:
+_KNOWN = (Conductances, CurrentSources, Diodes, NonlinearCurrentSources, VoltageControlledCurrentSources)
+"""Kinds with a current law of whose noise something is said here; sources are as quiet as their equations."""
+
+
+def johnson_currents(circuit: Circuit, temperature: float | None = None) -> NoiseCurrents:
     """Thermal noise of every conductance g, S = 2 k_B T g.
 
     With capacitors at all nodes of a passive linear network it gives the covariance k_B T C⁻¹, whatever the
@@ -50,16 +63,18 @@ def johnson_currents(circuit: Circuit, temperature: float = DEFAULT_TEMPERATURE)
     ----------
     circuit : Circuit
         With conductances.
-    temperature : float
-        Of all conductances; positive. [K]
+    temperature : float, optional
+        Of all conductances; positive; by default the circuit's. [K]
 
     Raises
     ------
     CircuitError
-        If the temperature is not positive, or there is a negative conductance.
+        If the temperature is not positive, there is a negative conductance, or a kind of branches whose noise is not
+        known.
     """
-    if not 0 < temperature < float("inf"):
-        raise CircuitError(f"a temperature of resistors must be positive and finite, found {temperature} K")
+    _require_known(circuit, linear=True)
+    temperature = circuit.temperature if temperature is None else temperature
+    require_temperature("resistors", temperature)
     groups = circuit.of_kind(Conductances)
     none = np.zeros(0)
     siemens = np.concatenate([none, *(np.asarray(group.siemens) for group in groups)])
@@ -71,24 +86,56 @@ def johnson_currents(circuit: Circuit, temperature: float = DEFAULT_TEMPERATURE)
 
 
 def shot_currents(circuit: Circuit, voltages: np.ndarray) -> NoiseCurrents:
-    """Shot noise of every junction that carries i, S = q |i|, as it is at given voltages.
+    """Noise of every diode at given voltages, S = q i coth(v / 2 V_t): shot noise, and at rest Johnson's.
+
+    Junctions have their own temperature, piecewise-linear diodes the circuit's; see `devices.diode.shot_density`.
 
     Parameters
     ----------
     circuit : Circuit
-        Its Shockley diodes count; piecewise-linear ones have none.
+        With diodes.
     voltages : ndarray (n_nodes,)
         Node voltages, ground first. [V]
+
+    Raises
+    ------
+    CircuitError
+        If there is a kind of branches whose noise is not known.
+    DeviceParameterError
+        If a diode does not tell its noise.
     """
+    return _diode_currents(circuit, voltages, lambda device, v: device.noise_density(v, circuit.temperature))
+
+
+def unknown_to_spice(circuit: Circuit, voltages: np.ndarray) -> NoiseCurrents:
+    """The part of `shot_currents` that ngspice's ``.noise``, with 2q|i| one-sided for a junction, leaves out."""
+
+    def left_out(device: Diode, across: Tensor) -> Tensor:
+        whole = device.noise_density(across, circuit.temperature)
+        return (whole - device.noise_in_spice(across)).clamp(min=0.0)
+
+    return _diode_currents(circuit, voltages, left_out)
+
+
+def _diode_currents(
+    circuit: Circuit, voltages: np.ndarray, density_of: Callable[[Diode, Tensor], Tensor]
+) -> NoiseCurrents:
+    _require_known(circuit, linear=False)
     none = np.zeros(0)
     first, second, density = [none.astype(np.int64)], [none.astype(np.int64)], [none]
     for group in circuit.of_kind(Diodes):
-        if isinstance(group.device, ShockleyDiode):
-            across = torch.from_numpy(voltages[group.anode] - voltages[group.cathode])
-            first.append(np.asarray(group.anode))
-            second.append(np.asarray(group.cathode))
-            density.append(ELEMENTARY_CHARGE * group.device.current(across).abs().numpy())
+        across = torch.from_numpy(voltages[group.anode] - voltages[group.cathode])
+        first.append(np.asarray(group.anode))
+        second.append(np.asarray(group.cathode))
+        density.append(density_of(group.device, across).numpy())
     return NoiseCurrents(np.concatenate(first), np.concatenate(second), np.concatenate(density))
+
+
+def _require_known(circuit: Circuit, linear: bool) -> None:
+    """Refuse what may have noise, linear or not, and does not say: voltage laws and capacitors have none."""
+    for group in circuit.of_kind(CurrentLaw):
+        if group.linear == linear and type(group) not in _KNOWN:
+            raise CircuitError(f"{group.label}: the noise of {type(group).__name__} is not known; leave the group out")
 
 
 def injected_currents(circuit: Circuit, density: float) -> NoiseCurrents:

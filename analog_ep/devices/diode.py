@@ -11,6 +11,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
+from analog_ep.constants import ELEMENTARY_CHARGE
 from analog_ep.errors import DeviceParameterError
 
 Parameter = float | Tensor
@@ -62,6 +63,30 @@ class Diode(ABC):
         bounded. [V]
         """
         return math.inf
+
+    def noise_density(self, voltage: Tensor, temperature: float) -> Tensor:
+        """Two-sided spectral density of the current's white noise at an operating point. [A²/Hz]
+
+        Parameters
+        ----------
+        voltage : Tensor (*batch, n_elements)
+            Across the diode. [V]
+        temperature : float
+            Of a device that has none of its own. [K]
+
+        Raises
+        ------
+        DeviceParameterError
+            If the device does not tell its noise.
+        """
+        raise DeviceParameterError(
+            f"{type(self).__name__} must say what noise its current has, found nothing said; give the class a "
+            "method noise_density"
+        )
+
+    def noise_in_spice(self, voltage: Tensor) -> Tensor:
+        """The part of it that ngspice's ``.noise`` knows of: none where the element is an expression. [A²/Hz]"""
+        return torch.zeros_like(voltage)
 
     def solve_loaded(self, total: Tensor, drive: Tensor) -> Tensor:
         """Voltage v at which total·v + i(v) = drive: the diode with a conductance across it. [V]
@@ -132,6 +157,33 @@ def split_at(offset: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
     above = torch.where(starts_above, torch.maximum(change, -offset), torch.clamp(end, min=0))
     below = torch.where(starts_above, torch.clamp(end, max=0), torch.minimum(change, -offset))
     return below, above
+
+
+def shot_density(voltage: Tensor, current: Tensor, slope: Tensor, thermal: float | Tensor) -> Tensor:
+    r"""Two-sided density of the noise of charges q that cross a barrier one by one. [A²/Hz]
+
+    .. math:: S = q\, i \coth\frac{v}{2 V_t}
+
+    Forward and reverse crossings are independent Poisson streams :math:`i_+ - i_- = i` whose rates detailed balance
+    holds at :math:`i_+/i_- = e^{v/V_t}`, whatever the characteristic [1]_. Of :math:`i = I_S (e^{v/V_t} - 1)` it is
+    :math:`q (i + 2 I_S)`; at rest it is Johnson's 2 k_B T g of the slope g, for an emission coefficient n ≠ 1 too; far
+    from rest it is Schottky's q |i|.
+
+    Parameters
+    ----------
+    voltage, current, slope : Tensor (*batch, n_elements)
+        Operating point. [V], [A], [S]
+    thermal : float or Tensor (n_elements,)
+        Thermal voltage V_t. [V]
+
+    References
+    ----------
+    .. [1] J. L. Wyatt and G. J. Coram, "Nonlinear device noise models: satisfying the thermodynamic requirements,"
+       IEEE Trans. Electron Devices 46(1), 184–193, 1999, doi:10.1109/16.737458.
+    """
+    at_rest = voltage == 0
+    half = torch.where(at_rest, 1.0, voltage / (2 * thermal))
+    return ELEMENTARY_CHARGE * torch.where(at_rest, 2 * thermal * slope, current / torch.tanh(half))
 
 
 class Characteristic(Protocol):

@@ -9,7 +9,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from analog_ep.devices.diode import Diode, require, require_finite, split_at
+from analog_ep.constants import thermal_voltage
+from analog_ep.devices.diode import Diode, require, require_finite, shot_density, split_at
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,9 @@ class PiecewiseLinearDiode(Diode):
         for excess, increment, _ in self._offsets(voltage):
             total = total + increment * split_at(excess, change)[1]
         return total
+
+    def noise_density(self, voltage: Tensor, temperature: float) -> Tensor:
+        return shot_density(voltage, self.current(voltage), self.conductance(voltage), thermal_voltage(temperature))
 
     def in_parallel(self, count: float) -> Self:
         increments = tuple(count * increment for increment in self.increments)

@@ -11,8 +11,14 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from analog_ep.constants import DEFAULT_TEMPERATURE, SIMULATION_GMIN, thermal_voltage
-from analog_ep.devices.diode import Diode, require, require_finite, split_at
+from analog_ep.constants import (
+    BOLTZMANN,
+    DEFAULT_TEMPERATURE,
+    ELEMENTARY_CHARGE,
+    SIMULATION_GMIN,
+    thermal_voltage,
+)
+from analog_ep.devices.diode import Diode, require, require_finite, shot_density, split_at
 
 _TAIL_START = -3.0
 """ngspice leaves the exponential at this many n V_t and goes on with a cubic tail."""
@@ -131,6 +137,23 @@ class ShockleyDiode(Diode):
             return self._junction_difference(voltage, change)
         junction = self.junction_voltage(voltage)
         return self._junction_difference(junction, self._junction_change(junction, change))
+
+    def noise_density(self, voltage: Tensor, temperature: float) -> Tensor:
+        junction = self.junction_voltage(voltage)
+        current, slope = self._junction(junction)
+        thermal = thermal_voltage(self.temperature)  # pyright: ignore[reportArgumentType]
+        return self._seen_outside(shot_density(junction, current, slope, thermal), slope)
+
+    def noise_in_spice(self, voltage: Tensor) -> Tensor:
+        current, slope = self._junction(self.junction_voltage(voltage))
+        return self._seen_outside(ELEMENTARY_CHARGE * current.abs(), slope)
+
+    def _seen_outside(self, density: Tensor, slope: Tensor) -> Tensor:
+        """Noise of the junction, and that of the series resistance, as one current between the terminals. [A²/Hz]"""
+        # In series add the voltages, S/g² and 2 k_B T R; the whole resistance 1/g + R turns them into a current.
+        resistance = self.series_resistance
+        own = 2 * BOLTZMANN * self.temperature * resistance
+        return (density + own * slope**2) / (1 + resistance * slope) ** 2
 
     def in_parallel(self, count: float) -> Self:
         return replace(

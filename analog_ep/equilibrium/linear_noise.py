@@ -11,7 +11,7 @@ from torch import Tensor
 
 from analog_ep.circuit import ChargeLaw, Circuit, CurrentLaw
 from analog_ep.circuit.noise import NoiseCurrents
-from analog_ep.constants import BOLTZMANN, DEFAULT_TEMPERATURE
+from analog_ep.constants import BOLTZMANN
 from analog_ep.equilibrium.assembly import incidence
 from analog_ep.equilibrium.newton import reduced_system
 from analog_ep.errors import CircuitError
@@ -56,6 +56,7 @@ class LinearNoise:
         system = reduced_system(circuit)
         if system.n_unknowns > system.n_voltages:
             raise CircuitError("LinearNoise takes grounded sources and amplifiers alone, found other sources")
+        self._temperature = circuit.temperature
         law, expansion = system.law.toarray(), system.expansion.toarray()
         free = system.unknowns(np.arange(circuit.n_nodes)[None])[0].astype(np.int64)
         self.nodes = tuple(circuit.node_names[node] for node in free)
@@ -88,9 +89,10 @@ class LinearNoise:
         """Σ of the stationary distribution, from the noise of the branches by Lyapunov's equation. [V²]"""
         return solve_continuous_lyapunov(self._rates, self._diffusion)
 
-    def equipartition(self, temperature: float = DEFAULT_TEMPERATURE) -> np.ndarray:
-        """k_B T C⁻¹, for which no conductance is needed. [V²]"""
-        return BOLTZMANN * temperature * cho_solve(cho_factor(self.capacitance), np.eye(len(self.capacitance)))
+    def equipartition(self, temperature: float | None = None) -> np.ndarray:
+        """k_B T C⁻¹, for which no conductance is needed; T is by default the circuit's. [V²]"""
+        kelvin = self._temperature if temperature is None else temperature
+        return BOLTZMANN * kelvin * cho_solve(cho_factor(self.capacitance), np.eye(len(self.capacitance)))
 
     def time_constants(self) -> np.ndarray:
         """Times after which the circuit's modes decay to 1/e, in falling order. [s]"""

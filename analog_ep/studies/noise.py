@@ -1,15 +1,18 @@
-"""Johnson and shot noise at the outputs, by ngspice's `.noise`."""
+"""Johnson and shot noise at the outputs, by ngspice's `.noise`, with what it leaves out added."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from rich.table import Table
 
 from analog_ep.circuit import Circuit, check_circuit
+from analog_ep.circuit.noise import unknown_to_spice
+from analog_ep.constants import BOLTZMANN
 from analog_ep.errors import NgspiceResultError, StimulusError
 from analog_ep.spice.batch import run_parallel, run_twice
 from analog_ep.spice.netlist import SpiceOptions, number
@@ -27,9 +30,12 @@ class OutputNoise:
     frequencies : ndarray (n_frequencies,)
         [Hz]
     density : ndarray (n_outputs, n_frequencies)
-        [V/√Hz]
+        One-sided. [V/√Hz]
     rms : ndarray (n_outputs,)
         Over the band of the frequencies. [V]
+    ngspice_density, ngspice_rms : ndarray
+        The same as a plain ``.noise`` gives them, which takes 2q|i| for a junction, none at rest, and nothing for a
+        piecewise-linear diode.
     outputs : ndarray (n_outputs,)
         The noiseless differential outputs. [V]
     """
@@ -37,18 +43,23 @@ class OutputNoise:
     frequencies: np.ndarray
     density: np.ndarray
     rms: np.ndarray
+    ngspice_density: np.ndarray
+    ngspice_rms: np.ndarray
     outputs: np.ndarray
 
     def to_json(self) -> str:
         """The figures as a JSON object."""
-        return json.dumps({name: getattr(self, name).tolist() for name in ("frequencies", "density", "rms", "outputs")})
+        return json.dumps({field.name: getattr(self, field.name).tolist() for field in fields(self)})
 
     def table(self) -> Table:
         """A row an output."""
         low, high = self.frequencies[[0, -1]]
-        table = Table("output", "voltage", "density at the lowest frequency", f"rms, {low:.3g}…{high:.3g} Hz")
-        for i, (output, density, rms) in enumerate(zip(self.outputs, self.density, self.rms, strict=True)):
-            table.add_row(str(i), f"{output:.4g} V", f"{density[0]:.3e} V/√Hz", f"{rms:.3e} V")
+        band = f"rms, {low:.3g}…{high:.3g} Hz"
+        table = Table("output", "voltage", "density at the lowest frequency", band, f"{band}, plain .noise")
+        table.caption = "a plain .noise of ngspice takes 2q|i| for a junction, which has no noise at rest"
+        rows = zip(self.outputs, self.density, self.rms, self.ngspice_rms, strict=True)
+        for i, (output, density, rms, plain) in enumerate(rows):
+            table.add_row(str(i), f"{output:.4g} V", f"{density[0]:.3e} V/√Hz", f"{rms:.3e} V", f"{plain:.3e} V")
         return table
 
 
@@ -66,9 +77,11 @@ def output_noise(
 ) -> OutputNoise:
     """Noise of every differential output at the operating point of one sample.
 
-    Resistors have Johnson noise at 27 °C, junctions shot noise; amplifiers and sources are noiseless, and so are
-    piecewise-linear diodes. Without capacitors the noise is white, and its rms the square root of the band's width
-    times the density; a node with a capacitance C and no other noise has √(kT/C).
+    Resistors have Johnson noise at the circuit's temperature, diodes shot noise, see `shot_currents`; amplifiers and
+    sources, nonlinear ones included, are noiseless. ngspice's own shot noise, 2q|i|, vanishes at rest, where a junction
+    has 4 k_B T g; what is missing comes from resistors beside the circuit, whose noise is turned into currents at
+    the diodes. Both results are given. Without capacitors the noise is white, and its rms the square root of the band's
+    width times the density; a node with a capacitance C and no other noise has √(kT/C).
 
     Parameters
     ----------
@@ -90,7 +103,9 @@ def output_noise(
     Raises
     ------
     CircuitError
-        See `check_circuit`.
+        See `check_circuit`; also if there is a kind of branches whose noise is not known.
+    DeviceParameterError
+        If a diode does not tell its noise.
     StimulusError
         If the circuit has no outputs, or the band is empty.
     NgspiceError
@@ -108,10 +123,13 @@ def output_noise(
     voltages = run_twice(lambda: sweep.run(batch))[0]
     analysis = f"dec {int(points_per_decade)} {number(low)} {number(high)}"
 
-    def solve(output: int, stop: Stop) -> tuple[np.ndarray, np.ndarray, float]:
+    added = list(_added(circuit, voltages))
+
+    def solve(task: tuple[int, list[str]], stop: Stop) -> tuple[np.ndarray, np.ndarray, float]:
+        output, more = task
         p, n = (circuit.node_names[side[output]] for side in (positive, negative))
         # An analysis of noise asks for a source to refer it to; this one is there for that alone.
-        cards = [f"inoise 0 {p if p != '0' else n} dc 0 ac 1.0", f".noise v({p},{n}) inoise {analysis}"]
+        cards = [*more, f"inoise 0 {p if p != '0' else n} dc 0 ac 1.0", f".noise v({p},{n}) inoise {analysis}"]
         deck = sweep.deck(batch, cards, save=False)
         plots = run_twice(lambda: run_plots(deck, executable, timeout, stop))
         if len(plots) != 2 or plots[1].values.shape[0] != 1:
@@ -119,13 +137,27 @@ def output_noise(
         frequency, density = np.real(plots[0].columns(["frequency", "onoise_spectrum"])).T
         return frequency, density, float(np.sqrt(_power(frequency, density**2)))
 
-    found = run_parallel(solve, range(len(positive)), processes)
+    plain = run_parallel(solve, [(output, []) for output in range(len(positive))], processes)
+    whole = run_parallel(solve, [(output, added) for output in range(len(positive))], processes) if added else plain
     return OutputNoise(
-        frequencies=found[0][0] if found else np.zeros(0),
-        density=np.stack([density for _, density, _ in found]),
-        rms=np.array([total for *_, total in found]),
+        frequencies=plain[0][0] if plain else np.zeros(0),
+        density=np.stack([density for _, density, _ in whole]),
+        rms=np.array([total for *_, total in whole]),
+        ngspice_density=np.stack([density for _, density, _ in plain]),
+        ngspice_rms=np.array([total for *_, total in plain]),
         outputs=voltages[positive] - voltages[negative],
     )
+
+
+def _added(circuit: Circuit, voltages: np.ndarray) -> Iterator[str]:
+    """Cards of the noise that ``.noise`` leaves out: of 1 Ω each, as a current between a diode's terminals."""
+    left_out, names = unknown_to_spice(circuit, voltages), circuit.node_names
+    # Of 1 Ω, 4 k_B T one-sided; the densities here are two-sided.
+    transfer = np.sqrt(2 * left_out.density / (4 * BOLTZMANN * circuit.temperature))
+    for k, (p, n, siemens) in enumerate(zip(left_out.first, left_out.second, transfer, strict=True)):
+        if siemens:
+            yield f"r_noise_{k} _noise_{k} 0 1.0"
+            yield f"g_noise_{k} {names[p]} {names[n]} _noise_{k} 0 {number(float(siemens))}"
 
 
 def _power(frequency: np.ndarray, power: np.ndarray) -> float:
