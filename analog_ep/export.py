@@ -17,7 +17,7 @@ from analog_ep.spice.deck import Phase, save_deck, write_deck
 from analog_ep.spice.dialects import DialectName
 from analog_ep.spice.settling_deck import write_settling_deck
 from analog_ep.spice.timing import TwoPhaseTiming
-from analog_ep.spice.transient_deck import write_transient_deck
+from analog_ep.spice.transient_deck import USUAL_SHARE, usual_rate, write_transient_deck
 from analog_ep.stimulus import Nudge
 from analog_ep.studies.capacitance import with_node_capacitance
 
@@ -94,7 +94,7 @@ def write_transient_netlist(
     path: str | Path,
     capacitance: float | None = 1e-12,
     timing: TwoPhaseTiming | None = None,
-    rate: float = 1.0,
+    rate: float | None = None,
     chip: Chip | None = None,
 ) -> Path:
     """Write the whole cycle of equilibrium propagation, samples in turn, as one deck; see `write_transient_deck`.
@@ -114,8 +114,10 @@ def write_transient_netlist(
     timing : TwoPhaseTiming, optional
         By default 25 of the slowest time constants a phase, of the circuit linearised at the free states and where all
         is discharged.
-    rate : float
-        Factor from −∂C/∂g to ΔG.
+    rate : float, optional
+        Factor from −∂C/∂g to ΔG; by default the one with which the largest ΔG of the samples is 1 % of the network's
+        conductance range, or of a circuit's largest trainable conductance. The run of a plain SGD has its learning
+        rate times g_ref². [S²/V²] for `SquaredError`, [S²] for `CrossEntropy`
     chip : Chip, optional
         Mismatch of the hardware.
 
@@ -137,8 +139,28 @@ def write_transient_netlist(
         states = np.concatenate([free.voltages.numpy(), np.zeros_like(free.voltages.numpy())])
         phase = _SETTLED * slowest_time_constant(loaded, np.concatenate([free.inputs.numpy()] * 2), states)
         timing = TwoPhaseTiming(phase, phase)
-    save_deck(write_transient_deck(loaded, free.inputs, nudge, timing, rate=rate), Path(path))
+    origin = "as it was asked for"
+    if rate is None:
+        rate, origin = _usual_rate(system, circuit, free.inputs, nudge)
+    deck = write_transient_deck(loaded, free.inputs, nudge, timing, rate=rate, rate_from=origin)
+    save_deck(deck, Path(path))
     return Path(path)
+
+
+def _usual_rate(
+    system: ResistiveNetwork | Circuit, circuit: Circuit, inputs: Tensor, nudge: Nudge
+) -> tuple[float, str]:
+    """The rate for `write_transient_netlist`, and how it was chosen; the deck's own writer judges what cannot be."""
+    free = solve(circuit, inputs, solver=Newton())
+    nudged = solve(circuit, inputs, nudge, solver=Newton(), start=free)
+    if isinstance(system, ResistiveNetwork):
+        low, high = system.conductance_range
+        where = f"the conductance range, {low:g} to {high:g} S"
+    else:
+        low, high = 0.0, max((float(g.siemens.max()) for g in circuit.trainable().values()), default=1.0)
+        where = f"the largest trainable conductance, {high:g} S"
+    rate = usual_rate(circuit, nudge, free.voltages.numpy(), nudged.voltages.numpy(), high - low)
+    return rate, f"with which the largest change of these samples is {USUAL_SHARE:.0%} of {where}"
 
 
 def write_settling_netlist(

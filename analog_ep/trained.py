@@ -179,7 +179,9 @@ def export_deck(
     write_netlist(network, inputs, nudge, path=out, phase=phase, chip=_array_of(chip, array), dialect=dialect)
 
 
-def export_transient(path: Path, samples: slice, out: Path, capacitance: float | None = None) -> None:
+def export_transient(
+    path: Path, samples: slice, out: Path, capacitance: float | None = None, rate: float | None = None
+) -> None:
     """Write phases of a run's network over time as a deck for plain ``ngspice -b``.
 
     Of a resistive network the whole cycle, test samples in turn: see `write_transient_netlist`. Of a Hopfield network
@@ -195,6 +197,8 @@ def export_transient(path: Path, samples: slice, out: Path, capacitance: float |
         Where to write it.
     capacitance : float, optional
         Of every node that neither a source nor an amplifier holds, by default 1 pF; a Hopfield network has its own. [F]
+    rate : float, optional
+        Factor from −∂C/∂g to ΔG, see `write_transient_netlist`.
 
     Raises
     ------
@@ -203,17 +207,19 @@ def export_transient(path: Path, samples: slice, out: Path, capacitance: float |
     DataError
         If there are no such samples.
     StimulusError, EnergyUnavailableError, CircuitError
-        See `write_transient_netlist`; also if a Hopfield network is given several samples or a capacitance.
+        See `write_transient_netlist`; also if a Hopfield network is given several samples, a capacitance or a
+        rate.
     """
     spec, network, chip = trained_circuit(path)
-    if isinstance(network, HopfieldNetwork) and (capacitance is not None or samples.stop - samples.start > 1):
+    given = capacitance is not None or rate is not None
+    if isinstance(network, HopfieldNetwork) and (given or samples.stop - samples.start > 1):
         raise StimulusError(
-            "the transient of a Hopfield network shows one sample with the spec's network.capacitance, found another "
-            "number of samples or a capacitance; leave both out"
+            "the transient of a Hopfield network shows one sample with the spec's network.capacitance and no change, "
+            "found another number of samples, a capacitance or a rate; leave them out"
         )
     inputs, targets = test_samples(spec, network, samples, chip)
     if isinstance(network, HopfieldNetwork):
         write_settling_netlist(network, inputs[0], build_nudge(spec, targets[0]), path=out)
         return
     farads, nudge = 1e-12 if capacitance is None else capacitance, build_nudge(spec, targets)
-    write_transient_netlist(network, inputs, nudge, path=out, capacitance=farads, chip=chip)
+    write_transient_netlist(network, inputs, nudge, path=out, capacitance=farads, rate=rate, chip=chip)

@@ -5,8 +5,8 @@
     python benchmarks/transient_deck.py mnist --data FOLDER --epochs 1 --nudging 1e-4
 
 Trains the shipped spec, or takes the network of the run folder ``--run``, exports the two-phase deck of test samples
-as ``analog-ep export --phase transient`` does, runs ``ngspice -b`` on it, and prints JSON on one line. The gradient is
-that of the same nudge from the two phases in PyTorch.
+as ``analog-ep export --phase transient --rate 1`` does, so that ΔG is −∂C/∂g, runs ``ngspice -b`` on it, and prints
+JSON on one line. The gradient is that of the same nudge from the two phases in PyTorch.
 
 - `above`: for each of the fractions ``--floor``, over the branches whose expected |ΔG| is above that fraction of the
   largest of their crossbar and sample: how many they are, the worst and the median of |ΔG/expected − 1|, and how many
@@ -92,7 +92,7 @@ def measure(run: Path, which: slice, floors: list[float]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "cycle.cir"
         began = time.perf_counter()
-        export_transient(run, which, path)
+        export_transient(run, which, path, rate=1.0)
         exported, deck = time.perf_counter(), path.read_text(encoding="ascii")
         before = _children_seconds()
         printed = run_plain(path)

@@ -85,7 +85,8 @@ def cycle_deck() -> str:
     clamp = DiodeClamp(IdealDiode(1e-2, 0.05), upper=0.1, lower=-0.1)
     circuit = with_node_capacitance(network([2, 2, 1], clamp), 1e-12)
     samples, targets = np.array([[1.0, -0.5], [-1.0, 0.5]]), torch.tensor([[0.5], [0.5]], dtype=torch.float64)
-    return write_transient_deck(circuit, samples, Nudge(1e-5, targets, SquaredError()), TwoPhaseTiming(2e-6, 1e-6))
+    nudge, timing = Nudge(1e-5, targets, SquaredError()), TwoPhaseTiming(2e-6, 1e-6)
+    return write_transient_deck(circuit, samples, nudge, timing, rate=1e-12)
 
 
 GOLDEN = Path(__file__).parent / "golden"

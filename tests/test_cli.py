@@ -189,6 +189,15 @@ def test_export_of_the_whole_cycle(trained: Path, tmp_path: Path, invoke: Invoke
     result = subprocess.run(["ngspice", "-n", "-b", path.name], cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0
     assert len(re.findall(r"^delta_stage\d_\d+_[01] +=", result.stdout, re.MULTILINE)) == 2 * (6 * 4 + 10 * 4)
+    # The spec's conductance range ends at 1e-4 S.
+    largest = max(abs(float(m[1])) for m in re.finditer(r"^delta_\S+ += +(\S+)", result.stdout, re.MULTILINE))
+    assert 0.9e-6 < largest <= 1e-6
+    rated = ("export", trained, "--phase", "transient", "--rate", "2e-9", "-o", path)
+    assert invoke(*rated)[0] == 0
+    assert "\n.param rate=2e-09\n" in path.read_text()
+    code, _, err = invoke("export", trained, "--rate", "2e-9", "-o", path)
+    assert code == 2
+    assert "has a meaning only with --phase transient" in err
     code, _, err = invoke("export", trained, "--phase", "transient", "--dialect", "xyce", "-o", path)
     assert code == 2
     assert "a transient netlist is for ngspice alone" in err

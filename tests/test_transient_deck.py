@@ -11,6 +11,7 @@ import pytest
 import torch
 from deck_circuits import alternating, measured
 from mna import solve_mna
+from reference_decks import XOR_SAMPLES, xor_network
 
 from analog_ep.circuit import (
     Amplifiers,
@@ -99,7 +100,9 @@ def test_every_change_is_that_of_equilibrium_propagation(case, tmp_path):
     build, cost, kind, strength = NETWORKS[case]
     net = build()
     inputs, targets = stimulus(net, 1 if case == "iris" else 2)
-    path = write_transient_netlist(net, inputs, Nudge(strength, targets, cost, kind), path=tmp_path / "cycle.cir")
+    path = write_transient_netlist(
+        net, inputs, Nudge(strength, targets, cost, kind), path=tmp_path / "cycle.cir", rate=1.0
+    )
     found = changes(measurements(path), net, len(inputs))
     twin = network(net.sizes, tuple(clamp.for_spice for clamp in net.clamps), gain=net.gain, drive=net.drive)
     twin.load_state_dict(net.state_dict())
@@ -118,7 +121,7 @@ def test_phases_that_are_too_short_show(tmp_path):
     net = network([3, 4, 2], alternating(4))
     inputs, targets = stimulus(net, 1)
     nudge, timing = Nudge(1e-5, targets, SquaredError()), TwoPhaseTiming(1e-9, 1e-9)
-    path = write_transient_netlist(net, inputs, nudge, path=tmp_path / "short.cir", timing=timing)
+    path = write_transient_netlist(net, inputs, nudge, path=tmp_path / "short.cir", timing=timing, rate=1.0)
     (found,) = changes(measurements(path), net, 1)
     (expected,) = by_propagation(net, inputs, targets, SquaredError(), "frozen", 1e-5)
     wrong = np.abs(found["stage1"] / expected["stage1"] - 1)
@@ -154,7 +157,7 @@ def test_a_large_deck_prints_what_the_changes_follow_from(tmp_path):
     circuit = with_node_capacitance(net.circuit(), 1e-12)
     timing = TwoPhaseTiming(2e-7, 2e-7)
     nudge = Nudge(1e-5, targets, SquaredError())
-    deck = write_transient_deck(circuit, inputs, nudge, timing, most_branches=10)
+    deck = write_transient_deck(circuit, inputs, nudge, timing, rate=1.0, most_branches=10)
     assert "delta_" not in deck.replace("delta_<branch>", "")
     path = tmp_path / "large.cir"
     path.write_text(deck)
@@ -174,6 +177,61 @@ def test_a_large_deck_prints_what_the_changes_follow_from(tmp_path):
             delta = np.zeros(len(group))
             delta[group.index] = -factors[name] * change * (across + change / 2)
             np.testing.assert_allclose(delta, expected[name], rtol=0.01, atol=FLOOR * np.abs(expected[name]).max())
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("case", ["xor", "iris", "softmax", "circuit"])
+def test_the_usual_changes_are_a_hundredth_of_the_range(case, tmp_path):
+    cost, strength = (CrossEntropy(0.3), 2e-6) if case == "softmax" else (SquaredError(), 1e-6)
+    if case == "xor":
+        net, inputs = xor_network(), torch.tensor(XOR_SAMPLES, dtype=torch.float64)
+        targets, span = torch.tensor([[-1.0], [1.0], [1.0], [-1.0]], dtype=torch.float64), 1e-4 - 1e-7
+    else:
+        net = NETWORKS["iris" if case == "iris" else "softmax"][0]()
+        inputs, targets = stimulus(net, 1)
+        span = net.circuit().trainable()["stage1"].siemens.max() if case == "circuit" else 1e-4 - 1e-7
+    if case == "circuit":
+        span = max(group.siemens.max() for group in net.circuit().trainable().values())
+    system = net.circuit() if case == "circuit" else net
+    path = write_transient_netlist(system, inputs, Nudge(strength, targets, cost), path=tmp_path / "cycle.cir")
+    found = measurements(path)
+    largest = max(abs(value) for name, value in found.items() if name.startswith("delta_"))
+    # Two digits of the rate are told, rounded down: a tenth at most is lost.
+    assert 0.9 * 0.01 * span < largest < 1.001 * 0.01 * span
+    header = re.sub(r"\n\*   ", " ", path.read_text())
+    unit = re.escape("S^2" if case == "softmax" else "S^2/V^2")
+    stated = re.search(
+        rf"^\* The rate from -dC/dg to a change, in {unit}: (\S+), with which .* is 1% of (.*)\.$", header, re.M
+    )
+    assert stated is not None
+    assert stated[2].startswith(
+        "the largest trainable" if case == "circuit" else "the conductance range, 1e-07 to 0.0001 S"
+    )
+    assert f".param rate={stated[1]}\n" in header
+    if case != "circuit":
+        for ours, theirs in zip(
+            changes(found, net, len(inputs)),
+            by_propagation(net, inputs, targets, cost, "frozen", strength),
+            strict=True,
+        ):
+            for name, expected in theirs.items():
+                floor = FLOOR * np.abs(expected).max()
+                np.testing.assert_allclose(ours[name] / float(stated[1]), expected, rtol=0.01, atol=floor)
+
+
+def test_a_rate_must_be_positive(tmp_path):
+    net = network([2, 1], None)
+    inputs, targets = stimulus(net, 1)
+    for rate in (0.0, -1.0, float("inf"), float("nan")):
+        with pytest.raises(StimulusError, match="rate from -dC/dg to a change must be positive and finite, found"):
+            write_transient_netlist(
+                net, inputs, Nudge(1e-5, targets, SquaredError()), path=tmp_path / "c.cir", rate=rate
+            )
+    path = write_transient_netlist(
+        net, inputs, Nudge(1e-5, targets, SquaredError()), path=tmp_path / "c.cir", rate=2.5e-12
+    )
+    assert "S^2/V^2: 2.5e-12, as it was asked for." in path.read_text()
+    assert "\n.param rate=2.5e-12\n" in path.read_text()
 
 
 HOLD = """* sample and hold
@@ -257,21 +315,21 @@ def test_refuses_what_makes_no_cycle():
     with pytest.raises(
         StimulusError, match=r"inputs must have shape \(n_samples, 2\) with a sample at least, found \(2,\)"
     ):
-        write_transient_deck(circuit, inputs[0], nudge, timing)
+        write_transient_deck(circuit, inputs[0], nudge, timing, rate=1.0)
     with pytest.raises(StimulusError, match="inputs must be finite, found NaN"):
-        write_transient_deck(circuit, inputs * torch.nan, nudge, timing)
+        write_transient_deck(circuit, inputs * torch.nan, nudge, timing, rate=1.0)
     with pytest.raises(StimulusError, match=r"targets of the nudge must have shape \(1, 1\), found \(2, 1\)"):
-        write_transient_deck(circuit, inputs[:1], nudge, timing)
+        write_transient_deck(circuit, inputs[:1], nudge, timing, rate=1.0)
     with pytest.raises(StimulusError, match="strength must not be zero"):
-        write_transient_deck(circuit, inputs, nudge.scaled(0.0), timing)
+        write_transient_deck(circuit, inputs, nudge.scaled(0.0), timing, rate=1.0)
     with pytest.raises(StimulusError, match="needs node capacitances, found none"):
-        write_transient_deck(net.circuit(), inputs, nudge, timing)
+        write_transient_deck(net.circuit(), inputs, nudge, timing, rate=1.0)
     with pytest.raises(StimulusError, match="the nudged phase must last a positive and finite time, found 0 s"):
         TwoPhaseTiming(1e-6, 0)
     two = network([2, 2, 2, 1], alternating(2))
     mismatched = Chip.draw(two.circuit(), seed=1, gain=0.1).apply(with_node_capacitance(two.circuit(), 1e-12))
     with pytest.raises(EnergyUnavailableError, match="ΔG needs the weights of the energy, found none: "):
-        write_transient_deck(mismatched, inputs, nudge, timing)
+        write_transient_deck(mismatched, inputs, nudge, timing, rate=1.0)
 
 
 def test_decks_are_deterministic_and_plain():
@@ -279,10 +337,10 @@ def test_decks_are_deterministic_and_plain():
     circuit = with_node_capacitance(net.circuit(), 1e-12)
     inputs, targets = stimulus(net)
     arguments = (circuit, inputs, Nudge(1e-5, targets, SquaredError()), TwoPhaseTiming(1e-6, 1e-6))
-    deck = write_transient_deck(*arguments)
-    assert deck == write_transient_deck(*arguments)
+    deck = write_transient_deck(*arguments, rate=1.0)
+    assert deck == write_transient_deck(*arguments, rate=1.0)
     assert deck.isascii()
     assert ".control" not in deck
     assert max(map(len, deck.splitlines())) < 1000
     assert ".subckt sample_hold" in deck
-    assert ".include lib/sample_hold.lib" in write_transient_deck(*arguments, include_from="lib")
+    assert ".include lib/sample_hold.lib" in write_transient_deck(*arguments, rate=1.0, include_from="lib")

@@ -76,6 +76,12 @@ def export(
     capacitance: Annotated[
         float | None, typer.Option(help="Capacitance of each node in a transient, 1e-12 if not given. [F]")
     ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Factor from -dC/dg to ΔG in a transient; by default the largest ΔG is 1 % of the conductance range."
+        ),
+    ] = None,
     dialect: Annotated[DialectChoice, typer.Option(help="Simulator to write for.")] = DialectChoice.ngspice,
     array: ArrayOption = ArrayChoice.first,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Netlist to write.")] = None,
@@ -88,9 +94,11 @@ def export(
         raise typer.BadParameter("give -o FILE, --conductances FILE.csv, or both")
     if phase is Phase.transient and dialect is not DialectChoice.ngspice:
         raise typer.BadParameter("a transient netlist is for ngspice alone; leave --dialect out")
+    if rate is not None and phase is not Phase.transient:
+        raise typer.BadParameter("has a meaning only with --phase transient", param_hint="--rate")
     if out is not None:
         if phase is Phase.transient:
-            export_transient(run, slice(sample, sample + samples), out, capacitance)
+            export_transient(run, slice(sample, sample + samples), out, capacitance, rate)
         else:
             export_deck(run, sample, phase.value, out, dialect.value, array.value)
         typer.echo(f"wrote {out}")

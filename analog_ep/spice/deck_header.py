@@ -11,7 +11,7 @@ from analog_ep.spice.dialects import DIALECTS, Dialect
 from analog_ep.spice.netlist import in_celsius, number
 from analog_ep.spice.nudge_cards import NudgeCurrent
 from analog_ep.spice.timing import TwoPhaseTiming
-from analog_ep.stimulus import Nudge
+from analog_ep.stimulus import CrossEntropy, Nudge
 
 _SOLVES = {
     "free": "It solves the free phase: inputs held, outputs open.",
@@ -116,9 +116,13 @@ def settling_header(
 
 
 def transient_header(
-    circuit: Circuit, nudge: Nudge, timing: TwoPhaseTiming, n_samples: int, factors: Mapping[str, np.ndarray]
+    circuit: Circuit, nudge: Nudge, timing: TwoPhaseTiming, n_samples: int, factors: Mapping[str, np.ndarray], rate: str
 ) -> Iterator[str]:
-    """Comment lines of a transient deck; `factors` are w_s/(w_L β) by crossbar where ΔG is left to the reader."""
+    """Comment lines of a transient deck; `factors` are w_s/(w_L β) by crossbar where ΔG is left to the reader.
+
+    `rate` is the factor from −∂C/∂g to ΔG and where it comes from.
+    """
+    unit = "S^2" if isinstance(nudge.cost, CrossEntropy) else "S^2/V^2"
     paragraphs = [
         "The cycle of equilibrium propagation as one transient.",
         "Run it with: ngspice -b FILE (checked with ngspice 39.3).",
@@ -126,6 +130,7 @@ def transient_header(
         "In a sample the inputs change first; the stores follow the nodes while v(_track) is 1 V and keep the free "
         "voltages when it falls; then v(phase) rises to 1 V and switches the nudge on.",
         _PRINTS_RESPONSES if factors else _PRINTS_CHANGES,
+        f"The rate from -dC/dg to a change, in {unit}: {rate}.",
         f"Nudge: {nudge.kind}, beta = {number(nudge.strength)}, cost {type(nudge.cost).__name__}.",
         f"Size: {circuit.n_nodes - 1} nodes, {circuit.n_branches} branches.",
         _temperature(circuit, False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterator, Sequence
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Capacitors, Circuit, Conductances, VoltageSources, check_circuit, energy_weights
+from analog_ep.circuit import Capacitors, Circuit, VoltageSources, check_circuit, energy_weights
 from analog_ep.circuit.energy import branch_weights, held_nodes
 from analog_ep.errors import EnergyUnavailableError, StimulusError
 from analog_ep.spice.deck_header import transient_header
@@ -22,6 +23,9 @@ from analog_ep.stimulus import Nudge
 
 MOST_BRANCHES = 2000
 """Trainable branches up to which the deck computes each ΔG; beyond it prints what they follow from, node by node."""
+
+USUAL_SHARE = 0.01
+"""Largest ΔG at the usual rate, as a share of the range of the conductances."""
 
 _INTEGRATION = ".options method=gear trtol=1000"
 """With it the steps are those of reltol 1e-6, while the equations of each step are solved to the tight tolerances."""
@@ -40,7 +44,8 @@ def write_transient_deck(
     nudge: Nudge,
     timing: TwoPhaseTiming,
     *,
-    rate: float = 1.0,
+    rate: float,
+    rate_from: str = "as it was asked for",
     include_from: str | None = None,
     options: SpiceOptions | None = None,
     most_branches: int = MOST_BRANCHES,
@@ -69,7 +74,10 @@ def write_transient_deck(
     timing : TwoPhaseTiming
         Long enough for the network to settle: the deck cannot know.
     rate : float
-        η, the factor from −∂C/∂g to ΔG; a ``.param`` of the deck. [S²/V²] for `SquaredError`, [S²] for `CrossEntropy`
+        η, the factor from −∂C/∂g to ΔG, positive; a ``.param`` of the deck, see `usual_rate`. [S²/V²] for
+        `SquaredError`, [S²] for `CrossEntropy`
+    rate_from : str
+        Where it comes from, for the header.
     include_from : str, optional
         See `write_deck`.
     options : SpiceOptions, optional
@@ -84,16 +92,18 @@ def write_transient_deck(
     EnergyUnavailableError
         If it has no energy, without which there are no weights.
     StimulusError
-        If shapes do not fit, nothing is trainable, no node has a capacitance, or β is zero.
+        If shapes do not fit, nothing is trainable, no node has a capacitance, β is zero, or the rate is not positive.
     """
     check_circuit(circuit)
+    if not 0 < rate < float("inf"):
+        raise StimulusError(f"the rate from -dC/dg to a change must be positive and finite, found {rate}")
     samples = _samples(circuit, inputs, nudge)
     deck = DeckSections(circuit, samples[0], options, DIALECTS["ngspice"])
-    cycle = _Cycle(deck, samples, nudge, timing, rate)
+    cycle = _Cycle(deck, samples, nudge, timing)
     alone = sum(map(len, circuit.trainable().values())) <= most_branches
     lines = [
         deck.writer.title_card(),
-        *cycle.header(alone),
+        *cycle.header(alone, rate, rate_from),
         *deck.settings(),
         _INTEGRATION,
         *deck.libraries(include_from, {"sample_hold.lib": {"sample_hold"}}),
@@ -101,7 +111,7 @@ def write_transient_deck(
         *cycle.clocks(),
         *cycle.stores(),
         *cycle.nudge_cards(),
-        *(cycle.changes() if alone else cycle.responses()),
+        *(cycle.changes(rate) if alone else cycle.responses()),
         *cycle.analysis(),
         ".end",
     ]
@@ -111,23 +121,20 @@ def write_transient_deck(
 class _Cycle:
     """The parts of the deck that know about time, samples and phases."""
 
-    def __init__(self, deck: DeckSections, samples: np.ndarray, nudge: Nudge, timing: TwoPhaseTiming, rate: float):
-        self.deck, self.samples, self.nudge, self.timing, self.rate = deck, samples, nudge, timing, rate
+    def __init__(self, deck: DeckSections, samples: np.ndarray, nudge: Nudge, timing: TwoPhaseTiming):
+        self.deck, self.samples, self.nudge, self.timing = deck, samples, nudge, timing
         self.circuit, self.names = deck.circuit, deck.circuit.node_names
-        weights = energy_weights(self.circuit)
-        if weights.nodes is None:
-            raise EnergyUnavailableError(f"ΔG needs the weights of the energy, found none: {weights.reason}")
-        self.weights, self.held = weights.nodes, held_nodes(self.circuit)
+        self.factors, self.held = _factors(self.circuit, nudge), held_nodes(self.circuit)
         groups = self.circuit.trainable().values()
         ends = np.unique(np.concatenate([nodes for g in groups for nodes in (g.positive, g.negative)]))
         outputs = self.circuit.outputs
         assert outputs is not None
         self.stored = [int(node) for node in np.union1d(ends, np.concatenate(outputs)) if not self.held[node]]
 
-    def header(self, alone: bool) -> Iterator[str]:
-        groups = self.circuit.trainable().values()
-        factors = {} if alone else {group.label: np.unique(self._factor(group)) for group in groups}
-        return transient_header(self.circuit, self.nudge, self.timing, len(self.samples), factors)
+    def header(self, alone: bool, rate: float, rate_from: str) -> Iterator[str]:
+        factors = {} if alone else {label: np.unique(values) for label, values in self.factors.items()}
+        named = f"{number(rate)}, {rate_from}"
+        return transient_header(self.circuit, self.nudge, self.timing, len(self.samples), factors, named)
 
     def driven_sources(self) -> dict[str, list[str]]:
         """Cards of the sources whose values are not the same for all samples."""
@@ -175,9 +182,9 @@ class _Cycle:
         source = "the stored outputs" if self.nudge.kind == "frozen" else "the live outputs"
         yield from self.deck.section(f"nudge: its error is that of {source}", cards)
 
-    def changes(self) -> Iterator[str]:
+    def changes(self, rate: float) -> Iterator[str]:
         """The contrast of every trainable branch as a voltage, its measurement, and the ΔG that follows."""
-        yield from self.deck.section("what each conductance should change by", [f".param rate={number(self.rate)}"])
+        yield from self.deck.section("what each conductance should change by", [f".param rate={number(rate)}"])
         for group in self.circuit.trainable().values():
             stems = [f"{group.label}_{i}" for i in range(len(group))]
             ends = zip(group.positive.tolist(), group.negative.tolist(), strict=True)
@@ -186,7 +193,7 @@ class _Cycle:
                 # Times 1/β in the circuit, rounding would exceed the tolerances, and the steps would never grow again.
                 yield f"b_contrast_{stem} _contrast_{stem} 0 v=0.5*({live}-{held})*({live}+{held})"
             yield from self._measured(f"contrast_{stem}" for stem in stems)
-            for stem, factor in zip(stems, self._factor(group).tolist(), strict=True):
+            for stem, factor in zip(stems, self.factors[group.label].tolist(), strict=True):
                 for sample in range(len(self.samples)):
                     change = f"-rate*({number(factor)})*contrast_{stem}_{sample}"
                     yield f".meas tran delta_{stem}_{sample} param='{change}'"
@@ -214,12 +221,6 @@ class _Cycle:
             for sample in range(len(self.samples)):
                 yield f".meas tran {stem}_{sample} find v(_{seen}) at={number(self.timing.measured(sample))}"
 
-    def _factor(self, group: Conductances) -> np.ndarray:
-        """w_s / (w_L β) of every branch."""
-        assert self.circuit.outputs is not None
-        output = self.weights[self.circuit.outputs[0][0]]
-        return branch_weights(group, self.weights, self.held) / (output * self.nudge.strength)
-
     def _store(self, node: int) -> str:
         """Node that keeps a node's free voltage: itself where a source holds it."""
         return self.names[node] if self.held[node] else f"_hold_{self.names[node]}"
@@ -233,6 +234,44 @@ class _Cycle:
             begin = sample * self.timing.period
             corners += [(begin, float(values[sample - 1])), (begin + self.timing.edge, float(values[sample]))]
         return _corners(corners)
+
+
+def usual_rate(circuit: Circuit, nudge: Nudge, free: np.ndarray, nudged: np.ndarray, span: float) -> float:
+    """The rate with which the largest ΔG of some samples is 1 % of a span of conductances, rounded down to two digits.
+
+    Parameters
+    ----------
+    circuit : Circuit
+        With trainable conductances and an energy.
+    nudge : Nudge
+        What is between the phases.
+    free, nudged : ndarray (n_samples, n_nodes)
+        Node voltages of the phases. [V]
+    span : float
+        [S]
+    """
+    factors, largest = _factors(circuit, nudge), 0.0
+    for group in circuit.trainable().values():
+        before, after = (v[:, group.positive] - v[:, group.negative] for v in (free, nudged))
+        change = factors[group.label] * 0.5 * (after - before) * (after + before)
+        largest = max(largest, float(np.abs(change).max(initial=0.0)))
+    # Without any error nothing changes, at whatever rate.
+    rate = USUAL_SHARE * span / largest if largest else 1.0
+    unit = 10.0 ** (math.floor(math.log10(rate)) - 1)
+    return float(f"{math.floor(rate / unit) * unit:.1e}")
+
+
+def _factors(circuit: Circuit, nudge: Nudge) -> dict[str, np.ndarray]:
+    """w_s / (w_L β) of every trainable branch, by the label of its group."""
+    if not nudge.strength:
+        raise StimulusError("the nudging strength must not be zero: ΔG is the contrast divided by it")
+    weights, outputs = energy_weights(circuit), circuit.outputs
+    if weights.nodes is None:
+        raise EnergyUnavailableError(f"ΔG needs the weights of the energy, found none: {weights.reason}")
+    assert outputs is not None
+    scale, held = weights.nodes[outputs[0][0]] * nudge.strength, held_nodes(circuit)
+    groups = circuit.trainable().values()
+    return {group.label: branch_weights(group, weights.nodes, held) / scale for group in groups}
 
 
 def _corners(corners: Sequence[tuple[float, float]]) -> str:
@@ -254,8 +293,6 @@ def _samples(circuit: Circuit, inputs: Tensor | np.ndarray, nudge: Nudge) -> np.
     shape = (len(samples), len(circuit.outputs[0]))
     if tuple(nudge.target.shape) != shape:
         raise StimulusError(f"the targets of the nudge must have shape {shape}, found {tuple(nudge.target.shape)}")
-    if not nudge.strength:
-        raise StimulusError("the nudging strength must not be zero: ΔG is the contrast divided by it")
     if not circuit.trainable():
         raise StimulusError(f"{circuit.title!r} must have trainable conductances, found none")
     if not circuit.of_kind(Capacitors):
