@@ -53,6 +53,23 @@ def test_the_lines_give_full_half_and_no_voltage():
     assert schedule.times[-1] == pytest.approx(3 * 4e-8)
 
 
+@pytest.mark.ngspice
+def test_a_heated_filament_follows_the_temperature():
+    voltages = WriteVoltages(potentiate=1.0, depress=-1.0, read=0.01, width=1e-7)
+    schedule = WriteSchedule.of([Order(2, 1, 1), Order(0, 1, 2)], (1, 3), voltages)
+    start = torch.full((1, 3), 1.0, dtype=torch.float64)
+    kelvin = torch.tensor([[298.0, 298.0, 340.0]], dtype=torch.float64)
+    warm, cold, even = (memristor("stanford", ambient=a) for a in (kelvin, 298.0, 340.0))
+    found = ngspice_write_crossbar(warm, start, schedule)
+    expected = write_crossbar(warm, start, schedule, tolerance=1e-9)
+    assert (expected.states - write_crossbar(cold, start, schedule, tolerance=1e-9).states).abs().max() > 1e-3
+    np.testing.assert_allclose(found.states.numpy(), expected.states.numpy(), rtol=0, atol=2e-4)
+    # A deck at 298 K that its reader makes hot is the one described at 340 K.
+    decks = [memristor_write_deck(device, start, schedule) for device in (cold, even)]
+    assert decks[0].replace("TEMP=24.85 ", "TEMP=66.85 ") == decks[1]
+    assert "warmer=42.0" in memristor_write_deck(warm, start, schedule)
+
+
 def test_states_and_reads_against_scipy():
     schedule = WriteSchedule.of(PULSES, (2, 3), VOLTAGES)
     written = write_crossbar(VTEAM(), START, schedule, tolerance=1e-9)

@@ -6,6 +6,7 @@ import ctypes.util
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from analog_ep.circuit import (
     VoltageControlledVoltageSources,
     VoltageSources,
 )
-from analog_ep.devices import DiodeClamp
+from analog_ep.devices import DiodeClamp, ShockleyDiode
 from analog_ep.errors import CircuitError, StimulusError
 from analog_ep.spice.netlist import NetlistWriter, constant_drive
 from analog_ep.spice.process import run_ngspice
@@ -58,6 +59,7 @@ CIRCUITS = {
     "network": lambda: network([2, 3, 2], alternating(3)),
     "measured": lambda: network([2, 3, 1], DiodeClamp(measured(), upper=0.1, lower=-0.1)),
     "mixed": mixed_circuit,
+    "warm": lambda: network([2, 3, 2], DiodeClamp(ShockleyDiode(1e-12, temperature=350.0), 0.1, -0.1)),
     "offsets": lambda: mixed_circuit(offset=[0.02, -0.03]),
 }
 
@@ -85,7 +87,7 @@ def test_text_of_pyspice_solves_to_the_same_voltages(circuit):
 
 
 def test_elements_are_named_and_valued_as_in_the_netlist(circuit):
-    writer = NetlistWriter(circuit, constant_drive(sample(circuit)))
+    writer = NetlistWriter(replace(circuit, temperature=300.15), constant_drive(sample(circuit)))
     elements = to_pyspice(circuit, sample(circuit))
     cards = {card.split()[0]: card for card in writer.element_cards()}
     assert [name.lower() for name in elements.element_names] == list(cards)

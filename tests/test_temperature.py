@@ -179,9 +179,9 @@ def test_a_chip_has_a_temperature(tmp_path):
     assert by_junctions.apply(circuit).temperature == 400.0
     assert Chip({}, {keys[0]: np.full(2, 400.0)}).apply(circuit).temperature == 300.15
     linear = network([2, 2, 1], DiodeClamp(PiecewiseLinearDiode((0.0,), (1e-2,)), 0.1, -0.1))
-    Chip({}, temperature=400.0, twin=Chip({}, temperature=400.0)).save(tmp_path / "chip.safetensors")
+    Chip({}, temperature=400.0, twin=Chip({}, temperature=350.0)).save(tmp_path / "chip.safetensors")
     stored = Chip.load(tmp_path / "chip.safetensors")
     assert stored.apply(linear).temperature == 400.0
-    assert stored.later.apply(linear).temperature == 400.0
+    assert stored.later.apply(linear).temperature == 350.0
     with pytest.raises(CircuitError, match="temperature of a chip must be positive and finite, found -1 K"):
         Chip({}, temperature=-1)

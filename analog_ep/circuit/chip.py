@@ -217,7 +217,10 @@ class Chip:
     def save(self, path: Path) -> None:
         """Write everything to one file of safetensors, whole or not at all."""
         tensors = self._branch_arrays()
-        facts: dict[str, Any] = {"twin": self.twin is not None, "temperature": self.temperature}
+        facts: dict[str, Any] = {
+            "twin": self.twin is not None,
+            "temperature": [self.temperature, self.later.temperature],
+        }
         facts["cells"] = None if self.cells is None else asdict(self.cells)
         if self.twin is not None:
             tensors |= {f"twin/{name}": array for name, array in self.twin._branch_arrays().items()}
@@ -254,10 +257,10 @@ class Chip:
             }
             cells = None if facts["cells"] is None else Cells(**facts["cells"])
             # A chip that was saved before it had a temperature is at that of its circuit.
-            kelvin = facts.get("temperature")
+            kelvin, twin_kelvin = facts.get("temperature", (None, None))
             twin = None
             if facts["twin"]:
-                twin = cls(_under(arrays, "twin/factor/"), _under(arrays, "twin/value/"), temperature=kelvin)
+                twin = cls(_under(arrays, "twin/factor/"), _under(arrays, "twin/value/"), temperature=twin_kelvin)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} must be a whole chip, found none ({error}); draw it anew") from None
         own = _under(arrays, "factor/"), _under(arrays, "value/")

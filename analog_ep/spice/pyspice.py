@@ -8,6 +8,7 @@ warnings.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from PySpice.Spice.Netlist import Circuit as PySpiceCircuit
 from torch import Tensor
 
 from analog_ep.circuit import Circuit, check_circuit
+from analog_ep.constants import DEFAULT_TEMPERATURE
 from analog_ep.errors import StimulusError
 from analog_ep.spice.netlist import NetlistWriter, SpiceOptions, constant_drive
 
@@ -41,9 +43,8 @@ def to_pyspice(circuit: Circuit, inputs: Tensor | np.ndarray, options: SpiceOpti
     Returns
     -------
     PySpice.Spice.Netlist.Circuit
-        A live circuit: ``circuit.R_stage1_0.resistance = 1e3`` changes it. Simulate it at the circuit's
-        temperature, ``circuit.simulator(temperature=27, nominal_temperature=27)``: a diode has a parameter `temp` where
-        it has another one.
+        A live circuit: ``circuit.R_stage1_0.resistance = 1e3`` changes it. Simulate it at 27 °C, PySpice's default:
+        the circuit does not carry its temperature, so that diodes at another one, all of a warm chip, have `temp`.
 
     Raises
     ------
@@ -56,7 +57,7 @@ def to_pyspice(circuit: Circuit, inputs: Tensor | np.ndarray, options: SpiceOpti
     sample = torch.as_tensor(inputs).detach().to("cpu", torch.float64).numpy()
     if sample.shape != (circuit.n_inputs,):
         raise StimulusError(f"inputs must have shape ({circuit.n_inputs},), found {sample.shape}")
-    writer = NetlistWriter(circuit, constant_drive(sample), options)
+    writer = NetlistWriter(replace(circuit, temperature=DEFAULT_TEMPERATURE), constant_drive(sample), options)
     result = PySpiceCircuit(circuit.title)
     result.raw_spice = writer.options_card()
     for card in writer.model_cards():
