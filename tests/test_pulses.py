@@ -98,6 +98,20 @@ def test_noise_that_does_not_follow_the_step():
     assert array.hidden.std().item() == pytest.approx(0.4e-3, rel=0.02)
 
 
+@pytest.mark.parametrize("model", [SoftBounds, SoftBoundsReference, LinearStep])
+@pytest.mark.parametrize("place", [0.6, 0.7])
+def test_noise_at_a_bound_is_that_of_the_pulses_own_sign(model: type[LinearStep], place: float):
+    soft = {"gamma_up": 1.0, "gamma_down": 1.0} if model is LinearStep else {}
+    uneven = model(step=1e-3, up_down=0.5, step_noise=0.4, noise_follows_step=False, nominal_bound=True, **soft)
+    # Steps up are 1e-3 at w = 0, steps down half of it; at the nominal bound they end, and beyond it they turn.
+    drawn, generator, n = uneven.draw(1, torch.Generator()), torch.Generator().manual_seed(0), 100_000
+    for sign, size in ((1, 1e-3), (-1, 0.5e-3)):
+        state = torch.full((n,), sign * place, dtype=torch.float64)
+        change = uneven.respond(state, torch.full((n,), sign > 0), drawn, generator)
+        assert change.std().item() == pytest.approx(0.4 * size, rel=0.01)
+        assert change.mean().item() == pytest.approx(sign * size * (1 - place / 0.6), abs=5 * 0.4 * size / n**0.5)
+
+
 def test_noise_of_phase_change_memory():
     quiet = pulse_model("PCM", step_spread=0.0, up_down_spread=0.0, w_max_spread=0.0)
     array = devices(quiet, MILLION, state=1.0)
@@ -337,7 +351,7 @@ def test_straight_steps_are_those_of_the_model(name: str):
         lines, (-model.depression(state, drawn), model.potentiation(state, drawn)), strict=True
     ):
         torch.testing.assert_close((step + slope * state).expand(50), change.expand(50))
-        torch.testing.assert_close(model.deviation(state, change, drawn), 0.3 * change)
+        torch.testing.assert_close(model.deviation(state, change > 0, change, drawn), 0.3 * change)
 
 
 def test_noise_that_does_not_follow_the_step_has_no_straight_form():

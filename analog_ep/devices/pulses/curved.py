@@ -52,7 +52,7 @@ class ExpStep(StepModel):
     def _position(self, state: Tensor, drawn: Parameters) -> Tensor:
         return 2 * self.a * state / _width(drawn) + self.b
 
-    def deviation(self, state: Tensor, change: Tensor, drawn: Parameters) -> Tensor:
+    def deviation(self, state: Tensor, up: Tensor, change: Tensor, drawn: Parameters) -> Tensor:
         return self.step_noise * (change.abs() + self.noise_offset + self.noise_slope * state.abs())
 
 

@@ -149,8 +149,12 @@ class PulseModel(ABC):
     def depression(self, state: Tensor, drawn: Parameters) -> Tensor:
         """Mean step down of one pulse, as a positive number; parameters as for `potentiation`."""
 
-    def deviation(self, state: Tensor, change: Tensor, drawn: Parameters) -> Tensor:
-        """Standard deviation of one pulse's step, where `change` is its mean."""
+    def deviation(self, state: Tensor, up: Tensor, change: Tensor, drawn: Parameters) -> Tensor:
+        """Standard deviation of one pulse's step, where `change` is its mean, signed.
+
+        `up` tells potentiating pulses from depressing ones; the sign of `change` does not, which is 0 at a bound where
+        steps end, and turned beyond it.
+        """
         return self.step_noise * change
 
     def straight_steps(self, drawn: Parameters) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
@@ -167,7 +171,7 @@ class PulseModel(ABC):
         if not self.is_noisy:
             return change
         noise = torch.randn(state.shape, generator=generator, dtype=state.dtype, device=state.device)
-        return change + self.deviation(state, change, drawn) * noise
+        return change + self.deviation(state, up, change, drawn) * noise
 
     @property
     def is_noisy(self) -> bool:

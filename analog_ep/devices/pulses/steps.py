@@ -87,10 +87,10 @@ class LinearStep(StepModel):
     def depression(self, state: Tensor, drawn: Parameters) -> Tensor:
         return drawn["down"] - drawn["slope_down"] * state
 
-    def deviation(self, state: Tensor, change: Tensor, drawn: Parameters) -> Tensor:
+    def deviation(self, state: Tensor, up: Tensor, change: Tensor, drawn: Parameters) -> Tensor:
         if self.noise_follows_step:
-            return super().deviation(state, change, drawn)
-        return self.step_noise * torch.where(change > 0, drawn["up"], drawn["down"])
+            return super().deviation(state, up, change, drawn)
+        return self.step_noise * torch.where(up, drawn["up"], drawn["down"])
 
     def straight_steps(self, drawn: Parameters) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
         if self.is_noisy and not self.noise_follows_step:
