@@ -1,5 +1,8 @@
 """Pulse models against traces of another implementation, closed forms, and the stated moments of their noise."""
 
+import dataclasses
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,47 @@ TRACED: dict[str, PulseModel] = {
 }
 
 
+AIHWKIT = json.loads((Path(__file__).parent / "data" / "device_defaults_aihwkit_1.1.0.json").read_text())
+NAMES = {
+    "step": "dw_min",
+    "step_noise": "dw_min_std",
+    "step_spread": "dw_min_dtod",
+    "log_normal_spread": "dw_min_dtod_log_normal",
+    "up_down": "up_down",
+    "up_down_spread": "up_down_dtod",
+    "write_noise": "write_noise_std",
+    "w_min": "w_min",
+    "w_max": "w_max",
+    "w_min_spread": "w_min_dtod",
+    "w_max_spread": "w_max_dtod",
+    "corrupt_probability": "corrupt_devices_prob",
+    "corrupt_range": "corrupt_devices_range",
+    "lifetime": "lifetime",
+    "lifetime_spread": "lifetime_dtod",
+    "rest_state": "reset",
+    "diffusion": "diffusion",
+    "diffusion_spread": "diffusion_dtod",
+    "nominal_bound": "mean_bound_reference",
+    "noise_follows_step": "mult_noise",
+    "gamma_up_spread": "gamma_up_dtod",
+    "gamma_down_spread": "gamma_down_dtod",
+    "reference_mean": "reference_mean",
+    "reference_spread": "reference_std",
+    "subtract_symmetry_point": "subtract_symmetry_point",
+    "a": "a",
+    "b": "b",
+    "amplitude_up": "A_up",
+    "amplitude_down": "A_down",
+    "noise_offset": "dw_min_std_add",
+    "noise_slope": "dw_min_std_slope",
+    "gamma": "pow_gamma",
+    "gamma_spread": "pow_gamma_dtod",
+    "gamma_up_down": "pow_up_down",
+    "gamma_up_down_spread": "pow_up_down_dtod",
+}
+"""What aihwkit calls the parameters; γ of linear and of exponential steps has one name in both."""
+
+
 def devices(model: PulseModel, n: int = 1, state: float = 0.0, seed: int = 0) -> PulsedArray:
     """Devices in a window ten times as wide as their nominal bounds, so that no draw is cut off."""
     window = ConductanceMap(10 * model.w_min - 1, 10 * model.w_max + 1, 0.0, 1e-3)
@@ -68,6 +112,42 @@ def test_traces_of_aihwkit(name: str):
         found.append(read(array).item())
     # The reference is in single precision.
     np.testing.assert_allclose(found, reference[name], rtol=0, atol=5e-6)
+
+
+def aihwkits(model: PulseModel, kind: str) -> dict[str, tuple[Any, Any, str]]:
+    """Our value, theirs and their name of every parameter that both have."""
+    theirs = AIHWKIT[kind]
+    names = NAMES | {name: name for name in ("gamma_up", "gamma_down")}
+    return {
+        field.name: (getattr(model, field.name), theirs[names[field.name]], names[field.name])
+        for field in dataclasses.fields(model)  # pyright: ignore[reportArgumentType]
+        if names.get(field.name) in theirs
+    }
+
+
+@pytest.mark.parametrize("name", sorted(MODELS.keys() - {"Exponential"}))
+def test_defaults_that_are_not_aihwkits_are_said_with_theirs(name: str):
+    found = aihwkits(pulse_model(name), f"{name}Device")
+    assert len(found) >= 17
+    documents = [re.sub(r"\s+", " ", each.__doc__ or "") for each in MODELS[name].__mro__[:-1]]
+    differ = set()
+    for own, theirs, called in found.values():
+        if own != theirs:
+            differ.add(called)
+            value = str(theirs).lower() if isinstance(theirs, bool) else f"{theirs:g}"
+            said = rf"\([^()]*\b{called}, (\w+, )?{value} there[;)]"
+            assert any(re.search(said, document) for document in documents), f"{called} is {value} there"
+    assert {"dw_min_std", "dw_min_dtod", "up_down_dtod", "w_min_dtod", "w_max_dtod"} <= differ
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_aihwkits(name: str):
+    kind = "ReRamArrayHfO2" if name == "HfO2" else name
+    found = aihwkits(PRESETS[name], f"{kind}PresetDevice")
+    assert len(found) >= 17
+    # A preset has no corrupt devices, and a PCM's reset is a programming pulse that is not among these.
+    differ = {field for field, (own, theirs, _) in found.items() if own != theirs}
+    assert differ <= {"corrupt_range", "rest_state"}
 
 
 def test_the_map_is_affine_and_its_own_inverse():
@@ -101,7 +181,7 @@ def test_noise_that_does_not_follow_the_step():
 @pytest.mark.parametrize("model", [SoftBounds, SoftBoundsReference, LinearStep])
 @pytest.mark.parametrize("place", [0.6, 0.7])
 def test_noise_at_a_bound_is_that_of_the_pulses_own_sign(model: type[LinearStep], place: float):
-    soft = {"gamma_up": 1.0, "gamma_down": 1.0} if model is LinearStep else {}
+    soft: dict[str, Any] = {"gamma_up": 1.0, "gamma_down": 1.0} if model is LinearStep else {}
     uneven = model(step=1e-3, up_down=0.5, step_noise=0.4, noise_follows_step=False, nominal_bound=True, **soft)
     # Steps up are 1e-3 at w = 0, steps down half of it; at the nominal bound they end, and beyond it they turn.
     drawn, generator, n = uneven.draw(1, torch.Generator()), torch.Generator().manual_seed(0), 100_000

@@ -66,7 +66,7 @@ class PowStep(StepModel):
     Parameters
     ----------
     gamma, gamma_spread : float
-        γ and its relative spread over devices. (pow_gamma)
+        γ and its relative spread over devices. (pow_gamma; pow_gamma_dtod, 0.1 there)
     gamma_up_down, gamma_up_down_spread : float
         Asymmetry of γ and its spread. (pow_up_down)
     """

@@ -23,8 +23,9 @@ class PulseModel(ABC):
 
     A potentiating pulse adds `potentiation(w)`, a depressing one takes `depression(w)` away, each times
     1 + step_noise ξ with ξ standard normal and new at every pulse; then w is held between the device's bounds.
-    Steps and bounds are in units of w; `ConductanceMap` gives siemens. Defaults and the meaning of the parameters are
-    those of aihwkit [1]_, where the names in brackets are used.
+    Steps and bounds are in units of w; `ConductanceMap` gives siemens. Parameters mean what they mean in aihwkit [1]_,
+    whose names stand in brackets. The defaults are devices that are all alike and have no noise; where aihwkit's own
+    default is another, it stands beside its name, here and in the models.
 
     Parameters
     ----------
@@ -33,19 +34,20 @@ class PulseModel(ABC):
     up_down : float
         Asymmetry: below 0 potentiating steps shrink by 1 + up_down, above 0 depressing ones by 1 − up_down.
     step_noise : float
-        Cycle-to-cycle noise of a step, relative to it. (dw_min_std)
+        Cycle-to-cycle noise of a step, relative to it. (dw_min_std, 0.3 there)
     write_noise : float
         Deviation of what is read from the hidden state, new at every pulse, in mean steps. (write_noise_std)
     step_spread, up_down_spread : float
-        Device-to-device spread of the step, relative, and of its asymmetry. (dw_min_dtod, up_down_dtod)
+        Device-to-device spread of the step, relative, and of its asymmetry. (dw_min_dtod, 0.3 there; up_down_dtod,
+        0.01 there)
     log_normal_spread : bool
         Whether the steps spread by exp(σ ξ) instead of 1 + σ ξ. (dw_min_dtod_log_normal)
     w_min_spread, w_max_spread : float
-        Device-to-device spread of the bounds, relative. (w_min_dtod, w_max_dtod)
+        Device-to-device spread of the bounds, relative. (w_min_dtod, w_max_dtod, 0.3 there)
     corrupt_probability : float
         Share of devices that are stuck, each anywhere in ±`corrupt_range`.
     corrupt_range : float
-        Largest |w| of a stuck device.
+        Largest |w| of a stuck device. (corrupt_devices_range, 0.1 there)
     lifetime, lifetime_spread : float
         Decay of the state to `rest_state` by the share 1/lifetime per rest; 0 for none; relative spread.
     rest_state : float

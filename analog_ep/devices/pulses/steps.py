@@ -56,9 +56,9 @@ class LinearStep(StepModel):
     gamma_up, gamma_down : float
         γ; 1 gives soft bounds.
     gamma_up_spread, gamma_down_spread : float
-        Their standard deviation over devices.
+        Their standard deviation over devices. (gamma_up_dtod, gamma_down_dtod, 0.05 there)
     nominal_bound : bool
-        Whether the slopes refer to the nominal bounds instead of the device's own. (mean_bound_reference)
+        Whether the slopes refer to the nominal bounds instead of the device's own. (mean_bound_reference, true there)
     noise_follows_step : bool
         Whether the noise is relative to the step at w, not to that at w = 0. (mult_noise)
     """
@@ -114,6 +114,8 @@ class SoftBoundsReference(LinearStep):
     ----------
     reference_mean, reference_spread : float
         Mean and standard deviation of r over devices. (reference_mean, reference_std)
+    noise_follows_step : bool
+        As in `LinearStep`. (mult_noise, false there)
     subtract_symmetry_point : bool
         Whether r is added to the device's symmetry point (up − down)/(up/w_max − down/w_min), where both steps are
         equal, so that this point is read as w = 0.
