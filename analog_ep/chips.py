@@ -21,6 +21,7 @@ from analog_ep.circuit import (
     read_faults,
 )
 from analog_ep.circuit.drawing import stream
+from analog_ep.circuit.places import n_places
 from analog_ep.constants import DEFAULT_TEMPERATURE
 from analog_ep.errors import SpecError
 from analog_ep.networks import ResistiveNetwork
@@ -113,7 +114,7 @@ def _heat(factors: dict[str, np.ndarray], values: dict[str, np.ndarray], table: 
     if factor != 1:
         for group in circuit.trainable().values():
             key = f"{group.label}.siemens"
-            factors[key] = factor * factors.get(key, np.ones(len(group)))
+            factors[key] = factor * factors.get(key, np.ones(n_places(group)))
 
 
 def _converters(table: ConvertersSpec, circuit: Circuit, seed: int) -> Converters:

@@ -274,8 +274,9 @@ def stored_chip(path: Path, spec: Spec, network: ResistiveNetwork) -> Chip | Non
     """
     if spec.chip is None and spec.converters is None:
         return None
-    chip = Chip.load(path / CHIP)
-    chip.check(network.circuit())
+    circuit = network.circuit()
+    chip = Chip.load(path / CHIP, circuit)
+    chip.check(circuit)
     return chip
 
 
@@ -291,8 +292,9 @@ def stored_calibration(path: Path | None, network: Network) -> Chip | None:
     """
     if path is None or not isinstance(network, ResistiveNetwork) or not (path / CALIBRATION).is_file():
         return None
-    known = Chip.load(path / CALIBRATION)
-    known.check(network.circuit())
+    circuit = network.circuit()
+    known = Chip.load(path / CALIBRATION, circuit)
+    known.check(circuit)
     return known
 
 

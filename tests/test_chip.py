@@ -2,14 +2,17 @@
 
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
 
+import zlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from plain_ngspice import run_plain
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
-from analog_ep.circuit import Chip, Converter, Converters, LearningCircuit
+from analog_ep.circuit import Chip, Converter, Converters, LearningCircuit, draw_faults
 from analog_ep.devices import DiodeClamp, IdealDiode, ShockleyDiode
 from analog_ep.equilibrium import Newton, Ngspice, Relaxation, solve
 from analog_ep.errors import CheckpointError, CircuitError
@@ -92,8 +95,7 @@ def test_the_chip_itself_is_differentiated_where_its_amplifiers_are_known():
     chip = Chip.draw(net.circuit(), 2, siemens=0.2, saturation_current=0.5, offset=0.05)
     exact = implicit(net, chip, inputs, targets)
     factors = {
-        name: torch.from_numpy(chip.factors[f"{name}.siemens"]).reshape(value.T.shape).T
-        for name, value in exact.items()
+        name: torch.from_numpy(chip.factors[f"{name}.siemens"]).reshape(value.shape) for name, value in exact.items()
     }
     # θ reaches the cost through factor · θ, which no measurement of voltages tells.
     _, known = EquilibriumPropagation(net, NUDGING, chip=chip, known=chip).gradients(inputs, targets)
@@ -261,6 +263,67 @@ def test_a_whole_chip_survives_the_disk(tmp_path):
     assert (loaded.converters.dac, loaded.converters.adc) == (chip.converters.dac, chip.converters.adc)
     assert np.array_equal(loaded.converters.dac_offset, chip.converters.dac_offset)
     assert all(np.array_equal(loaded.converters.adc_offset[k], v) for k, v in chip.converters.adc_offset.items())
+
+
+@pytest.mark.parametrize("drive", ["single", "differential"])
+def test_factors_are_in_the_order_of_the_parameter(drive):
+    net, tripled = (network(drive=drive) for _ in range(2))
+    inputs, _ = samples(net)
+    factors = {}
+    for name, theta in tripled.named_parameters():
+        factor = torch.ones(theta.shape, dtype=torch.float64)
+        factor[0], factor[:, 1] = 3.0, 0.5
+        theta.data.mul_(factor)
+        factors[f"{name}.siemens"] = factor.numpy().ravel()
+    chip = Chip(factors)
+    for own, wanted in zip(net.circuit(chip).groups, tripled.circuit().groups, strict=True):
+        for name, value in wanted.arrays().items():
+            np.testing.assert_allclose(own.arrays()[name], value, rtol=1e-14)
+    for solver in (Relaxation(), Newton()):
+        found = solve(net, inputs, solver=solver, chip=chip).voltages
+        torch.testing.assert_close(found, solve(tripled, inputs, solver=Newton()).voltages, rtol=0, atol=1e-10)
+
+
+def test_a_seed_draws_the_same_chip_as_ever():
+    net = network()
+    circuit = net.circuit()
+    chip = Chip.draw(circuit, 3, siemens=0.2)
+    faults = Chip({}, draw_faults(circuit, 3, (1e-7, 1e-4), low=0.3))
+    for name, group in circuit.trainable().items():
+        n = len(group)
+        streams = [np.random.default_rng([3, zlib.crc32(f"{name}.{key}".encode())]) for key in ("siemens", "fault")]
+        # Numbers go to the elements in the order in which the circuit lists them.
+        factors, stuck = np.exp(0.2 * streams[0].standard_normal(n)), streams[1].random(n) < 0.3
+        mismatched, faulty = (drawn.apply(circuit).group(name).siemens for drawn in (chip, faults))
+        np.testing.assert_allclose(mismatched / group.siemens, factors, rtol=1e-13)
+        assert np.array_equal(faulty == 1e-7, stuck)
+
+
+def test_a_chip_of_the_first_format_is_read_with_its_circuit(tmp_path):
+    net, path = network(), tmp_path / "chip.safetensors"
+    circuit = net.circuit()
+    chip = replace(
+        Chip.draw(circuit, 1, siemens=0.1, saturation_current=0.3, offset=0.01), twin=Chip.draw(circuit, 2, siemens=0.1)
+    )
+    chip = replace(chip, values={**chip.values, **draw_faults(circuit, 3, (1e-7, 1e-4), low=0.2)})
+    chip.save(path)
+    with safe_open(path, framework="numpy") as file:
+        arrays, facts = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()["facts"]  # noqa: SIM118
+    for label, group in circuit.trainable().items():
+        for name in [name for name in arrays if name.endswith(f"/{label}.siemens")]:
+            arrays[name] = arrays[name][group.index]
+    save_file(arrays, path, metadata={"format": "analog_ep chip 1", "facts": facts})
+    loaded = Chip.load(path, circuit)
+    for one, other in ((chip, loaded), (chip.twin, loaded.twin)):
+        for kind in ("factors", "values"):
+            mine, theirs = getattr(one, kind), getattr(other, kind)
+            assert mine.keys() == theirs.keys()
+            assert all(np.array_equal(mine[key], theirs[key], equal_nan=True) for key in mine)
+    with pytest.raises(CheckpointError, match=r"must be of format .*chip 2., found .*chip 1.; give the chip"):
+        Chip.load(path)
+    other = network((3, 5, 3, 2)).circuit()
+    with pytest.raises(CircuitError, match="this chip has 32 elements in stage1, the circuit"):
+        Chip.load(path, other).check(other)
 
 
 def test_what_is_no_chip_is_refused(tmp_path):

@@ -215,7 +215,7 @@ def test_a_chip_is_nudged_as_itself():
     twin.load_state_dict(network.state_dict())
     clamps = network.layer_clamps(twin.theta("stage1").detach(), chip)
     drawn = {
-        group.label: torch.from_numpy(chip.factors[f"{group.label}.siemens"].reshape(shape[::-1]).T.copy())
+        group.label: torch.from_numpy(chip.factors[f"{group.label}.siemens"].reshape(shape))
         for group, shape in zip(
             network.circuit().trainable().values(), (p.shape for p in network.parameters()), strict=True
         )

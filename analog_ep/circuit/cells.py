@@ -11,6 +11,7 @@ import numpy as np
 
 from analog_ep.circuit.circuit import Circuit
 from analog_ep.circuit.drawing import stream
+from analog_ep.circuit.places import n_places, placed
 from analog_ep.errors import CircuitError, DataError
 
 Rounding = Literal["nearest", "stochastic", "carried"]
@@ -85,7 +86,7 @@ def draw_faults(
     Returns
     -------
     dict of str to ndarray
-        By "label.siemens", one an element, NaN where the cell is sound. [S]
+        By "label.siemens", one an element at its flat index, NaN where the cell is sound. [S]
 
     Raises
     ------
@@ -99,7 +100,7 @@ def draw_faults(
     values: dict[str, np.ndarray] = {}
     for group in circuit.trainable().values():
         chance = stream(seed, f"{group.label}.fault").random(len(group))
-        values[f"{group.label}.siemens"] = stuck[np.searchsorted(edges, chance, side="right")]
+        values[f"{group.label}.siemens"] = placed(group, stuck[np.searchsorted(edges, chance, side="right")])
     return values
 
 
@@ -122,7 +123,7 @@ def read_faults(
     """
     stuck = {"low": conductance_range[0], "high": conductance_range[1], "open": _positive(open_conductance)}
     trainable = circuit.trainable()
-    values = {name: np.full(len(group), np.nan) for name, group in trainable.items()}
+    values = {name: np.full(n_places(group), np.nan) for name, group in trainable.items()}
     try:
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
@@ -138,7 +139,7 @@ def read_faults(
         raise DataError(f"the fault map {path} must be a readable file, found: {error.strerror}") from None
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path} must be CSV in UTF-8, found: {error}") from None
-    return {f"{group.label}.siemens": values[name][group.arrays()["index"]] for name, group in trainable.items()}
+    return {f"{group.label}.siemens": values[name] for name, group in trainable.items()}
 
 
 def _positive(open_conductance: float) -> float:

@@ -22,10 +22,13 @@ from analog_ep.circuit.converters import Converters
 from analog_ep.circuit.drawing import require_spread, stream
 from analog_ep.circuit.laws import Branches
 from analog_ep.circuit.learning_circuit import LearningCircuit
+from analog_ep.circuit.places import n_places, placed, places
 from analog_ep.errors import CheckpointError, CircuitError
 from analog_ep.files import write_atomically
 
-_FORMAT = "analog_ep chip 1"
+_FORMAT, _BY_ELEMENT = "analog_ep chip 2", "analog_ep chip 1"
+"""Formats of the file; in the old one, arrays were in the order of the circuit's elements."""
+
 _PARTS: dict[str, type[LearningCircuit] | type[Converters]] = {"learning": LearningCircuit, "converters": Converters}
 
 
@@ -41,7 +44,8 @@ class Chip:
     ----------
     factors : dict of str to ndarray
         On the nominal parameters. Key "label.parameter", such as "stage1.siemens" or
-        "clamp1_upper.saturation_current"; one factor an element, in the order of the circuit's group.
+        "clamp1_upper.saturation_current"; one factor an element. Those of a trainable group are in the order of its
+        parameter, flattened row by row, as `LearningCircuit.bias` is; others in the order of the circuit's group.
     values : dict of str to ndarray
         In place of nominal value and factor, by the same keys: amplifiers' offsets, faulty cells, temperatures. NaN
         for elements that have none. SI units.
@@ -102,7 +106,7 @@ class Chip:
                 raise CircuitError(f"no branch has a parameter {parameter!r}; there are {', '.join(known)}")
             for group in found:
                 key = f"{group.label}.{_spreads(group)[parameter]}"
-                normal = stream(seed, key).standard_normal(len(group))
+                normal = placed(group, stream(seed, key).standard_normal(len(group)))
                 if parameter == "threshold":
                     values[key] = sigma * np.abs(normal)
                 elif parameter == "offset":
@@ -132,7 +136,7 @@ class Chip:
         key : str
             "label.parameter".
         nominal : Tensor
-            Nominal ones; as many as the group has elements, in its order, of any shape.
+            Nominal ones in the order of `factors`, of any shape: θ g_ref itself for a trainable group.
 
         Raises
         ------
@@ -180,7 +184,7 @@ class Chip:
             raise CircuitError(f"this chip has factors {', '.join(unknown)} that the circuit has no elements for")
         for group in circuit.groups:
             for name in _parameters(group):
-                self.adjusted(f"{group.label}.{name}", torch.empty(len(group), dtype=torch.float64))
+                self.adjusted(f"{group.label}.{name}", torch.empty(n_places(group), dtype=torch.float64))
         for part in (self.learning, self.converters, self.twin):
             if part is not None:
                 part.check(circuit)
@@ -211,8 +215,9 @@ class Chip:
             nominal = {name: getattr(group.device, name) for name in own}
             changed = {name: self.adjusted(f"{group.label}.{name}", value) for name, value in nominal.items()}
             return replace(group, device=replace(group.device, **changed))  # pyright: ignore[reportArgumentType]
-        values = {name: torch.from_numpy(np.array(getattr(group, name))) for name in own}
-        return replace(group, **{n: self.adjusted(f"{group.label}.{n}", v).numpy() for n, v in values.items()})
+        nominal = {name: torch.from_numpy(placed(group, getattr(group, name))) for name in own}
+        adjusted = {name: self.adjusted(f"{group.label}.{name}", value).numpy() for name, value in nominal.items()}
+        return replace(group, **{name: value[places(group)] for name, value in adjusted.items()})
 
     def save(self, path: Path) -> None:
         """Write everything to one file of safetensors, whole or not at all."""
@@ -236,19 +241,27 @@ class Chip:
         return factors | {f"value/{key}": array for key, array in self.values.items()}
 
     @classmethod
-    def load(cls, path: Path) -> Chip:
+    def load(cls, path: Path, circuit: Circuit | None = None) -> Chip:
         """Read what `save` wrote.
+
+        Parameters
+        ----------
+        path : Path
+            The file.
+        circuit : Circuit, optional
+            The chip's; needed only for a file of the first format, whose arrays follow the circuit's elements.
 
         Raises
         ------
         CheckpointError
-            If the file is missing, damaged, or something else.
+            If the file is missing, damaged, or something else, or of the first format without its circuit.
         """
         try:
             with safe_open(path, framework="numpy") as file:
                 header = file.metadata() or {}
-                if header.get("format") != _FORMAT:
-                    raise CheckpointError(f"{path} must be of format {_FORMAT!r}, found {header.get('format')!r}")
+                stored = header.get("format")
+                if stored not in (_FORMAT, _BY_ELEMENT):
+                    raise CheckpointError(f"{path} must be of format {_FORMAT!r}, found {stored!r}")
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             facts = json.loads(header["facts"])
             parts: dict[str, Any] = {
@@ -264,7 +277,28 @@ class Chip:
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} must be a whole chip, found none ({error}); draw it anew") from None
         own = _under(arrays, "factor/"), _under(arrays, "value/")
-        return cls(*own, cells=cells, twin=twin, temperature=kelvin, **parts)
+        chip = cls(*own, cells=cells, twin=twin, temperature=kelvin, **parts)
+        if stored == _FORMAT:
+            return chip
+        if circuit is None:
+            raise CheckpointError(f"{path} must be of format {_FORMAT!r}, found {stored!r}; give the chip's circuit")
+        return chip._from_elements(circuit)
+
+    def _from_elements(self, circuit: Circuit) -> Chip:
+        """The chip whose arrays are in the order of the circuit's elements."""
+        groups = {group.label: group for group in circuit.groups}
+
+        def ordered(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            result = dict(arrays)
+            for key, array in arrays.items():
+                group = groups.get(key.rpartition(".")[0])
+                # Of another circuit: `check` says so.
+                if group is not None and array.shape == (len(group),):
+                    result[key] = placed(group, array)
+            return result
+
+        twin = None if self.twin is None else self.twin._from_elements(circuit)
+        return replace(self, factors=ordered(self.factors), values=ordered(self.values), twin=twin)
 
 
 def _under(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

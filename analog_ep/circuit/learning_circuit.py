@@ -12,6 +12,7 @@ from torch import Tensor
 
 from analog_ep.circuit.circuit import Circuit
 from analog_ep.circuit.drawing import require_spread, stream
+from analog_ep.circuit.places import n_places
 from analog_ep.errors import CircuitError
 
 
@@ -92,4 +93,4 @@ class LearningCircuit:
 
 def _sizes(circuit: Circuit) -> dict[str, int]:
     """Elements of every parameter."""
-    return {name: int(np.max(group.arrays()["index"])) + 1 for name, group in circuit.trainable().items()}
+    return {name: n_places(group) for name, group in circuit.trainable().items()}

@@ -52,13 +52,12 @@ class CellUpdate(ConductanceUpdate):
 
     def _stuck_thetas(self, label: str, chip: Chip) -> Tensor | None:
         """θ of the cells that no array can move, NaN for the others; an open cell's stands at the end of the range."""
-        # The circuit's elements run column by column.
-        theta, key = self.network.theta(label).detach().T, f"{label}.siemens"
+        theta, key = self.network.theta(label).detach(), f"{label}.siemens"
         first, later = (array.value(key, theta) for array in (chip, chip.later))
         stuck = torch.where(torch.isnan(later), torch.nan, first)
         if bool(torch.isnan(stuck).all()):
             return None
-        return (stuck.T / self.network.reference_conductance).clamp(self._low, self._high)
+        return (stuck / self.network.reference_conductance).clamp(self._low, self._high)
 
     @torch.no_grad()
     def step(self) -> None:

@@ -204,8 +204,7 @@ class ResistiveNetwork(CircuitNetwork):
         theta = self.theta(layout.label).detach()
         siemens = theta * self.reference_conductance
         if chip is not None:
-            # The circuit's elements run column by column.
-            siemens = chip.adjusted(f"{layout.label}.siemens", siemens.T).T
+            siemens = chip.adjusted(f"{layout.label}.siemens", siemens)
         positive, negative, bias = layout.split(siemens)
         current = torch.zeros_like(siemens[0]) if bias is None else self._bias() * (bias[0] - bias[1])
         return Stage(
