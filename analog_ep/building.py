@@ -212,18 +212,20 @@ def build_update(spec: Spec, network: ResistiveNetwork | HopfieldNetwork, chip: 
     optimizer = _optimizer(spec, network)
     if isinstance(network, HopfieldNetwork):
         return WeightUpdate(optimizer)
-    update = Update(optimizer, network) if spec.update is None else _pulsed(spec, spec.update, optimizer, network)
+    if spec.update is not None:
+        return _pulsed(spec, spec.update, optimizer, network, chip)
+    update = Update(optimizer, network)
     return update if chip is None else CellUpdate(update, network, chip, spec.training.seed)
 
 
 def _pulsed(
-    spec: Spec, update: UpdateSpec, optimizer: torch.optim.Optimizer, network: ResistiveNetwork
+    spec: Spec, update: UpdateSpec, optimizer: torch.optim.Optimizer, network: ResistiveNetwork, chip: Chip | None
 ) -> PulsedUpdate:
     device = pulsed_device(update.device, **update.parameters)
     scheme = update_scheme(update.scheme, **update.options)
     if update.held is not None:
         scheme = OneOfPair(scheme, update.held)
-    return PulsedUpdate(optimizer, network, device=device, scheme=scheme, seed=spec.training.seed)
+    return PulsedUpdate(optimizer, network, device=device, scheme=scheme, seed=spec.training.seed, chip=chip)
 
 
 def _optimizer(spec: Spec, network: Network) -> torch.optim.Optimizer:

@@ -92,6 +92,7 @@ class Run:
         trainer = _trainer(spec, device, ranks=ranks)
         if start is not None:
             _start_from(trainer.network, start, device)
+            trainer.update.follow()
         run = cls(path, spec, trainer)
         # No process may look for the folder when another has made it already.
         trainer.ranks.wait()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Cells, Chip
-from analog_ep.errors import CheckpointError
+from analog_ep.circuit import Chip
+from analog_ep.errors import CheckpointError, CircuitError
+from analog_ep.learning.held_cells import HeldCells
 from analog_ep.learning.update import ConductanceUpdate
 from analog_ep.networks import ResistiveNetwork
 
@@ -21,46 +21,45 @@ class CellUpdate(ConductanceUpdate):
 
     After each step of the wrapped update the wanted conductances become levels; then the cells rest for one step,
     decaying and diffusing; and stuck cells stay where they are. Where there are twin arrays, a cell that is sound in
-    one of them goes on moving there.
+    one of them goes on moving there. Devices that are pulsed have states of their own: `PulsedUpdate` takes the chip.
 
     Parameters
     ----------
     update : ConductanceUpdate
-        What makes the step.
+        What makes the step; its conductances can be written at once.
     network : ResistiveNetwork
         Whose conductances; those of stuck cells are set here, and so is every one to its level.
     chip : Chip
         Of this network.
     seed : int
         Of the rounding and of the diffusion.
+
+    Raises
+    ------
+    CircuitError
+        If the update's conductances are states of devices.
     """
 
     def __init__(self, update: ConductanceUpdate, network: ResistiveNetwork, chip: Chip, seed: int = 0):
         super().__init__(update.optimizer, network)
-        self.update = update
-        self.cells = Cells() if chip.cells is None else chip.cells
-        low, high = network.conductance_range
-        self._low, self._high = low / network.reference_conductance, high / network.reference_conductance
+        if update.hardware_state():
+            raise CircuitError(
+                "cells hold conductances that are written at once, found devices with states of their own; "
+                "use PulsedUpdate(…, chip=chip)"
+            )
+        self.update, self.held_cells = update, HeldCells(network, chip, seed)
+        self.cells = self.held_cells.cells
         self._labels = [layout.label for layout in network.layouts]
-        self._stuck = {label: stuck for label in self._labels if (stuck := self._stuck_thetas(label, chip)) is not None}
-        self._generator = torch.Generator().manual_seed(int(np.random.default_rng([seed, 2]).integers(2**62)))
         self._carried: dict[str, Tensor] = {}
+        self._held: dict[str, Tensor] = {}
         with torch.no_grad():
             for label in self._labels:
                 self._write(label)
                 self._hold(label)
 
-    def _stuck_thetas(self, label: str, chip: Chip) -> Tensor | None:
-        """θ of the cells that no array can move, NaN for the others; an open cell's stands at the end of the range."""
-        theta, key = self.network.theta(label).detach(), f"{label}.siemens"
-        first, later = (array.value(key, theta) for array in (chip, chip.later))
-        stuck = torch.where(torch.isnan(later), torch.nan, first)
-        if bool(torch.isnan(stuck).all()):
-            return None
-        return (stuck / self.network.reference_conductance).clamp(self._low, self._high)
-
     @torch.no_grad()
     def step(self) -> None:
+        self.follow()
         for label, carried in self._carried.items():
             self.network.theta(label).add_(carried)
         self.update.step()
@@ -69,41 +68,45 @@ class CellUpdate(ConductanceUpdate):
             self._rest(label)
             self._hold(label)
 
+    @torch.no_grad()
+    def follow(self) -> None:
+        for label in self._labels:
+            theta, held = self.network.theta(label), self._held[label]
+            moved, carried = theta != held, self._carried.get(label)
+            if not bool(moved.any()):
+                continue
+            self._write(label)
+            theta.copy_(torch.where(moved, theta, held))
+            if carried is not None:
+                self._carried[label] = torch.where(moved, self._carried[label], carried)
+            self._hold(label)
+
     def _write(self, label: str) -> None:
         """Wanted conductances become levels."""
-        if self.cells.levels is None:
-            return
         theta = self.network.theta(label)
-        spacing = (self._high - self._low) / (self.cells.levels - 1)
-        wanted = (theta - self._low) / spacing
-        if self.cells.rounding == "stochastic":
-            chance = torch.rand(theta.shape, generator=self._generator, dtype=torch.float64).to(theta)
-            level = torch.floor(wanted + chance)
-        else:
-            level = torch.round(wanted)
-        written = self._low + spacing * level.clamp(0, self.cells.levels - 1)
-        if self.cells.rounding == "carried":
+        written = self.held_cells.levelled(theta)
+        if self.cells.levels is not None and self.cells.rounding == "carried":
             self._carried[label] = theta - written
         theta.copy_(written)
 
     def _rest(self, label: str) -> None:
         theta, cells = self.network.theta(label), self.cells
+        low, high = self.held_cells.low, self.held_cells.high
         if math.isfinite(cells.retention):
-            theta.sub_(self._low).mul_(math.exp(-1 / cells.retention)).add_(self._low)
+            theta.sub_(low).mul_(math.exp(-1 / cells.retention)).add_(low)
         if cells.diffusion:
-            walk = torch.randn(theta.shape, generator=self._generator, dtype=torch.float64).to(theta)
-            theta.add_(cells.diffusion * (self._high - self._low) * walk).clamp_(self._low, self._high)
+            walk = torch.randn(theta.shape, generator=self.held_cells.generator, dtype=torch.float64).to(theta)
+            theta.add_(cells.diffusion * (high - low) * walk).clamp_(low, high)
 
     def _hold(self, label: str) -> None:
-        if label not in self._stuck:
-            return
-        theta, stuck = self.network.theta(label), self._stuck[label]
-        theta.copy_(torch.where(torch.isnan(stuck), theta, stuck))
-        if label in self._carried:
-            self._carried[label].masked_fill_(~torch.isnan(stuck), 0.0)
+        theta = self.network.theta(label)
+        theta.copy_(self.held_cells.held(label, theta))
+        if label in self._carried and label in self.held_cells.stuck:
+            self._carried[label].masked_fill_(~torch.isnan(self.held_cells.stuck[label]), 0.0)
+        self._held[label] = theta.detach().clone()
 
     def hardware_state(self) -> dict[str, Tensor]:
-        own = {f"{_OWN}generator": self._generator.get_state()}
+        own = {f"{_OWN}generator": self.held_cells.generator.get_state()}
         own |= {f"{_OWN}carried.{label}": carried for label, carried in self._carried.items()}
         return own | self.update.hardware_state()
 
@@ -113,6 +116,7 @@ class CellUpdate(ConductanceUpdate):
         if own.keys() != wanted:
             raise CheckpointError(f"the state must be of these cells, found another {min(own.keys() ^ wanted)}")
         self.update.load_hardware_state({name: value for name, value in state.items() if name not in own})
-        self._generator.set_state(own[f"{_OWN}generator"])
+        self.held_cells.generator.set_state(own[f"{_OWN}generator"])
         for label, carried in self._carried.items():
             carried.copy_(own[f"{_OWN}carried.{label}"])
+        self._held = {label: self.network.theta(label).detach().clone() for label in self._labels}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Conductances
+from analog_ep.circuit import Cells, Chip, Conductances
 from analog_ep.devices.pulses import PulsedArray, PulseModel, pulse_model
 from analog_ep.errors import CheckpointError, DeviceParameterError
 from analog_ep.files import write_atomically
+from analog_ep.learning.held_cells import HeldCells
 from analog_ep.learning.schemes import FixedStep, PulsedCrossbar, Scheme, StochasticCoincidence, update_scheme
 from analog_ep.learning.update import ConductanceUpdate
 from analog_ep.networks import ResistiveNetwork
@@ -22,6 +24,9 @@ from analog_ep.spice.netlist import INSTANCE_LETTERS
 
 PULSE_COLUMNS = ("branch", "parameter", "index", "sign", "count")
 """Name in the netlist; parameter and flat index into it; +1 to potentiate, −1 to depress; number of pulses."""
+
+_GENERATOR, _LEVEL = "cells.generator", "cells.level."
+"""Names in the state of the hardware on a chip."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +44,15 @@ class PulsedUpdate(ConductanceUpdate):
     """An optimiser whose steps are written with pulses on device models.
 
     The optimiser, any of `torch.optim`, makes its step; the difference ΔG of the conductances is what it proposes;
-    the scheme turns ΔG into whole pulses; and the parameters become what the pulsed devices are read as. At the
-    beginning the devices are put as near to the network's conductances as their own bounds allow, and so they are
-    whenever conductances have been set from elsewhere. After each step the devices rest once.
+    the scheme turns ΔG into whole pulses; the devices rest once; and the parameters become what the devices are read
+    as. Nothing but pulses and rests changes a device: at the beginning the devices are put as near to the network's
+    conductances as their own bounds allow, and so are those whose conductance has been set from elsewhere.
+
+    On a chip, cells that are stuck or open are devices that no pulse moves; the chip's retention and diffusion act on
+    the devices' states after the model's own rest; and a chip's levels are those in which the circuit has the
+    conductances: the level of a device that moved is found anew from its state, which they leave as it is. So a carried
+    rest needs no memory beside the device. All this concerns the devices that the network reads, not Tiki-Taka's fast
+    ones.
 
     Parameters
     ----------
@@ -55,6 +66,8 @@ class PulsedUpdate(ConductanceUpdate):
         Scheme or its name in `analog_ep.learning.schemes.SCHEMES`; by default `FixedStep()`.
     seed : int
         Of the drawn devices, their noise and the scheme's random numbers; every crossbar has streams of its own.
+    chip : Chip, optional
+        Whose cells the devices are.
 
     Attributes
     ----------
@@ -74,8 +87,10 @@ class PulsedUpdate(ConductanceUpdate):
         device: PulseModel | str = "SoftBounds",
         scheme: Scheme | str | None = None,
         seed: int = 0,
+        chip: Chip | None = None,
     ):
         super().__init__(optimizer, network)
+        self.held_cells = None if chip is None else HeldCells(network, chip, seed)
         self.device = pulse_model(device) if isinstance(device, str) else device
         self.scheme = update_scheme(scheme) if isinstance(scheme, str) else scheme or FixedStep()
         self.crossbars: dict[str, PulsedCrossbar] = {}
@@ -83,24 +98,36 @@ class PulsedUpdate(ConductanceUpdate):
             own_seed = int(np.random.default_rng([seed, len(self.crossbars)]).integers(2**62))
             conductances = network.conductances[layout.label]
             array = PulsedArray.over(self.device, conductances, network.conductance_range, own_seed)
+            if self.held_cells is not None and layout.label in self.held_cells.stuck:
+                array.stick(self.held_cells.stuck[layout.label])
             crossbar = PulsedCrossbar(layout, array)
             self.scheme.prepare(crossbar)
             self.crossbars[layout.label] = crossbar
-            self._read(layout.label)
+        self._read_last: dict[str, Tensor] = {}
+        self._shown: dict[str, Tensor] = {}
+        for label in self.crossbars:
+            self._read(label)
         self._before_step = self._counts()
 
     @torch.no_grad()
     def step(self) -> None:
-        before = {label: self.network.theta(label).clone() for label in self.crossbars}
-        self._follow(before)
+        self.follow()
         self._before_step = self._counts()
         self.optimizer.step()
         for label, crossbar in self.crossbars.items():
-            change = (self.network.theta(label) - before[label]) * self.network.reference_conductance
+            change = (self.network.theta(label) - self._shown[label]) * self.network.reference_conductance
             self.scheme.write(crossbar, change)
-            for array in _arrays(crossbar):
-                array.rest()
+            self._rest(crossbar)
             self._read(label)
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        for label, crossbar in self.crossbars.items():
+            theta = self.network.theta(label)
+            moved = theta != self._shown[label]
+            if bool(moved.any()):
+                crossbar.array.set_conductances(theta * self.network.reference_conductance, moved)
+                self._read(label, moved)
 
     @torch.no_grad()
     def coincide(self, label: str, rows: Tensor, columns: Tensor) -> None:
@@ -130,7 +157,7 @@ class PulsedUpdate(ConductanceUpdate):
                 f"{label} needs factors of {crossbar.layout.shape[0]} rows and {crossbar.layout.shape[1]} columns, "
                 f"found {tuple(rows.shape)} and {tuple(columns.shape)}"
             )
-        self._follow({label: self.network.theta(label)})
+        self.follow()
         self.scheme.write_outer(crossbar, rows, columns)
         self._read(label)
 
@@ -183,6 +210,10 @@ class PulsedUpdate(ConductanceUpdate):
             for name, array in zip(("array", "hidden_array"), _arrays(crossbar), strict=False):
                 state |= {f"{label}.{name}.{key}": value for key, value in array.state_dict().items()}
             state |= {f"{label}.memory.{key}": value for key, value in crossbar.memory.items()}
+        if self.held_cells is not None:
+            state[_GENERATOR] = self.held_cells.generator.get_state()
+        if self._has_levels:
+            state |= {f"{_LEVEL}{label}": shown.clone() for label, shown in self._shown.items()}
         return state
 
     def load_hardware_state(self, state: dict[str, Tensor]) -> None:
@@ -196,22 +227,44 @@ class PulsedUpdate(ConductanceUpdate):
                 array.load_state_dict(_under(state, f"{label}.{name}."))
             for key, value in crossbar.memory.items():
                 crossbar.memory[key] = state[f"{label}.memory.{key}"].to(value, copy=True)
-            self._read(label)
+            self._show(label, self._theta(crossbar), state.get(f"{_LEVEL}{label}"))
+        if self.held_cells is not None:
+            self.held_cells.generator.set_state(state[_GENERATOR])
         self._before_step = self._counts()
 
-    def _follow(self, thetas: dict[str, Tensor]) -> None:
-        """Put devices where conductances have been set from elsewhere."""
-        for label, theta in thetas.items():
-            array = self.crossbars[label].array
-            if not torch.equal(theta, self._theta(array)):
-                array.set_conductances(theta * self.network.reference_conductance)
+    def _rest(self, crossbar: PulsedCrossbar) -> None:
+        for array in _arrays(crossbar):
+            array.rest()
+        cells = Cells() if self.held_cells is None else self.held_cells.cells
+        if math.isfinite(cells.retention) or cells.diffusion:
+            crossbar.array.forget(math.exp(-1 / cells.retention), cells.diffusion)
 
-    def _read(self, label: str) -> None:
-        with torch.no_grad():
-            self.network.theta(label).copy_(self._theta(self.crossbars[label].array))
+    def _read(self, label: str, moved: Tensor | None = None) -> None:
+        """The circuit has what devices are read as; in levels, only those that moved, all of them at the beginning."""
+        read, shown = self._theta(self.crossbars[label]), None
+        if self._has_levels:
+            assert self.held_cells is not None
+            shown = self.held_cells.levelled(read)
+            if label in self._shown:
+                changed = read != self._read_last[label]
+                changed = changed if moved is None else changed | moved
+                shown = torch.where(changed, shown, self._shown[label])
+        self._show(label, read, shown)
 
-    def _theta(self, array: PulsedArray) -> Tensor:
-        return array.conductances / self.network.reference_conductance
+    @torch.no_grad()
+    def _show(self, label: str, read: Tensor, shown: Tensor | None) -> None:
+        shown = read if shown is None else shown.to(read, copy=True)
+        if self.held_cells is not None:
+            shown = self.held_cells.held(label, shown)
+        self._read_last[label], self._shown[label] = read, shown
+        self.network.theta(label).copy_(shown)
+
+    @property
+    def _has_levels(self) -> bool:
+        return self.held_cells is not None and self.held_cells.cells.levels is not None
+
+    def _theta(self, crossbar: PulsedCrossbar) -> Tensor:
+        return crossbar.array.conductances / self.network.reference_conductance
 
     def _counts(self) -> dict[str, tuple[Tensor, Tensor]]:
         return {

@@ -209,7 +209,8 @@ class Trainer:
             group["lr"] = rate * factor
 
     def checkpoint(self) -> Checkpoint:
-        """Everything that the next epoch depends on."""
+        """Everything that the next epoch depends on; the hardware has taken up what was set from elsewhere."""
+        self.update.follow()
         tensors = {f"parameter.{name}": value for name, value in self.network.state_dict().items()}
         for index, state in self.update.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items() if value is not None}

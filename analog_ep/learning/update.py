@@ -28,6 +28,9 @@ class ParameterUpdate(ABC):
     def step(self) -> None:
         """One step of the optimiser, as far as the hardware follows it."""
 
+    def follow(self) -> None:  # noqa: B027 - hardware without a state of its own has nothing to follow with
+        """Take up parameters that were set from elsewhere, as the hardware can hold them; no step is made."""
+
     def zero_grad(self) -> None:
         """Forget the gradients."""
         self.optimizer.zero_grad(set_to_none=True)

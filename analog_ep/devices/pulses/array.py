@@ -65,6 +65,7 @@ class PulsedArray:
         self._pulsed_states = torch.zeros((), dtype=torch.float64, device=like.device)
         self.hidden = torch.zeros_like(like.flatten())
         self._noise = torch.zeros_like(self.hidden) if self._write_noise else None
+        self._stuck: Tensor | None = None
         self.set_conductances(conductances)
 
     @classmethod
@@ -86,13 +87,40 @@ class PulsedArray:
         """What is read, in the array's shape. [S]"""
         read = self.hidden - self._offset
         if self._noise is not None:
-            read = read + self._noise
+            noise = self._noise if self._stuck is None else self._noise.masked_fill(self._stuck, 0.0)
+            read = read + noise
         return self.map.conductance(read.clamp(self.map.w_min, self.map.w_max)).reshape(self.shape)
 
-    def set_conductances(self, conductances: Tensor) -> None:
-        """Put the devices as near to conductances [S] as their bounds allow, without pulses."""
-        self.hidden = self._bounded(self.map.state(conductances.detach().flatten().to(self.hidden)) + self._offset)
-        self._disturb()
+    def set_conductances(self, conductances: Tensor, where: Tensor | None = None) -> None:
+        """Put the devices as near to conductances [S] as their bounds allow, without pulses; those `where` it holds."""
+        states = self._bounded(self.map.state(conductances.detach().flatten().to(self.hidden)) + self._offset)
+        if where is None:
+            self.hidden = states
+            self._disturb()
+            return
+        index = nonzero(where.flatten())
+        self.hidden = self.hidden.index_copy(0, index, states.index_select(0, index))
+        if self._noise is not None:
+            self._noise = self._noise.index_copy(0, index, self._write_noise * self._normal(len(index)))
+
+    def stick(self, conductances: Tensor) -> None:
+        """Make devices stay at conductances for good, whatever pulses they get; NaN for those that are sound.
+
+        A stuck device is read there without noise, inside the window of the map; its pulses are counted and take their
+        energy, as nobody who gives them knows better.
+
+        Parameters
+        ----------
+        conductances : Tensor
+            In the array's shape; below the window for open cells, whose pulses take less; above it, its end counts. [S]
+        """
+        states = self.map.state(conductances.detach().flatten().to(self.hidden))
+        stuck = states.clamp(max=self.map.w_max) + self._offset
+        self._stuck = ~torch.isnan(stuck)
+        for name, bound in zip(("low", "high"), self._bounds, strict=True):
+            self.drawn[name] = self._steps[name] = torch.where(self._stuck, stuck, bound)
+        self._bounds = torch.stack([self.drawn["low"], self.drawn["high"]])
+        self.hidden = self._bounded(self.hidden)
 
     @property
     def step(self) -> float:
@@ -240,6 +268,23 @@ class PulsedArray:
         if state is not self.hidden:
             self.hidden = self._bounded(state)
             self._disturb()
+
+    def forget(self, kept: float, diffusion: float) -> None:
+        """Let what is read decay towards g_min, and walk at random, whatever the model's own rests do.
+
+        Parameters
+        ----------
+        kept : float
+            Share of g − g_min that is left, 0…1.
+        diffusion : float
+            Standard deviation of the walk, relative to g_max − g_min.
+        """
+        floor = self.map.w_min + self._offset
+        state = floor + kept * (self.hidden - floor)
+        if diffusion:
+            state = state + diffusion * (self.map.w_max - self.map.w_min) * self._normal(len(state))
+        self.hidden = self._bounded(state)
+        self._disturb()
 
     def drift(self, since: float, until: float) -> None:
         """Let the conductances drift from one time after programming to another, g ∝ (t/t_0)^−ν, within the window.
