@@ -23,7 +23,7 @@ from analog_ep.circuit import (
 from analog_ep.circuit.drawing import stream
 from analog_ep.circuit.places import n_places
 from analog_ep.constants import DEFAULT_TEMPERATURE
-from analog_ep.errors import SpecError
+from analog_ep.errors import CheckpointError, SpecError
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.spec import ChipSpec, ConvertersSpec, Spec
 
@@ -66,6 +66,52 @@ def build_chip(spec: Spec, network: ResistiveNetwork) -> Chip | None:
         chip = replace(chip, converters=_converters(spec.converters, circuit, seed))
     retention = float("inf") if table.retention is None else table.retention
     return replace(chip, cells=Cells(table.levels, table.rounding, retention, table.diffusion))
+
+
+def require_chip_of(spec: Spec, network: ResistiveNetwork, chip: Chip) -> None:
+    """Refuse a chip of another kind than the spec's, whatever was drawn or measured for it.
+
+    Parameters
+    ----------
+    spec : Spec
+        With [chip] or [converters].
+    network : ResistiveNetwork
+        The spec's.
+    chip : Chip
+        From elsewhere, such as the folder of a run.
+
+    Raises
+    ------
+    CheckpointError
+        If converters, learning circuits, cells or a twin array are others than the spec says, or something that the
+        spec draws was not drawn.
+    """
+    # A map of faults may have gone since the chip was made.
+    table = None if spec.chip is None else spec.chip.model_copy(update={"fault_map": None})
+    wanted = build_chip(spec.model_copy(update={"chip": table}), network)
+    assert wanted is not None
+    (asked, facts), (found, own_facts) = wanted.packed(), chip.packed()
+    for name, fact in facts.items():
+        if own_facts[name] != fact:
+            raise CheckpointError(
+                f"the chip must have {_said(name, fact)}, as its spec says, found {_said(name, own_facts[name])}; put "
+                "back the file that the run began with"
+            )
+    names = dict.fromkeys(asked)
+    if spec.chip is not None and spec.chip.fault_map is not None:
+        mapped = [f"value/{group.label}.siemens" for group in network.circuit().trainable().values()]
+        arrays = ["", "twin/"] if spec.chip.twin else [""]
+        names |= dict.fromkeys(f"{array}{name}" for array in arrays for name in mapped)
+    for name in names:
+        if name not in found or (name in asked and found[name].shape != asked[name].shape):
+            raise CheckpointError(
+                f"the chip must have {name.replace('/', ' ')}, as its spec says, found none or other ones; put back "
+                "the file that the run began with"
+            )
+
+
+def _said(name: str, fact: object) -> str:
+    return f"no {name}" if fact is None else f"{name} {fact}"
 
 
 def _array(table: ChipSpec, circuit: Circuit, conductance_range: tuple[float, float], seed: int) -> Chip:

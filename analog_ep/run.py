@@ -16,7 +16,7 @@ from analog_ep.building import (
     build_update,
     require_device,
 )
-from analog_ep.chips import build_chip
+from analog_ep.chips import build_chip, require_chip_of
 from analog_ep.circuit import Chip
 from analog_ep.datasets import BUILT_IN
 from analog_ep.errors import CheckpointError, SpecError
@@ -269,7 +269,7 @@ def stored_chip(path: Path, spec: Spec, network: ResistiveNetwork) -> Chip | Non
     Raises
     ------
     CheckpointError
-        If it is missing or damaged.
+        If it is missing or damaged, or of another kind than the spec's.
     CircuitError
         If it was drawn for another network.
     """
@@ -278,6 +278,7 @@ def stored_chip(path: Path, spec: Spec, network: ResistiveNetwork) -> Chip | Non
     circuit = network.circuit()
     chip = Chip.load(path / CHIP, circuit)
     chip.check(circuit)
+    require_chip_of(spec, network, chip)
     return chip
 
 

@@ -12,7 +12,7 @@ import torch
 from resistive import resistive, resistive_network
 
 from analog_ep.chips import build_chip
-from analog_ep.circuit import Cells, Chip, draw_faults, read_faults
+from analog_ep.circuit import Cells, Chip, Converter, Converters, draw_faults, read_faults
 from analog_ep.errors import AnalogEPError, CheckpointError, CircuitError, DataError, SpecError
 from analog_ep.learning import Update
 from analog_ep.learning.cell_update import CellUpdate
@@ -22,7 +22,7 @@ from analog_ep.resources import specs_folder
 from analog_ep.run import CHIP, Run
 from analog_ep.spec import default_spec, load_spec, parse_spec, with_values
 from analog_ep.spec.study import load_study
-from analog_ep.trained import cross_checked, export_deck
+from analog_ep.trained import cross_checked, export_deck, trained_circuit
 
 LOW, HIGH = 1e-7, 1e-4
 NOISY = {
@@ -233,6 +233,49 @@ def test_a_resumed_run_has_its_chip_and_goes_on_to_the_same_bits(tmp_path):
     (part.path / CHIP).unlink()
     with pytest.raises(CheckpointError, match="must be a whole chip, found none"):
         Run.resume(part.path)
+
+
+CONVERTED = {"dac_bits": 8, "dac_range": 20.0, "dac_offset": 1e-3, "adc_bits": 8, "adc_range": 5.0, "adc_offset": 1e-3}
+STRIPPED: dict[str, Any] = {
+    "null converters": lambda chip: replace(chip, converters=None),
+    "other converters": lambda chip: replace(chip, converters=replace(chip.converters, adc=(Converter(4, 5.0),))),
+    "no offsets": lambda chip: replace(chip, converters=replace(chip.converters, adc_offset={})),
+    "no offset of the inputs": lambda chip: replace(chip, converters=replace(chip.converters, dac_offset=np.zeros(0))),
+    "no learning circuits": lambda chip: replace(chip, learning=None),
+    "comparators": lambda chip: replace(chip, learning=replace(chip.learning, comparator=True)),
+    "no biases": lambda chip: replace(chip, learning=replace(chip.learning, bias={})),
+    "no twin": lambda chip: replace(chip, twin=None),
+    "a sound twin": lambda chip: replace(chip, twin=Chip(chip.twin.factors)),
+    "no cells": lambda chip: replace(chip, cells=None),
+    "other cells": lambda chip: replace(chip, cells=Cells(32)),
+    "no mismatch": lambda chip: replace(chip, factors={}),
+    "no faults": lambda chip: replace(chip, values={}),
+}
+
+
+@pytest.mark.parametrize("change", STRIPPED.values(), ids=STRIPPED.keys())
+def test_a_chip_without_what_the_spec_asks_for_is_refused(change, tmp_path):
+    (tmp_path / "map.csv").write_text("parameter,index,fault\nstage1,0,low\n")
+    kinds = {"conductance_spread": 0.1, "twin": True, "levels": 64, "learning_bias": 1e-7}
+    spec = iris(chip={**kinds, "fault_map": str(tmp_path / "map.csv")}, converters=CONVERTED)
+    run = Run.create(tmp_path / "run", spec)
+    (tmp_path / "map.csv").unlink()
+    Run.resume(run.path)
+    change(run.trainer.chip).save(run.path / CHIP)
+    for use in (Run.resume, trained_circuit):
+        with pytest.raises(CheckpointError, match=r"^the chip must have .*, as its spec says, found .*; put back"):
+            use(run.path)
+
+
+def test_a_chip_with_what_no_spec_asks_for_is_refused(tmp_path):
+    run = Run.create(tmp_path / "run", iris(chip={"conductance_spread": 0.1}))
+    chip = Chip.load(run.path / CHIP)
+    replace(chip, converters=Converters()).save(run.path / CHIP)
+    with pytest.raises(CheckpointError, match="must have no converters, as its spec says, found converters"):
+        Run.resume(run.path)
+    replace(chip, factors={"stage1.siemens": np.full(100, 2.0), "stage2.siemens": np.ones(132)}).save(run.path / CHIP)
+    resumed = Run.resume(run.path)  # measured values in place of the drawn ones are another chip of the same kind
+    assert resumed.trainer.chip.factors["stage1.siemens"][0] == 2.0
 
 
 def test_the_shipped_chips_can_be_built():

@@ -221,20 +221,25 @@ class Chip:
 
     def save(self, path: Path) -> None:
         """Write everything to one file of safetensors, whole or not at all."""
-        tensors = self._branch_arrays()
+        arrays, facts = self.packed()
+        header = {"format": _FORMAT, "facts": json.dumps(facts)}
+        write_atomically(path, save({name: np.ascontiguousarray(arrays[name]) for name in arrays}, metadata=header))
+
+    def packed(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """All arrays by their names in a file, and facts as JSON holds them; None for a part that is not there."""
+        arrays = self._branch_arrays()
         facts: dict[str, Any] = {
             "twin": self.twin is not None,
             "temperature": [self.temperature, self.later.temperature],
         }
         facts["cells"] = None if self.cells is None else asdict(self.cells)
         if self.twin is not None:
-            tensors |= {f"twin/{name}": array for name, array in self.twin._branch_arrays().items()}
+            arrays |= {f"twin/{name}": array for name, array in self.twin._branch_arrays().items()}
         for name in _PARTS:
             part = getattr(self, name)
-            arrays, facts[name] = ({}, None) if part is None else part.packed()
-            tensors |= {f"{name}/{key}": array for key, array in arrays.items()}
-        header = {"format": _FORMAT, "facts": json.dumps(facts)}
-        write_atomically(path, save({name: np.ascontiguousarray(tensors[name]) for name in tensors}, metadata=header))
+            own, facts[name] = ({}, None) if part is None else part.packed()
+            arrays |= {f"{name}/{key}": array for key, array in own.items()}
+        return arrays, facts
 
     def _branch_arrays(self) -> dict[str, np.ndarray]:
         factors = {f"factor/{key}": array for key, array in self.factors.items()}
