@@ -202,6 +202,35 @@ def test_coincidences_have_the_moments_of_trains():
     assert (found - wanted).abs().max().item() < 0.06
 
 
+@pytest.mark.parametrize("manage_length", [True, False])
+@pytest.mark.parametrize("one_pass", [True, False])
+def test_coincidences_have_the_very_chance_of_their_product(
+    manage_length: bool, one_pass: bool, monkeypatch: pytest.MonkeyPatch
+):
+    n_slots, n_rows, n_columns = 1000, 41, 7
+    rows = torch.linspace(-1, 1, n_rows, dtype=torch.float64)
+    columns = torch.tensor([1.0, -0.9, 0.7, 0.5, 0.25, 0.1, 0.0], dtype=torch.float64) * n_slots * 0.64 * STEP
+
+    def grid(trains: object, slots: int, like: torch.Tensor, n_lines: int) -> torch.Tensor:
+        """Every number once in each line, the lines shuffled, so that a line pulses as often as its chance says."""
+        assert slots == n_slots
+        order = torch.argsort(torch.rand(slots, n_lines, generator=torch.Generator().manual_seed(0)), 0)
+        return ((order + 0.5) / slots).to(like)
+
+    monkeypatch.setattr("analog_ep.learning.coincidence._Trains.draws", grid)
+    monkeypatch.setattr("analog_ep.learning.coincidence.runs_compiled", lambda _: one_pass)
+    window = (LOW, HIGH)
+    array = PulsedArray.over(EVEN, torch.full((n_rows, n_columns), 5e-5, dtype=torch.float64), window, 0)
+    # Managed trains are as long as the largest product needs, which is then met in every slot.
+    largest = 1.0 if manage_length else 0.64
+    outer_pulses(array, rows, columns / 0.64 if manage_length else columns, n_slots, manage_length)
+    found = (array.potentiations - array.depressions).double() / n_slots
+    wanted = largest * torch.outer(rows, columns / columns[0])
+    # Two lines that pulse exactly k and l times in n slots meet k l/n times, with a hypergeometric deviation.
+    assert (found - wanted).abs().max().item() < 5 * (0.25 / n_slots) ** 0.5
+    assert float((found * wanted).sum() / (wanted * wanted).sum()) == pytest.approx(1.0, abs=0.004)
+
+
 @pytest.mark.parametrize("train_length", [1, 31, 64, 200])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_compiled_coincidences_are_those_of_the_tensors(

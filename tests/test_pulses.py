@@ -231,6 +231,25 @@ def test_log_normal_spread_has_its_moments():
     assert logarithm.std().item() == pytest.approx(0.5, rel=0.02)
 
 
+def test_spread_of_the_models_own_parameters_has_its_moments():
+    def drawn(model: PulseModel) -> dict[str, torch.Tensor]:
+        return model.draw(200_000, torch.Generator().manual_seed(0))
+
+    linear = drawn(LinearStep(gamma_up=0.4, gamma_down=0.7, gamma_up_spread=0.05, gamma_down_spread=0.08))
+    reference = drawn(SoftBoundsReference(reference_mean=0.1, reference_spread=0.02))
+    power = drawn(PowStep(gamma=1.5, gamma_spread=0.1, gamma_up_down_spread=0.02))
+    for value, mean, deviation in (
+        (linear["slope_up"] * linear["high"] / linear["up"], 0.4, 0.05),
+        (linear["slope_down"] * linear["low"] / linear["down"], 0.7, 0.08),
+        (reference["reference"], 0.1, 0.02),
+        (power["power_up"], 1.5, 1.5 * np.hypot(0.1, 0.02)),
+        (power["power_down"], 1.5, 1.5 * np.hypot(0.1, 0.02)),
+        (power["power_up"] - power["power_down"], 0.0, 1.5 * 2 * 0.02),
+    ):
+        assert value.mean().item() == pytest.approx(mean, abs=0.01 * deviation)
+        assert value.std().item() == pytest.approx(deviation, rel=0.01)
+
+
 def test_corrupt_devices_do_not_answer():
     array = devices(ConstantStep(step=0.01, corrupt_probability=0.2, corrupt_range=0.1), MILLION)
     before = array.hidden.clone()
@@ -246,6 +265,28 @@ def test_decay_goes_to_the_rest_state():
     for _ in range(20):
         array.rest()
     torch.testing.assert_close(array.hidden, torch.full((3,), 0.1 + 0.4 * (1 - 1 / 50) ** 20, dtype=torch.float64))
+
+
+def test_lifetimes_spread_over_devices():
+    array = devices(ConstantStep(lifetime=50.0, lifetime_spread=0.1), 200_000, state=0.5)
+    for _ in range(3):
+        array.rest()
+    lifetime = 1 / (1 - (array.hidden / 0.5) ** (1 / 3))
+    assert lifetime.mean().item() == pytest.approx(50.0, rel=0.002)
+    assert lifetime.std().item() == pytest.approx(5.0, rel=0.02)
+
+
+def test_diffusion_spreads_over_devices():
+    array = devices(ConstantStep(diffusion=1e-3, diffusion_spread=0.2), 20_000)
+    steps = []
+    for _ in range(100):
+        before = array.hidden
+        array.rest()
+        steps.append(array.hidden - before)
+    rate = torch.stack(steps).square().mean(0).sqrt()
+    # An estimate from 100 steps deviates by 1/√200 of what it estimates.
+    assert rate.square().mean().sqrt().item() == pytest.approx(1e-3 * 1.04**0.5, rel=0.01)
+    assert rate.std().item() == pytest.approx(1e-3 * (0.2**2 + 1.04 / 200) ** 0.5, rel=0.03)
 
 
 def test_diffusion_is_a_random_walk():

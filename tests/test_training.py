@@ -101,6 +101,27 @@ def test_every_sample_is_met_once_an_epoch_in_an_order_of_its_own():
     assert trainer.n_batches == 18
 
 
+def test_inputs_have_noise_of_the_size_that_the_spec_says(tmp_path: Path):
+    met = []
+    for share in (0.0, 0.2):
+        tables = {"data": {"input_voltage": 3.0}, "training": {"epochs": 12, "batch_size": 120, "input_noise": share}}
+        run = Run.create(tmp_path / f"{share}", with_values(default_spec("iris"), **tables))
+        seen: list[torch.Tensor] = []
+
+        def record(inputs: torch.Tensor, targets: torch.Tensor, seen: list[torch.Tensor] = seen) -> torch.Tensor:
+            seen.append(inputs)
+            return inputs.new_zeros(())
+
+        run.trainer.gradient.backward = record
+        run.trainer.train(Silent())
+        met.append(torch.stack(seen))
+    noise = met[1] - met[0]
+    # 0.2 of a feature's unit, which is 3 V; 5760 numbers.
+    assert noise.std().item() == pytest.approx(0.6, rel=0.04)
+    assert noise.mean().item() == pytest.approx(0.0, abs=0.04)
+    assert torch.corrcoef(noise.flatten(1)).triu(1).abs().max().item() < 0.25
+
+
 def test_accuracy_counts_the_largest_output():
     spec = xor()
     network, dataset = resistive_network(spec), build_dataset(spec)
