@@ -1,8 +1,10 @@
 """ngspice as a process: whatever it does, Python gets one clear error, and nothing is left behind."""
 
+import itertools
 import math
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -22,6 +24,7 @@ from analog_ep.errors import (
     NgspiceResultError,
     NgspiceTimeoutError,
 )
+from analog_ep.spice import bounded
 from analog_ep.spice.process import find_ngspice, ngspice_version, run_ngspice
 
 OPTIONS = ".options reltol=1e-9 vntol=1e-12 abstol=1e-15 gmin=1e-15\n"
@@ -274,6 +277,127 @@ def test_a_large_deck_reaches_a_program_that_reads_it_late(scratch, fake):
     fake("sleep 0.2\n[ $(wc -c) = 3000003 ] || exit 4\nexit 3")
     with pytest.raises(NgspiceResultError, match="status 0, found 3"):
         run_ngspice("* t\n" + 299999 * "* comment\n" + ".op\n.end\n", 1)
+
+
+def assert_refused(words: str, **limits) -> None:
+    """One line with `words`, within five seconds."""
+    begin = time.monotonic()
+    with pytest.raises(NgspiceResultError, match=words) as caught:
+        run_ngspice(DIVIDER, 3, **limits)
+    assert time.monotonic() - begin < 5
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.ngspice
+def test_memory_is_limited_while_a_deck_is_read(scratch):
+    towers = "".join(f".subckt s{i + 1} a\n" + 10 * f"x_% a s{i}\n" + ".ends\n" for i in range(6))
+    cards = f".subckt s0 a\nr_0 a 0 1\n.ends\n{towers}v_0 a 0 1\nx_0 a s6\n.op\n.end\n"
+    number = itertools.count()
+    deck = "* t\n" + re.sub("%", lambda _: str(next(number)), cards)
+    with pytest.raises(NgspiceResultError, match="must do with 48 MB of memory, found it asking for more; run fewer"):
+        run_ngspice(deck, 1, timeout=60, memory_limit=48 * 2**20)
+    with pytest.raises(NgspiceTimeoutError):
+        run_ngspice(deck, 1, timeout=0.5, memory_limit=None)
+
+
+@pytest.mark.ngspice
+def test_memory_limits_leave_room_for_what_fits(scratch):
+    assert (run_ngspice(DIVIDER, 3, memory_limit=10**9).values == run_ngspice(DIVIDER, 3).values).all()
+
+
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit of util-linux is not on this machine")
+def test_limits_hold_for_children_too(scratch, fake, tmp_path):
+    fake(f"sh -c 'ulimit -v; ulimit -f; ulimit -c' > {tmp_path}/limits\nexit 3")
+    assert_refused("found 3", memory_limit=2**30)
+    address_space, blocks, core = map(int, (tmp_path / "limits").read_text().split())
+    assert (address_space, core) == (2**20, 0)
+    assert 0 < blocks * 512 <= 8 * 2**30
+
+
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit of util-linux is not on this machine")
+def test_a_result_that_grows_without_end(scratch, fake, monkeypatch):
+    monkeypatch.setattr(bounded, "LONGEST_FILE", 2**20)
+    fake("exec yes > out.raw")
+    assert_refused("must write files of at most 1 MB, found it writing more and stopped it; run fewer samples")
+
+
+@pytest.mark.parametrize(
+    "flood", ["exec yes", "exec yes $(printf '\\033[31m')", "exec cat /dev/zero", "yes & yes & yes"]
+)
+def test_a_flood_of_words_is_ended(scratch, fake, flood):
+    fake(flood)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(NgspiceResultError, match="must say less than 16 MB, found it still talking") as caught:
+        run_ngspice(DIVIDER, 3, timeout=60)
+    assert str(caught.value).isprintable()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100e3
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        ("mkfifo out.raw", "must be a file, found a device, pipe or folder"),
+        ("mkdir out.raw", "must be a file, found a device, pipe or folder"),
+        ("ln -s /dev/zero out.raw", "must be a file, found none to read: Too many levels of symbolic links"),
+        ("ln -s ../../../real.raw out.raw", "must be a file, found none to read"),
+        ("truncate -s 1G out.raw", "must be a binary raw file, found no binary data"),
+        ("yes | head -c 1000000 > out.raw", "must be a binary raw file, found no binary data"),
+        (": > out.raw", "must be a binary raw file, found no binary data"),
+    ],
+)
+def test_a_result_that_is_no_file_of_its_own(scratch, fake, result, words):
+    fake(f"{result}\nexit 0")
+    assert_refused(words)
+
+
+def test_a_time_limit_holds_where_the_output_is_closed_or_the_process_stopped(scratch, fake, tmp_path):
+    for body in ("exec >&- 2>&-\nexec sleep 60", "kill -STOP $$", "trap '' TERM INT HUP\nwhile :; do sleep 1; done"):
+        fake(f"echo $$ > {tmp_path}/pids\n{body}")
+        begin = time.monotonic()
+        with pytest.raises(NgspiceTimeoutError):
+            run_ngspice(DIVIDER, 3, timeout=0.3)
+        assert time.monotonic() - begin < 5
+        assert_gone(read_pids(tmp_path / "pids"))
+        (tmp_path / "pids").unlink()
+
+
+DAEMON = """
+import os, sys, time
+if os.fork():
+    os._exit(0)
+os.setsid()
+if os.fork():
+    os._exit(0)
+os.chdir("/")
+os.closerange(0, 3)
+with open(sys.argv[1], "w") as file:
+    file.write(f"{os.getpid()}\\n")
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells which processes there are")
+@pytest.mark.parametrize("end", ["exit 0", "exec sleep 60"])
+@pytest.mark.parametrize(
+    "child",
+    [
+        "sleep 60 > /dev/null 2>&1 &\necho $! > {pids}",
+        "nohup sleep 60 > /dev/null 2>&1 &\necho $! > {pids}",
+        "setsid sleep 60 > /dev/null 2>&1 &\necho $! > {pids}",
+        "cd /; setsid sh -c 'sleep 60 & echo $$ $! > {pids}; wait' > /dev/null 2>&1 &",
+        "env -i setsid sh -c 'sleep 60 & echo $$ $! > {pids}; wait' > /dev/null 2>&1 &",
+        "{python} -S {daemon} {pids}",
+    ],
+)
+def test_no_child_is_left_wherever_it_went(scratch, fake, tmp_path, child, end):
+    daemon, pids = tmp_path / "daemon.py", tmp_path / "pids"
+    daemon.write_text(DAEMON)
+    begun = f"while [ ! -s {pids} ]; do sleep 0.02; done"
+    fake("\n".join([child.format(pids=pids, python=sys.executable, daemon=daemon), begun, end]))
+    with pytest.raises((NgspiceResultError, NgspiceTimeoutError)):
+        run_ngspice(DIVIDER, 3, timeout=60 if end == "exit 0" else 0.5)
+    assert_gone(read_pids(pids))
 
 
 def test_no_ngspice(monkeypatch, tmp_path):

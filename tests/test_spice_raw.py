@@ -39,6 +39,12 @@ def test_values_by_name(tmp_path):
         ({"flags": "complex"}, 2, "2 real vectors, found 2 complex ones"),
         ({"points": "many"}, 2, "must have a raw header, found a broken one"),
         ({"variables": 7}, 2, "must have a raw header|7 real vectors"),
+        ({"variables": -2}, 2, "must hold -2 real vectors of some points, found 0 of 2"),
+        ({"points": -2}, 2, "must hold 2 real vectors of some points, found 2 of -2"),
+        ({"points": "9" * 5000}, 2, "must have a raw header, found a broken one"),
+        ({"points": 10**12}, 2, "must hold 16000000000000 bytes for 2 variables and 1000000000000 points, found 32"),
+        ({"flags": "\x1b[31m"}, 2, "must have a raw header, found a broken one: it is no plain text"),
+        ({"flags": "real" * 99}, 2, "must hold real or complex vectors, found 'realreal"),
     ],
 )
 def test_a_result_that_must_not_be_believed(tmp_path, arguments, n_points, message):
@@ -84,6 +90,8 @@ def test_plots_that_must_not_be_believed(tmp_path):
         read_plots(plots(tmp_path, plot([[1, 2], [3, 4]], "<c16", points=3)))
     with pytest.raises(NgspiceResultError, match="must be binary raw plots, found other data"):
         read_plots(plots(tmp_path, plot([[1, 2]], "<f8"), b"left over"))
+    with pytest.raises(NgspiceResultError, match="must hold 2 real vectors of some points, found 2 of -1"):
+        read_plots(plots(tmp_path, plot([[1, 2]], "<f8", points=-1)))
     (found,) = read_plots(plots(tmp_path, plot([[1, np.nan]], "<f8")))
     assert np.isfinite(found.columns(["v(v-sweep)"])).all()
     with pytest.raises(NgspiceResultError, match=r"must be finite, found nan for v\(a\)"):

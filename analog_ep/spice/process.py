@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import TypeVar
 
 from analog_ep.errors import (
     CircuitError,
     NgspiceCrashError,
+    NgspiceError,
     NgspiceNotFoundError,
     NgspiceResultError,
     NgspiceTimeoutError,
 )
+from analog_ep.spice.bounded import MACHINE_MEMORY, Stop, run_bounded
 from analog_ep.spice.raw import RawFile, read_plots, read_raw
 
 ENVIRONMENT_VARIABLE = "ANALOG_EP_NGSPICE"
@@ -42,6 +41,7 @@ _REFUSED_LINE = re.compile(
 _ACCEPTED_CHARACTERS = bytes({*b"\n", *range(0x20, 0x7F)} - {*b"`;$"})
 
 _Result = TypeVar("_Result")
+_BATCH = ("-n", "-b", "-r", "out.raw")
 _VERSION_TIMEOUT = 30.0
 _NOT_EXECUTED = (126, 127)
 """Exit status of the words of `_ends_with_python` where the command cannot be executed."""
@@ -56,69 +56,7 @@ _HARMLESS = re.compile(
 _SUSPICIOUS = re.compile(
     r"warning|error|singular|fail|abort|can't|cannot|could not|undefined|unknown|missing|too small", re.IGNORECASE
 )
-
-
-class Stop:
-    """Ends all runs that share it, from another thread; once set it also keeps new ones from beginning."""
-
-    def __init__(self):
-        self._lock = threading.Lock()
-        self._running: set[subprocess.Popen[bytes]] = set()
-        self._is_set = False
-
-    def set(self) -> None:
-        """Kill every run with its children."""
-        with self._lock:
-            self._is_set = True
-            for process in self._running:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-
-    def start(self, command: list[str], folder: Path, text: IO[bytes]) -> subprocess.Popen[bytes]:
-        """Start a process in a process group of its own, with a file as its input and a pipe from its output.
-
-        Where util-linux is there it ends with the thread that starts it, even if that is killed.
-        """
-        with self._lock:
-            if self._is_set:
-                raise NgspiceCrashError("ngspice must run to its end, found the batch stopped")
-            process = subprocess.Popen(
-                [*_ends_with_python(), *command],
-                stdin=text,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                cwd=folder,
-                env=_environment(folder),
-                start_new_session=True,
-            )
-            self._running.add(process)
-            return process
-
-    def end(self, process: subprocess.Popen[bytes]) -> None:
-        """Kill a process's group if it still runs, and forget it."""
-        with self._lock:
-            # Until it is waited for, the process keeps its number, so that this reaches no other group.
-            self._running.discard(process)
-            if process.returncode is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-
-
-@lru_cache
-def _ends_with_python() -> tuple[str, ...]:
-    """Words before a command by which Linux kills it when Python is killed; none where there is no such program.
-
-    A function for the child to call before the program begins would not be safe beside other threads.
-    """
-    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
-    return () if setpriv is None else (setpriv, "--pdeathsig", "KILL", "--")
-
-
-def _environment(folder: Path) -> dict[str, str]:
-    """The caller's environment but for what changes ngspice's numbers or start-up."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("SPICE", "NGSPICE", "LC_"))}
-    # Commands in a file `spinit` of that folder are executed, also with `-n`; there is none.
-    return {**ours, "LC_ALL": "C", "SPICE_ASCIIRAWFILE": "0", "SPICE_SCRIPTS": str(folder)}
+_OUT_OF_MEMORY = re.compile(r"can't (re)?allocate|cannot allocate|bad_alloc|out of memory", re.IGNORECASE)
 
 
 def find_ngspice(executable: str | Path | None = None) -> Path:
@@ -154,7 +92,7 @@ def ngspice_version(path: Path) -> int:
         If the program does not say that it is ngspice, or is older than `OLDEST_VERSION`.
     """
     try:
-        status, output = _execute([str(path), "--version"], b"", Path(tempfile.gettempdir()), _VERSION_TIMEOUT)
+        status, output = _execute(path, ["--version"], b"", _VERSION_TIMEOUT)
     except (OSError, NgspiceTimeoutError) as error:
         raise NgspiceNotFoundError(f"{path} must be ngspice, found a program that does not run: {error}") from None
     if status in _NOT_EXECUTED:
@@ -172,8 +110,7 @@ def ngspice_version(path: Path) -> int:
 def has_klu(path: Path) -> bool:
     """Whether the ngspice at `path` has the KLU solver, which is faster than its own on all but tiny circuits."""
     deck = b"* klu\n.options klu\nv_0 a 0 1.0\nr_0 a 0 1.0\n.op\n.end\n"
-    with tempfile.TemporaryDirectory(prefix="analog_ep_") as folder:
-        status, output = _execute([str(path), "-n", "-b", "-r", "out.raw"], deck, Path(folder), _VERSION_TIMEOUT)
+    status, output = _execute(path, _BATCH, deck, _VERSION_TIMEOUT)
     return status == 0 and "Using KLU" in output
 
 
@@ -183,6 +120,7 @@ def run_ngspice(
     executable: str | Path | None = None,
     timeout: float | None = 600.0,
     stop: Stop | None = None,
+    memory_limit: int | None = MACHINE_MEMORY,
 ) -> RawFile:
     """Run a deck with one analysis of real vectors and return its result if nothing speaks against it.
 
@@ -198,9 +136,12 @@ def run_ngspice(
     executable : str or Path, optional
         See `find_ngspice`.
     timeout : float, optional
-        Time limit; None for none. [s]
+        Time limit from the first line of the deck to the last of the result; None for none. [s]
     stop : Stop, optional
         Ends the run from another thread, which is then a crash.
+    memory_limit : int, optional
+        Address space of the process, held to where util-linux is there; by default what the machine has, None for no
+        limit. [bytes]
 
     Raises
     ------
@@ -209,29 +150,56 @@ def run_ngspice(
     NgspiceNotFoundError, NgspiceTimeoutError, NgspiceCrashError, NgspiceResultError
         Each with the cause and ngspice's last words.
     """
-    return _run(deck, lambda path: read_raw(path, n_points), executable, timeout, stop)
+    return _run(deck, lambda path: read_raw(path, n_points), executable, timeout, stop, memory_limit)
 
 
 def run_plots(
-    deck: str, executable: str | Path | None = None, timeout: float | None = 600.0, stop: Stop | None = None
+    deck: str,
+    executable: str | Path | None = None,
+    timeout: float | None = 600.0,
+    stop: Stop | None = None,
+    memory_limit: int | None = MACHINE_MEMORY,
 ) -> list[RawFile]:
     """Run a deck with analyses of any kind, such as ``.ac`` or ``.noise``, and return their plots in order.
 
     Parameters and errors are those of `run_ngspice`; how many points there are is the caller's to check.
     """
-    return _run(deck, read_plots, executable, timeout, stop)
+    return _run(deck, read_plots, executable, timeout, stop, memory_limit)
 
 
 def _run(
-    deck: str, read: Callable[[Path], _Result], executable: str | Path | None, timeout: float | None, stop: Stop | None
+    deck: str,
+    read: Callable[[Path], _Result],
+    executable: str | Path | None,
+    timeout: float | None,
+    stop: Stop | None,
+    memory_limit: int | None,
 ) -> _Result:
     text = _checked(deck)
     path = find_ngspice(executable)
     ngspice_version(path)
-    with tempfile.TemporaryDirectory(prefix="analog_ep_") as folder:
-        status, output = _execute([str(path), "-n", "-b", "-r", "out.raw"], text, Path(folder), timeout, stop)
-        _require_success(status, output)
-        return read(Path(folder) / "out.raw")
+    with _folder() as folder:
+        status, output = run_bounded([str(path), *_BATCH], text, folder, timeout, memory_limit, stop)
+        _require_success(status, output, memory_limit)
+        return read(folder / "out.raw")
+
+
+def _execute(path: Path, arguments: Sequence[str], text: bytes, timeout: float) -> tuple[int, str]:
+    with _folder() as folder:
+        return run_bounded([str(path), *arguments], text, folder, timeout, MACHINE_MEMORY)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A temporary folder for one run."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="analog_ep_", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise NgspiceError(
+            f"ngspice needs a folder for temporary files, found none that can be written: {error}; set TMPDIR to one"
+        ) from None
+    with folder as name:
+        yield Path(name)
 
 
 def _checked(deck: str) -> bytes:
@@ -248,31 +216,13 @@ def _checked(deck: str) -> bytes:
     return text
 
 
-def _execute(
-    command: list[str], text: bytes, folder: Path, timeout: float | None, stop: Stop | None = None
-) -> tuple[int, str]:
-    """Exit status and output of a command in a process group of its own, which does not outlive this call."""
-    stop = Stop() if stop is None else stop
-    # Through a pipe the text would go page by page, and each page wait for the other threads of Python.
-    with tempfile.TemporaryFile() as deck:
-        deck.write(text)
-        deck.seek(0)
-        process = stop.start(command, folder, deck)
-        with process:
-            try:
-                output, _ = process.communicate(timeout=timeout)
-                return process.wait(), output.decode("ascii", "replace")
-            except subprocess.TimeoutExpired:
-                raise NgspiceTimeoutError(
-                    f"ngspice must end within {timeout:g} s, found it still running and stopped it; "
-                    f"raise the time limit or run fewer samples"
-                ) from None
-            finally:
-                stop.end(process)
-
-
-def _require_success(status: int, output: str) -> None:
+def _require_success(status: int, output: str, memory_limit: int | None) -> None:
     words = _last_words(output)
+    if status and memory_limit is not None and _OUT_OF_MEMORY.search(output):
+        raise NgspiceResultError(
+            f"ngspice must do with {memory_limit / 2**20:.0f} MB of memory, found it asking for more; run fewer "
+            "samples, simplify the netlist or raise the memory limit"
+        )
     if status < 0:
         raise NgspiceCrashError(
             f"ngspice must run to its end, found it ended by {signal.Signals(-status).name}: {words or 'no words'}"
