@@ -22,6 +22,7 @@ from random_circuits import circuits, inputs_of
 
 from analog_ep.circuit import Circuit, CircuitBuilder, Conductances, CurrentControlledCurrentSources, VoltageSources
 from analog_ep.devices import ShockleyDiode
+from analog_ep.equilibrium import kirchhoff
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.newton import Newton
 from analog_ep.equilibrium.ngspice import Ngspice
@@ -326,6 +327,14 @@ def test_kill_9_of_a_running_ngspice(wanted, lost):
     if lost:
         assert "found 40 of 120 that it did not (40, 41, 42, 43, 44…); the others are solved" in state.message
         assert "ended by SIGKILL" in state.message
+
+
+def test_factors_are_freed_by_the_thread_that_made_them(monkeypatch):
+    made, real = [], kirchhoff.splu
+    monkeypatch.setattr(kirchhoff, "splu", lambda *a, **k: made.append(threading.get_ident()) or real(*a, **k))
+    solve(clamped(), INPUTS, solver=Ngspice(processes=2))
+    # SciPy keeps the memory of SuperLU by thread, and does not free what another thread made.
+    assert set(made) == {threading.get_ident()}
 
 
 def test_a_stopped_batch_leaves_no_process(wrapped, tmp_path):

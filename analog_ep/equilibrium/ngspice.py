@@ -135,6 +135,9 @@ class Judge:
         self.converged = np.zeros(len(batch), dtype=bool)
         self.residual = np.full(len(batch), np.inf)
         self._worst: dict[int, tuple[int, float]] = {}
+        # Of the reduced circuit where there is one: Norton currents leave the residual the same. Made here, as SciPy
+        # never frees factors that another thread made than the one that drops them.
+        self._law = KirchhoffLaw(circuit if reduction is None else reduction.circuit)
 
     def __call__(self, first: int, voltages: np.ndarray) -> None:
         part = slice(first, first + len(voltages))
@@ -173,11 +176,6 @@ class Judge:
             f"samples that do not ({shown}): in sample {bad[0]} {amperes:.1e} A are left over at node "
             f"{self.circuit.node_names[node]!r}; tighten the tolerances or look at the circuit's gain"
         )
-
-    @cached_property
-    def _law(self) -> KirchhoffLaw:
-        """Of the reduced circuit where there is one: Norton currents leave the residual the same."""
-        return KirchhoffLaw(self.circuit if self.reduction is None else self.reduction.circuit)
 
     @cached_property
     def _forgiven(self) -> np.ndarray:
