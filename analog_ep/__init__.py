@@ -1,47 +1,51 @@
 """Equilibrium propagation on resistive crossbars: a SPICE netlist and a PyTorch solver of one circuit."""
 
-from analog_ep.circuit import Chip, Circuit, CircuitBuilder, check_circuit
-from analog_ep.devices import Diode, DiodeClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
-from analog_ep.equilibrium import (
-    Equilibrium,
-    EulerRelaxation,
-    HopfieldRelaxation,
-    Langevin,
-    Newton,
-    Ngspice,
-    NgspiceSettling,
-    Relaxation,
-    Solver,
-    solve,
-)
-from analog_ep.errors import AnalogEPError
-from analog_ep.export import TwoPhaseTiming, write_netlist, write_settling_netlist, write_transient_netlist
-from analog_ep.learning import (
-    AdjointDynamics,
-    ContrastiveDivergence,
-    ContrastiveHebbian,
-    CoupledLearning,
-    CrossCheck,
-    EnergyImplicitDifferentiation,
-    EquilibriumPropagation,
-    FusedStep,
-    GradientMethod,
-    HarmonicEquilibriumPropagation,
-    HolomorphicEquilibriumPropagation,
-    HopfieldCrossCheck,
-    HopfieldTolerances,
-    ImplicitDifferentiation,
-    NgspiceSmallSignal,
-    PulsedUpdate,
-    RecurrentBackpropagation,
-    SmallSignal,
-    StochasticEquilibriumPropagation,
-    Tolerances,
-    Update,
-    cross_check,
-)
-from analog_ep.networks import HopfieldNetwork, LeakyIntegrators, Network, ResistiveNetwork
-from analog_ep.stimulus import Cost, CrossEntropy, Nudge, SquaredError
+from importlib import import_module as _import
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from analog_ep.circuit import Chip, Circuit, CircuitBuilder, check_circuit
+    from analog_ep.devices import Diode, DiodeClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
+    from analog_ep.equilibrium import (
+        Equilibrium,
+        EulerRelaxation,
+        HopfieldRelaxation,
+        Langevin,
+        Newton,
+        Ngspice,
+        NgspiceSettling,
+        Relaxation,
+        Solver,
+        solve,
+    )
+    from analog_ep.errors import AnalogEPError
+    from analog_ep.export import TwoPhaseTiming, write_netlist, write_settling_netlist, write_transient_netlist
+    from analog_ep.learning import (
+        AdjointDynamics,
+        ContrastiveDivergence,
+        ContrastiveHebbian,
+        CoupledLearning,
+        CrossCheck,
+        EnergyImplicitDifferentiation,
+        EquilibriumPropagation,
+        FusedStep,
+        GradientMethod,
+        HarmonicEquilibriumPropagation,
+        HolomorphicEquilibriumPropagation,
+        HopfieldCrossCheck,
+        HopfieldTolerances,
+        ImplicitDifferentiation,
+        NgspiceSmallSignal,
+        PulsedUpdate,
+        RecurrentBackpropagation,
+        SmallSignal,
+        StochasticEquilibriumPropagation,
+        Tolerances,
+        Update,
+        cross_check,
+    )
+    from analog_ep.networks import HopfieldNetwork, LeakyIntegrators, Network, ResistiveNetwork
+    from analog_ep.stimulus import Cost, CrossEntropy, Nudge, SquaredError
 
 __all__ = [
     "AdjointDynamics",
@@ -99,3 +103,33 @@ __all__ = [
     "write_settling_netlist",
     "write_transient_netlist",
 ]
+
+_ROOMS = ("errors", "stimulus", "devices", "circuit", "networks", "equilibrium", "learning", "export")
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, or a module, at its first use.
+
+    PyTorch takes seconds to load; until then the command must be there to answer an interrupt.
+    """
+    if name in __all__:
+        rooms = (_import(f"{__name__}.{room}") for room in _ROOMS)
+        value = next(getattr(room, name) for room in rooms if hasattr(room, name))
+    else:
+        value = _module(name)
+    globals()[name] = value
+    return value
+
+
+def _module(name: str) -> object:
+    full = f"{__name__}.{name}"
+    try:
+        return _import(full)
+    except ModuleNotFoundError as error:
+        if error.name != full:
+            raise
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

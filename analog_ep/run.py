@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from analog_ep.chips import build_chip, require_chip_of
 from analog_ep.circuit import Chip
 from analog_ep.datasets import BUILT_IN
 from analog_ep.errors import CheckpointError, SpecError
-from analog_ep.files import write_atomically
+from analog_ep.files import draft_folder, remove_abandoned, write_atomically
 from analog_ep.learning.checkpoint import Checkpoint
 from analog_ep.learning.parallel import Ranks
 from analog_ep.learning.training import EpochRecord, Trainer, TrainingObserver
@@ -132,6 +130,8 @@ class Run:
         run.trainer.restore(checkpoint)
         run.trainer.ranks.wait()
         if run.trainer.ranks.first:
+            remove_abandoned(path)
+            remove_abandoned(path.parent, path.name)
             if spec != stored:
                 write_atomically(path / SPEC, spec.to_toml())
             run._write_metrics()
@@ -160,17 +160,13 @@ class Run:
         """Fill a folder beside the path, then give it its name: a run folder is complete or not there."""
         target = self.path
         target.parent.mkdir(parents=True, exist_ok=True)
-        self.path = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        try:
+        with draft_folder(target) as self.path:
             self.path.chmod(0o755)
             write_atomically(self.path / SPEC, self.spec.to_toml())
             if self.trainer.chip is not None:
                 self.trainer.chip.save(self.path / CHIP)
             self.save()
             os.rename(self.path, target)
-        except BaseException:
-            shutil.rmtree(self.path)
-            raise
         self.path = target
 
 

@@ -36,9 +36,14 @@ class Report(Protocol):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; an error of the library becomes one line and exit code 1."""
+    """Run the command line; an error of the library becomes one line and exit code 1, an interrupt one and 130."""
     try:
         app(args=None if arguments is None else list(arguments), prog_name="analog-ep")
+    except SystemExit as end:
+        # An interrupt that no command has answered itself comes as this.
+        if isinstance(end.__context__, KeyboardInterrupt):
+            typer.echo("analog-ep: interrupted", err=True)
+        raise
     except (AnalogEPError, OSError) as error:
         sys.exit(f"analog-ep: {' '.join(str(error).split())}")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -15,6 +13,7 @@ from torch import Tensor
 from analog_ep.circuit import GROUND, Circuit, check_circuit
 from analog_ep.circuit.energy import held_nodes
 from analog_ep.errors import StimulusError
+from analog_ep.files import write_atomically
 from analog_ep.spice.deck_header import header
 from analog_ep.spice.deck_sections import DeckSections
 from analog_ep.spice.dialects import DIALECTS, DialectName
@@ -108,16 +107,7 @@ def write_deck(
 
 def save_deck(deck: str, path: Path | str) -> None:
     """Write a deck to a file, whole or not at all: a file that was there stays until the new one is complete."""
-    path = Path(path)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(deck)
-        os.chmod(draft, 0o644)
-        os.replace(draft, path)
-    except BaseException:
-        os.unlink(draft)
-        raise
+    write_atomically(Path(path), deck.encode("ascii"))
 
 
 def _nudge(deck: DeckSections, currents: list[NudgeCurrent]) -> Iterator[str]:

@@ -6,9 +6,8 @@ import os
 import re
 import shutil
 import signal
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +20,7 @@ from analog_ep.errors import (
     NgspiceResultError,
     NgspiceTimeoutError,
 )
+from analog_ep.files import private_folder
 from analog_ep.spice.bounded import MACHINE_MEMORY, Stop, run_bounded
 from analog_ep.spice.raw import RawFile, read_plots, read_raw
 
@@ -192,14 +192,14 @@ def _execute(path: Path, arguments: Sequence[str], text: bytes, timeout: float) 
 @contextmanager
 def _folder() -> Iterator[Path]:
     """A temporary folder for one run."""
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="analog_ep_", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise NgspiceError(
-            f"ngspice needs a folder for temporary files, found none that can be written: {error}; set TMPDIR to one"
-        ) from None
-    with folder as name:
-        yield Path(name)
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(private_folder())
+        except OSError as error:
+            raise NgspiceError(
+                f"ngspice needs a folder for temporary files, found none to write to: {error}; set TMPDIR to one"
+            ) from None
+        yield folder
 
 
 def _checked(deck: str) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -88,8 +87,6 @@ def train_cell(folder: Path, spec: Spec) -> None:
 
 def _trained(folder: Path, spec: Spec) -> CellResult:
     path = folder / CELLS / digest(spec)
-    for half_made in path.parent.glob(f".{path.name}.*"):
-        shutil.rmtree(half_made) if half_made.is_dir() else half_made.unlink()
     try:
         run = Run.resume(path, spec) if (path / SPEC).is_file() else Run.create(path, spec)
         run.train()
