@@ -9,7 +9,7 @@ import time
 import pytest
 
 from analog_ep import __main__, cli
-from analog_ep.cli import app as command
+from analog_ep.cli import hardware
 
 SLOW = """
 import sys, time
@@ -46,13 +46,10 @@ def test_an_interrupt_while_modules_are_loaded(name: str):
 def test_an_interrupt_of_a_command_without_an_answer_of_its_own(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    def run(**_: object) -> None:
-        try:
-            raise KeyboardInterrupt
-        except KeyboardInterrupt:
-            sys.exit(130)
+    def interrupted() -> None:
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "app", run)
+    monkeypatch.setattr(hardware, "examine", interrupted)
     with pytest.raises(SystemExit) as ended:
         cli.main(["doctor"])
     assert ended.value.code == 130

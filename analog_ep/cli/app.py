@@ -40,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=None if arguments is None else list(arguments), prog_name="analog-ep")
     except SystemExit as end:
-        # An interrupt that no command has answered itself comes as this.
-        if isinstance(end.__context__, KeyboardInterrupt):
+        # Typer's words for an interrupt that no command has answered itself.
+        if isinstance(getattr(end.__context__, "__cause__", None), KeyboardInterrupt):
             typer.echo("analog-ep: interrupted", err=True)
         raise
     except (AnalogEPError, OSError) as error:
