@@ -22,7 +22,7 @@ def call(capsys, *arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.ngspice
-def test_a_healthy_machine(capsys):
+def test_a_healthy_machine(capsys, monkeypatch):
     code, out = call(capsys, "doctor", "--json")
     found = {finding["name"]: finding for finding in json.loads(out)["findings"]}
     assert code == 0
@@ -30,18 +30,46 @@ def test_a_healthy_machine(capsys):
     assert int(found["ngspice version"]["value"]) >= 34
     assert "PyTorch and ngspice differ by" in found["self-test"]["value"]
     assert {"KLU", "PySpice", "torch", "threads", "CUDA device"} <= set(found)
+    # Every verdict comes from something that was run.
+    assert {name for name, finding in found.items() if finding["good"] is None} <= {
+        "ngspice", "KLU", "threads", "CUDA device"
+    }  # fmt: skip
+    monkeypatch.setattr(doctor, "_PROBES", {})
     assert "self-test" in call(capsys, "doctor")[1]
 
 
 def test_a_machine_without_ngspice_or_pyspice(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("ANALOG_EP_NGSPICE", str(tmp_path / "absent"))
-    monkeypatch.setattr(doctor, "_PACKAGES", ("torch", "no_such_package"))
+    monkeypatch.setattr(doctor, "_PROBES", {"numpy": "", "no_such_package": ""})
     code, out = call(capsys, "doctor", "--json")
-    bad = {finding["name"]: finding["value"] for finding in json.loads(out)["findings"] if not finding["good"]}
+    bad = {finding["name"]: finding["value"] for finding in json.loads(out)["findings"] if finding["good"] is False}
     assert code == 1
     assert set(bad) == {"ngspice", "no_such_package", "self-test"}
     assert "ngspice must be installed, found no program" in bad["ngspice"]
     assert bad["no_such_package"] == "not installed"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("raise OSError('cannot load library')", "a small test of it failed: OSError: cannot load library"),
+        ("import os; os.abort()", "a small test of it was ended by SIGABRT"),
+        ("import time; time.sleep(60)", "a small test of it did not end within 1 s"),
+    ],
+)
+def test_a_package_that_is_there_and_does_not_work(monkeypatch, code, words):
+    monkeypatch.setattr(doctor, "_PROBES", {"numpy": code})
+    monkeypatch.setattr(doctor, "_PATIENCE", 1.0)
+    finding = doctor._package("numpy")
+    assert finding.good is False
+    assert finding.value.endswith(f": {words}")
+
+
+def test_pyspice_is_not_good_without_a_library_that_loads(monkeypatch):
+    monkeypatch.setenv("NGSPICE_LIBRARY_PATH", "/no/such/libngspice.so")
+    finding = doctor._package("PySpice")
+    assert finding.good is False
+    assert "libngspice" in finding.value
 
 
 def test_an_ngspice_with_klu(monkeypatch, tmp_path):
@@ -50,6 +78,7 @@ def test_an_ngspice_with_klu(monkeypatch, tmp_path):
     script.chmod(0o755)
     monkeypatch.setenv("ANALOG_EP_NGSPICE", str(script))
     ngspice_version.cache_clear()
+    monkeypatch.setattr(doctor, "_PROBES", {})
     found = {finding.name: finding for finding in doctor.examine().findings}
     assert found["KLU"].value == "used"
     assert found["ngspice version"].value == "44"

@@ -7,18 +7,25 @@ warnings.
 
 from __future__ import annotations
 
+import ctypes.util
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
 import torch
 from PySpice.Spice.Netlist import Circuit as PySpiceCircuit
+from PySpice.Spice.NgSpice.Shared import NgSpiceShared
 from torch import Tensor
 
 from analog_ep.circuit import Circuit, check_circuit
 from analog_ep.constants import DEFAULT_TEMPERATURE
 from analog_ep.errors import StimulusError
 from analog_ep.spice.netlist import NetlistWriter, SpiceOptions, constant_drive
+
+# PySpice loads the name that only development packages give the library.
+if "NGSPICE_LIBRARY_PATH" not in os.environ and (_library := ctypes.util.find_library("ngspice")):
+    NgSpiceShared.LIBRARY_PATH = _library
 
 _Add = Callable[..., object]
 """Adds the element of one card; takes the circuit, the name without its letter, and the card's fields."""
