@@ -14,6 +14,7 @@
     ├── ConvergenceError         an equilibrium that was not reached             (RuntimeError)
     ├── CheckpointError          a run folder or checkpoint that cannot be used  (RuntimeError)
     ├── StudyError               a study whose folder or cluster cannot be used  (RuntimeError)
+    ├── ParallelError            processes that train together and lost one       (RuntimeError)
     └── NgspiceError             ngspice                                         (RuntimeError)
         ├── NgspiceNotFoundError     is not installed, or too old
         ├── NgspiceTimeoutError      was stopped at its time limit
@@ -78,6 +79,10 @@ class CheckpointError(AnalogEPError, RuntimeError):
 
 class StudyError(AnalogEPError, RuntimeError):
     """A study whose folder or cluster cannot be used."""
+
+
+class ParallelError(AnalogEPError, RuntimeError):
+    """Processes that train together have lost one of them."""
 
 
 class NgspiceError(AnalogEPError, RuntimeError):

@@ -4,13 +4,14 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from analog_ep import CrossEntropy, ResistiveNetwork, ShockleyDiode, SmallSignal
-from analog_ep.errors import SpecError
+from analog_ep.errors import ParallelError, SpecError
 from analog_ep.learning.checkpoint import Checkpoint
 from analog_ep.learning.parallel import DataParallel, Ranks
 from analog_ep.run import CHECKPOINT, METRICS
@@ -48,6 +49,48 @@ def test_shares_add_up_to_the_whole_batch(samples: int):
 def test_one_process_is_alone(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert Ranks.join() == Ranks(0, 1)
+
+
+CHILD = """
+import os, subprocess, sys, time
+if len(sys.argv) == 1:
+    child = subprocess.Popen([sys.executable, "-c", open(__file__).read(), str(os.getpid())])
+    time.sleep(60)
+from analog_ep.learning.parallel import end_with
+end_with(int(sys.argv[1]))
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_process_ends_with_its_parent_even_if_that_is_killed(tmp_path: Path):
+    script = tmp_path / "child.py"
+    script.write_text(CHILD)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, env=environment)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    os.kill(child, 0)
+    parent.kill()
+    # The child holds the pipe too: its end is the pipe's.
+    begin = time.monotonic()
+    assert parent.stdout.read() == b""
+    assert time.monotonic() - begin < 10
+    parent.communicate()
+
+
+def test_a_lost_process_is_one_line(monkeypatch):
+    def lost(*_):
+        raise RuntimeError("[gloo] Connection closed by peer\nException raised from waitForInput")
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", lost)
+    monkeypatch.setattr(torch.distributed, "barrier", lost)
+    words = (
+        r"^all processes .* must stay, found one lost: \[gloo\] Connection closed by peer; train again with --resume$"
+    )
+    for call in (lambda: Ranks(0, 2).add(torch.ones(1)), Ranks(0, 2).wait):
+        with pytest.raises(ParallelError, match=words):
+            call()
 
 
 def test_processes_that_cannot_meet(monkeypatch):

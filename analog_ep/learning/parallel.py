@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -10,8 +15,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from analog_ep.errors import SpecError
+from analog_ep.errors import ParallelError, SpecError
 from analog_ep.learning.propagation import GradientMethod
+
+_LONGEST_REASON = 200
+_PARENT_INTERVAL = 0.5
+_watched: set[int] = set()
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,8 @@ class Ranks:
             return cls()
         if device.startswith("cuda"):
             _take_own_device(device)
+        if "TORCHELASTIC_RUN_ID" in os.environ:
+            end_with(os.getppid())
         if not dist.is_initialized():
             try:
                 dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
@@ -83,13 +94,15 @@ class Ranks:
     def add(self, *values: Tensor) -> None:
         """Put in the place of each value its sum over all processes."""
         if self.size > 1:
-            for value in values:
-                dist.all_reduce(value)
+            with _told():
+                for value in values:
+                    dist.all_reduce(value)
 
     def wait(self) -> None:
         """Go on when all processes have come here."""
         if self.size > 1:
-            dist.barrier()
+            with _told():
+                dist.barrier()
 
 
 class DataParallel(GradientMethod):
@@ -128,6 +141,37 @@ class DataParallel(GradientMethod):
             return inputs.new_zeros(()), {name: torch.zeros_like(value) for name, value in parameters}
         cost, gradients = self.method.gradients(inputs, targets)
         return cost * weight, {name: value.mul_(weight) for name, value in gradients.items()}
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """One line of ours in place of PyTorch's where another process of the group is lost."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = (str(error).splitlines() or ["no words"])[0][:_LONGEST_REASON]
+        raise ParallelError(
+            f"all processes that train together must stay, found one lost: {reason}; train again with --resume"
+        ) from None
+
+
+def end_with(parent: int) -> None:
+    """Have this process end by itself soon after its parent, even if that is killed.
+
+    Parameters
+    ----------
+    parent : int
+        Process number of the parent.
+    """
+    if os.getpid() != parent and parent not in _watched:
+        _watched.add(parent)
+        threading.Thread(target=_end_after, args=(parent,), daemon=True, name="end with parent").start()
+
+
+def _end_after(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_PARENT_INTERVAL)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _take_own_device(device: str) -> None:

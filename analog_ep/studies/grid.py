@@ -11,6 +11,7 @@ from pathlib import Path
 from joblib import Parallel, delayed, parallel_config
 
 from analog_ep.errors import StudyError
+from analog_ep.learning.parallel import end_with
 from analog_ep.spec import Spec
 from analog_ep.spec.study import Study
 from analog_ep.studies.cell import CELLS, CellResult, digest, read_result, train_cell
@@ -75,7 +76,14 @@ def _train(study: Study, folder: Path, n_jobs: int, progress: Callable[[int, int
 def _in_parallel(folder: Path, specs: Sequence[Spec], n_jobs: int) -> Iterator[None]:
     # One training a task, handed out as workers become free: they take minutes, and differ in length.
     parallel = Parallel(n_jobs, batch_size=1, pre_dispatch="n_jobs", return_as="generator_unordered")  # pyright: ignore
-    return iter(parallel(delayed(train_cell)(folder, spec) for spec in specs))
+    return iter(parallel(delayed(_train_cell)(os.getpid(), folder, spec) for spec in specs))
+
+
+def _train_cell(study: int, folder: Path, spec: Spec) -> None:
+    """One training, in a process that does not outlive that of the study where it is its child."""
+    if os.getppid() == study:
+        end_with(study)
+    train_cell(folder, spec)
 
 
 def _result(folder: Path, spec: Spec) -> CellResult:
