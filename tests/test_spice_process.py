@@ -328,7 +328,7 @@ def test_a_result_that_grows_without_end(scratch, fake, monkeypatch):
 def test_a_flood_of_words_is_ended(scratch, fake, flood):
     fake(flood)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(NgspiceResultError, match="must say less than 16 MB, found it still talking") as caught:
+    with pytest.raises(NgspiceResultError, match="must say less than 4 MB, found it still talking") as caught:
         run_ngspice(DIVIDER, 3, timeout=60)
     assert str(caught.value).isprintable()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100e3

@@ -29,7 +29,7 @@ MACHINE_MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if sys
 LONGEST_FILE = min(8 * 2**30, (MACHINE_MEMORY or 2**34) // 2)
 """Largest file that a run may write, where half of the disk's free space is not less. [bytes]"""
 
-MOST_WORDS = 16 * 2**20
+MOST_WORDS = 4 * 2**20
 """What a run may say. [bytes]"""
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 1e-4, 0.05

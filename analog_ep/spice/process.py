@@ -235,7 +235,7 @@ def _require_success(status: int, output: str, memory_limit: int | None) -> None
 
 def _last_words(output: str) -> str:
     """What ngspice complains about, on one line: from the first complaint on, each line once."""
-    lines = [re.sub(r"\s+", " ", _HARMLESS.sub("", line)).strip() for line in output.splitlines()]
+    lines = [re.sub(r"\s+", " ", _HARMLESS.sub("", line)).strip() for line in dict.fromkeys(output.splitlines())]
     first = next((i for i, line in enumerate(lines) if _SUSPICIOUS.search(line)), len(lines))
     text = "; ".join(dict.fromkeys(line for line in lines[first:] if line))
     return text if len(text) <= _WORDS_LIMIT else text[: _WORDS_LIMIT - 1] + "…"

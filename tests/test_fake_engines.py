@@ -1,0 +1,120 @@
+"""Programs in ngspice's place that do what no ngspice should: one clear line, in time, and nothing left behind."""
+
+import random
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analog_ep.errors import NgspiceError
+from analog_ep.spice.process import ngspice_version, run_ngspice, run_plots
+
+CASES = 60
+LIMIT = 0.3
+DECK = "* t\nv_0 a 0 1\nr_0 a 0 1\nvidx idx 0 0\n.dc vidx 0 2 1\n.end\n"
+HEADER = (
+    b"Title: t\nDate: d\nPlotname: p\nFlags: real\nNo. Variables: 2\nNo. Points: 3\nVariables:\n\t0\ta\tv\n\t1\tb\tv\n"
+)
+SOUND = HEADER + b"Binary:\n" + np.arange(6.0).tobytes()
+
+WORDS = (
+    ":", "echo hello", "echo 'Error: no' >&2", "head -c 100000 /dev/urandom", "yes | head -c 3000000",
+    "printf '\\033[2J\\a'", "sleep 0.02", "printf '%200000s' x", "exec 2>&-", "cat > /dev/null",
+)  # fmt: skip
+CHILDREN = (
+    ":", "sleep 5 &", "sleep 5 > /dev/null 2>&1 &", "setsid sleep 5 > /dev/null 2>&1 &",
+    "(setsid sleep 5 &) > /dev/null 2>&1",
+    "mkdir -p a/b; chmod 0 a", "ln -s / link; mkfifo pipe", "rm -rf $PWD", "kill -STOP $(sh -c 'echo $$')",
+)  # fmt: skip
+ENDS = (
+    "exit 0",
+    "exit 0",
+    "exit 0",
+    "exit 1",
+    "exit 127",
+    "kill -SEGV $$",
+    "kill -TERM $$",
+    "kill -STOP $$",
+    "exec sleep 5",
+)
+
+
+def damaged(generator: random.Random) -> bytes:
+    """A result with some of it changed."""
+    result = bytearray(SOUND)
+    kind = generator.randrange(7)
+    if kind == 0:
+        del result[generator.randrange(len(result)) :]
+    elif kind == 1:
+        for _ in range(generator.randrange(1, 20)):
+            result[generator.randrange(len(result))] = generator.randrange(256)
+    elif kind == 2:
+        result[-8:] = np.array([generator.choice([np.nan, np.inf, -np.inf])]).tobytes()
+    elif kind == 3:
+        count = generator.choice([b"0", b"-3", b"4", b"1e9", b"9" * 5000, b"99999999999", b"", b"three"])
+        field = generator.choice([b"No. Points: 3", b"No. Variables: 2"])
+        return bytes(result).replace(field, field[:-1] + count)
+    elif kind == 4:
+        return generator.randbytes(generator.randrange(5000))
+    elif kind == 5:
+        return b"Title: " + b"x\n" * generator.randrange(10**6) + SOUND
+    else:
+        return bytes(result) + SOUND[: generator.randrange(1, len(SOUND))]
+    return bytes(result)
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def left_over(folder: Path) -> list[str]:
+    """Processes that work, or worked, in a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+            if state not in "ZX" and str(folder).encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_text())
+        except OSError:
+            continue
+    return found
+
+
+def outcome(way: int) -> str | None:
+    """What an error said; any but ours is the test's failure."""
+    try:
+        run_plots(DECK, timeout=LIMIT) if way else run_ngspice(DECK, 3, timeout=LIMIT)
+    except NgspiceError as error:
+        return str(error)
+    return None
+
+
+def test_whatever_a_program_does_there_is_one_line_in_time_and_nothing_left(
+    scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    program, result = tmp_path / "fake", tmp_path / "result"
+    program.touch(0o755)
+    monkeypatch.setenv("ANALOG_EP_NGSPICE", str(program))
+    generator, sound = random.Random(5), 0
+    for _ in range(CASES):
+        result.write_bytes(SOUND if generator.random() < 0.3 else damaged(generator))
+        words, child, end = (generator.choice(choice) for choice in (WORDS, CHILDREN, ENDS))
+        body = f"{words}\ncp {result} out.raw\n{child}\n{end}\n"
+        program.write_text(f'#!/bin/sh\nif [ "$1" = --version ]; then echo ngspice-39; exit 0; fi\n{body}')
+        ngspice_version.cache_clear()
+        begin = time.monotonic()
+        said = outcome(generator.randrange(2))
+        sound += said is None
+        assert said is None or (said.isprintable() and len(said) < 600), body
+        assert time.monotonic() - begin < LIMIT + 5, body
+        assert list(scratch.iterdir()) == [], body
+    assert 0 < sound < CASES
+    assert left_over(scratch) == []
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
