@@ -114,10 +114,15 @@ def test_killed_in_the_middle_and_run_again_gives_the_same_table(path: Path, who
     first = subprocess.Popen([*command, "2"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         results = _wait_for(lambda: list((tmp_path / "out" / CELLS).glob("*.json")), first)
+        workers = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
     finally:
-        # Its workers outlive it for a while: they hold the locks of what they train.
+        # Its workers outlive it for a moment: they hold the locks of what they train.
         first.send_signal(signal.SIGKILL)
         first.wait()
+    deadline = time.monotonic() + 30
+    while any("train_cell" in _command(pid) or "loky" in _command(pid) for pid in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     assert not (tmp_path / "out" / RESULTS).exists()
     before = {result: result.stat().st_mtime_ns for result in results}
     again = subprocess.run([*command, "1"], env=environment, capture_output=True, text=True, timeout=120)
@@ -126,6 +131,13 @@ def test_killed_in_the_middle_and_run_again_gives_the_same_table(path: Path, who
     assert (tmp_path / "out" / RESULTS).read_bytes() == (whole / RESULTS).read_bytes()
     assert (tmp_path / "out" / SUMMARY).read_bytes() == (whole / SUMMARY).read_bytes()
     assert {result: result.stat().st_mtime_ns for result in results} == before
+
+
+def _command(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
 
 
 def _wait_for(found, process: subprocess.Popen, seconds: float = 120):
