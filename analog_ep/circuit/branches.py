@@ -22,6 +22,7 @@ from analog_ep.circuit.laws import (
     VoltageLaw,
     VoltageRows,
 )
+from analog_ep.constants import BOLTZMANN
 from analog_ep.devices import Diode, TanhCurve
 from analog_ep.errors import CircuitError
 
@@ -63,6 +64,12 @@ class Conductances(CurrentLaw):
     def cocontent(self, *volts: np.ndarray) -> np.ndarray:
         return 0.5 * self.siemens * volts[0] ** 2
 
+    def noise_density(self, kelvin: float, *volts: np.ndarray) -> np.ndarray:
+        """Johnson's, 2 k_B T g."""
+        if (self.siemens < 0).any():
+            raise CircuitError(f"Johnson noise needs passive conductances, found {self.siemens.min():.3g} S")
+        return 2 * BOLTZMANN * kelvin * self.siemens
+
     def is_monotone(self) -> bool:
         return bool((self.siemens >= 0).all())
 
@@ -94,6 +101,12 @@ class Diodes(CurrentLaw):
 
     def cocontent(self, *volts: np.ndarray) -> np.ndarray:
         return self.device.cocontent(torch.from_numpy(volts[0])).numpy()
+
+    def noise_density(self, kelvin: float, *volts: np.ndarray) -> np.ndarray:
+        return self.device.noise_density(torch.from_numpy(volts[0]), kelvin).numpy()
+
+    def noise_in_spice(self, *volts: np.ndarray) -> np.ndarray:
+        return self.device.noise_in_spice(torch.from_numpy(volts[0])).numpy()
 
     def expressions(self, *volts: Sequence[str]) -> Sequence[str] | None:
         return self.device.expand(len(self)).expressions(volts[0])
@@ -178,6 +191,9 @@ class CurrentSources(CurrentLaw):
     def current(self, *volts: np.ndarray) -> np.ndarray:
         return self.amperes
 
+    def noise_density(self, kelvin: float, *volts: np.ndarray) -> np.ndarray:
+        return np.zeros(len(self))
+
     def slopes(self, *volts: np.ndarray) -> tuple[()]:
         return ()
 
@@ -221,6 +237,9 @@ class VoltageControlledCurrentSources(CurrentLaw):
     def current(self, *volts: np.ndarray) -> np.ndarray:
         return self.gain * volts[0]
 
+    def noise_density(self, kelvin: float, *volts: np.ndarray) -> np.ndarray:
+        return np.zeros(len(self))
+
     def slopes(self, *volts: np.ndarray) -> tuple[np.ndarray]:
         return (self.gain,)
 
@@ -258,6 +277,9 @@ class NonlinearCurrentSources(CurrentLaw):
         rise = self.curve.curvature if self.slope else self.curve.slope
         by_factor = np.where(self.factor < 0, 0.0, self._by_factor(control))
         return self.siemens * _numpy(rise, control) * self._factor(factor), by_factor
+
+    def noise_density(self, kelvin: float, *volts: np.ndarray) -> np.ndarray:
+        return np.zeros(len(self))
 
     def expressions(self, *volts: Sequence[str]) -> Sequence[str]:
         return [

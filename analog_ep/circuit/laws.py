@@ -189,6 +189,22 @@ class CurrentLaw(Branches):
         """
         return None
 
+    def noise_density(self, kelvin: float, *volts: np.ndarray) -> np.ndarray | None:
+        """White noise of each current, two-sided, `(*batch, n_elements)` [A²/Hz]; None where it is not known.
+
+        Parameters
+        ----------
+        kelvin : float
+            Temperature of elements that have none of their own. [K]
+        volts : ndarray (*batch, n_elements)
+            Voltages of the controls. [V]
+        """
+        return None
+
+    def noise_in_spice(self, *volts: np.ndarray) -> np.ndarray:
+        """The part of `noise_density` that ngspice's ``.noise`` has: none of an expression. [A²/Hz]"""
+        return np.zeros(len(self))
+
     def is_monotone(self) -> bool:
         """Whether no element's current falls while its own voltage rises: with co-contents, whether E is convex."""
         return False

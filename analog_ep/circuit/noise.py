@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from analog_ep.circuit.branches import (
-    Capacitors,
-    Conductances,
-    CurrentSources,
-    Diodes,
-    NonlinearCurrentSources,
-    VoltageControlledCurrentSources,
-)
+from analog_ep.circuit.branches import Capacitors
 from analog_ep.circuit.circuit import Circuit, require_temperature
 from analog_ep.circuit.laws import GROUND, CurrentLaw
-from analog_ep.constants import BOLTZMANN
-from analog_ep.devices import Diode
 from analog_ep.errors import CircuitError
 
 
@@ -49,10 +38,6 @@ class NoiseCurrents:
         return NoiseCurrents(*(np.concatenate(pair) for pair in pairs))
 
 
-_KNOWN = (Conductances, CurrentSources, Diodes, NonlinearCurrentSources, VoltageControlledCurrentSources)
-"""Kinds with a current law of whose noise something is said here; sources are as quiet as their equations."""
-
-
 def johnson_currents(circuit: Circuit, temperature: float | None = None) -> NoiseCurrents:
     """Thermal noise of every conductance g, S = 2 k_B T g.
 
@@ -72,17 +57,10 @@ def johnson_currents(circuit: Circuit, temperature: float | None = None) -> Nois
         If the temperature is not positive, there is a negative conductance, or a kind of branches whose noise is not
         known.
     """
-    _require_known(circuit, linear=True)
     temperature = circuit.temperature if temperature is None else temperature
     require_temperature("resistors", temperature)
-    groups = circuit.of_kind(Conductances)
-    none = np.zeros(0)
-    siemens = np.concatenate([none, *(np.asarray(group.siemens) for group in groups)])
-    if (siemens < 0).any():
-        raise CircuitError(f"Johnson noise needs passive conductances, found {siemens.min():.3g} S")
-    first = np.concatenate([none.astype(np.int64), *(np.asarray(group.positive) for group in groups)])
-    second = np.concatenate([none.astype(np.int64), *(np.asarray(group.negative) for group in groups)])
-    return NoiseCurrents(first, second, 2 * BOLTZMANN * temperature * siemens)
+    groups = [group for group in circuit.of_kind(CurrentLaw) if group.linear]
+    return _currents(circuit, groups, np.zeros(circuit.n_nodes), temperature)
 
 
 def shot_currents(circuit: Circuit, voltages: np.ndarray) -> NoiseCurrents:
@@ -104,38 +82,32 @@ def shot_currents(circuit: Circuit, voltages: np.ndarray) -> NoiseCurrents:
     DeviceParameterError
         If a diode does not tell its noise.
     """
-    return _diode_currents(circuit, voltages, lambda device, v: device.noise_density(v, circuit.temperature))
+    groups = [group for group in circuit.of_kind(CurrentLaw) if not group.linear]
+    return _currents(circuit, groups, voltages, circuit.temperature)
 
 
 def unknown_to_spice(circuit: Circuit, voltages: np.ndarray) -> NoiseCurrents:
     """The part of `shot_currents` that ngspice's ``.noise``, with 2q|i| one-sided for a junction, leaves out."""
-
-    def left_out(device: Diode, across: Tensor) -> Tensor:
-        whole = device.noise_density(across, circuit.temperature)
-        return (whole - device.noise_in_spice(across)).clamp(min=0.0)
-
-    return _diode_currents(circuit, voltages, left_out)
-
-
-def _diode_currents(
-    circuit: Circuit, voltages: np.ndarray, density_of: Callable[[Diode, Tensor], Tensor]
-) -> NoiseCurrents:
-    _require_known(circuit, linear=False)
-    none = np.zeros(0)
-    first, second, density = [none.astype(np.int64)], [none.astype(np.int64)], [none]
-    for group in circuit.of_kind(Diodes):
-        across = torch.from_numpy(voltages[group.anode] - voltages[group.cathode])
-        first.append(np.asarray(group.anode))
-        second.append(np.asarray(group.cathode))
-        density.append(density_of(group.device, across).numpy())
-    return NoiseCurrents(np.concatenate(first), np.concatenate(second), np.concatenate(density))
-
-
-def _require_known(circuit: Circuit, linear: bool) -> None:
-    """Refuse what may have noise, linear or not, and does not say: voltage laws and capacitors have none."""
+    whole = shot_currents(circuit, voltages)
+    known = [np.zeros(0)]
     for group in circuit.of_kind(CurrentLaw):
-        if group.linear == linear and type(group) not in _KNOWN:
+        if not group.linear and len(group):
+            known.append(group.noise_in_spice(*_control_voltages(group, voltages)))
+    return replace(whole, density=np.maximum(whole.density - np.concatenate(known), 0.0))
+
+
+def _currents(circuit: Circuit, groups: Sequence[CurrentLaw], voltages: np.ndarray, kelvin: float) -> NoiseCurrents:
+    found = NoiseCurrents(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+    for group in groups:
+        density = group.noise_density(kelvin, *_control_voltages(group, voltages))
+        if density is None:
             raise CircuitError(f"{group.label}: the noise of {type(group).__name__} is not known; leave the group out")
+        found = found + NoiseCurrents(*group.ends(), density)
+    return found
+
+
+def _control_voltages(group: CurrentLaw, voltages: np.ndarray) -> list[np.ndarray]:
+    return [voltages[first] - voltages[second] for first, second in group.controls()]
 
 
 def injected_currents(circuit: Circuit, density: float) -> NoiseCurrents:
