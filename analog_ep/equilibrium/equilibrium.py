@@ -59,6 +59,8 @@ class Equilibrium:
     node_voltages: Callable[[], Tensor] = field(repr=False, default=lambda: torch.empty(0))
     reference: tuple[Equilibrium, tuple[Tensor, ...]] | None = field(repr=False, default=None)
     """The free state this one was solved about, with the response, where the solver found the response itself."""
+    error_bounds: Callable[[], Tensor] | None = field(repr=False, default=None)
+    """How `voltage_error_bound` is formed; None for a system that is no circuit."""
     workings: object = field(repr=False, default=None)
     """What the solver may use again when it nudges this state."""
 
@@ -83,6 +85,26 @@ class Equilibrium:
     def voltages(self) -> Tensor:
         """Voltages of all the circuit's nodes, ground first, `(*batch, n_nodes)`. [V]"""
         return self.node_voltages()
+
+    @cached_property
+    def voltage_error_bound(self) -> Tensor:
+        """Bound on the distance of every node voltage from the exact solution of the circuit, float64 `(*batch,)`. [V]
+
+        The exact solution is that of the circuit as it is described, with its values as float64 numbers and a frozen
+        nudge's current as it was given. `Newton` and the solvers of ngspice form the bound themselves, and call a
+        sample converged only where it is within their `accuracy`. `Relaxation` forms it when it is first asked for, as
+        training has no use for it: it says what the tolerance of the sweeps came to in volts, the rounding of a float32
+        state included, while `converged` speaks of the sweeps alone. Infinite where nothing could be verified, and for
+        samples that were not solved. How it is formed, and how sure it is: see `ErrorBounds`.
+
+        Raises
+        ------
+        StimulusError
+            If the system is no circuit, or its parameters have changed since it was solved.
+        """
+        if self.error_bounds is None:
+            raise StimulusError("a bound on voltages needs the state of a circuit, found another system's")
+        return self.error_bounds()
 
     def response(self, about: Equilibrium) -> tuple[Tensor, ...]:
         """Layer voltages less those of the free state `about`. [V]
@@ -202,6 +224,8 @@ class CircuitState:
         Iterations taken, or analyses run.
     message : str
         The status in a sentence.
+    error_bound : ndarray (n_samples,)
+        Most that a node's voltage is off, see `Equilibrium.voltage_error_bound`. [V]
     """
 
     voltages: np.ndarray
@@ -209,6 +233,7 @@ class CircuitState:
     residual: np.ndarray
     iterations: int
     message: str
+    error_bound: np.ndarray
 
 
 class CircuitSolver(Solver):
@@ -276,6 +301,7 @@ class CircuitSolver(Solver):
             message=state.message,
             nudge=nudge,
             node_voltages=lambda: voltages,
+            error_bounds=lambda: torch.from_numpy(state.error_bound).reshape(batch).to(inputs.device),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +40,8 @@ class Jacobian:
     ----------
     rows, columns : ndarray (n_entries,)
         Places of the entries, in the order of compressed columns.
+    n_slopes : int
+        Number of nonlinear branches.
     is_dense : bool
         Whether it is factorised as a dense matrix: where it is small, or more than a twentieth full.
     """
@@ -64,6 +67,7 @@ class Jacobian:
         self.columns, self.rows = np.divmod(unique, max(self.size, 1))
         self._base = np.bincount(position[: base.nnz], base.data, minlength=len(unique))
         first = np.cumsum([0, *(coupling.n_branches for coupling in couplings)])
+        self.n_slopes = int(first[-1])
         branch = np.concatenate([start + coupling.branches for start, coupling in zip(first, couplings, strict=False)])
         value = np.concatenate([coupling.values for coupling in couplings])
         self._slopes = csr_array((value, (position[base.nnz + self.size :], branch)), shape=(len(unique), first[-1]))
@@ -107,6 +111,18 @@ class Jacobian:
         if bool(bad.any()):
             solution[bad] = _solve_general(symmetric[bad], column[bad])
         return (weights * solution if transposed else solution)[..., 0].numpy()
+
+    def factorised(self, values: np.ndarray) -> Callable[[np.ndarray, bool], np.ndarray]:
+        """Solutions of J x = right, or, where the second argument is set, of Jᵀ x = right, for one sample's entries."""
+        if self.is_dense:
+            factors, pivots, _ = torch.linalg.lu_factor_ex(self.dense(values[None])[0])
+            return lambda right, transposed: torch.linalg.lu_solve(
+                factors, pivots, torch.from_numpy(right)[:, None], adjoint=transposed
+            )[:, 0].numpy()
+        sparse = _factorise(self.sparse(values))
+        if sparse is None:
+            return lambda right, transposed: np.full_like(right, np.nan)
+        return lambda right, transposed: sparse.solve(right, "T" if transposed else "N")
 
     def is_definite(self, values: np.ndarray, weights: np.ndarray) -> bool:
         """Whether the symmetric part of diag(weights) J of one sample is positive definite, by its sparse factors."""

@@ -10,8 +10,9 @@ import numpy as np
 from analog_ep.circuit import Circuit, CurrentLaw, check_circuit, energy_weights
 from analog_ep.equilibrium.equations import Equations, State
 from analog_ep.equilibrium.equilibrium import CircuitSolver, CircuitState
+from analog_ep.equilibrium.error_bound import ErrorBounds, Stimulus
+from analog_ep.equilibrium.inexactness import allowed_error, inexact_message
 from analog_ep.equilibrium.jacobian import Jacobian
-from analog_ep.equilibrium.kirchhoff import kirchhoff_residual
 from analog_ep.equilibrium.line_search import search_convex, search_residual
 from analog_ep.equilibrium.reduction import ReducedSystem
 from analog_ep.equilibrium.spectrum import stable_samples
@@ -26,12 +27,24 @@ _STALLED = 1e-9
 _SYSTEMS: WeakKeyDictionary[Circuit, ReducedSystem] = WeakKeyDictionary()
 
 
+_ADVICE = "join the nodes of the largest conductances, change the gain, or allow more with accuracy"
+
+_BOUNDS: WeakKeyDictionary[Circuit, ErrorBounds] = WeakKeyDictionary()
+
+
 def reduced_system(circuit: Circuit) -> ReducedSystem:
     """The reduced equations of a circuit, checked and formed once for each circuit."""
     if circuit not in _SYSTEMS:
         check_circuit(circuit)
         _SYSTEMS[circuit] = ReducedSystem(circuit)
     return _SYSTEMS[circuit]
+
+
+def error_bounds(circuit: Circuit) -> ErrorBounds:
+    """The bounds of a circuit's errors, formed once for each circuit."""
+    if circuit not in _BOUNDS:
+        _BOUNDS[circuit] = ErrorBounds(circuit, reduced_system(circuit))
+    return _BOUNDS[circuit]
 
 
 def unstable_samples(
@@ -72,10 +85,12 @@ class Newton(CircuitSolver):
     """Damped Newton iteration on the reduced Kirchhoff equations (`ReducedSystem`), the whole batch at once.
 
     It ends with one full step after every row's residual is at most `rtol` of the sum of the magnitudes in it, or
-    where rounding allows no more progress. Symmetric factorisations and a line search on the energy are used where the
-    circuit has one; LU and a line search on the residual where it has none. Small or full Jacobians are factorised as
-    dense batches, large sparse ones one by one. An unstable equilibrium, which only amplifiers, controlled sources and
-    negative nudges can cause, counts as not converged.
+    where rounding allows no more progress. What decides about convergence is the bound on the error of the voltages
+    (`ErrorBounds`): a sample beyond `accuracy` is solved on with twice the digits, in voltages along the heaviest
+    branches, where no ratio of conductances costs a digit. Symmetric factorisations and a line search on the energy are
+    used where the circuit has one; LU and a line search on the residual where it has none. Small or full Jacobians are
+    factorised as dense batches, large sparse ones one by one. An unstable equilibrium, which only amplifiers,
+    controlled sources and negative nudges can cause, counts as not converged.
 
     Parameters
     ----------
@@ -84,12 +99,16 @@ class Newton(CircuitSolver):
     atol : float
         Residual that is always small enough. [A], border rows [V]
     max_steps : int
-        Newton steps at most.
+        Newton steps at most, and as many with twice the digits.
+    accuracy : float
+        Largest bound on the error of a node's voltage, relative to the largest voltage of the sample, at which the
+        sample counts as converged; 1e-18 V always do.
     """
 
     rtol: float = 1e-13
     atol: float = 1e-18
     max_steps: int = 200
+    accuracy: float = 1e-9
 
     def solve_circuit(
         self,
@@ -108,10 +127,19 @@ class Newton(CircuitSolver):
             part = np.arange(begin, min(begin + iteration.chunk, len(inputs)))
             iteration.run(equations.select(part), unknowns, part, outcome, started=start is not None)
         voltages = system.node_voltages(unknowns, equations.drive)
-        residual, _ = kirchhoff_residual(circuit, voltages, equations.injected_into_nodes(unknowns))
-        largest = np.abs(residual).max(axis=1, initial=0.0)
-        converged = outcome.solved & ~outcome.unstable
-        return CircuitState(voltages, converged, largest, outcome.steps, outcome.message(largest))
+        bounds = error_bounds(circuit)
+        law = bounds.law.residual(voltages, equations.injected_into_nodes(unknowns))
+        stimulus = Stimulus(inputs, equations.elastic, equations.injected)
+        allowed = allowed_error(voltages, self.accuracy)
+        found = bounds.near(stimulus, voltages, bounds.far(stimulus, voltages, law), allowed, self.max_steps)
+        exact = found.bound <= allowed_error(found.voltages, self.accuracy)
+        iteration.judge(equations, system.unknowns(found.voltages), np.flatnonzero(exact & ~outcome.solved), outcome)
+        residual = np.abs(law[0]).max(axis=1, initial=0.0)
+        outcome.solved |= exact
+        message = outcome.failure(residual)
+        message = message or inexact_message(circuit, found.bound, found.voltages, exact, self.accuracy, _ADVICE)
+        message = message or outcome.success()
+        return CircuitState(found.voltages, exact & ~outcome.unstable, residual, outcome.steps, message, found.bound)
 
 
 @dataclass
@@ -123,8 +151,8 @@ class _Outcome:
     steps: int = 0
     judged: bool = True
 
-    def message(self, residual: np.ndarray) -> str:
-        """The status in a sentence."""
+    def failure(self, residual: np.ndarray) -> str:
+        """The status in a sentence where a sample is not solved or unstable, "" otherwise."""
         n_samples, missed = len(self.solved), np.flatnonzero(~self.solved)
         if len(missed):
             return (
@@ -137,6 +165,11 @@ class _Outcome:
                 f"{np.flatnonzero(self.unstable)[0]} first): a disturbance grows, so hardware would not stay there; "
                 f"look for a loop gain above 1 or a negative nudge"
             )
+        return ""
+
+    def success(self) -> str:
+        """The status in a sentence."""
+        n_samples = len(self.solved)
         unjudged = "" if self.judged else "; too many unknowns to judge the stability"
         return f"all {n_samples} samples converged in {self.steps} Newton steps{unjudged}"
 
@@ -173,6 +206,11 @@ class _Iteration:
         unknowns[samples], outcome.solved[samples] = x, solved
         outcome.steps = max(outcome.steps, steps)
         self._judge(equations.select(np.flatnonzero(solved)), x[solved], samples[solved], outcome)
+
+    def judge(self, equations: Equations, unknowns: np.ndarray, samples: np.ndarray, outcome: _Outcome) -> None:
+        """Judge the stability of `samples` of the batch, whose equations and unknowns these are."""
+        for part in np.array_split(samples, -(-len(samples) // self.chunk)) if len(samples) else []:
+            self._judge(equations.select(part), unknowns[part], part, outcome)
 
     def _judge(self, equations: Equations, x: np.ndarray, samples: np.ndarray, outcome: _Outcome) -> None:
         stable, judged = _stable(self.jacobian, equations, x)

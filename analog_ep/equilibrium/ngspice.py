@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from analog_ep.circuit import Circuit, Conductances, check_circuit
+from analog_ep.circuit import Circuit, Conductances, VoltageSources, check_circuit
 from analog_ep.equilibrium.equilibrium import CircuitSolver, CircuitState
+from analog_ep.equilibrium.error_bound import ErrorBounds, Stimulus
+from analog_ep.equilibrium.inexactness import allowed_error, inexact_message
 from analog_ep.equilibrium.kirchhoff import KirchhoffLaw
-from analog_ep.equilibrium.newton import unstable_samples
+from analog_ep.equilibrium.newton import error_bounds, unstable_samples
 from analog_ep.errors import StimulusError
 from analog_ep.spice.batch import BatchResult, Progress, run_batch
 from analog_ep.spice.netlist import SpiceOptions
@@ -22,6 +24,8 @@ from analog_ep.stimulus import Nudge
 
 _SHOWN = 5
 
+_ADVICE = "join the nodes of the largest conductances, or solve with Newton"
+
 
 @dataclass(frozen=True)
 class Ngspice(CircuitSolver):
@@ -29,9 +33,11 @@ class Ngspice(CircuitSolver):
 
     It starts from nothing, and each sample from the one before: a given free state serves only for the currents of a
     frozen nudge, unless `nodeset` is set. The Kirchhoff residual is computed here from the voltages that ngspice
-    returns, and decides about convergence. So does the Jacobian, as in `Newton`, where equilibria may be unstable:
-    ngspice returns such ones without a word. A sample that ngspice cannot solve counts as not converged, with voltages
-    of NaN and its index and ngspice's words in the message; the others keep their results.
+    returns, and decides about convergence together with the bound on their errors that follows from it (`ErrorBounds`):
+    ngspice itself stops where its steps are small, which says nothing in a circuit that is badly conditioned. So does
+    the Jacobian, as in `Newton`, where equilibria may be unstable: ngspice returns such ones without a word. A sample
+    that ngspice cannot solve counts as not converged, with voltages of NaN and its index and ngspice's words in the
+    message; the others keep their results.
 
     Parameters
     ----------
@@ -46,6 +52,9 @@ class Ngspice(CircuitSolver):
     rtol : float
         Kirchhoff residual at a node, relative to the sum of |branch current| there, at which a sample counts as
         converged; beyond it only ngspice's own absolute tolerances are forgiven.
+    accuracy : float
+        Largest bound on the error of a node's voltage, relative to the largest voltage of the sample, at which the
+        sample counts as converged; ngspice's own absolute tolerance of voltages is forgiven.
     reduced : bool
         Whether resistors to nodes that sources hold are replaced by Norton equivalents: the same voltages, several
         times faster, but another netlist than the hardware's. See `NortonReduction`.
@@ -68,6 +77,7 @@ class Ngspice(CircuitSolver):
     timeout: float | None = 600.0
     max_points: int = 2000
     rtol: float = 1e-6
+    accuracy: float = 1e-6
     reduced: bool = False
     nodeset: bool = False
     processes: int = 1
@@ -93,7 +103,7 @@ class Ngspice(CircuitSolver):
         reduction = NortonReduction.of(circuit) if self.reduced else None
         sweep = Sweep(circuit, self.options, reduction, self.executable, self.timeout)
         batch = Batch(inputs, nudge if frozen is None else None, frozen, start if self.nodeset else None)
-        judge = Judge(circuit, reduction, batch, self.rtol, self.options)
+        judge = Judge(circuit, reduction, batch, self.rtol, self.options, self.accuracy)
         result = run_batch(sweep, batch, self.max_points, self.processes, self.progress, judge)
         return judge.state(result, nudge, free_outputs)
 
@@ -113,6 +123,8 @@ class Judge:
         Of the residual, see `Ngspice`.
     options : SpiceOptions
         Their absolute tolerances are forgiven.
+    accuracy : float
+        Of the voltages, see `Ngspice`.
 
     Attributes
     ----------
@@ -129,19 +141,23 @@ class Judge:
         batch: Batch,
         rtol: float,
         options: SpiceOptions,
+        accuracy: float,
     ):
         self.circuit, self.reduction, self.batch = circuit, reduction, batch
-        self.rtol, self.options = rtol, options
+        self.rtol, self.options, self.accuracy = rtol, options, accuracy
         self.converged = np.zeros(len(batch), dtype=bool)
         self.residual = np.full(len(batch), np.inf)
+        self._bound = np.full(len(batch), np.inf)
         self._worst: dict[int, tuple[int, float]] = {}
         # Of the reduced circuit where there is one: Norton currents leave the residual the same. Made here, as SciPy
         # never frees factors that another thread made than the one that drops them.
         self._law = KirchhoffLaw(circuit if reduction is None else reduction.circuit)
+        self._bounds = self._bounds_of_all_sources()
 
     def __call__(self, first: int, voltages: np.ndarray) -> None:
         part = slice(first, first + len(voltages))
         residual, scale = self._law.residual(voltages, self._injected(part, voltages))
+        self._bound[part] = self._bounds.far(self._stimulus(part), voltages, (residual, scale))
         magnitude = np.abs(residual, out=residual)
         self.residual[part] = magnitude.max(axis=1, initial=0.0)
         self.converged[part] = np.all(magnitude <= self.rtol * scale + self._forgiven, axis=1)
@@ -151,16 +167,24 @@ class Judge:
             self._worst[first + int(i)] = (node, float(magnitude[i, node]))
 
     def state(self, result: BatchResult, nudge: Nudge | None, free_outputs: np.ndarray | None) -> CircuitState:
-        """The states of the batch with the verdict on each, their stability included."""
+        """The states of the batch with the verdict on each, their exactness and stability included."""
         # NaN would pass through every sum; the samples without a result count as not converged anyway.
         voltages = np.nan_to_num(result.voltages) if result.failures else result.voltages
+        allowed = allowed_error(voltages, self.accuracy, self.options.vntol)
+        every = self._stimulus(slice(0, len(self.batch)))
+        bound = self._bound
+        if not (bound <= allowed).all():
+            bound = error_bounds(self.circuit).near(every, result.voltages, bound, allowed).bound
+        exact = bound <= allowed
         unstable = unstable_samples(self.circuit, self.batch.inputs, voltages, nudge, free_outputs) & self.converged
+        inexact = inexact_message(self.circuit, bound, voltages, exact | ~self.converged, self.accuracy, _ADVICE)
         return CircuitState(
             voltages=result.voltages,
-            converged=self.converged & ~unstable,
+            converged=self.converged & exact & ~unstable,
             residual=self.residual,
             iterations=len(self.batch),
-            message=_failure_message(result) or _unstable_message(unstable) or self.message(),
+            message=_failure_message(result) or _unstable_message(unstable) or inexact or self.message(),
+            error_bound=bound,
         )
 
     def message(self) -> str:
@@ -176,6 +200,17 @@ class Judge:
             f"samples that do not ({shown}): in sample {bad[0]} {amperes:.1e} A are left over at node "
             f"{self.circuit.node_names[node]!r}; tighten the tolerances or look at the circuit's gain"
         )
+
+    def _bounds_of_all_sources(self) -> ErrorBounds:
+        """Those of the reduced circuit with all its sources, which has the same equations and is formed sooner."""
+        if self.reduction is None:
+            return error_bounds(self.circuit)
+        kept = [group for group in self.reduction.circuit.groups if not isinstance(group, VoltageSources)]
+        return error_bounds(self.circuit.with_groups([*self.circuit.of_kind(VoltageSources), *kept]))
+
+    def _stimulus(self, part: slice) -> Stimulus:
+        batch = self.batch.at(part)
+        return Stimulus(batch.inputs, batch.nudge, batch.frozen_currents)
 
     @cached_property
     def _forgiven(self) -> np.ndarray:

@@ -12,6 +12,7 @@ from torch import Tensor
 from analog_ep.circuit import Chip, Circuit
 from analog_ep.equilibrium.equilibrium import Equilibrium, SmallSignalSolver
 from analog_ep.equilibrium.ladder import Ladder, LadderState, stamp_of
+from analog_ep.equilibrium.layered_bounds import layered_bounds
 from analog_ep.equilibrium.sweeps import Status, bounded_by, relative_to, sweep_until
 from analog_ep.errors import StimulusError
 from analog_ep.networks import Network, ResistiveNetwork
@@ -70,14 +71,16 @@ class Relaxation(SmallSignalSolver):
                 Ladder.of(system, inputs, chip), inputs, None if free is None else free.layers
             )
             state = replace(state, stamp=stamp_of(system.parameters(), chip))
-            return _equilibrium(system, inputs, state.layers, status, chip, workings=state)
+            return _equilibrium(system, inputs, state.layers, status, chip, state.stamp, workings=state)
         if free is None:
             free = self.solve(system, inputs, chip=chip)
-        change, status = self.response(_state_of(system, inputs, free, chip), free.outputs, nudge)
+        state = _state_of(system, inputs, free, chip)
+        change, status = self.response(state, free.outputs, nudge)
         layers = tuple(layer + d for layer, d in zip(free.layers, change, strict=True))
         if not bool(free.converged.all()):
             status = replace(status, converged=status.converged & free.converged, message=f"free state: {free.message}")
-        return _equilibrium(system, inputs, layers, status, chip, nudge=nudge, reference=(free, change))
+        stamp = state.stamp or stamp_of(system.parameters(), chip)
+        return _equilibrium(system, inputs, layers, status, chip, stamp, nudge, (free, change))
 
     def free_state(
         self, ladder: Ladder, inputs: Tensor, start: tuple[Tensor, ...] | None = None
@@ -261,13 +264,31 @@ def _equilibrium(
     layers: tuple[Tensor, ...],
     status: Status,
     chip: Chip | None,
+    stamp: object,
+    nudge: Nudge | None = None,
+    reference: tuple[Equilibrium, tuple[Tensor, ...]] | None = None,
     **others: Any,
 ) -> Equilibrium:
+    free = None if reference is None else reference[0].outputs
+
+    def voltages() -> Tensor:
+        return network.node_voltages(inputs, layers, chip)
+
+    def bounds() -> Tensor:
+        if stamp != stamp_of(network.parameters(), chip):
+            raise StimulusError(
+                "a bound on voltages needs the conductances that were solved, found others; solve again"
+            )
+        return layered_bounds(network.circuit(chip), inputs, voltages(), nudge, free)
+
     return Equilibrium.of_layers(
         network,
         inputs,
         layers,
         status,
-        node_voltages=lambda: network.node_voltages(inputs, layers, chip),
+        node_voltages=voltages,
+        error_bounds=bounds,
+        nudge=nudge,
+        reference=reference,
         **others,
     )

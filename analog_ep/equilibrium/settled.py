@@ -42,6 +42,8 @@ class NgspiceSettling(CircuitSolver):
         Runs of one sample at most, each twice as long as the one before.
     rtol : float
         Net current at a node, relative to the sum of |branch current| there, at which a sample counts as at rest.
+    accuracy : float
+        Largest bound on the error of a node's voltage, see `Ngspice`.
 
     Raises
     ------
@@ -59,6 +61,7 @@ class NgspiceSettling(CircuitSolver):
     duration: float | None = None
     max_runs: int = 6
     rtol: float = 1e-10
+    accuracy: float = 1e-6
     processes: int = 1
     progress: Progress | None = field(default=None, repr=False, compare=False)
 
@@ -84,7 +87,7 @@ class NgspiceSettling(CircuitSolver):
         sweep = Sweep(circuit, self.options, None, self.executable, self.timeout)
         voltages = np.zeros((len(inputs), circuit.n_nodes)) if start is None else start
         batch = Batch(inputs, nudge if frozen is None else None, frozen, voltages)
-        judge = Judge(circuit, None, batch, self.rtol, self.options)
+        judge = Judge(circuit, None, batch, self.rtol, self.options, self.accuracy)
         result, moving = BatchResult(voltages, {}), np.arange(len(inputs))
         seconds, runs = self.duration or _FIRST * slowest_node(circuit), 0
         while len(moving) and runs < self.max_runs:

@@ -39,7 +39,7 @@ def stable_samples(jacobian: Jacobian, values: np.ndarray, n_voltages: int) -> t
         return stable, True
     bordered = n_voltages < jacobian.size
     if not bordered:
-        weights = _nearest_weights(jacobian, values[0]) if jacobian.weights is None else jacobian.weights
+        weights = nearest_weights(jacobian, values[0]) if jacobian.weights is None else jacobian.weights
         stable = _definite(jacobian, values, weights)
         if jacobian.weights is not None and jacobian.is_dense:
             doubtful = np.flatnonzero(~stable)
@@ -56,7 +56,7 @@ def stable_samples(jacobian: Jacobian, values: np.ndarray, n_voltages: int) -> t
     return stable, True
 
 
-def _nearest_weights(jacobian: Jacobian, values: np.ndarray) -> np.ndarray:
+def nearest_weights(jacobian: Jacobian, values: np.ndarray) -> np.ndarray:
     """Positive d with d_i J_ij ≈ d_j J_ji: the least-squares solution of ln d_j − ln d_i = ln(J_ij / J_ji)."""
     matrix = csr_array(jacobian.sparse(values))
     upper = csr_array(matrix * csr_array(matrix.T))  # J_ij J_ji, elementwise

@@ -1,0 +1,186 @@
+"""A bound on voltage errors that holds for a whole batch after one factorisation of the circuit."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.sparse import csr_array
+
+from analog_ep.circuit import Circuit, Conductances, Diodes
+from analog_ep.equilibrium.assembly import apply, ends
+from analog_ep.equilibrium.reduction import Port, ReducedSystem
+from analog_ep.equilibrium.uncertainty import (
+    EPSILON,
+    diode_state,
+    diode_uncertainty,
+    nudge_uncertainty,
+    sum_uncertainty,
+)
+from analog_ep.stimulus import Nudge
+
+_LARGEST = 4000
+"""Unknowns up to which the dense inverse is formed."""
+
+_TRUSTED = 0.01
+"""Part of the conductances that rounding may change within a factorisation that is relied on."""
+
+_ALIGNED = 1e-9
+
+
+class EnergyBound:
+    r"""The bound of circuits whose diodes can only bring states closer together.
+
+    With d weights that make diag(d) J symmetric, or nearly so, S the symmetric part of diag(d) M, M the Jacobian
+    without diodes and nudge, and F the residual of a state that is e away from the solution,
+
+    .. math:: e^T S e \le e^T \mathrm{diag}(d) F \quad\Rightarrow\quad
+              |e_k| \le \sqrt{(S^{-1})_{kk}}\, \lVert \mathrm{diag}(d) F \rVert_{S^{-1}}
+
+    if S is positive definite and every diode's slope adds a positive semidefinite part. It holds for any distance, and
+    no slope at the state is needed. Of what is uncertain in F, the deviation of amplifiers' outputs enters by
+    :math:`\sum_j d_j u_j \sqrt{(S^{-1})_{jj}}`, no less than its norm, and roundings, which are independent from row to
+    row, by the root of the sum of these squares.
+
+    Parameters
+    ----------
+    circuit : Circuit
+        The circuit.
+    system : ReducedSystem
+        Its equations.
+    weights : ndarray (n_unknowns,) or None
+        d.
+
+    Attributes
+    ----------
+    is_available : bool
+        Whether the circuit is such a one, and well enough conditioned for the factorisation to be relied on.
+    """
+
+    def __init__(self, circuit: Circuit, system: ReducedSystem, weights: np.ndarray | None):
+        self.system = system
+        self.is_available = (
+            weights is not None
+            and system.n_voltages == system.n_unknowns
+            and 0 < system.n_unknowns <= _LARGEST
+            and system.is_passive
+            and not system.curved.incidence.nnz
+            and _aligned(weights, system.diodes)
+        )
+        if self.is_available:
+            assert weights is not None
+            self._weights = weights
+            self._factorise()
+            self._describe(circuit)
+
+    def _factorise(self) -> None:
+        weighted = self._weights[:, None] * self.system.matrix.toarray()
+        symmetric = 0.5 * (weighted + weighted.T)
+        diagonal = symmetric.diagonal()
+        if not (diagonal > 0).all():
+            self.is_available = False
+            return
+        self._scale = 1 / np.sqrt(diagonal)
+        scaled = self._scale[:, None] * symmetric * self._scale
+        try:
+            factor = cho_factor(scaled, lower=True)
+        except np.linalg.LinAlgError:
+            self.is_available = False
+            return
+        inverse = cho_solve(factor, np.eye(len(scaled))).diagonal()
+        # The largest eigenvalue of the inverse is below its trace.
+        self.is_available = bool(len(scaled) * EPSILON * inverse.sum() < _TRUSTED)
+        self._factor, self._root = np.tril(factor[0]), self._scale * np.sqrt(np.abs(inverse))
+
+    def _describe(self, circuit: Circuit) -> None:
+        if not self.is_available:
+            return
+        system = self.system
+        self._reach = float((abs(system.expansion) @ self._root).max(initial=0.0))
+        known = np.ones(circuit.n_nodes, dtype=bool)
+        self._free = system.unknowns(np.arange(circuit.n_nodes, dtype=np.float64)[None])[0].astype(np.int64)
+        known[self._free] = False
+        self._known = np.flatnonzero(known)
+        self._known_expansion = csr_array(system.expansion[self._known])
+        self._known_sources = csr_array(system.source_expansion[self._known])
+        self._across, self._outputs = csr_array(system.diodes.incidence.T), csr_array(system.outputs.incidence.T)
+        to_known, terms = np.zeros((2, circuit.n_nodes))
+        for group in circuit.of_kind(Conductances):
+            first, second = ends(group)
+            siemens = np.where(known[first] | known[second], group.siemens, 0.0)
+            for node in (first, second):
+                to_known += np.bincount(node, siemens, minlength=circuit.n_nodes)
+                terms += np.bincount(node, minlength=circuit.n_nodes)
+        self._law = abs(system.law)
+        self._to_known, self._terms = self._law @ to_known, (self._law > 0) @ terms
+        self._groups = circuit.of_kind(Diodes)
+
+    def serves(self, nudge: Nudge | None) -> bool:
+        """Whether the bound holds under an elastic nudge, or none."""
+        return self.is_available and (
+            nudge is None or (nudge.strength >= 0 and _aligned(self._weights, self.system.outputs))
+        )
+
+    def bounds(
+        self,
+        sources: np.ndarray,
+        voltages: np.ndarray,
+        residual: np.ndarray,
+        scale: np.ndarray,
+        nudge: Nudge | None,
+        injected: np.ndarray | None,
+    ) -> np.ndarray:
+        """Most that a node of each sample is off, `(n_samples,)`. [V]
+
+        Parameters
+        ----------
+        sources : ndarray (n_samples, n_sources + 1)
+            As `Drive` has them. [V]
+        voltages : ndarray (n_samples, n_nodes)
+            States. [V]
+        residual, scale : ndarray (n_samples, n_nodes)
+            What `kirchhoff_residual` says of them. [A]
+        nudge : Nudge or None
+            An elastic one.
+        injected : ndarray (n_samples, n_outputs) or None
+            Currents of the nudge, of either kind, into v₊ and out of v₋. [A]
+        """
+        off, root = self._off(sources, voltages), self._weights * self._root
+        force = self._scale * self._weights * residual[:, self._free]
+        norm = np.linalg.norm(solve_triangular(self._factor, force.T, lower=True), axis=0)
+        size = np.abs(voltages[:, self._known]).max(axis=1, initial=0.0)[:, None]
+        doubt = sum_uncertainty(self._terms) * (apply(self._law, scale) + self._to_known * size)
+        doubtful, slope = self._doubt_of_diodes(voltages)
+        doubt = doubt + doubtful
+        if injected is not None:
+            doubt = doubt + self._doubt_of_nudge(voltages, nudge, injected)
+        total = norm + np.linalg.norm(doubt * root, axis=1) + (self._to_known + slope) @ root * off[:, 0]
+        return (1 + _TRUSTED) * total * self._reach + off[:, 0] + EPSILON * np.abs(voltages).max(axis=1, initial=0.0)
+
+    def _off(self, sources: np.ndarray, voltages: np.ndarray) -> np.ndarray:
+        """How far the nodes with known voltages are from what those of the free nodes make them, `(n_samples, 1)`."""
+        right = apply(self._known_expansion, voltages[:, self._free]) + apply(self._known_sources, sources)
+        return np.abs(voltages[:, self._known] - right).max(axis=1, initial=0.0)[:, None]
+
+    def _doubt_of_diodes(self, voltages: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of the residual [A], and the diodes' slopes at each node [S], both `(n_samples, n_unknowns)`."""
+        across, size = apply(self._across, voltages), apply(abs(self._across), np.abs(voltages))
+        current, slope = diode_state(self._groups, across)
+        doubt = diode_uncertainty(self._groups, across, current, slope, size)
+        law = self.system.magnitudes[1]
+        return apply(law, doubt), apply(law, slope)
+
+    def _doubt_of_nudge(self, voltages: np.ndarray, nudge: Nudge | None, injected: np.ndarray) -> np.ndarray:
+        if nudge is None:
+            doubt = 2 * EPSILON * np.abs(injected)
+        else:
+            size = apply(abs(self._outputs), np.abs(voltages))
+            doubt = nudge_uncertainty(nudge, injected, size)
+        return apply(self.system.magnitudes[2], doubt)
+
+
+def _aligned(weights: np.ndarray, port: Port) -> bool:
+    """Whether a slope of each branch adds a positive semidefinite part to the weighted Jacobian."""
+    law, voltage = (weights[:, None] * port.law.toarray()).T, port.voltage.toarray()
+    products = (law * voltage).sum(1)
+    sizes = np.linalg.norm(law, axis=1) * np.linalg.norm(voltage, axis=1)
+    return bool((products >= (1 - _ALIGNED) * sizes).all())

@@ -1,0 +1,84 @@
+"""What float64 may have changed of the currents of diodes and nudges."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from analog_ep.circuit import Diodes
+from analog_ep.devices import ShockleyDiode
+from analog_ep.stimulus import Nudge
+
+EPSILON = float(np.finfo(np.float64).eps)
+"""Distance of 1 from the next number."""
+
+_LIKELY = 8.0
+"""Standard deviations of a sum of roundings that are allowed for: Higham and Mary, "A new approach to probabilistic
+rounding error analysis," SIAM J. Sci. Comput. 41, A2815–A2835, 2019, doi:10.1137/18M1226312."""
+
+_OPERATIONS = 4
+"""Roundings of a characteristic, each of half an `EPSILON`, with as much to spare for the exponential itself."""
+
+
+def sum_uncertainty(terms: np.ndarray | int) -> np.ndarray:
+    """Most that a sum of so many products is off, relative to the sum of their magnitudes, as good as surely."""
+    return _LIKELY * EPSILON * np.sqrt(np.asarray(terms) + 8.0)
+
+
+def diode_state(groups: list[Diodes], across: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Currents [A] and slopes [S] of diodes at their voltages `(*batch, n_diodes)` [V]."""
+    current, slope, first = np.empty_like(across), np.empty_like(across), 0
+    for group in groups:
+        place = slice(first, first := first + len(group))
+        volts = torch.from_numpy(np.ascontiguousarray(across[..., place]))
+        current[..., place] = group.device.current(volts).numpy()
+        slope[..., place] = group.device.conductance(volts).numpy()
+    return current, slope
+
+
+def diode_uncertainty(
+    groups: list[Diodes], across: np.ndarray, current: np.ndarray, slope: np.ndarray, size: np.ndarray
+) -> np.ndarray:
+    """Most that the computed currents `(*batch, n_diodes)` are off. [A]
+
+    Parameters
+    ----------
+    groups : list of Diodes
+        The diodes.
+    across, current, slope : ndarray (*batch, n_diodes)
+        Their voltages, currents and slopes. [V], [A], [S]
+    size : ndarray (*batch, n_diodes)
+        Magnitude of the voltages that `across` is the difference of. [V]
+    """
+    conditions = np.concatenate([np.zeros(0), *(_condition(group) for group in groups)])
+    return _OPERATIONS * EPSILON * (conditions * np.abs(current) + slope * (np.abs(across) + size))
+
+
+def _condition(group: Diodes) -> np.ndarray:
+    """Error of the saturation current in units of that of its exponent, which follows the temperature."""
+    device = group.device
+    if not isinstance(device, ShockleyDiode):
+        return np.ones(len(group))
+    names = ("temperature", "ideality", "nominal_temperature", "energy_gap", "saturation_exponent", "emission_voltage")
+    temperature, ideality, nominal, gap, exponent, emission = (np.asarray(getattr(device, name)) for name in names)
+    ratio = temperature / nominal
+    exponent = np.abs((ratio - 1) * gap / emission) + np.abs(exponent / ideality * np.log(ratio))
+    return 1 + np.broadcast_to(exponent, len(group))
+
+
+def nudge_uncertainty(nudge: Nudge, current: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Most that the nudge's computed currents `(n_samples, n_outputs)` are off. [A]
+
+    Parameters
+    ----------
+    nudge : Nudge
+        With targets `(n_samples, n_outputs)`.
+    current : ndarray (n_samples, n_outputs)
+        Its currents. [A]
+    size : ndarray (n_samples, n_outputs)
+        Magnitude of the voltages whose differences the outputs are. [V]
+    """
+    bound = nudge.cost.curvature_bound
+    # A gradient is the difference of the target and of something of its size and its own.
+    terms = bound * size + 2 * np.sqrt(2 * bound) * torch.as_tensor(nudge.target).abs().numpy()
+    return _OPERATIONS * EPSILON * (2 * np.abs(current) + abs(nudge.strength) * terms)
