@@ -11,7 +11,7 @@ from analog_ep.circuit import Capacitors, Circuit, check_circuit
 from analog_ep.equilibrium.equilibrium import CircuitSolver, CircuitState
 from analog_ep.equilibrium.ngspice import Judge, frozen_currents
 from analog_ep.equilibrium.time_constants import slowest_node
-from analog_ep.errors import NgspiceError, StimulusError
+from analog_ep.errors import StimulusError
 from analog_ep.spice.batch import BatchResult, Progress, run_batch
 from analog_ep.spice.netlist import SpiceOptions
 from analog_ep.spice.settling import SettlingRun
@@ -52,7 +52,7 @@ class NgspiceSettling(CircuitSolver):
     StimulusError
         If a number is not positive; on `solve`, if the circuit has no capacitors.
     NgspiceError
-        On `solve`, if ngspice is missing, or no sample at all was solved.
+        On `solve`, if ngspice is missing.
     """
 
     executable: str | Path | None = None
@@ -91,13 +91,7 @@ class NgspiceSettling(CircuitSolver):
         result, moving = BatchResult(voltages, {}), np.arange(len(inputs))
         seconds, runs = self.duration or _FIRST * slowest_node(circuit), 0
         while len(moving) and runs < self.max_runs:
-            try:
-                found = self._run(SettlingRun(sweep, seconds), replace(batch, start=result.voltages), moving, judge)
-            except NgspiceError as error:
-                if not runs:
-                    raise
-                lost = np.full((len(moving), circuit.n_nodes), np.nan)
-                found = BatchResult(lost, dict.fromkeys(range(len(moving)), error))
+            found = self._run(SettlingRun(sweep, seconds), replace(batch, start=result.voltages), moving, judge)
             result = _merged(result, found, moving)
             runs, seconds = runs + 1, 2 * seconds
             moving = np.setdiff1d(np.flatnonzero(~judge.converged), list(result.failures)).astype(np.int64)

@@ -60,9 +60,9 @@ def nearest_weights(jacobian: Jacobian, values: np.ndarray) -> np.ndarray:
     """Positive d with d_i J_ij ≈ d_j J_ji: the least-squares solution of ln d_j − ln d_i = ln(J_ij / J_ji)."""
     matrix = csr_array(jacobian.sparse(values))
     upper = csr_array(matrix * csr_array(matrix.T))  # J_ij J_ji, elementwise
-    first, second = upper.nonzero()
-    pairs = (first < second) & (np.asarray(upper[first, second]).ravel() > 0)
-    first, second = first[pairs], second[pairs]
+    places = upper.tocoo()
+    pairs = (places.row < places.col) & (places.data > 0)
+    first, second = places.row[pairs], places.col[pairs]
     if not len(first):
         return np.ones(jacobian.size)
     ratio = np.log(np.asarray(matrix[first, second] / matrix[second, first]).ravel())

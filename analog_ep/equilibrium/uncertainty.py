@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from analog_ep.circuit import Diodes
-from analog_ep.devices import ShockleyDiode
+from analog_ep.devices import PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.stimulus import Nudge
 
 EPSILON = float(np.finfo(np.float64).eps)
@@ -52,6 +52,21 @@ def diode_uncertainty(
     """
     conditions = np.concatenate([np.zeros(0), *(_condition(group) for group in groups)])
     return _OPERATIONS * EPSILON * (conditions * np.abs(current) + slope * (np.abs(across) + size))
+
+
+def steepness(group: Diodes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Emission voltages [V] and slopes [S] with which no diode is steeper than |current|/emission + slope; conditions.
+
+    The last are those of `diode_uncertainty`.
+    """
+    device = group.device
+    if isinstance(device, ShockleyDiode):
+        emission = np.broadcast_to(np.asarray(device.emission_voltage), len(group))
+        saturation = np.broadcast_to(np.asarray(device.effective_saturation_current), len(group))
+        return emission, saturation / emission + np.asarray(device.gmin), _condition(group)
+    assert isinstance(device, PiecewiseLinearDiode)
+    steepest = np.asarray(device.leakage) + sum(max(increment, 0.0) for increment in device.increments)
+    return np.full(len(group), np.inf), np.broadcast_to(steepest, len(group)), np.ones(len(group))
 
 
 def _condition(group: Diodes) -> np.ndarray:
