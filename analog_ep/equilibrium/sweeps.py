@@ -15,6 +15,9 @@ from analog_ep.equilibrium.anderson import Anderson, Secant, differences
 PATIENCE = 8
 """Sweeps before acceleration begins: most networks have converged by then, and it costs more than a sweep."""
 
+_LOST = 4
+"""Sweeps after which a state that is not finite is looked for: most networks have converged by then."""
+
 Visit = Callable[[list[Tensor] | None], None]
 Flow = Callable[[], list[Tensor]]
 Judge = Callable[[int, Tensor, float], tuple[Tensor, Tensor]]
@@ -96,6 +99,8 @@ def sweep_until(
                 missed, steps = int((~settled).sum()), f"{max_steps} sweeps; raise max_steps or {name}"
                 message = f"{missed} samples did not reach {name} {tolerance:g} in {steps}"
                 return Status(settled, residual, number, message)
+            if number >= _LOST and bool((settled | ~torch.isfinite(residual)).all()):
+                return _not_finite(residual, settled, number)
         if number >= patience:
             carried = _accelerated(anderson, carried, found)
         elif secant:
@@ -108,6 +113,16 @@ def sweep_until(
 
 def _converged(residual: Tensor, settled: Tensor, number: int) -> Status:
     return Status(settled, residual, number, f"converged in {number} sweeps", complete=True)
+
+
+def _not_finite(residual: Tensor, settled: Tensor, number: int) -> Status:
+    """What no further sweep can mend."""
+    lost = (~settled).reshape(-1).nonzero()[:, 0]
+    message = (
+        f"{len(lost)} samples left the range of finite numbers in {number} sweeps, such as sample {int(lost[0])}; look "
+        f"for NaN or infinity in the parameters, the devices and the chip, and for voltages beyond {residual.dtype}"
+    )
+    return Status(settled, residual, number, message)
 
 
 def _worst(verdicts: list[tuple[Tensor, Tensor]], like: Tensor) -> tuple[Tensor, Tensor]:

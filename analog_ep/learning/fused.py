@@ -98,6 +98,7 @@ class FusedStep:
         network = self.network
         if stamp_of(network.parameters(), None) == self._stamp:
             return
+        network.require_conductances()
         # Written anew at every crossbar: fresh memory for a product would cost as much as the product.
         scratch = like.new_empty(max(layout.n_in * layout.n_out for layout in network.layouts))
         self._crossbars = [FusedCrossbar(network, s, scratch) for s in range(network.n_stages)]

@@ -136,6 +136,7 @@ class Update(ConductanceUpdate):
                     # where it began, the moment pushes outward. This takes a fifth of the time of four comparisons.
                     moved = torch.sub(parameter, moment.sign()).clamp_(self._low, self._high)
                     moment.mul_(moved.ne_(parameter))
+            self.network.note_projection(group["params"])
 
     def _first_moments(self, parameter: Tensor) -> list[Tensor]:
         state = self.optimizer.state.get(parameter, {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -98,6 +98,7 @@ class ResistiveNetwork(CircuitNetwork):
             raise NetworkError(f"initial_range must lie in {(low, high)} S, found {self.initial_range}")
         # The hardware is described on the CPU; `layer_clamps` takes it to where the voltages are.
         self.clamps = tuple(clamp.cpu() for clamp in self._clamps(ShockleyDiode() if diode is None else diode))
+        self._projected: dict[str, tuple[int, int]] = {}
         generator = torch.Generator().manual_seed(seed)
         for layout in self.layouts:
             uniform = torch.rand(layout.shape, generator=generator, dtype=torch.float64)
@@ -164,6 +165,28 @@ class ResistiveNetwork(CircuitNetwork):
         for layout in self.layouts:
             self.theta(layout.label).copy_(conductances[layout.label] / self.reference_conductance)
 
+    @torch.no_grad()
+    def require_conductances(self) -> None:
+        """Look for parameters that are no conductances; not again where `note_projection` vouches for them.
+
+        Raises
+        ------
+        NetworkError
+            If a conductance is not positive and finite.
+        """
+        for layout in self.layouts:
+            theta = self.theta(layout.label).detach()
+            if self._projected.get(layout.label) == (theta._version, theta.data_ptr()):
+                continue
+            _require_positive(layout.label, theta, self.reference_conductance)
+
+    def note_projection(self, parameters: Iterable[Tensor]) -> None:
+        """Say that these parameters have just been put into their range."""
+        labels = {id(self.theta(layout.label)): layout.label for layout in self.layouts}
+        for theta in parameters:
+            if id(theta) in labels:
+                self._projected[labels[id(theta)]] = theta._version, theta.data_ptr()
+
     @property
     def weight_ratios(self) -> tuple[float, ...]:
         """w_s / w_L of each stage's energy to the output stage's."""
@@ -177,8 +200,10 @@ class ResistiveNetwork(CircuitNetwork):
         Raises
         ------
         NetworkError
-            If the chip has mismatch that the layer equations do not hold, such as that of the sources.
+            If a conductance is not positive and finite, or the chip has mismatch that the layer equations do not hold,
+            such as that of the sources.
         """
+        self.require_conductances()
         for key in () if chip is None else chip.names():
             if not key.startswith(("stage", "clamp", "amplifier")) or key.endswith("_bias.volts"):
                 raise NetworkError(f"the layer equations hold no mismatch of {key}; solve with Newton or Ngspice")
@@ -205,6 +230,7 @@ class ResistiveNetwork(CircuitNetwork):
         siemens = theta * self.reference_conductance
         if chip is not None:
             siemens = chip.adjusted(f"{layout.label}.siemens", siemens)
+            _require_positive(layout.label, siemens)
         positive, negative, bias = layout.split(siemens)
         current = torch.zeros_like(siemens[0]) if bias is None else self._bias() * (bias[0] - bias[1])
         return Stage(
@@ -379,6 +405,15 @@ class ResistiveNetwork(CircuitNetwork):
             bias[0].sub_(drift)
             bias[1].add_(drift)
         return result
+
+
+def _require_positive(label: str, values: Tensor, unit: float = 1.0) -> None:
+    low, high = (float(bound) for bound in torch.aminmax(values))
+    if not (low > 0 and high < float("inf")):
+        raise NetworkError(
+            f"{label}: conductances must be positive and finite, found {(high if low > 0 else low) * unit:g} S; keep "
+            f"them in conductance_range, as Update does"
+        )
 
 
 def _positive(name: str, value: float) -> float:
