@@ -21,6 +21,9 @@ from analog_ep.stimulus import Nudge
 _MATRIX_CHUNK = 2**23
 """Entries of dense Jacobians held at a time: 64 MiB, and as much again for their factors."""
 
+_PATIENCE = 40
+"""Steps without less residual after which a sample is left to the refinement with twice the digits."""
+
 _STALLED = 1e-9
 """Relative residual below which no more progress means that rounding is reached."""
 
@@ -190,6 +193,7 @@ class _Iteration:
         caps = equations.first_caps(x if started else None)
         solved, previous = np.zeros(len(x), dtype=bool), np.full(len(x), np.inf)
         moving, steps = np.arange(len(x)), 0
+        best, stale = np.full(len(x), np.inf), np.zeros(len(x), dtype=np.int64)
         while len(moving) and steps < self.newton.max_steps:
             steps += 1
             here = equations.select(moving)
@@ -202,7 +206,10 @@ class _Iteration:
             x[moving] += length[:, None] * direction
             caps[moving] = equations.raised(caps[moving], here.volts(x[moving]))
             solved[moving] = settled & ~singular
-            moving = moving[~settled & ~singular]
+            better = previous[moving] < 0.9 * best[moving]
+            best[moving] = np.where(better, previous[moving], best[moving])
+            stale[moving] = np.where(better, 0, stale[moving] + 1)
+            moving = moving[~settled & ~singular & (stale[moving] < _PATIENCE)]
         unknowns[samples], outcome.solved[samples] = x, solved
         outcome.steps = max(outcome.steps, steps)
         self._judge(equations.select(np.flatnonzero(solved)), x[solved], samples[solved], outcome)

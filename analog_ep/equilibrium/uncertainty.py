@@ -70,15 +70,20 @@ def steepness(group: Diodes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _condition(group: Diodes) -> np.ndarray:
-    """Error of the saturation current in units of that of its exponent, which follows the temperature."""
+    """Error of the saturation current, which follows the temperature by an exponential, over that of four roundings.
+
+    The exponent (T/T_ref − 1) EG/(n V_t) has some three roundings of its own and carries that of T/T_ref; so does the
+    power of T/T_ref. None are made at the reference temperature.
+    """
     device = group.device
     if not isinstance(device, ShockleyDiode):
         return np.ones(len(group))
     names = ("temperature", "ideality", "nominal_temperature", "energy_gap", "saturation_exponent", "emission_voltage")
     temperature, ideality, nominal, gap, exponent, emission = (np.asarray(getattr(device, name)) for name in names)
-    ratio = temperature / nominal
-    exponent = np.abs((ratio - 1) * gap / emission) + np.abs(exponent / ideality * np.log(ratio))
-    return 1 + np.broadcast_to(exponent, len(group))
+    ratio, power = temperature / nominal, np.abs(exponent / ideality)
+    exponential = 0.5 * np.abs((ratio - 1) * gap / emission) + 0.15 * np.abs(ratio * gap / emission)
+    condition = exponential + 0.25 * power * (1 + np.abs(np.log(ratio)))
+    return 1 + np.broadcast_to(np.where(temperature == nominal, 0.0, condition), len(group))
 
 
 def nudge_uncertainty(nudge: Nudge, current: np.ndarray, size: np.ndarray) -> np.ndarray:
