@@ -6,17 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
-from scipy.sparse import csr_array
+from scipy.sparse import csc_array, csr_array
 
-from analog_ep.circuit import Circuit, Conductances, Diodes
+from analog_ep.circuit import Circuit, CurrentLaw, Diodes
 from analog_ep.circuit.energy import held_nodes
 from analog_ep.devices import PiecewiseLinearDiode, ShockleyDiode
-from analog_ep.equilibrium.assembly import apply, ends
-from analog_ep.equilibrium.reduction import Port, ReducedSystem
+from analog_ep.equilibrium.assembly import apply
+from analog_ep.equilibrium.reduction import ReducedSystem
 from analog_ep.equilibrium.uncertainty import (
     EPSILON,
-    diode_state,
-    diode_uncertainty,
+    current_uncertainty,
     nudge_uncertainty,
     steepness,
     sum_uncertainty,
@@ -30,7 +29,10 @@ _TRUSTED = 0.01
 """Part of the conductances that rounding may change within a factorisation that is relied on."""
 
 _OPERATIONS = 4
-"""Roundings of a characteristic, as in `diode_uncertainty`."""
+"""Roundings of a characteristic, as in `current_uncertainty`."""
+
+_DEVICES = (ShockleyDiode, PiecewiseLinearDiode)
+"""Diodes whose slope follows from their current."""
 
 _ALIGNED = 1e-9
 
@@ -83,8 +85,8 @@ class EnergyBound:
             and system.n_voltages == system.n_unknowns
             and 0 < system.n_unknowns <= _LARGEST
             and system.is_passive
-            and not system.curved.incidence.nnz
-            and _aligned(weights, system.diodes)
+            and all(group.law.is_two_terminal for group in system.groups)
+            and _aligned(weights, csc_array(system.nonlinear.law)[:, system.controlled], system.controls.voltage)
         )
         if self.is_available:
             assert weights is not None
@@ -122,17 +124,20 @@ class EnergyBound:
         self._known = np.flatnonzero(known)
         self._known_expansion = csr_array(system.expansion[self._known])
         self._known_sources = csr_array(system.source_expansion[self._known])
-        self._across, self._outputs = csr_array(system.diodes.incidence.T), csr_array(system.outputs.incidence.T)
+        self._controls = csr_array(system.controls.incidence.T)
+        self._outputs = csr_array(system.outputs.incidence.T)
         to_known, terms = np.zeros((2, circuit.n_nodes))
-        for group in circuit.of_kind(Conductances):
-            first, second = ends(group)
-            siemens = np.where(known[first] | known[second], group.siemens, 0.0)
+        for group in circuit.of_kind(CurrentLaw):
+            if not (group.linear and group.controls()):
+                continue
+            first, second = group.ends()
+            total = np.sum(np.abs(group.slopes(*[np.zeros(len(group))] * len(group.controls()))), axis=0)
+            siemens = np.where(known[first] | known[second], total, 0.0)
             for node in (first, second):
                 to_known += np.bincount(node, siemens, minlength=circuit.n_nodes)
                 terms += np.bincount(node, minlength=circuit.n_nodes)
         self._law = abs(system.law)
         self._to_known, self._terms = self._law @ to_known, (self._law > 0) @ terms
-        self._groups = circuit.of_kind(Diodes)
         self._prepare_quick(circuit)
 
     def _prepare_quick(self, circuit: Circuit) -> None:
@@ -141,7 +146,9 @@ class EnergyBound:
         self._driven, self._driven_expansion = self._known[driven], csr_array(self._known_expansion[driven])
         drive = csr_array(self._known_sources[driven]).toarray()
         self._driven_offset = drive[:, -1] if len(driven) else np.zeros(0)
-        kinds = all(isinstance(group.device, (ShockleyDiode, PiecewiseLinearDiode)) for group in self._groups)
+        laws = [group.law for group in self.system.groups]
+        self._diodes = [law for law in laws if isinstance(law, Diodes) and isinstance(law.device, _DEVICES)]
+        kinds = len(self._diodes) == len(laws)
         plain = held_nodes(circuit)[np.delete(self._known, driven)].all() and not drive[:, :-1].any()
         self._quick = self._weights_of_quick(circuit.n_nodes) if plain and kinds else None
 
@@ -150,9 +157,9 @@ class EnergyBound:
         on_nodes = self._law.T @ root
         emission, bare = np.full(n_nodes, np.inf), np.zeros(n_nodes)
         condition = np.ones(n_nodes)
-        for group in self._groups:
+        for group in self._diodes:
             sharpness, rest, conditions = steepness(group)
-            for node in ends(group):
+            for node in group.ends():
                 np.minimum.at(emission, node, sharpness)
                 np.maximum.at(condition, node, conditions)
                 np.add.at(bare, node, rest)
@@ -175,8 +182,9 @@ class EnergyBound:
 
     def serves(self, nudge: Nudge | None) -> bool:
         """Whether the bound holds under an elastic nudge, or none."""
+        outputs = self.system.outputs
         return self.is_available and (
-            nudge is None or (nudge.strength >= 0 and _aligned(self._weights, self.system.outputs))
+            nudge is None or (nudge.strength >= 0 and _aligned(self._weights, outputs.law, outputs.voltage))
         )
 
     def bounds(
@@ -251,11 +259,12 @@ class EnergyBound:
 
     def _doubt_of_diodes(self, voltages: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Of the residual [A], and the diodes' slopes at each node [S], both `(n_samples, n_unknowns)`."""
-        across, size = apply(self._across, voltages), apply(abs(self._across), np.abs(voltages))
-        current, slope = diode_state(self._groups, across)
-        doubt = diode_uncertainty(self._groups, across, current, slope, size)
-        law = self.system.magnitudes[1]
-        return apply(law, doubt), apply(law, slope)
+        system = self.system
+        volts, size = apply(self._controls, voltages), apply(abs(self._controls), np.abs(voltages))
+        current, slopes = system.currents(volts)
+        doubt = current_uncertainty(system.groups, volts, current, slopes, size)
+        # With a symmetric law every branch has one control, its own voltage.
+        return apply(system.magnitudes[1], doubt), apply(system.magnitudes[1], slopes)
 
     def _doubt_of_nudge(self, voltages: np.ndarray, nudge: Nudge | None, injected: np.ndarray) -> np.ndarray:
         if nudge is None:
@@ -266,9 +275,9 @@ class EnergyBound:
         return apply(self.system.magnitudes[2], doubt)
 
 
-def _aligned(weights: np.ndarray, port: Port) -> bool:
+def _aligned(weights: np.ndarray, law: csr_array | csc_array, voltage: csr_array) -> bool:
     """Whether a slope of each branch adds a positive semidefinite part to the weighted Jacobian."""
-    law, voltage = (weights[:, None] * port.law.toarray()).T, port.voltage.toarray()
-    products = (law * voltage).sum(1)
-    sizes = np.linalg.norm(law, axis=1) * np.linalg.norm(voltage, axis=1)
+    weighted, across = (weights[:, None] * law.toarray()).T, voltage.toarray()
+    products = (weighted * across).sum(1)
+    sizes = np.linalg.norm(weighted, axis=1) * np.linalg.norm(across, axis=1)
     return bool((products >= (1 - _ALIGNED) * sizes).all())

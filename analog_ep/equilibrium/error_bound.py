@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import LinearOperator, onenormest
 
-from analog_ep.circuit import Circuit, VoltageSources
+from analog_ep.circuit import Circuit
 from analog_ep.equilibrium.assembly import apply
 from analog_ep.equilibrium.energy_bound import EnergyBound
 from analog_ep.equilibrium.equations import Equations
@@ -19,7 +19,7 @@ from analog_ep.equilibrium.kirchhoff import KirchhoffLaw
 from analog_ep.equilibrium.reduction import ReducedSystem
 from analog_ep.equilibrium.spectrum import nearest_weights
 from analog_ep.equilibrium.tableau import Branching, Sample
-from analog_ep.equilibrium.uncertainty import diode_uncertainty, sum_uncertainty
+from analog_ep.equilibrium.uncertainty import current_uncertainty, sum_uncertainty
 from analog_ep.stimulus import Nudge
 
 _REFINED = 2500
@@ -106,7 +106,6 @@ class ErrorBounds:
         self.system = system
         # Not the circuit itself, so that what is kept for as long as it lives does not keep it alive.
         self._parts = circuit.title, circuit.node_names, circuit.groups, circuit.outputs
-        self._sources = circuit.of_kind(VoltageSources)
         self.energy = EnergyBound(circuit, system, self._weights())
 
     @cached_property
@@ -117,7 +116,7 @@ class ErrorBounds:
     @cached_property
     def branching(self) -> Branching:
         """The branches of the circuit."""
-        return Branching(Circuit(*self._parts))
+        return Branching(Circuit(*self._parts), self.system)
 
     def _weights(self) -> np.ndarray | None:
         system = self.system
@@ -150,9 +149,9 @@ class ErrorBounds:
             law = None if law is None else (law[0][known], law[1][known])
         currents = self._currents(stimulus, voltages)
         if law is None:
-            injected = None if currents is None else apply(self.branching.output, currents)
+            injected = None if currents is None else apply(self.system.outputs.incidence, currents)
             law = self.law.residual(voltages, injected)
-        sources = self._source_values(stimulus.inputs)
+        sources = np.concatenate([stimulus.inputs, np.ones((len(voltages), 1))], axis=1)
         bound[known] = self.energy.bounds(sources, voltages, *law, stimulus.nudge, currents)
         return bound
 
@@ -205,11 +204,6 @@ class ErrorBounds:
                 found[sample] = exact.voltages if max_steps else voltages[sample]
         return VoltageBounds(bound, found)
 
-    def _source_values(self, inputs: np.ndarray) -> np.ndarray:
-        """Voltages of the independent sources, and of one of 1 V, as `Drive` has them. [V]"""
-        values = [group.source_values(inputs) for group in self._sources]
-        return np.concatenate([*values, np.ones((len(inputs), 1))], axis=1)
-
     def _currents(self, stimulus: Stimulus, voltages: np.ndarray) -> np.ndarray | None:
         """Of the nudge into v₊ and out of v₋. [A]"""
         if stimulus.nudge is None:
@@ -224,12 +218,12 @@ class ErrorBounds:
         system = self.system
         equations = Equations(system, system.drive(stimulus.inputs), stimulus.injected, stimulus.nudge)
         unknowns = system.unknowns(voltages[None])
-        state = equations.at(unknowns, np.full_like(equations.drive.across, np.inf))
+        state = equations.at(unknowns)
         jacobian = Jacobian(system, stimulus.nudge is not None)
-        values = jacobian.values(state.conductances)
-        slope = state.conductances[:, : state.across.shape[1]]
-        size = np.abs(state.across) + np.abs(voltages).max(initial=0.0)
-        doubt = diode_uncertainty(self.branching.diodes, state.across, state.current, slope, size)
+        values = jacobian.values(state.slopes)
+        slopes = state.slopes[:, : state.volts.shape[1]]
+        size = np.abs(state.volts) + np.abs(voltages).max(initial=0.0)
+        doubt = current_uncertainty(system.groups, state.volts, state.current, slopes, size)
         doubt = apply(system.magnitudes[1], doubt) + sum_uncertainty(len(voltages)) * equations.scale(unknowns, state)
         force = (np.abs(state.residual) + doubt)[0]
         solve = jacobian.factorised(values[0])

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from analog_ep.circuit import GROUND
-from analog_ep.devices import ShockleyDiode
 from analog_ep.equilibrium.double_double import Double
 from analog_ep.equilibrium.tableau import Branching, Sample, Tableau
 from analog_ep.equilibrium.uncertainty import EPSILON, sum_uncertainty
@@ -78,16 +77,11 @@ def _relative(tableau: Tableau, x: Double, step: np.ndarray) -> float:
 
 def _length(tableau: Tableau, x: Double, step: np.ndarray) -> float:
     """How much of a step to take: junctions that conduct go up by some thermal voltages at most."""
-    across, moved = tableau.across(x), tableau.across(Double.of(step))
-    length, first = 1.0, 0
-    for group in tableau.branching.diodes:
-        place = slice(first, first := first + len(group))
-        if isinstance(group.device, ShockleyDiode):
-            thermal = np.broadcast_to(np.asarray(group.device.emission_voltage), len(group))
-            allowed = np.maximum(2 * thermal, 5 * thermal - across[place])
-            share = np.where(moved[place] > allowed, allowed / moved[place], 1.0)
-            length = min(length, float(share.min(initial=1.0)))
-    return length
+    volts, moved, growth = tableau.controls(x), tableau.controls(Double.of(step)), tableau.branching.system.growth
+    bounded = np.isfinite(growth)
+    volts, moved, growth = volts[bounded], moved[bounded], growth[bounded]
+    allowed = np.maximum(2 * growth, 5 * growth - volts)
+    return float(np.where(moved > allowed, allowed / np.where(moved > allowed, moved, 1.0), 1.0).min(initial=1.0))
 
 
 def _scales(magnitude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,29 +16,18 @@ as an uncertainty of the currents.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array
+from scipy.sparse import csc_array, csr_array
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 
-from analog_ep.circuit import (
-    GROUND,
-    Amplifiers,
-    Circuit,
-    Conductances,
-    CurrentControlledCurrentSources,
-    CurrentControlledVoltageSources,
-    CurrentSources,
-    Diodes,
-    NonlinearCurrentSources,
-    VoltageControlledCurrentSources,
-    VoltageControlledVoltageSources,
-    VoltageSources,
-)
-from analog_ep.equilibrium.assembly import Entries, ends, incidence
+from analog_ep.circuit import GROUND, Circuit, CurrentFollower, CurrentLaw, VoltageLaw
+from analog_ep.equilibrium.assembly import Entries, incidence
 from analog_ep.equilibrium.double_double import Double, ExactMatrix
-from analog_ep.equilibrium.uncertainty import EPSILON, diode_state, diode_uncertainty, nudge_uncertainty
+from analog_ep.equilibrium.reduction import ReducedSystem
+from analog_ep.equilibrium.uncertainty import EPSILON, current_uncertainty, nudge_uncertainty
 from analog_ep.stimulus import Nudge
 
 _TINY = 1e-30
@@ -74,8 +63,8 @@ class Evaluation:
         Net current through each cut [A], then what the voltages of the sources are off [V].
     uncertainty : ndarray (n_unknowns,)
         What float64's rounding of the laws may have changed of it.
-    slopes : ndarray (n_nonlinear,)
-        Of diodes, nonlinear sources by control and factor, and pairs of outputs. [S]
+    slopes : ndarray (n_slopes,)
+        Of the nonlinear branches by their controls, and of pairs of outputs. [S]
     """
 
     residual: Double
@@ -90,72 +79,74 @@ class Branching:
     ----------
     circuit : Circuit
         One that `check_circuit` accepts.
+    system : ReducedSystem
+        Its equations, of which the nonlinear laws are taken.
     """
 
-    def __init__(self, circuit: Circuit):
-        self.n_nodes, self.groups = circuit.n_nodes, circuit.groups
-        conductances = circuit.of_kind(Conductances)
-        controlled = circuit.of_kind(VoltageControlledCurrentSources)
-        self.diodes, self.curved = circuit.of_kind(Diodes), circuit.of_kind(NonlinearCurrentSources)
-        linear = self.conductance_pairs = [ends(group) for group in conductances]
-        controls = [(group.control_positive, group.control_negative) for group in controlled]
-        self.siemens = _joined([*(g.siemens for g in conductances), *(g.gain for g in controlled)])
-        self.n_conductances = sum(map(len, conductances))
-        self.linear_law = self._incidence(linear + [ends(group) for group in controlled])
-        self.linear_voltage = self._incidence(linear + controls)
-        self.diode_pairs = [ends(group) for group in self.diodes]
-        self.diode = self._incidence(self.diode_pairs)
-        self.source = self._incidence([ends(group) for group in self.curved])
-        self.control = self._incidence([_to_ground(group.control) for group in self.curved])
-        self.factor = self._incidence([_to_ground(group.factor) for group in self.curved])
-        self.no_factor = _joined([group.factor < 0 for group in self.curved]).astype(bool)
-        self.output = self._incidence([] if circuit.outputs is None else [circuit.outputs])
-        self.constant = np.zeros(circuit.n_nodes)
-        for group in circuit.of_kind(CurrentSources):
-            np.add.at(self.constant, group.positive, group.amperes)
-            np.add.at(self.constant, group.negative, -group.amperes)
-        self._set_fixed()
+    def __init__(self, circuit: Circuit, system: ReducedSystem):
+        self.n_nodes, self.system = circuit.n_nodes, system
+        self._voltage_laws = circuit.of_kind(VoltageLaw)
+        self._set_linear([group for group in circuit.of_kind(CurrentLaw) if group.linear])
+        self.nonlinear, self.controls = system.nonlinear.incidence, system.controls.incidence
+        self.output = system.outputs.incidence
+        self._set_nonlinear_edges()
+        self._set_fixed(circuit.of_kind(CurrentFollower))
 
-    def _incidence(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> csr_array:
-        return incidence(pairs, self.n_nodes)
+    def _set_linear(self, groups: list[CurrentLaw]) -> None:
+        laws, controls, slopes, edges = [], [], [], [np.zeros((2, 0), np.int64)]
+        weights, self.constant = [], np.zeros(self.n_nodes)
+        for group in groups:
+            none = [np.zeros(len(group))] * len(group.controls())
+            for node, sign in zip(group.ends(), (1.0, -1.0), strict=True):
+                np.add.at(self.constant, node, sign * group.current(*none))
+            for control, slope in zip(group.controls(), group.slopes(*none), strict=True):
+                laws.append(group.ends())
+                controls.append(control)
+                slopes.append(np.broadcast_to(slope, len(group)))
+            if group.is_two_terminal:
+                edges.append(np.stack(group.ends()))
+                weights.append(slopes[-1])
+        self.siemens, self.linear_weights = _joined(slopes), np.abs(_joined(weights))
+        self.linear_edges = np.concatenate(edges, axis=1)
+        self.linear_law, self.linear_voltage = incidence(laws, self.n_nodes), incidence(controls, self.n_nodes)
 
-    def _set_fixed(self) -> None:
+    def _set_nonlinear_edges(self) -> None:
+        """Ends of nonlinear branches that their own voltage alone controls, and their places among the controls."""
+        chosen = [group for group in self.system.groups if group.law.is_two_terminal]
+        none = np.zeros((2, 0), np.int64)
+        self.nonlinear_edges = np.concatenate([none, *(np.stack(group.law.ends()) for group in chosen)], axis=1)
+        places = [np.arange(group.controls[0].start, group.controls[0].stop) for group in chosen]
+        self.edge_controls = np.concatenate([np.zeros(0, np.int64), *places])
+
+    def _set_fixed(self, followers: list[CurrentFollower]) -> None:
         """Rows K V + H c = r and columns of the branches that fix a voltage."""
         rows, columns, currents, edges = Entries(), Entries(), Entries(), [np.zeros((2, 0), np.int64)]
         place: dict[str, np.ndarray] = {}
         size = 0
-        for group in self.groups:
-            if isinstance(group, Amplifiers):
-                element, node, sign = group.outputs()
-                own = size + np.arange(len(node))
-                rows.put(own, node, 1.0)
-                rows.put(own, group.input[element], -sign * group.gain[element])
-                columns.put(node, own, 1.0)
-                columns.put(group.input[element], own, -sign * group.feedback[element])
-                edges.append(np.stack([node, np.full_like(node, GROUND)]))
-            elif isinstance(group, (VoltageSources, VoltageControlledVoltageSources, CurrentControlledVoltageSources)):
-                own = place[group.label] = size + np.arange(len(group))
-                for node, sign in ((group.positive, 1.0), (group.negative, -1.0)):
-                    rows.put(own, node, sign)
-                    columns.put(node, own, sign)
-                if isinstance(group, VoltageControlledVoltageSources):
-                    rows.put(own, group.control_positive, -group.gain)
-                    rows.put(own, group.control_negative, group.gain)
-                edges.append(np.stack([group.positive, group.negative]))
-            else:
-                continue
+        for group in self._voltage_laws:
+            law = group.rows()
+            own = place[group.label] = size + np.arange(len(law))
+            for node, sign in ((law.positive, 1.0), (law.negative, -1.0)):
+                rows.put(own, node, sign)
+                columns.put(node, own, sign)
+            if law.control is not None and law.gain is not None:
+                for node, sign in zip(law.control, (-1.0, 1.0), strict=True):
+                    rows.put(own, node, sign * law.gain)
+            if law.drawn_from is not None and law.feedback is not None:
+                columns.put(law.drawn_from, own, -law.feedback)
+            edges.append(np.stack([law.positive, law.negative]))
             size += len(own)
-        for group in self.groups:
-            if isinstance(group, CurrentControlledVoltageSources):
-                currents.put(place[group.label], place[group.control_label][group.control], -group.gain)
-            elif isinstance(group, CurrentControlledCurrentSources):
-                control = place[group.control_label][group.control]
-                columns.put(group.positive, control, group.gain)
-                columns.put(group.negative, control, -group.gain)
-        n_nodes = self.n_nodes
+        for group in self._voltage_laws:
+            law, followed = group.rows(), group.followed()
+            if law.resistance is not None and followed is not None:
+                currents.put(place[group.label], place[followed[0]][followed[1]], -law.resistance)
+        for group in followers:
+            control = place[group.control_label][group.control]
+            columns.put(group.positive, control, group.gain)
+            columns.put(group.negative, control, -group.gain)
         self.n_fixed, self.fixed_edges = size, np.concatenate(edges, axis=1)
-        self.rows = ExactMatrix(rows.matrix((size, n_nodes)))
-        self.columns = ExactMatrix(columns.matrix((n_nodes, size)))
+        self.rows = ExactMatrix(rows.matrix((size, self.n_nodes)))
+        self.columns = ExactMatrix(columns.matrix((self.n_nodes, size)))
         self.currents = ExactMatrix(currents.matrix((size, size)))
 
     @property
@@ -166,37 +157,32 @@ class Branching:
     def prescribed(self, inputs: np.ndarray) -> Double:
         """The right-hand sides r of the branches that fix a voltage. [V]"""
         parts = [Double.of(np.zeros(0))]
-        for group in self.groups:
-            if isinstance(group, VoltageSources):
-                driven = np.where(group.input >= 0, group.scale, 0.0)
-                value = inputs[np.maximum(group.input, 0)] if driven.any() else np.zeros(len(group))
-                parts.append(Double.of(group.volts) + Double.product(driven, value))
-            elif isinstance(group, Amplifiers):
-                element, _, sign = group.outputs()
-                parts.append(Double.product(sign * group.gain[element], group.offset[element]))
-            elif isinstance(group, (VoltageControlledVoltageSources, CurrentControlledVoltageSources)):
-                parts.append(Double.of(np.zeros(len(group))))
+        for group in self._voltage_laws:
+            law = group.rows()
+            driven = np.where(law.input >= 0, law.scale, 0.0)
+            value = inputs[np.maximum(law.input, 0)] if driven.any() else np.zeros(len(law))
+            parts.append(Double.of(np.array(law.volts, dtype=np.float64)) + Double.product(driven, value))
         return Double.joined(*parts)
 
-    def tree(self, diode_slopes: np.ndarray) -> np.ndarray:
+    def rounded(self) -> np.ndarray:
+        """Magnitudes of the constants that are products, `(n_fixed,)`. [V]"""
+        laws = [group.rows() for group in self._voltage_laws]
+        return _joined([np.abs(law.volts) if law.gain is not None else np.zeros(len(law)) for law in laws])
+
+    def tree(self, slopes: np.ndarray) -> np.ndarray:
         """Node before each on its path from ground, `(n_nodes,)`; paths of the heaviest branches there are."""
-        positive, negative = (_joined(side) for side in zip(*self._conducting(), strict=True))
-        weight = np.concatenate([np.abs(self.siemens[: self.n_conductances]), diode_slopes])
-        edges = np.concatenate([self.fixed_edges, np.stack([positive, negative])], axis=1).astype(np.int64)
+        weight = np.concatenate([self.linear_weights, np.abs(slopes[self.edge_controls])])
+        edges = np.concatenate([self.fixed_edges, self.linear_edges, self.nonlinear_edges], axis=1)
         # Lightest last: the heaviest spanning tree is the shortest one of the places in this order.
         order = np.argsort(-np.concatenate([np.full(self.n_fixed, np.inf), weight]), kind="stable")
         edges = np.sort(edges[:, order], axis=0)
-        n_nodes = self.n_nodes
         kept = edges[0] != edges[1]
         kept[self.n_fixed :] &= weight[order[self.n_fixed :] - self.n_fixed] > 0
-        pair, first = np.unique(edges[0, kept] * n_nodes + edges[1, kept], return_index=True)
-        graph = csr_array((first + 1.0, np.divmod(pair, n_nodes)), shape=(n_nodes, n_nodes))
+        place = np.flatnonzero(kept)
+        pair, first = np.unique(edges[0, kept] * self.n_nodes + edges[1, kept], return_index=True)
+        graph = csr_array((place[first] + 1.0, np.divmod(pair, self.n_nodes)), shape=(self.n_nodes, self.n_nodes))
         _, before = breadth_first_order(minimum_spanning_tree(graph), GROUND, directed=False)
         return np.maximum(before, GROUND)
-
-    def _conducting(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        none = np.zeros(0, np.int64)
-        return [(none, none), *self.conductance_pairs, *self.diode_pairs]
 
 
 class Tableau:
@@ -221,21 +207,19 @@ class Tableau:
 
     def __init__(self, branching: Branching, sample: Sample, voltages: np.ndarray):
         self.branching, self.sample = branching, sample
-        across = branching.diode.T @ voltages
-        before = branching.tree(diode_state(branching.diodes, across)[1])
-        self.n_tree = branching.n_nodes - 1
+        b, self.n_tree = branching, branching.n_nodes - 1
+        before = b.tree(b.system.currents((b.controls.T @ voltages)[None])[1][0])
         paths = _paths(before)
         cuts = csr_array(paths.T)
         self._before = before
         self.paths, self._cuts = ExactMatrix(paths), ExactMatrix(cuts)
-        b = branching
         self._linear = _Port(cuts, paths, b.linear_law, b.linear_voltage)
-        self._diode = _Port(cuts, paths, b.diode, b.diode)
-        self._control = _Port(cuts, paths, b.source, b.control)
-        self._factor = _Port(cuts, paths, b.source, b.factor)
+        self._nonlinear = _Port(cuts, paths, b.nonlinear, b.controls)
+        self._by_control = csr_array(csc_array(self._nonlinear.law.matrix)[:, b.system.controlled])
         self._output = _Port(cuts, paths, b.output, b.output)
         self._prescribed = b.prescribed(sample.inputs)
         self._constant = self._cuts @ Double.of(b.constant)
+        self._rounded = b.rounded()
         self._fixed_tree = (b.rows.matrix @ paths).toarray()
         self._fixed_cuts = (cuts @ b.columns.matrix).toarray()
 
@@ -249,9 +233,9 @@ class Tableau:
         """Node voltages. [V]"""
         return self.paths @ unknowns.at(slice(0, self.n_tree))
 
-    def across(self, unknowns: Double) -> np.ndarray:
-        """Diode voltages. [V]"""
-        return (self._diode.voltage @ unknowns.at(slice(0, self.n_tree))).high
+    def controls(self, unknowns: Double) -> np.ndarray:
+        """Voltages that control the nonlinear branches. [V]"""
+        return (self._nonlinear.voltage @ unknowns.at(slice(0, self.n_tree))).high
 
     def at(self, unknowns: Double) -> Evaluation:
         """Evaluate the equations."""
@@ -260,37 +244,40 @@ class Tableau:
         linear = (self._linear.voltage @ tree).times(b.siemens)
         residual = self._linear.law @ linear + self._constant + self._cuts @ (b.columns @ fixed)
         uncertainty = _TINY * (self._linear.law.magnitude @ np.abs(linear.high))
-        slopes = []
-        for add, law in ((self._add_diodes, self._diode.law), (self._add_curved, self._control.law)):
-            current, doubt, slope = add(tree)
-            residual, uncertainty = residual + law @ current, uncertainty + law.magnitude @ doubt
-            slopes += slope
+        volts = self._nonlinear.voltage @ tree
+        current, slope = self._currents(volts.high)
+        low = np.zeros_like(current)
+        np.add.at(low, b.system.controlled, slope * volts.low)
+        doubt = current_uncertainty(b.system.groups, volts.high, current, slope, np.abs(volts.high))
+        law, slopes = self._nonlinear.law, [slope]
+        residual, uncertainty = residual + law @ Double(current, low), uncertainty + law.magnitude @ doubt
         nudged = self._nudge(tree)
         if nudged is not None:
             current, doubt, slope = nudged
             residual = residual - self._output.law @ current
             uncertainty, slopes = uncertainty + self._output.law.magnitude @ doubt, [*slopes, slope]
-        volts = b.rows @ self.voltages(unknowns) + b.currents @ fixed - self._prescribed
-        rounding = _TINY * np.abs(self._prescribed.high)
-        return Evaluation(
-            Double.joined(residual, volts), np.concatenate([uncertainty, rounding]), np.concatenate(slopes)
-        )
+        off = b.rows @ self.voltages(unknowns) + b.currents @ fixed - self._prescribed
+        # Constants such as ±a times an offset are rounded products.
+        rounding = np.where(np.abs(self._prescribed.high) > 0, EPSILON * self._rounded, 0.0)
+        return Evaluation(Double.joined(residual, off), np.concatenate([uncertainty, rounding]), np.concatenate(slopes))
 
     def jacobian(self, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The Jacobian `(n_unknowns, n_unknowns)`, and the sum of the magnitudes that each entry is made of."""
         b, n = self.branching, self.n_tree
-        ports = [self._diode, self._control, self._factor]
-        sizes = np.cumsum([port.law.matrix.shape[1] for port in ports])
-        pieces = [(self._linear, b.siemens), *zip(ports, np.split(slopes[: sizes[-1]], sizes[:-1]), strict=True)]
+        n_controls = len(b.system.controlled)
+        pieces = [
+            (self._linear.law.matrix, self._linear.voltage, b.siemens),
+            (self._by_control, self._nonlinear.voltage, slopes[:n_controls]),
+        ]
         matrix, magnitude = np.zeros((2, n + b.n_fixed, n + b.n_fixed))
-        for port, values in pieces:
-            scaled = csr_array(port.law.matrix * values[None, :])
-            matrix[:n, :n] += (scaled @ port.voltage.matrix).toarray()
-            magnitude[:n, :n] += (abs(scaled) @ port.voltage.magnitude).toarray()
-        if len(slopes) > sizes[-1]:
+        for law, voltage, values in pieces:
+            scaled = csr_array(law * values[None, :])
+            matrix[:n, :n] += (scaled @ voltage.matrix).toarray()
+            magnitude[:n, :n] += (abs(scaled) @ voltage.magnitude).toarray()
+        if len(slopes) > n_controls:
             count = self._output.law.matrix.shape[1]
             law, voltage = self._output.law.matrix.toarray(), self._output.voltage.matrix.toarray()
-            square = slopes[sizes[-1] :].reshape(count, count)
+            square = slopes[n_controls:].reshape(count, count)
             matrix[:n, :n] += law @ square @ voltage
             magnitude[:n, :n] += np.abs(law) @ np.abs(square) @ np.abs(voltage)
         matrix[:n, n:], matrix[n:, :n], matrix[n:, n:] = self._fixed_cuts, self._fixed_tree, b.currents.matrix.toarray()
@@ -301,43 +288,32 @@ class Tableau:
 
     def curvature(self, unknowns: Double, reach: np.ndarray) -> np.ndarray:
         """Most that the residual is off its tangent where the tree voltages move by `reach` at most. [A]"""
-        tree, b = unknowns.at(slice(0, self.n_tree)), self.branching
+        tree, near = unknowns.at(slice(0, self.n_tree)), reach[: self.n_tree]
         total = np.zeros(len(unknowns.high))
-        moved = self._diode.voltage.magnitude @ reach[: self.n_tree]
-        bend = _bends(b.diodes, (self._diode.voltage @ tree).high, moved)
-        total[: self.n_tree] = self._diode.law.magnitude @ bend
-        if b.curved:
-            total[: self.n_tree] += self._control.law.magnitude @ self._curved_bend(tree, reach[: self.n_tree])
+        bend = self._bends((self._nonlinear.voltage @ tree).high, self._nonlinear.voltage.magnitude @ near)
+        total[: self.n_tree] = self._nonlinear.law.magnitude @ bend
         if self.sample.nudge is not None:
-            total[: self.n_tree] += self._output.law.magnitude @ self._nudge_bend(tree, reach[: self.n_tree])
+            total[: self.n_tree] += self._output.law.magnitude @ self._nudge_bend(tree, near)
         return total
 
-    def _add_diodes(self, tree: Double) -> tuple[Double, np.ndarray, list[np.ndarray]]:
-        across = self._diode.voltage @ tree
-        current, slope = diode_state(self.branching.diodes, across.high)
-        doubt = diode_uncertainty(self.branching.diodes, across.high, current, slope, np.abs(across.high))
-        return Double(current, slope * across.low), doubt, [slope]
+    def _currents(self, volts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        current, slopes = self.branching.system.currents(volts[None])
+        return current[0], slopes[0]
 
-    def _add_curved(self, tree: Double) -> tuple[Double, np.ndarray, list[np.ndarray]]:
-        control, factor = self._curved_voltages(tree)
-        current, by_control, by_factor = _curved(self.branching, control, factor)
-        doubt = 8 * EPSILON * (np.abs(current) + np.abs(by_control * control) + np.abs(by_factor * factor))
-        return Double.of(current), doubt, [by_control, by_factor]
-
-    def _curved_voltages(self, tree: Double) -> tuple[np.ndarray, np.ndarray]:
-        factor = (self._factor.voltage @ tree).high
-        return (self._control.voltage @ tree).high, np.where(self.branching.no_factor, 1.0, factor)
-
-    def _curved_bend(self, tree: Double, reach: np.ndarray) -> np.ndarray:
-        control, factor = self._curved_voltages(tree)
-        moves = self._control.voltage.magnitude @ reach, self._factor.voltage.magnitude @ reach
-        current, by_control, by_factor = _curved(self.branching, control, factor)
-        bend = np.zeros_like(current)
-        for side in (-1, 1):
-            for other in (-1, 1):
-                found = _curved(self.branching, control + side * moves[0], factor + other * moves[1])[0]
-                tangent = current + by_control * side * moves[0] + by_factor * other * moves[1]
-                bend = np.maximum(bend, np.abs(found - tangent))
+    def _bends(self, volts: np.ndarray, moved: np.ndarray) -> np.ndarray:
+        """Change of the slopes over a move, times the move, at the worst corner of it. [A]"""
+        system = self.branching.system
+        here, bend = self._currents(volts)[1], np.zeros(system.n_nonlinear)
+        most = max((len(group.controls) for group in system.groups), default=0)
+        for corner in product((-1.0, 1.0), repeat=most):
+            side = np.zeros_like(volts)
+            for group in system.groups:
+                for place, sign in zip(group.controls, corner, strict=False):
+                    side[place] = sign
+            change = np.abs(self._currents(volts + side * moved)[1] - here) * moved
+            found = np.zeros_like(bend)
+            np.add.at(found, system.controlled, np.where(moved > 0, change, 0.0))
+            bend = np.maximum(bend, found)
         return bend
 
     def _nudge(self, tree: Double) -> tuple[Double, np.ndarray, np.ndarray] | None:
@@ -388,24 +364,3 @@ def _paths(before: np.ndarray) -> csr_array:
 
 def _joined(parts: list[np.ndarray] | tuple[np.ndarray, ...]) -> np.ndarray:
     return np.concatenate([np.zeros(0), *parts])
-
-
-def _to_ground(nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return np.maximum(nodes, GROUND), np.full_like(nodes, GROUND)
-
-
-def _bends(groups: list[Diodes], across: np.ndarray, moved: np.ndarray) -> np.ndarray:
-    """Change of the slope over a move, times the move: the slopes of junctions and clamps change one way. [A]"""
-    here = diode_state(groups, across)[1]
-    with np.errstate(over="ignore", invalid="ignore"):
-        there = [np.abs(diode_state(groups, across + side * moved)[1] - here) for side in (-1, 1)]
-        bend = np.maximum(*there) * moved
-    return np.where(moved > 0, bend, 0.0)
-
-
-def _curved(branching: Branching, control: np.ndarray, factor: np.ndarray) -> tuple[np.ndarray, ...]:
-    states, first = [(np.zeros(0),) * 3], 0
-    for group in branching.curved:
-        place = slice(first, first := first + len(group))
-        states.append(group.currents(control[place], factor[place]))
-    return tuple(np.concatenate(part) for part in zip(*states, strict=True))

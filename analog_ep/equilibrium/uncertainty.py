@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
-from analog_ep.circuit import Diodes
+from analog_ep.circuit import CurrentLaw, Diodes
 from analog_ep.devices import PiecewiseLinearDiode, ShockleyDiode
+from analog_ep.equilibrium.reduction import NonlinearGroup
 from analog_ep.stimulus import Nudge
 
 EPSILON = float(np.finfo(np.float64).eps)
@@ -25,39 +28,34 @@ def sum_uncertainty(terms: np.ndarray | int) -> np.ndarray:
     return _LIKELY * EPSILON * np.sqrt(np.asarray(terms) + 8.0)
 
 
-def diode_state(groups: list[Diodes], across: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Currents [A] and slopes [S] of diodes at their voltages `(*batch, n_diodes)` [V]."""
-    current, slope, first = np.empty_like(across), np.empty_like(across), 0
-    for group in groups:
-        place = slice(first, first := first + len(group))
-        volts = torch.from_numpy(np.ascontiguousarray(across[..., place]))
-        current[..., place] = group.device.current(volts).numpy()
-        slope[..., place] = group.device.conductance(volts).numpy()
-    return current, slope
-
-
-def diode_uncertainty(
-    groups: list[Diodes], across: np.ndarray, current: np.ndarray, slope: np.ndarray, size: np.ndarray
+def current_uncertainty(
+    groups: Sequence[NonlinearGroup], volts: np.ndarray, current: np.ndarray, slopes: np.ndarray, size: np.ndarray
 ) -> np.ndarray:
-    """Most that the computed currents `(*batch, n_diodes)` are off. [A]
+    """Most that the computed currents of nonlinear branches `(*batch, n_nonlinear)` are off. [A]
 
     Parameters
     ----------
-    groups : list of Diodes
-        The diodes.
-    across, current, slope : ndarray (*batch, n_diodes)
-        Their voltages, currents and slopes. [V], [A], [S]
-    size : ndarray (*batch, n_diodes)
-        Magnitude of the voltages that `across` is the difference of. [V]
+    groups : sequence of NonlinearGroup
+        The branches.
+    volts, slopes : ndarray (*batch, n_controls)
+        Voltages that control them, and the slopes by these. [V], [S]
+    current : ndarray (*batch, n_nonlinear)
+        Their currents. [A]
+    size : ndarray (*batch, n_controls)
+        Magnitude of the voltages that `volts` are the differences of. [V]
     """
-    conditions = np.concatenate([np.zeros(0), *(_condition(group) for group in groups)])
-    return _OPERATIONS * EPSILON * (conditions * np.abs(current) + slope * (np.abs(across) + size))
+    doubt, argument = np.abs(current), np.abs(slopes) * (np.abs(volts) + size)
+    for group in groups:
+        doubt[..., group.branches] *= _condition(group.law)
+        for place in group.controls:
+            doubt[..., group.branches] += argument[..., place]
+    return _OPERATIONS * EPSILON * doubt
 
 
 def steepness(group: Diodes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Emission voltages [V] and slopes [S] with which no diode is steeper than |current|/emission + slope; conditions.
 
-    The last are those of `diode_uncertainty`.
+    The last are those of `current_uncertainty`.
     """
     device = group.device
     if isinstance(device, ShockleyDiode):
@@ -69,13 +67,13 @@ def steepness(group: Diodes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.full(len(group), np.inf), np.broadcast_to(steepest, len(group)), np.ones(len(group))
 
 
-def _condition(group: Diodes) -> np.ndarray:
+def _condition(group: CurrentLaw) -> np.ndarray:
     """Error of the saturation current, which follows the temperature by an exponential, over that of four roundings.
 
     The exponent (T/T_ref − 1) EG/(n V_t) has some three roundings of its own and carries that of T/T_ref; so does the
     power of T/T_ref. None are made at the reference temperature.
     """
-    device = group.device
+    device = group.device if isinstance(group, Diodes) else None
     if not isinstance(device, ShockleyDiode):
         return np.ones(len(group))
     names = ("temperature", "ideality", "nominal_temperature", "energy_gap", "saturation_exponent", "emission_voltage")
