@@ -324,7 +324,7 @@ def judge(number: int, ngspice: bool = True) -> dict:
     if ngspice:
         found["Ngspice"] = _solved(drawn, Ngspice(timeout=60), torch.float64)
     if drawn.network is not None:
-        found["Relaxation"] = _solved(drawn, Relaxation(max_steps=SWEEPS), torch.float64)
+        found["Relaxation"] = _solved(drawn, Relaxation(max_steps=SWEEPS, accuracy=1e-6), torch.float64)
         if number % 8 == 0:
             found["Relaxation, float32"] = _solved(drawn, Relaxation(max_steps=SWEEPS), torch.float32)
     for name, said in found.items():

@@ -143,6 +143,17 @@ def test_relaxation_states_its_bound_when_asked(dtype, kind):
     assert float(bound.max()) <= (1e-4 if dtype == torch.float32 else 1e-10)
 
 
+def test_relaxation_counts_its_bound_where_an_accuracy_is_asked_for():
+    network = ResistiveNetwork([3, 5, 4, 2], diode=ShockleyDiode(1e-9), dtype=torch.float64, seed=3)
+    inputs = torch.ones(2, 3, dtype=torch.float64)
+    rough = Relaxation(rtol=1e-2)
+    assert solve(network, inputs, solver=rough).converged.all()
+    state = solve(network, inputs, solver=Relaxation(rtol=1e-2, accuracy=1e-9), throw=False)
+    assert not state.converged.any()
+    assert "must be known to 1e-09 of the largest one, found 2 of 2 samples that are not" in state.message
+    assert solve(network, inputs, solver=Relaxation(accuracy=1e-9)).converged.all()
+
+
 def test_a_bound_is_that_of_the_conductances_solved():
     network = ResistiveNetwork([3, 5, 2], dtype=torch.float64)
     state = solve(network, torch.ones(1, 3, dtype=torch.float64), solver=Relaxation())

@@ -8,9 +8,11 @@ from torch import Tensor
 
 from analog_ep.circuit import Circuit
 from analog_ep.equilibrium.error_bound import Stimulus
-from analog_ep.equilibrium.inexactness import allowed_error
+from analog_ep.equilibrium.inexactness import allowed_error, inexact_message
 from analog_ep.equilibrium.newton import error_bounds
 from analog_ep.stimulus import Nudge
+
+_ADVICE = "lower rtol, or solve with Newton"
 
 _ROUNDINGS = 1e4
 """Error, in units of the dtype's rounding of the largest voltage, below which a bound need not be improved."""
@@ -49,6 +51,14 @@ def layered_bounds(
     allowed = allowed_error(np.nan_to_num(states), accuracy)
     found = bounds.near(stimulus, states, bounds.far(stimulus, states), allowed)
     return torch.from_numpy(found.bound).reshape(batch).to(inputs.device)
+
+
+def judged(circuit: Circuit, voltages: Tensor, bound: Tensor, accuracy: float) -> tuple[Tensor, str]:
+    """Which samples `(*batch,)` are known to this part of their largest voltage, and what to say of others."""
+    states, errors = _flat(voltages).numpy(), bound.reshape(-1).cpu().numpy()
+    exact = errors <= allowed_error(states, accuracy)
+    message = inexact_message(circuit, errors, states, exact, accuracy, _ADVICE)
+    return torch.from_numpy(exact).reshape(bound.shape).to(bound.device), message
 
 
 def _flat(values: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from analog_ep.circuit import Chip, Circuit
 from analog_ep.equilibrium.equilibrium import Equilibrium, SmallSignalSolver
 from analog_ep.equilibrium.ladder import Ladder, LadderState, stamp_of
-from analog_ep.equilibrium.layered_bounds import layered_bounds
+from analog_ep.equilibrium.layered_bounds import judged, layered_bounds
 from analog_ep.equilibrium.sweeps import Status, bounded_by, relative_to, sweep_until
 from analog_ep.errors import StimulusError
 from analog_ep.networks import Network, ResistiveNetwork
@@ -47,11 +47,16 @@ class Relaxation(SmallSignalSolver):
         Tolerance of the response; by default 1e-5 and 1e-12.
     max_steps : int
         Most sweeps.
+    accuracy : float, optional
+        Largest bound on the error of a node's voltage, relative to the largest voltage of the sample, at which the
+        sample counts as converged. By default the sweeps alone decide, as training has no time for bounds: in a badly
+        conditioned network they may end far from the solution, which `Equilibrium.voltage_error_bound` then tells.
     """
 
     rtol: float | None = None
     response_rtol: float | None = None
     max_steps: int = 500
+    accuracy: float | None = None
 
     @torch.no_grad()
     def solve(
@@ -71,7 +76,8 @@ class Relaxation(SmallSignalSolver):
                 Ladder.of(system, inputs, chip), inputs, None if free is None else free.layers
             )
             state = replace(state, stamp=stamp_of(system.parameters(), chip))
-            return _equilibrium(system, inputs, state.layers, status, chip, state.stamp, workings=state)
+            found = _equilibrium(system, inputs, state.layers, status, chip, state.stamp, workings=state)
+            return self._judged(found, system, chip)
         if free is None:
             free = self.solve(system, inputs, chip=chip)
         state = _state_of(system, inputs, free, chip)
@@ -80,7 +86,16 @@ class Relaxation(SmallSignalSolver):
         if not bool(free.converged.all()):
             status = replace(status, converged=status.converged & free.converged, message=f"free state: {free.message}")
         stamp = state.stamp or stamp_of(system.parameters(), chip)
-        return _equilibrium(system, inputs, layers, status, chip, stamp, nudge, (free, change))
+        found = _equilibrium(system, inputs, layers, status, chip, stamp, nudge, (free, change))
+        return self._judged(found, system, chip)
+
+    def _judged(self, found: Equilibrium, network: ResistiveNetwork, chip: Chip | None) -> Equilibrium:
+        """The state, with the bound on its errors deciding where an accuracy is asked for."""
+        if self.accuracy is None:
+            return found
+        exact, message = judged(network.circuit(chip), found.voltages, found.voltage_error_bound, self.accuracy)
+        message = found.message if not bool(found.converged.all()) else message or found.message
+        return replace(found, converged=found.converged & exact, message=message)
 
     def free_state(
         self, ladder: Ladder, inputs: Tensor, start: tuple[Tensor, ...] | None = None
