@@ -8,7 +8,7 @@ from hopfield_networks import ACTIVATIONS, network, samples
 from torch import Tensor
 
 from analog_ep.equilibrium import EulerRelaxation, HopfieldRelaxation, Newton, solve
-from analog_ep.equilibrium.clamped import clamped_response
+from analog_ep.equilibrium.equilibrium import clamped_response
 from analog_ep.errors import StimulusError
 from analog_ep.learning import ContrastiveHebbian, CoupledLearning, EquilibriumPropagation
 from analog_ep.networks import HopfieldNetwork, ResistiveNetwork
@@ -45,7 +45,7 @@ def test_held_state_is_the_minimum_with_those_outputs(activation: str, amplitude
     inputs, targets = samples(net, 3)
     free = solve(net, inputs, solver=SOLVER)
     change = amplitude * (targets - free.outputs)
-    response = clamped_response(net, inputs, free, change, SOLVER)
+    response = clamped_response(free, change, solver=SOLVER)
     torch.testing.assert_close(response[-1], change, rtol=0, atol=0)
     for sample in range(3):
         start = torch.cat([layer[sample] for layer in free.layers])
@@ -59,7 +59,7 @@ def test_gradient_is_the_slope_of_the_energy_difference(activation: str):
     net = network(activation)
     inputs, targets = samples(net, 3)
     free = solve(net, inputs, solver=SOLVER)
-    response = clamped_response(net, inputs, free, targets - free.outputs, SOLVER)
+    response = clamped_response(free, targets - free.outputs, solver=SOLVER)
     held = tuple(layer + step for layer, step in zip(free.layers, response, strict=True))
     (net.energy(inputs, held) - net.energy(inputs, free.layers)).mean().backward()
     cost, found = ContrastiveHebbian(net).gradients(inputs, targets)

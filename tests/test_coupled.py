@@ -12,7 +12,7 @@ from layered_networks import Case, cases, dense_hessian, examples
 from analog_ep.circuit import Circuit, CircuitBuilder, Conductances, VoltageSources, with_output_clamps
 from analog_ep.devices import IdealDiode
 from analog_ep.equilibrium import Newton, Ngspice, Relaxation, solve
-from analog_ep.equilibrium.clamped import clamped_response
+from analog_ep.equilibrium.equilibrium import clamped_response
 from analog_ep.errors import CircuitError, ConvergenceError, StimulusError
 from analog_ep.learning import CoupledLearning, ImplicitDifferentiation, Update
 from analog_ep.networks import ResistiveNetwork
@@ -121,12 +121,12 @@ def test_solvers_agree(case: Case, amplitude: float):
     case = case.for_spice
     free = solve(case.network, case.inputs, solver=SOLVER)
     change = amplitude * (case.targets - free.outputs)
-    found = clamped_response(case.network, case.inputs, free, change, SOLVER)
+    found = clamped_response(free, change, solver=SOLVER)
     outputs = case.network.outputs_of(found)
     torch.testing.assert_close(outputs, change, rtol=1e-9, atol=1e-15)
     for solver in (Newton(), Ngspice()):
         state = solve(case.network, case.inputs, solver=solver)
-        other = clamped_response(case.network, case.inputs, state, change, solver)
+        other = clamped_response(state, change, solver=solver)
         for a, b in zip(found, other, strict=True):
             assert float((a - b).abs().max()) < 1e-8
 
@@ -160,13 +160,13 @@ def test_errors():
         CoupledLearning(network, cost=CrossEntropy())  # pyright: ignore[reportArgumentType]
     free = solve(network, inputs, solver=SOLVER)
     with pytest.raises(StimulusError, match=r"finite and of shape \(2, 2\), found shape \(2, 3\)"):
-        clamped_response(network, inputs, free, torch.ones(2, 3).double(), SOLVER)
+        clamped_response(free, torch.ones(2, 3).double(), solver=SOLVER)
     with pytest.raises(StimulusError, match="with NaN or infinity"):
-        clamped_response(network, inputs, free, torch.full((2, 2), torch.nan).double(), SOLVER)
+        clamped_response(free, torch.full((2, 2), torch.nan).double(), solver=SOLVER)
     deep = ResistiveNetwork([3, 5, 5, 2], dtype=torch.float64)
     state = solve(deep, inputs, solver=SOLVER)
     with pytest.raises(ConvergenceError, match=r"clamped outputs: 2 samples did not reach rtol"):
-        clamped_response(deep, inputs, state, torch.ones(2, 2).double(), Relaxation(max_steps=1))
+        clamped_response(state, torch.ones(2, 2).double(), solver=Relaxation(max_steps=1))
     open_ended = CircuitBuilder("open").build()
     with pytest.raises(CircuitError, match="output clamps need outputs, found none in 'open'"):
         with_output_clamps(open_ended)

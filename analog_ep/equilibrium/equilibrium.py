@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Chip, Circuit
+from analog_ep.circuit import Chip, Circuit, with_output_clamps
 from analog_ep.equilibrium.sweeps import Status
 from analog_ep.errors import ConvergenceError, StimulusError
 from analog_ep.networks.network import CircuitNetwork, Network
@@ -45,6 +45,8 @@ class Equilibrium:
         The status in a sentence.
     nudge : Nudge or None
         What nudged it; None for the free state.
+    chip : Chip or None
+        The piece of hardware it was solved for.
     """
 
     system: Network | Circuit
@@ -56,6 +58,7 @@ class Equilibrium:
     iterations: int
     message: str
     nudge: Nudge | None = None
+    chip: Chip | None = None
     node_voltages: Callable[[], Tensor] = field(repr=False, default=lambda: torch.empty(0))
     reference: tuple[Equilibrium, tuple[Tensor, ...]] | None = field(repr=False, default=None)
     """The free state this one was solved about, with the response, where the solver found the response itself."""
@@ -152,21 +155,33 @@ class Solver(ABC):
             Mismatch of one piece of hardware.
         """
 
-
-class SmallSignalSolver(Solver):
-    """A solver that also linearises its free states, and holds their outputs."""
-
-    @abstractmethod
     def small_signal(self, free: Equilibrium, error: Tensor) -> tuple[tuple[Tensor, ...], Status]:
-        """Response of the layers to the force, or current, `error` `(*batch, n_outputs)` on the outputs of a free state
-        that this solver found, linearised there.
-        """
+        """Response of the layers to the force, or current, `error` `(*batch, n_outputs)` on a free state's outputs,
+        linearised there.
 
-    @abstractmethod
-    def clamped(self, free: Equilibrium, change: Tensor) -> tuple[tuple[Tensor, ...], Status]:
-        """Response of the layers when the outputs of a free state that this solver found are held at theirs plus
-        `change` `(*batch, n_outputs)`, at full relative precision.
+        Raises
+        ------
+        StimulusError
+            If the solver does not linearise, or the state is of a system that it does not solve.
         """
+        raise StimulusError(
+            f"states of a {type(free.system).__name__} cannot be linearised by {type(self).__name__}; use a layered "
+            f"solver, Newton or Ngspice"
+        )
+
+    def clamped(self, free: Equilibrium, change: Tensor) -> tuple[tuple[Tensor, ...], Status]:
+        """Response of the layers when the outputs of a free state are held at theirs plus `change`
+        `(*batch, n_outputs)`: at full relative precision by the layered solvers, by a subtraction otherwise.
+
+        Raises
+        ------
+        StimulusError
+            If the solver cannot hold outputs, or the state is of a system that it does not solve.
+        """
+        raise StimulusError(
+            f"outputs of a {type(free.system).__name__} cannot be held by {type(self).__name__}; use a layered solver, "
+            f"Newton or Ngspice"
+        )
 
 
 def solve(
@@ -206,6 +221,68 @@ def solve(
         raise StimulusError("inputs must be finite, found NaN or infinity")
     equilibrium = solver.solve(system, inputs, nudge, start, chip)
     return equilibrium.require_converged() if throw else equilibrium
+
+
+def linear_response(free: Equilibrium, error: Tensor, *, solver: Solver) -> tuple[Tensor, ...]:
+    """Response of the layers to small forces, or currents, on the outputs of a free state.
+
+    Parameters
+    ----------
+    free : Equilibrium
+        The free state.
+    error : Tensor (*batch, n_outputs)
+        Force, or current into v₊ and out of v₋ [A], of each output.
+    solver : Solver
+        What linearises: `Newton` by its Jacobian, `Ngspice` by ``.ac``, the layered ones on their layers.
+
+    Raises
+    ------
+    StimulusError
+        If `error` is not of the outputs' shape, or the solver does not linearise such a state.
+    ConvergenceError
+        If a sample was not solved.
+    """
+    _require_outputs_shape("the force on the outputs", free, error)
+    response, status = solver.small_signal(free, error)
+    if not status.complete:
+        raise ConvergenceError(f"small-signal response: {status.message}")
+    return response
+
+
+@torch.no_grad()
+def clamped_response(free: Equilibrium, change: Tensor, *, solver: Solver) -> tuple[Tensor, ...]:
+    """Layers with the outputs held at their free values plus `change`, less the free layers.
+
+    Parameters
+    ----------
+    free : Equilibrium
+        The free state.
+    change : Tensor (*batch, n_outputs)
+        Of the differential outputs. [V]
+    solver : Solver
+        What solves for it, see `Solver.clamped`.
+
+    Raises
+    ------
+    StimulusError
+        If `change` is not finite or of another shape than the outputs, or the solver cannot hold outputs.
+    ConvergenceError
+        If a sample did not converge.
+    """
+    _require_outputs_shape("the change of clamped outputs", free, change)
+    response, status = solver.clamped(free, change)
+    if not status.complete:
+        raise ConvergenceError(f"clamped outputs: {status.message}")
+    return response
+
+
+def _require_outputs_shape(what: str, free: Equilibrium, values: Tensor) -> None:
+    finite = bool(torch.isfinite(values).all())
+    if values.shape != free.outputs.shape or not finite:
+        raise StimulusError(
+            f"{what} must be finite and of shape {tuple(free.outputs.shape)}, "
+            f"found shape {tuple(values.shape)}{'' if finite else ' with NaN or infinity'}"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,9 +377,69 @@ class CircuitSolver(Solver):
             iterations=state.iterations,
             message=state.message,
             nudge=nudge,
+            chip=chip,
             node_voltages=lambda: voltages,
             error_bounds=lambda: torch.from_numpy(state.error_bound).reshape(batch).to(inputs.device),
         )
+
+    def solve_small_signal(
+        self, circuit: Circuit, inputs: np.ndarray, voltages: np.ndarray, currents: np.ndarray
+    ) -> np.ndarray:
+        """Response of the nodes `(n_samples, n_nodes)` [V] to small currents into the outputs; NaN where there is none.
+
+        Parameters
+        ----------
+        circuit : Circuit
+            As `solve_circuit` takes it.
+        inputs : ndarray (n_samples, n_inputs)
+            Inputs. [V]
+        voltages : ndarray (n_samples, n_nodes)
+            The free state. [V]
+        currents : ndarray (n_samples, n_outputs)
+            Into v₊ and out of v₋. [A]
+        """
+        raise StimulusError(f"{type(self).__name__} does not linearise its states; use Newton or Ngspice")
+
+    def small_signal(self, free: Equilibrium, error: Tensor) -> tuple[tuple[Tensor, ...], Status]:
+        circuit, scale = _circuit_of(free), 1.0
+        if isinstance(free.system, CircuitNetwork):
+            scale = free.system.nudge_scale
+        batch = free.inputs.shape[:-1]
+        arrays = (_flat(values).numpy() for values in (free.inputs, free.voltages, scale * error))
+        found = torch.from_numpy(self.solve_small_signal(circuit, *arrays))
+        solved = torch.isfinite(found).all(-1).reshape(batch)
+        missed = int((~solved).sum())
+        message = f"{missed} samples have a singular Jacobian" if missed else "linearised"
+        response = found.reshape(*batch, circuit.n_nodes).to(free.outputs)
+        status = Status(solved, torch.zeros(batch), 1, message, complete=not missed)
+        return _layers(free.system, response), status
+
+    def clamped(self, free: Equilibrium, change: Tensor) -> tuple[tuple[Tensor, ...], Status]:
+        circuit = with_output_clamps(_circuit_of(free))
+        held = self.solve(circuit, torch.cat([free.inputs.to(free.outputs), free.outputs + change], -1))
+        layers = _layers(free.system, held.voltages[..., : free.voltages.shape[-1]])
+        response = tuple(clamped - before for clamped, before in zip(layers, _layers_of(free), strict=True))
+        done = bool(held.converged.all())
+        return response, Status(held.converged, held.residual, held.iterations, held.message, complete=done)
+
+
+def _flat(values: Tensor) -> Tensor:
+    """Float64 on the CPU, `(n_samples, n)`."""
+    return values.detach().reshape(-1, values.shape[-1]).to("cpu", torch.float64)
+
+
+def _circuit_of(free: Equilibrium) -> Circuit:
+    circuit = circuit_of(free.system)
+    return circuit if free.chip is None else free.chip.apply(circuit)
+
+
+def _layers(system: Network | Circuit, voltages: Tensor) -> tuple[Tensor, ...]:
+    """Layers of a network; of a bare circuit its one set of nodes."""
+    return system.layers_of(voltages) if isinstance(system, CircuitNetwork) else (voltages,)
+
+
+def _layers_of(free: Equilibrium) -> tuple[Tensor, ...]:
+    return free.layers if isinstance(free.system, CircuitNetwork) else (free.voltages,)
 
 
 def circuit_of(system: Network | Circuit) -> Circuit:

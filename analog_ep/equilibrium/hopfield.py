@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Chip, Circuit
-from analog_ep.equilibrium.equilibrium import Equilibrium, SmallSignalSolver
+from analog_ep.equilibrium.equilibrium import Equilibrium, Solver
 from analog_ep.equilibrium.hopfield_state import HopfieldLayers, HopfieldState
 from analog_ep.equilibrium.ladder import stamp_of
 from analog_ep.equilibrium.sweeps import PATIENCE, Flow, Judge, Status, Visit, largest, relative_to, sweep_until
@@ -22,7 +22,7 @@ _RESPONSE_RTOL = {torch.float32: 1e-5, torch.float64: 1e-12}
 
 
 @dataclass(frozen=True)
-class HopfieldRelaxation(SmallSignalSolver):
+class HopfieldRelaxation(Solver):
     """Solves Hopfield networks layer by layer, each exactly given its neighbours.
 
     With its neighbours held, a layer's units do not see each other: each one minimises its own energy, in closed form
@@ -166,8 +166,7 @@ class HopfieldRelaxation(SmallSignalSolver):
         )
 
     def small_signal(self, free: Equilibrium, error: Tensor) -> tuple[tuple[Tensor, ...], Status]:
-        assert isinstance(free.system, HopfieldNetwork)
-        state = _state_of(free.system, free)
+        state = _state_of(hopfield_of(free.system, free.chip), free)
         slopes = [state.equations.activation.slope(layer) for layer in state.layers]
         compliances, force = state.compliances(), _flat(error)
 
@@ -178,8 +177,7 @@ class HopfieldRelaxation(SmallSignalSolver):
         return self._respond(state, free, settle, lambda k, step: slopes[k] * step, lambda k, step: step)
 
     def clamped(self, free: Equilibrium, change: Tensor) -> tuple[tuple[Tensor, ...], Status]:
-        assert isinstance(free.system, HopfieldNetwork)
-        state = _state_of(free.system, free)
+        state = _state_of(hopfield_of(free.system, free.chip), free)
         rho, last, held = state.equations.activation, state.equations.last, _flat(change)
         excesses = [state.excess(k) for k in range(last)]
 

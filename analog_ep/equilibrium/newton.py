@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from analog_ep.circuit import Circuit, CurrentLaw, check_circuit, energy_weights
+from analog_ep.equilibrium.assembly import apply
 from analog_ep.equilibrium.equations import Equations, State
 from analog_ep.equilibrium.equilibrium import CircuitSolver, CircuitState
 from analog_ep.equilibrium.error_bound import ErrorBounds, Stimulus
@@ -143,6 +144,19 @@ class Newton(CircuitSolver):
         message = message or inexact_message(circuit, found.bound, found.voltages, exact, self.accuracy, _ADVICE)
         message = message or outcome.success()
         return CircuitState(found.voltages, exact & ~outcome.unstable, residual, outcome.steps, message, found.bound)
+
+    def solve_small_signal(
+        self, circuit: Circuit, inputs: np.ndarray, voltages: np.ndarray, currents: np.ndarray
+    ) -> np.ndarray:
+        system = reduced_system(circuit)
+        jacobian = Jacobian(system, symmetric=system.weights is not None)
+        response, step = np.empty((len(voltages), system.n_unknowns)), _Iteration(self, jacobian).chunk
+        for begin in range(0, len(voltages), step):
+            part = slice(begin, begin + step)
+            _, slopes = system.currents(system.control_voltages(voltages[part]))
+            injected = apply(system.outputs.law, currents[part])
+            response[part] = jacobian.solve(jacobian.values(slopes), injected)
+        return apply(system.expansion, response)
 
 
 @dataclass

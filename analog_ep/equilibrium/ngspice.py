@@ -19,6 +19,7 @@ from analog_ep.errors import StimulusError
 from analog_ep.spice.batch import BatchResult, Progress, run_batch
 from analog_ep.spice.netlist import SpiceOptions
 from analog_ep.spice.norton import NortonReduction
+from analog_ep.spice.small_signal import small_signal_response
 from analog_ep.spice.sweep import SWEEP_OPTIONS, Batch, Sweep
 from analog_ep.stimulus import Nudge
 
@@ -106,6 +107,21 @@ class Ngspice(CircuitSolver):
         judge = Judge(circuit, reduction, batch, self.rtol, self.options, self.accuracy)
         result = run_batch(sweep, batch, self.max_points, self.processes, self.progress, judge)
         return judge.state(result, nudge, free_outputs)
+
+    def solve_small_signal(
+        self, circuit: Circuit, inputs: np.ndarray, voltages: np.ndarray, currents: np.ndarray
+    ) -> np.ndarray:
+        # An `.ac` begins with ngspice's own operating point: the voltages given are not needed.
+        return small_signal_response(
+            circuit,
+            inputs,
+            currents,
+            options=self.options,
+            reduced=self.reduced,
+            executable=self.executable,
+            timeout=self.timeout,
+            processes=self.processes,
+        )
 
 
 class Judge:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Chip, Circuit
-from analog_ep.equilibrium.equilibrium import Equilibrium, SmallSignalSolver
+from analog_ep.equilibrium.equilibrium import Equilibrium, Solver
 from analog_ep.equilibrium.ladder import Ladder, LadderState, stamp_of
 from analog_ep.equilibrium.layered_bounds import judged, layered_bounds
 from analog_ep.equilibrium.sweeps import Status, bounded_by, relative_to, sweep_until
@@ -26,7 +26,7 @@ _OUTPUT_RTOL = 1e-5
 
 
 @dataclass(frozen=True)
-class Relaxation(SmallSignalSolver):
+class Relaxation(Solver):
     """Solves layered resistive networks layer by layer, each exactly given its neighbours.
 
     With the layers before and after held, the nodes of a layer do not see each other, so each obeys a scalar equation
@@ -67,10 +67,7 @@ class Relaxation(SmallSignalSolver):
         free: Equilibrium | None = None,
         chip: Chip | None = None,
     ) -> Equilibrium:
-        if not isinstance(system, ResistiveNetwork):
-            raise StimulusError(
-                f"Relaxation solves layered networks, found a {type(system).__name__}; use Newton for any circuit"
-            )
+        system = _layered(system)
         if nudge is None:
             state, status = self.free_state(
                 Ladder.of(system, inputs, chip), inputs, None if free is None else free.layers
@@ -153,8 +150,7 @@ class Relaxation(SmallSignalSolver):
         return self._respond(ladder, error, solve_layer)
 
     def small_signal(self, free: Equilibrium, error: Tensor) -> tuple[tuple[Tensor, ...], Status]:
-        assert isinstance(free.workings, LadderState)
-        return self.linear_response(free.workings, error)
+        return self.linear_response(_free_state(free), error)
 
     def linear_response(self, state: LadderState, error: Tensor) -> tuple[tuple[Tensor, ...], Status]:
         """Response to the current `error` into v₊ and out of v₋, linearised at a free state."""
@@ -162,8 +158,7 @@ class Relaxation(SmallSignalSolver):
         return self._respond(state.ladder, error, lambda k, drive: drive * resistances[k])
 
     def clamped(self, free: Equilibrium, change: Tensor) -> tuple[tuple[Tensor, ...], Status]:
-        assert isinstance(free.workings, LadderState)
-        state = free.workings
+        state = _free_state(free)
         ladder, n = state.ladder, change.shape[-1]
         resistance = ladder.resistances[-1]
         across = resistance[:n] + resistance[n:]
@@ -218,6 +213,19 @@ def _bounds(
     moved = [now if old is None else now - old for now, old in zip(layers, before, strict=True)]
     shifts = [None] * len(norms) if shift is None else shift
     return [bounded_by(*parts, rtol) for parts in zip(norms, moved, shifts, drives, strict=True)]
+
+
+def _free_state(free: Equilibrium) -> LadderState:
+    """A free state, whoever found it."""
+    return _state_of(_layered(free.system), free.inputs.to(free.layers[0]), free, free.chip)
+
+
+def _layered(system: Network | Circuit) -> ResistiveNetwork:
+    if not isinstance(system, ResistiveNetwork):
+        raise StimulusError(
+            f"Relaxation solves layered networks, found a {type(system).__name__}; use Newton for any circuit"
+        )
+    return system
 
 
 def _state_of(network: ResistiveNetwork, inputs: Tensor, free: Equilibrium, chip: Chip | None) -> LadderState:
@@ -304,6 +312,7 @@ def _equilibrium(
         node_voltages=voltages,
         error_bounds=bounds,
         nudge=nudge,
+        chip=chip,
         reference=reference,
         **others,
     )

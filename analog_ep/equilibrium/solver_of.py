@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from analog_ep.equilibrium.equilibrium import SmallSignalSolver
+from analog_ep.equilibrium.equilibrium import Solver
 from analog_ep.equilibrium.hopfield import HopfieldRelaxation
 from analog_ep.equilibrium.relaxation import Relaxation
 from analog_ep.networks import HopfieldNetwork, Network
 
 
-def solver_of(network: Network) -> SmallSignalSolver:
+def solver_of(network: Network) -> Solver:
     """The layered solver of a network, at its default tolerances."""
     return HopfieldRelaxation() if isinstance(network, HopfieldNetwork) else Relaxation()

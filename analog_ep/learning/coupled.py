@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Chip
-from analog_ep.equilibrium.clamped import clamped_response
-from analog_ep.equilibrium.equilibrium import Solver, solve
+from analog_ep.equilibrium.equilibrium import Solver, clamped_response, solve
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import StimulusError
 from analog_ep.learning.measured import driven
@@ -49,7 +48,7 @@ class HeldOutputs(GradientMethod):
         free = solve(self.network, inputs, solver=self.solver, chip=self.chip)
         targets = targets.to(free.outputs)
         change = self.amplitude * (targets - free.outputs)
-        response = clamped_response(self.network, inputs, free, change, self.solver, self.chip)
+        response = clamped_response(free, change, solver=self.solver)
         contrast = self.network.contrast(inputs.to(free.outputs), free.layers, response)
         weight = 1 / (self.amplitude * max(inputs.shape[:-1].numel(), 1))
         gradients = {name: value.mul_(weight).to(self.network.get_parameter(name)) for name, value in contrast.items()}

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Chip
-from analog_ep.equilibrium.equilibrium import Equilibrium, SmallSignalSolver, Solver, solve
+from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, linear_response, solve
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.equilibrium.stability import require_stable_nudge
-from analog_ep.errors import CheckpointError, ConvergenceError, StimulusError
+from analog_ep.errors import CheckpointError, StimulusError
 from analog_ep.learning.measured import Measurement, driven
 from analog_ep.networks import Network, ResistiveNetwork
 from analog_ep.stimulus import Cost, Nudge, NudgeKind, SquaredError
@@ -220,8 +220,8 @@ class SmallSignal(PhaseMethod):
         What to train.
     cost : Cost, optional
         C; by default `SquaredError`.
-    solver : SmallSignalSolver, optional
-        By default that of the kind of network, `solver_of`.
+    solver : Solver, optional
+        By default that of the kind of network, `solver_of`; `Newton` linearises by its Jacobian, `Ngspice` by ``.ac``.
     chip : Chip, optional
         Mismatch of the hardware that is trained.
     """
@@ -230,11 +230,11 @@ class SmallSignal(PhaseMethod):
         self,
         network: Network,
         cost: Cost | None = None,
-        solver: SmallSignalSolver | None = None,
+        solver: Solver | None = None,
         chip: Chip | None = None,
     ):
         super().__init__(network, cost)
-        self.solver: SmallSignalSolver = solver_of(network) if solver is None else solver
+        self.solver = solver_of(network) if solver is None else solver
         self.chip = chip
 
     def gradients(
@@ -243,11 +243,9 @@ class SmallSignal(PhaseMethod):
         network = self.network
         inputs = driven(inputs, self.chip)
         free = solve(network, inputs, solver=self.solver, chip=self.chip) if free is None else free
-        error = -self.cost.gradient(free.outputs, targets)
-        response, status = self.solver.small_signal(free, error)
-        if not status.complete:
-            raise ConvergenceError(f"small-signal response: {status.message}")
-        contrast = network.contrast(inputs, free.layers, response, linear=True)
+        targets = targets.to(free.outputs)
+        response = linear_response(free, -self.cost.gradient(free.outputs, targets), solver=self.solver)
+        contrast = network.contrast(inputs.to(free.outputs), free.layers, response, linear=True)
         return self.cost.value(free.outputs, targets).mean(), _mean(network, contrast, inputs)
 
 
