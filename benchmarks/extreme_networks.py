@@ -12,6 +12,9 @@ only where it begins.
 Draw n is the same in every run. `--results` keeps a line a draw and goes on where a run was stopped.
 """
 
+# mpmath has no annotations of its own.
+# pyright: reportInvalidTypeForm=false, reportOptionalIterable=false, reportArgumentType=false
+
 from __future__ import annotations
 
 import argparse
@@ -337,7 +340,7 @@ def judge(number: int, ngspice: bool = True) -> dict:
 
 def _solved(drawn: Draw, solver: Solver, dtype: torch.dtype) -> dict:
     system = drawn.circuit
-    if isinstance(solver, Relaxation):
+    if isinstance(solver, Relaxation) and drawn.network is not None:
         system = copy.deepcopy(drawn.network).to(dtype)
     inputs, nudge = drawn.inputs.to(dtype), drawn.nudge
     if nudge is not None:

@@ -18,7 +18,7 @@ from analog_ep.networks import ResistiveNetwork
 from analog_ep.stimulus import Nudge, SquaredError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-from extreme_networks import draw, judge, truth
+from extreme_networks import draw, judge, truth  # pyright: ignore[reportMissingImports]
 
 NO_INPUT = np.zeros((1, 0))
 LADDERS = {
@@ -158,7 +158,7 @@ def test_a_bound_is_that_of_the_conductances_solved():
     network = ResistiveNetwork([3, 5, 2], dtype=torch.float64)
     state = solve(network, torch.ones(1, 3, dtype=torch.float64), solver=Relaxation())
     with torch.no_grad():
-        network.stage1.mul_(0.5)
+        network.theta("stage1").mul_(0.5)
     with pytest.raises(StimulusError, match="needs the conductances that were solved, found others"):
         _ = state.voltage_error_bound
 
@@ -196,7 +196,7 @@ def test_the_reference_is_the_law_of_the_circuit():
 @pytest.mark.parametrize("value", [-0.3, 0.0, float("nan"), float("inf")])
 def test_what_is_no_conductance_does_not_relax(value):
     network = ResistiveNetwork([3, 5, 2], dtype=torch.float64)
-    network.stage1.data[1, 2] = value
+    network.theta("stage1").data[1, 2] = value
     with pytest.raises(NetworkError, match=r"stage1: conductances must be positive and finite, found .* S; keep them"):
         solve(network, torch.ones(1, 3, dtype=torch.float64), solver=Relaxation())
 
