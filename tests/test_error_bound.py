@@ -117,6 +117,13 @@ def test_a_state_at_its_rounding_is_converged_though_its_residual_does_not_shrin
     assert state.error_bound.max() <= 1e-9 * np.abs(state.voltages).max()
 
 
+def test_a_nudged_sample_that_is_not_solved_is_a_status():
+    network = ResistiveNetwork([2, 3, 1], diode=ShockleyDiode(1e-16), dtype=torch.float64, seed=1)
+    nudge = Nudge(1e-6, torch.ones(1, 1, dtype=torch.float64), SquaredError(), "elastic")
+    state = Newton(max_steps=1).solve_circuit(network.circuit(), np.full((1, 2), 500.0), nudge)
+    assert not state.converged.any()
+
+
 def test_what_is_asked_decides():
     circuit = ladder([1e-3, 1e-3])
     assert Newton().solve_circuit(circuit, NO_INPUT).converged.all()

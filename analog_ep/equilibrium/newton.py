@@ -234,6 +234,8 @@ class _Iteration:
             self._judge(equations.select(part), unknowns[part], part, outcome)
 
     def _judge(self, equations: Equations, x: np.ndarray, samples: np.ndarray, outcome: _Outcome) -> None:
+        if not len(samples):
+            return
         stable, judged = _stable(self.jacobian, equations, x)
         outcome.unstable[samples] = ~stable
         outcome.judged &= judged
