@@ -213,7 +213,7 @@ class EnergyBound:
         """
         off, root = self._off(sources, voltages), self._weights * self._root
         force = self._scale * self._weights * residual[:, self._free]
-        norm = np.linalg.norm(solve_triangular(self._factor, force.T, lower=True), axis=0)
+        norm = np.linalg.norm(solve_triangular(self._factor, force.T, lower=True, check_finite=False), axis=0)
         size = np.abs(voltages[:, self._known]).max(axis=1, initial=0.0)[:, None]
         doubt = sum_uncertainty(self._terms) * (apply(self._law, scale) + self._to_known * size)
         doubtful, slope = self._doubt_of_diodes(voltages)

@@ -152,7 +152,10 @@ class ErrorBounds:
             injected = None if currents is None else apply(self.system.outputs.incidence, currents)
             law = self.law.residual(voltages, injected)
         sources = np.concatenate([stimulus.inputs, np.ones((len(voltages), 1))], axis=1)
-        bound[known] = self.energy.bounds(sources, voltages, *law, stimulus.nudge, currents)
+        with np.errstate(all="ignore"):
+            found = self.energy.bounds(sources, voltages, *law, stimulus.nudge, currents)
+        # Where an exponential overflows nothing is known.
+        bound[known] = np.where(np.isfinite(found), found, np.inf)
         return bound
 
     def quick(
