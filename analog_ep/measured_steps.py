@@ -19,6 +19,9 @@ PULSE_COLUMNS = (
 )
 """Columns of a table of pulses: +1, −1, or 0 where a train begins; the conductance read after it; which device."""
 
+_USUAL, _TIMES, _FAR = 0.9, 8.0, 0.4
+"""A jump: so many times what most pulses do at most, and such a share of the range."""
+
 _SIZES = ("n_conductances", "n_probabilities")
 _OF_THE_DATA = ("table_up", "table_down", "w_min", "w_max")
 
@@ -60,18 +63,38 @@ def pulses_of(table: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Raises
     ------
     DataError
-        If a pulse is anything but −1, 0 and +1.
+        If a pulse is anything but −1, 0 and +1, or a train begins without a 0.
     """
     require_signs(table)
     pulse, conductance, device = table["pulse"], table["conductance"], table.get("device")
     # The first row of a device has no read before it; a 0 begins anew.
     same = np.ones(len(pulse) - 1, bool) if device is None else device[1:] == device[:-1]
     real = np.flatnonzero((pulse[1:] != 0) & same) + 1
+    _require_starts(table, real)
     return conductance[real - 1], conductance[real], pulse[real] > 0
+
+
+def _require_starts(table: Table, rows: np.ndarray) -> None:
+    """Raise `DataError` where a pulse takes the conductance far against its sign: a train begins there, unsaid."""
+    conductance, pulse = table["conductance"], table["pulse"]
+    change = conductance[rows] - conductance[rows - 1]
+    if not len(rows):
+        return
+    usual = float(np.quantile(np.abs(change), _USUAL))
+    far = (np.abs(change) > _TIMES * usual) & (np.abs(change) > _FAR * np.ptp(conductance)) & (change * pulse[rows] < 0)
+    if far.any():
+        at = int(far.argmax())
+        row = int(rows[at])
+        raise DataError(
+            f"{table.place(row)}: a pulse must not take the conductance far against its sign, found "
+            f"{conductance[row - 1]:g} to {conductance[row]:g} S by a pulse of {pulse[row]:+g}, and {int(far.sum())} "
+            "such in all; where a train begins, put a row with pulse 0 and its first conductance, or make this one's 0"
+        )
 
 
 def require_signs(table: Table) -> None:
     """Raise `DataError` where a pulse is anything but −1, 0 and +1."""
-    wrong = table["pulse"][~np.isin(table["pulse"], (-1, 0, 1))]
+    wrong = np.flatnonzero(~np.isin(table["pulse"], (-1, 0, 1)))
     if len(wrong):
-        raise DataError(f"{table.name}: pulse must be 1, -1, or 0 where a train begins, found {wrong[0]:g}")
+        found, where = table["pulse"][wrong[0]], table.where(wrong[0])
+        raise DataError(f"{table.name}: pulse must be 1, -1, or 0 where a train begins, found {found:g} in {where}")

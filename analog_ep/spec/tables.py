@@ -180,6 +180,13 @@ class CardSpec(_ClampSpec):
         """The card's diode."""
         return load_card(self.card).diode(self.temperature)
 
+    def require_at(self, temperature: float) -> None:
+        """Raise a `ValueError` where the card does not hold at a temperature. [K]"""
+        try:
+            load_card(self.card).diode(temperature)
+        except CardError as error:
+            raise ValueError(f"chip.temperature must be one of the diode's: {error}") from None
+
 
 def _with_models(value: Any) -> Any:
     """Diode tables as a list; one that names a card needs no model beside it."""
@@ -394,6 +401,14 @@ class Spec(_Table):
         single = isinstance(self.network, NetworkSpec) and self.network.drive == "single"
         if self.update is not None and self.update.held and stages > 1 and single:
             raise ValueError('update.held needs network.drive = "differential", found "single"')
+        return self
+
+    @model_validator(mode="after")
+    def _warm(self) -> Spec:
+        if self.chip is not None and self.chip.temperature is not None:
+            for diode in self.diode:
+                if isinstance(diode, CardSpec):
+                    diode.require_at(self.chip.temperature)
         return self
 
     @model_validator(mode="after")

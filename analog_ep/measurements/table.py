@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from analog_ep.constants import ZERO_CELSIUS
 from analog_ep.errors import DataError
-
-_PREFIXES = {"": 1.0, "k": 1e3, "m": 1e-3, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "n": 1e-9, "p": 1e-12, "f": 1e-15, "M": 1e6}
-_HEADER = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\[([^\]]*)\])?\s*")
+from analog_ep.measurements.rows import Rows, number_in, read_rows, require_one_point
+from analog_ep.measurements.units import si_scale
 
 
 @dataclass(frozen=True)
@@ -46,10 +42,13 @@ class Table:
         Name of the file.
     columns : dict of str to ndarray (n_rows,)
         By name; optional columns that the file lacks are not there.
+    lines : ndarray (n_rows,) or None
+        Lines of the file; None where the table is from none.
     """
 
     name: str
     columns: Mapping[str, np.ndarray]
+    lines: np.ndarray | None = None
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.columns[name]
@@ -64,6 +63,14 @@ class Table:
         """A column, or None where the file lacks it."""
         return self.columns.get(name)
 
+    def place(self, row: int) -> str:
+        """File and line of a row, as an error begins."""
+        return f"{self.name}, {self.where(row)}"
+
+    def where(self, row: int) -> str:
+        """Line of a row, or its number where the table is from no file."""
+        return f"row {row + 1}" if self.lines is None else f"line {self.lines[row]}"
+
     def require_rows(self, fewest: int, what: str) -> None:
         """Raise `DataError` where there are fewer rows than a fit needs."""
         if len(self) < fewest:
@@ -73,7 +80,9 @@ class Table:
 def read_table(path: Path, columns: tuple[Column, ...]) -> Table:
     """Read a CSV whose header names each column and its unit, as in ``voltage [V],current [mA]``.
 
-    Lines that begin with ``#`` are comments. Further columns are left alone.
+    Cells are parted by commas, semicolons or tabs, where numbers may have decimal commas; lines that begin with ``#``
+    are comments, those above the header are left alone, and so are further columns and repeated headers. UTF-8, UTF-16
+    and Windows-1252 are read.
 
     Parameters
     ----------
@@ -88,40 +97,55 @@ def read_table(path: Path, columns: tuple[Column, ...]) -> Table:
         If the file cannot be read, lacks a column or its unit, has another unit, or holds anything but finite numbers;
         naming the line at fault.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path} must be a readable CSV file, found: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{path} must be CSV in UTF-8, found other bytes") from None
-    lines = [(i, line) for i, line in enumerate(text.splitlines(), start=1) if line.strip() and line.strip()[0] != "#"]
-    if not lines:
-        raise DataError(f"{path} must have a header such as {_example(columns)}, found an empty file")
-    rows = list(csv.reader([line for _, line in lines], skipinitialspace=True))
-    places = _places(path, rows[0], columns)
-    if len(rows) < 2:
-        raise DataError(f"{path} must have rows below its header, found none")
-    values: dict[str, list[float]] = {column.name: [] for column, _, _ in places}
-    for (line, _), row in zip(lines[1:], rows[1:], strict=True):
-        for column, place, _ in places:
-            values[column.name].append(_number(path, line, row, place, column))
-    return Table(path.name, {c.name: _in_si(np.array(values[c.name]), c, scale) for c, _, scale in places})
+    rows = read_rows(
+        path, lambda cells: _known(cells, columns), _example(columns), lambda header: _places(path, header, columns)
+    )
+    places = _places(path, rows.header, columns)
+    require_one_point(rows, [place for _, place, _ in places])
+    values = {column.name: _column(rows, column, place, scale) for column, place, scale in places}
+    return Table(path.name, values, np.array([line for line, _ in rows.cells]))
 
 
-def _places(path: Path, header: list[str], columns: tuple[Column, ...]) -> list[tuple[Column, int, float]]:
-    """Column, its place, and its scale to SI; a scale of NaN stands for °C."""
+def _column(rows: Rows, column: Column, place: int, scale: tuple[float, float]) -> np.ndarray:
+    factor, offset = scale
+    return np.array([number_in(rows, row, place, column.name) for row in rows.cells]) * factor + offset
+
+
+def _heading(cell: str) -> tuple[str, str | None] | None:
+    """Name, in lower case, and unit of a header's cell; None where it is none."""
+    for opening, closing in ("[]", "()"):
+        name, mark, rest = cell.partition(opening)
+        if mark and rest.endswith(closing):
+            return (name.strip().lower(), rest[:-1]) if name.strip().isidentifier() else None
+    name, mark, unit = cell.partition("/")
+    if not name.strip().isidentifier():
+        return None
+    return name.strip().lower(), unit if mark else None
+
+
+def _known(cells: list[str], columns: tuple[Column, ...]) -> int:
+    """How many columns a row of cells names."""
+    names = {heading[0] for cell in cells if (heading := _heading(cell)) is not None}
+    return sum(column.name in names for column in columns)
+
+
+def _places(
+    path: Path, header: list[str], columns: tuple[Column, ...]
+) -> list[tuple[Column, int, tuple[float, float]]]:
+    """Column, its place, and its scale to SI: factor and offset."""
     found: dict[str, tuple[int, str | None]] = {}
     for place, cell in enumerate(header):
-        match = _HEADER.fullmatch(cell)
-        if match is None:
+        heading = _heading(cell)
+        if heading is None:
             continue
-        name = match[1].lower()
+        name, unit = heading
         if name in found:
             raise DataError(f"{path}: a column may stand once, found {name!r} twice")
-        found[name] = (place, match[2])
+        found[name] = (place, unit)
     missing = [column.name for column in columns if column.required and column.name not in found]
     if missing:
-        present = ", ".join(cell.strip() for cell in header)
+        present = ", ".join(header)
+        present = f"{present[:200]}…" if len(present) > 200 else present
         raise DataError(
             f"{path} must have the columns {_example(columns)}, found no {' and no '.join(missing)} in: {present}"
         )
@@ -129,37 +153,20 @@ def _places(path: Path, header: list[str], columns: tuple[Column, ...]) -> list[
     return [(column, found[column.name][0], _scale(path, column, found[column.name][1])) for column in present]
 
 
-def _scale(path: Path, column: Column, unit: str | None) -> float:
+def _scale(path: Path, column: Column, unit: str | None) -> tuple[float, float]:
     if unit is None:
         if column.unit == "1":
-            return 1.0
+            return 1.0, 0.0
         raise DataError(
             f"{path}: the column {column.name} must say its unit, as in '{column.name} [{column.unit}]', found none"
         )
-    unit = unit.strip()
-    if column.unit == "K" and unit in ("°C", "C", "degC"):
-        return float("nan")
-    if unit.endswith(column.unit) and unit[: -len(column.unit)] in _PREFIXES:
-        return _PREFIXES[unit[: -len(column.unit)]]
-    raise DataError(
-        f"{path}: the column {column.name} must be in {column.unit}, with a prefix such as m or u where wanted, "
-        f"found {unit!r}"
-    )
-
-
-def _number(path: Path, line: int, row: list[str], place: int, column: Column) -> float:
-    cell = row[place].strip() if place < len(row) else ""
-    try:
-        value = float(cell)
-    except ValueError:
-        value = float("nan")
-    if not np.isfinite(value):
-        raise DataError(f"{path}, line {line}: {column.name} must be a finite number, found {cell or 'nothing'!r}")
-    return value
-
-
-def _in_si(values: np.ndarray, column: Column, scale: float) -> np.ndarray:
-    return values + ZERO_CELSIUS if column.unit == "K" and np.isnan(scale) else values * scale
+    scale = si_scale(unit, column.unit)
+    if scale is None:
+        raise DataError(
+            f"{path}: the column {column.name} must be in {column.unit}, with a prefix such as m or u where wanted, "
+            f"found {unit.strip()!r}"
+        )
+    return scale
 
 
 def _example(columns: tuple[Column, ...]) -> str:

@@ -1,22 +1,23 @@
-"""Device cards: the parameters of one measured or published device in TOML, by name or by path."""
+"""A device card: the parameters of one measured or published device."""
 
 from __future__ import annotations
 
+import math
 import re
-import tomllib
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tomli_w
 
+from analog_ep.cards.units import depth_of, unit_of
+from analog_ep.constants import DEFAULT_TEMPERATURE
 from analog_ep.devices import Diode, PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.devices.memristors import MEMRISTORS, Memristor, memristor
-from analog_ep.devices.pulses import MODELS, PRESETS, Lookup, PulseModel, pulse_model
+from analog_ep.devices.pulses import MODELS, Lookup, PulseModel, pulse_model
 from analog_ep.errors import AnalogEPError, CardError, DeviceParameterError
-from analog_ep.measured_steps import measured_steps
-from analog_ep.resources import calibration_folder
+from analog_ep.measurements import si_scale
 
 KINDS: dict[str, tuple[str, ...]] = {
     "diode": ("shockley", "piecewise"),
@@ -32,16 +33,56 @@ _DIODES: dict[str, type[ShockleyDiode] | type[PiecewiseLinearDiode]] = {
     "piecewise": PiecewiseLinearDiode,
 }
 _NOT_OF_MODEL = ("conductance_", "factors_up_", "factors_down_")
-_TABLES = ("parameters", "validity", "source", "fit")
+_MOST_DEPTH = 2
+_Device = TypeVar("_Device")
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """One parameter of a card: a value or a list of them, its standard uncertainty (1 σ; 0 where exact), its unit."""
+    """One parameter of a card.
+
+    Attributes
+    ----------
+    value : float, int, bool, or a list of them or of lists
+        In `unit`; not NaN.
+    uncertainty : float
+        1 σ in the same unit; 0 where exact.
+    unit : str
+        With an SI prefix where wanted, such as "nA"; empty for the SI unit of the parameter.
+
+    Raises
+    ------
+    CardError
+        If the value or the uncertainty is anything else.
+    """
 
     value: Any
     uncertainty: float = 0.0
-    unit: str = "1"
+    unit: str = ""
+
+    def __post_init__(self):
+        if not _numeric(self.value):
+            raise CardError(f"value must be a number or a list of them, found {reprlib.repr(self.value)}")
+        sigma = self.uncertainty
+        if isinstance(sigma, bool) or not (_is_number(sigma) and 0 <= sigma < math.inf):
+            raise CardError(f"uncertainty must be a number of at least 0, found {reprlib.repr(sigma)}")
+
+    def in_si(self, unit: str, depth: int = 0) -> Any:
+        """The value in the SI unit of its parameter, "1" for none, as a number or, by `depth`, lists of them.
+
+        Raises
+        ------
+        CardError
+            If it is in another unit, or lists lie in one another otherwise.
+        """
+        scale = si_scale(self.unit or unit, unit)
+        if scale is None:
+            asked = "a plain number" if unit == "1" else f"in {unit}, with a prefix such as m or n where wanted"
+            raise CardError(f"must be {asked}, found the unit {self.unit!r}")
+        if not _has_depth(self.value, depth):
+            asked = ("a number", "a list of numbers", "a list of lists of numbers")[depth]
+            raise CardError(f"must be {asked}, found {reprlib.repr(self.value)}")
+        return self.value if scale == (1.0, 0.0) else _scaled(self.value, *scale)
 
 
 @dataclass(frozen=True)
@@ -73,7 +114,7 @@ class Card:
     fit: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
-        if not _NAME.fullmatch(self.name):
+        if not is_name(self.name):
             raise CardError(
                 f"a card's name must be lower-case letters, digits and underscores, found {self.name!r}; rename it"
             )
@@ -82,6 +123,11 @@ class Card:
         if self.model not in KINDS[self.kind]:
             models = ", ".join(KINDS[self.kind])
             raise CardError(f"the card {self.name}: model must be one of {models}, found {self.model!r}")
+        for key, limits in self.validity.items():
+            if not (isinstance(limits, list) and len(limits) == 2 and all(map(_is_number, limits))):
+                raise CardError(
+                    f"the card {self.name}: validity.{key} must be two numbers, found {reprlib.repr(limits)}"
+                )
 
     def diode(self, temperature: float | None = None) -> Diode:
         """The diode of the card.
@@ -94,18 +140,32 @@ class Card:
         Raises
         ------
         CardError
-            If the card is of another kind, a parameter is unknown or outside its range, or a piecewise-linear diode
-            is asked for at another temperature.
+            If the card is of another kind, a parameter is unknown or outside its range, or another temperature is
+            asked for than the card holds at: a piecewise-linear diode, and one without `energy_gap`, holds at its own,
+            one that was measured at several within them.
         """
         device = self._build("diode", lambda values: _DIODES[self.model](**values))
-        if temperature is None:
+        if temperature is None or temperature == self._own_temperature(device):
             return device
-        if not isinstance(device, ShockleyDiode):
+        if not isinstance(device, ShockleyDiode) or "energy_gap" not in self.parameters:
             raise CardError(
                 f"the card {self.name} holds at its own temperature alone, found {temperature:g} K asked for; "
-                "calibrate it at that temperature"
+                "calibrate it at that temperature, or at several"
+            )
+        low, high = self.validity.get("temperature_K", (0.0, math.inf))
+        # One temperature limits nothing: the gap was given, not measured.
+        if low < high and not low <= temperature <= high:
+            raise CardError(
+                f"the card {self.name} holds between {low:g} and {high:g} K, found {temperature:g} K asked for; "
+                "calibrate it there too"
             )
         return replace(device, temperature=temperature)
+
+    def _own_temperature(self, device: Diode) -> float:
+        if isinstance(device, ShockleyDiode):
+            return float(device.temperature)
+        low, high = self.validity.get("temperature_K", (DEFAULT_TEMPERATURE, DEFAULT_TEMPERATURE))
+        return low if low == high else math.nan
 
     def pulse_model(self) -> PulseModel:
         """The pulse model of the card; its bounds stand for the conductance range of the network.
@@ -153,7 +213,7 @@ class Card:
             )
         if missing := sorted({"gain", "offset"} ^ values.keys()):
             raise DeviceParameterError(f"an amplifier must have gain and offset alone, found {missing[0]} amiss")
-        if not values["gain"] > 0:
+        if not 0 < values["gain"] < math.inf:
             raise DeviceParameterError(
                 f"gain must be positive, found {values['gain']:g}; a differential drive has the inverted output"
             )
@@ -163,13 +223,21 @@ class Card:
         """Plain values of the parameters of a card that must be of `kind`."""
         return self._build(kind, dict)
 
-    def _build(self, kind: str, build) -> Any:
+    def _build(self, kind: str, build: Callable[[dict[str, Any]], _Device]) -> _Device:
         if self.kind != kind:
             raise CardError(f"the card {self.name} is of kind {self.kind} ({self.model}), where {kind} was asked for")
         try:
-            return build({name: quantity.value for name, quantity in self.parameters.items()})
-        except (TypeError, AnalogEPError) as error:
+            return build({name: self._value(name, quantity) for name, quantity in self.parameters.items()})
+        except (TypeError, ValueError, OverflowError, AnalogEPError) as error:
             raise CardError(f"the card {self.name}: {error}") from None
+
+    def _value(self, name: str, quantity: Quantity) -> Any:
+        if isinstance(quantity.value, bool) and self.kind != "pulses":
+            raise CardError(f"{name} must be a number, found {quantity.value}")
+        try:
+            return quantity.in_si(unit_of(self.kind, self.model, name), depth_of(name))
+        except CardError as error:
+            raise CardError(f"{name} {error}") from None
 
     def to_toml(self) -> str:
         """The card as `load_card` reads it."""
@@ -178,105 +246,40 @@ class Card:
             entry: dict[str, Any] = {"value": quantity.value}
             if quantity.uncertainty:
                 entry["uncertainty"] = quantity.uncertainty
-            parameters[name] = entry | {"unit": quantity.unit}
+            parameters[name] = entry | ({"unit": quantity.unit} if quantity.unit else {})
         head = {"name": self.name, "kind": self.kind, "model": self.model}
         tables = {"validity": dict(self.validity), "source": dict(self.source), "fit": dict(self.fit)}
         return tomli_w.dumps(head | {"parameters": parameters} | tables)
 
 
-def load_card(name: str | Path) -> Card:
-    """Load a card.
+def is_name(text: str) -> bool:
+    """Whether a card may be called so."""
+    return _NAME.fullmatch(text) is not None
 
-    Parameters
-    ----------
-    name : str or Path
-        Name of a shipped card, or the path of a TOML file.
 
-    Raises
-    ------
-    CardError
-        If there is no such card, or it is broken; naming the key at fault.
-    """
-    path = _card_path(name)
+def _is_number(value: Any) -> bool:
+    """Whether it is a number that a float can hold."""
+    if not isinstance(value, (bool, int, float)):
+        return False
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CardError(f"the card {path} must be a readable file, found: {error.strerror}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CardError(f"{path} must be TOML in UTF-8, found: {error}") from None
-    head = {}
-    for key in ("name", "kind", "model"):
-        if not isinstance(tables.get(key), str):
-            raise CardError(f"{path}: {key} must be a string, found {tables.get(key, 'nothing')!r}")
-        head[key] = tables.pop(key)
-    for key, value in tables.items():
-        if key not in _TABLES or not isinstance(value, dict):
-            raise CardError(f"{path}: a card has the tables {', '.join(_TABLES)}, found {key!r}")
-    parameters = {key: _quantity(path, key, entry) for key, entry in tables.pop("parameters", {}).items()}
-    return Card(**head, parameters=parameters, **tables)
+        return not math.isnan(float(value))
+    except OverflowError:
+        return False
 
 
-def pulsed_device(name: str, **parameters: Any) -> PulseModel:
-    """A pulse model by name: of the literature, of a card, or with the steps of a measurement.
-
-    Parameters
-    ----------
-    name : str
-        A model or preset, see `analog_ep.devices.pulses.pulse_model`; a card, see `load_card`; or the path of a CSV of
-        pulses, see `analog_ep.measured_steps`.
-    **parameters
-        Fields of the model that differ.
-
-    Raises
-    ------
-    DeviceParameterError
-        If there is no such name, or a parameter is unknown or outside its range.
-    CardError
-        If the card is broken or of another kind.
-    DataError
-        If the CSV cannot be used.
-    """
-    if name in MODELS or name in PRESETS:
-        return pulse_model(name, **parameters)
-    if name.endswith(".csv"):
-        return measured_steps(Path(name), **parameters)
-    if name not in card_names() and not name.endswith(".toml"):
-        known, cards = ", ".join([*MODELS, *PRESETS]), ", ".join(card_names())
-        raise DeviceParameterError(
-            f"device must be one of {known}, the path of a CSV of pulses, a card ({cards}) or the path of one, "
-            f"found {name!r}"
-        )
-    card = load_card(name)
-    changed = {key: Quantity(value) for key, value in parameters.items()}
-    return replace(card, parameters={**card.parameters, **changed}).pulse_model()
-
-
-def card_names() -> list[str]:
-    """Names of the shipped cards."""
-    return sorted(path.stem for path in calibration_folder().glob("*.toml"))
-
-
-def _card_path(name: str | Path) -> Path:
-    path = Path(name)
-    if path.suffix == ".toml" or len(path.parts) > 1:
-        return path
-    if not _NAME.fullmatch(str(name)) or not (shipped := calibration_folder() / f"{name}.toml").is_file():
-        raise CardError(
-            f"a card must be one of {', '.join(card_names())} or the path of a .toml file, found {str(name)!r}"
-        )
-    return shipped
-
-
-def _quantity(path: Path, name: str, entry: Any) -> Quantity:
-    if not isinstance(entry, dict) or "value" not in entry or not entry.keys() <= {"value", "uncertainty", "unit"}:
-        raise CardError(f"{path}: parameters.{name} must have value, unit and perhaps uncertainty, found {entry!r}")
-    value = entry["value"]
-    if not _numeric(value):
-        raise CardError(f"{path}: parameters.{name}.value must be a number or a list of them, found {value!r}")
-    return Quantity(value, float(entry.get("uncertainty", 0.0)), str(entry.get("unit", "1")))
-
-
-def _numeric(value: Any, depth: int = 2) -> bool:
+def _numeric(value: Any, depth: int = _MOST_DEPTH) -> bool:
     if isinstance(value, list):
         return depth > 0 and all(_numeric(entry, depth - 1) for entry in value)
-    return isinstance(value, (bool, int, float))
+    return _is_number(value)
+
+
+def _has_depth(value: Any, depth: int) -> bool:
+    if depth == 0:
+        return not isinstance(value, list)
+    return isinstance(value, list) and all(_has_depth(entry, depth - 1) for entry in value)
+
+
+def _scaled(value: Any, factor: float, offset: float) -> Any:
+    if isinstance(value, list):
+        return [_scaled(entry, factor, offset) for entry in value]
+    return value * factor + offset
