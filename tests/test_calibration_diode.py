@@ -10,13 +10,13 @@ import pytest
 import torch
 from scipy.special import lambertw
 
-from analog_ep.calibration import Noise, Table, fit_diode, fit_figure, read_table, write_card
+from analog_ep.calibration import Noise, Table, card_of, fit_diode, fit_figure, read_table, write_card
 from analog_ep.calibration.diode import COLUMNS
 from analog_ep.cards import load_card
 from analog_ep.cli import main
 from analog_ep.constants import thermal_voltage
 from analog_ep.devices import ShockleyDiode
-from analog_ep.errors import DataError
+from analog_ep.errors import CardError, DataError
 from analog_ep.resources import calibration_folder
 from analog_ep.spice.process import run_ngspice
 
@@ -75,6 +75,32 @@ def test_an_adequate_model_is_called_adequate_and_what_is_not_told_is_said():
     low = VOLTAGE < 0.5
     short = Table("low.csv", {name: column[low] for name, column in measured(0).columns.items()})
     assert "series_resistance from 0" in fit_diode(short).sentence()
+
+
+def test_a_resistance_that_the_data_cannot_tell_from_0_is_0():
+    low = VOLTAGE < 0.45
+    short = Table("low.csv", {name: column[low] for name, column in measured(2).columns.items()})
+    fit = fit_diode(short)
+    assert fit.values["series_resistance"] == 0
+    assert fit.estimates["series_resistance"].uncertainty > TRUTH["series_resistance"] / 3
+    for name in ("saturation_current", "ideality"):
+        assert abs(fit.estimates[name].value - TRUTH[name]) < 4 * fit.estimates[name].uncertainty
+    assert fit_diode(measured(2)).values["series_resistance"] > 0
+
+
+def test_data_of_one_temperature_hold_there_alone_unless_the_gap_is_given():
+    warm = Table("warm.csv", {**measured(0).columns, "temperature": np.full(len(VOLTAGE), 320.0)})
+    card = card_of(fit_diode(warm), "warm", "", "")
+    device = card.diode(320.0)
+    assert isinstance(device, ShockleyDiode)
+    assert (device.temperature, device.nominal_temperature) == (320.0, 320.0)
+    with pytest.raises(CardError, match="the card warm holds at its own temperature alone, found 330 K asked for"):
+        card.diode(330.0)
+    known = card_of(fit_diode(warm, energy_gap=0.69), "warm", "", "").diode(330.0)
+    assert isinstance(known, ShockleyDiode)
+    assert (known.temperature, known.energy_gap) == (330.0, 0.69)
+    with pytest.raises(DataError, match="the energy gap must be positive, found -1"):
+        fit_diode(warm, energy_gap=-1.0)
 
 
 def test_another_law_is_called_inadequate():

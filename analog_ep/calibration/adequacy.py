@@ -46,9 +46,14 @@ class Adequacy:
     def sentence(self, model: str) -> str:
         """What the tests say, in one sentence."""
         name, p = min(self.p_values.items(), key=lambda item: item[1])
+        # As often as one of so many tests speaks so loudly.
+        n = len(self.p_values)
+        p = min(1.0, n * p)
+        corrected = f", corrected for {n} tests" if n > 1 else ""
         if self.adequate:
-            return f"{model} is adequate: no residual test rejects it at {self.level:.0%} (smallest p {p:.2g}, {name})"
-        return f"{model} is NOT adequate: the {name} test rejects it at {self.level:.0%} (p {p:.1e})"
+            found = f"smallest p {p:.2g}{corrected}, {name}"
+            return f"{model} is adequate: no residual test rejects it at {self.level:.0%} ({found})"
+        return f"{model} is NOT adequate: the {name} test rejects it at {self.level:.0%} (p {p:.1e}{corrected})"
 
 
 def waves(order: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from analog_ep.calibration.adequacy import judge, waves
-from analog_ep.calibration.fit import Axes, Curve, Estimate, Fit, Unknown, deviations_of_mean, estimates_of
+from analog_ep.calibration.fit import Axes, Curve, Estimate, Fit, Unknown, deviations_of_mean, estimates_of, is_told
+from analog_ep.calibration.plausible import require_no_plateau, require_signs_agree
 from analog_ep.calibration.regression import Noise, Regression, central_differences, regress
 from analog_ep.constants import DEFAULT_TEMPERATURE, thermal_voltage
 from analog_ep.devices import ShockleyDiode
@@ -24,6 +25,8 @@ COLUMNS = (
 """Columns of a table of diode characteristics."""
 
 _FEWEST = 8
+_AWAY = 0.05
+"""Voltage from which on the current of a diode must have its sign. [V]"""
 _SATURATION = Unknown("saturation_current", "A")
 _IDEALITY = Unknown("ideality", "1")
 _RESISTANCE = Unknown("series_resistance", "ohm", logarithmic=False, lower=0.0)
@@ -37,11 +40,13 @@ def fit_diode(
     temperature: float = DEFAULT_TEMPERATURE,
     noise: Noise | None = None,
     saturation_exponent: float = 3.0,
+    energy_gap: float | None = None,
 ) -> Fit:
     """Fit `analog_ep.devices.ShockleyDiode` to current against voltage.
 
     With several temperatures the energy gap is fitted too, and the saturation current refers to the one nearest to
-    27 °C. The exponent XTI is given: within a hundred kelvin no data tell it from the gap.
+    27 °C. With one, and no gap given, the card has none, and holds there alone. The exponent XTI is given: within a
+    hundred kelvin no data tell it from the gap. A series resistance that the data cannot tell from 0 is 0.
 
     Parameters
     ----------
@@ -53,11 +58,14 @@ def fit_diode(
         By default relative noise and a floor, both estimated; a column `current_std` goes first.
     saturation_exponent : float
         XTI; 3 for silicon, 2 for Schottky diodes.
+    energy_gap : float, optional
+        EG, where it is known: 1.11 for silicon, 0.69 for many Schottky diodes. [eV]
 
     Raises
     ------
     DataError
-        If points are too few, all of one sign of the voltage below conduction, or fall with the voltage.
+        If points are too few, all of one sign of the voltage below conduction, fall with the voltage, have the wrong
+        sign, or stand still as in the compliance of an instrument.
     """
     table.require_rows(_FEWEST, "a diode")
     voltage, current = table["voltage"], table["current"]
@@ -67,12 +75,16 @@ def fit_diode(
         raise DataError(f"{table.name}: temperatures must be above 0 K, found {temperatures.min():g} K")
     deviation = table.get("current_std")
     noise = Noise(deviation=deviation) if deviation is not None else noise or Noise()
+    require_signs_agree(table, np.abs(voltage) > _AWAY)
     _require_diode(table, voltage, current, temperatures)
+    require_no_plateau(table)
     levels = np.unique(temperatures)
     nominal = float(levels[np.abs(levels - DEFAULT_TEMPERATURE).argmin()])
-    unknowns = (_SATURATION, _IDEALITY, _RESISTANCE) + ((_GAP,) if len(levels) > 1 else ())
-
-    model = _Characteristic(unknowns, nominal, saturation_exponent)
+    if energy_gap is not None and not 0 < energy_gap < np.inf:
+        raise DataError(f"the energy gap must be positive, found {energy_gap} eV")
+    fits_gap = len(levels) > 1 and energy_gap is None
+    unknowns = (_SATURATION, _IDEALITY, _RESISTANCE) + ((_GAP,) if fits_gap else ())
+    model = _Characteristic(unknowns, nominal, saturation_exponent, energy_gap)
     start = _start(voltage, current, temperatures, nominal)
     result = regress(
         unknowns,
@@ -82,8 +94,9 @@ def fit_diode(
         noise,
         lambda at: model.derivatives(at, voltage, temperatures),
     )
+    result = _without_resistance(model, result, voltage, current, temperatures, noise)
     estimates, correlation, untold = estimates_of(unknowns, result.coordinates, result.covariance)
-    if len(levels) == 1:
+    if len(levels) == 1 and energy_gap is None:
         untold += ("energy_gap, from one temperature",)
     alternatives = {
         "trend with voltage": waves(voltage, temperatures),
@@ -93,8 +106,10 @@ def fit_diode(
         "nominal_temperature": Estimate(nominal, 0.0, "K"),
         "saturation_exponent": Estimate(saturation_exponent, 0.0, "1"),
     }
-    if len(levels) == 1:
-        constants["energy_gap"] = Estimate(_SILICON_GAP, 0.0, "eV")
+    if not levels[0] <= DEFAULT_TEMPERATURE <= levels[-1]:
+        constants["temperature"] = Estimate(nominal, 0.0, "K")
+    if energy_gap is not None:
+        constants["energy_gap"] = Estimate(energy_gap, 0.0, "eV")
     conducting = np.abs(result.prediction)
     return Fit(
         kind="diode",
@@ -119,14 +134,18 @@ def fit_diode(
 class _Characteristic:
     """The diode's current and its derivatives by the fit's coordinates: ln IS, ln n, R_s and, where fitted, ln EG."""
 
-    def __init__(self, unknowns: tuple[Unknown, ...], nominal: float, saturation_exponent: float):
+    def __init__(
+        self, unknowns: tuple[Unknown, ...], nominal: float, saturation_exponent: float, energy_gap: float | None
+    ):
         self.unknowns, self.nominal, self.saturation_exponent = unknowns, nominal, saturation_exponent
+        self._given = {} if energy_gap is None else {_GAP.name: energy_gap}
 
     def device(self, coordinates: np.ndarray, temperatures: np.ndarray) -> ShockleyDiode:
         values = {u.name: u.outside(x) for u, x in zip(self.unknowns, coordinates, strict=True)}
         one = bool((temperatures == temperatures[0]).all())
         return ShockleyDiode(
             **values,
+            **self._given,
             temperature=float(temperatures[0]) if one else torch.from_numpy(temperatures),
             nominal_temperature=self.nominal,
             saturation_exponent=self.saturation_exponent,
@@ -142,14 +161,47 @@ class _Characteristic:
         bare = dataclasses.replace(device, series_resistance=0.0)
         slope = bare.conductance(junction).numpy()
 
+        resistance = [u.name for u in self.unknowns].index(_RESISTANCE.name)
+
         def at_fixed_junction(x: np.ndarray) -> np.ndarray:
-            changed = dataclasses.replace(self.device(x, temperatures), series_resistance=0.0)
-            return changed.current(junction).numpy()
+            x = x.copy()
+            x[resistance] = 0.0
+            return self.device(x, temperatures).current(junction).numpy()
 
         columns = central_differences(at_fixed_junction, coordinates)
-        resistance = [u.name for u in self.unknowns].index(_RESISTANCE.name)
         columns[:, resistance] = -slope * bare.current(junction).numpy()
         return columns / (1 + coordinates[resistance] * slope)[:, None]
+
+
+def _without_resistance(
+    model: _Characteristic,
+    result: Regression,
+    voltage: np.ndarray,
+    current: np.ndarray,
+    temperatures: np.ndarray,
+    noise: Noise,
+) -> Regression:
+    """The fit with a series resistance of 0 where the data cannot tell it from that; uncertainties stay its own."""
+    at = [unknown.name for unknown in model.unknowns].index(_RESISTANCE.name)
+    if is_told(result.coordinates[at], np.sqrt(result.covariance[at, at])):
+        return result
+    others = [k for k in range(len(model.unknowns)) if k != at]
+
+    def full(reduced: np.ndarray) -> np.ndarray:
+        return np.insert(reduced, at, 0.0)
+
+    unknowns = [model.unknowns[k] for k in others]
+    again = regress(
+        unknowns,
+        lambda x: model.current(full(x), voltage, temperatures),
+        [u.outside(x) for u, x in zip(unknowns, result.coordinates[others], strict=True)],
+        current,
+        noise,
+        lambda x: model.derivatives(full(x), voltage, temperatures)[:, others],
+    )
+    return dataclasses.replace(
+        again, coordinates=full(again.coordinates), covariance=result.covariance, jacobian=result.jacobian
+    )
 
 
 def _require_diode(table: Table, voltage: np.ndarray, current: np.ndarray, temperatures: np.ndarray) -> None:
@@ -159,7 +211,7 @@ def _require_diode(table: Table, voltage: np.ndarray, current: np.ndarray, tempe
         v, i = voltage[here][order], current[here][order]
         # A third of the range against the next: noise may make neighbours fall, a diode never as a whole.
         thirds = [part.mean() for part in np.array_split(i, 3)] if len(i) >= 6 else [i[0], i[-1]]
-        if not np.all(np.diff(thirds) > 0):
+        if not (np.all(np.diff(thirds) >= 0) and thirds[-1] > thirds[0]):
             raise DataError(
                 f"{table.name}: the current of a diode must rise with the voltage, found mean currents "
                 f"{', '.join(f'{x:.3g}' for x in thirds)} A over thirds of {v[0]:g}…{v[-1]:g} V; check the polarity"

@@ -182,12 +182,17 @@ def estimates_of(
         estimates[unknown.name] = Estimate(value, float(uncertainty), unknown.unit)
         if unknown.logarithmic and not deviation < UNTOLD:
             untold.append(f"{unknown.name} to better than {_percent(deviation)}")
-        elif not unknown.logarithmic and not abs(value) > 2 * uncertainty:
+        elif not unknown.logarithmic and not is_told(value, uncertainty):
             untold.append(f"{unknown.name} from 0 (it is {value:.2g} ± {uncertainty:.2g} {unknown.unit})")
     finite = np.where(np.isfinite(deviations) & (deviations > 0), deviations, 1.0)
     correlation = np.where(np.isfinite(covariance), covariance, 0.0) / np.outer(finite, finite)
     np.fill_diagonal(correlation, 1.0)
     return estimates, correlation, tuple(untold)
+
+
+def is_told(value: float, uncertainty: float) -> bool:
+    """Whether a parameter of either sign can be told from 0."""
+    return bool(abs(value) > 2 * uncertainty)
 
 
 def _percent(deviation: float) -> str:

@@ -11,7 +11,9 @@ import torch
 
 from analog_ep.calibration.adequacy import judge, waves
 from analog_ep.calibration.fit import Axes, Curve, Estimate, Fit, Unknown, deviations_of_mean, estimates_of
+from analog_ep.calibration.plausible import require_no_plateau, require_signs_agree
 from analog_ep.calibration.regression import Noise, Regression, regress
+from analog_ep.cards.units import unit_of
 from analog_ep.devices.memristors import MEMRISTORS, Memristor, integrate
 from analog_ep.errors import ConvergenceError, DataError, DeviceParameterError
 from analog_ep.measurements import Column, Table
@@ -25,6 +27,8 @@ COLUMNS = (
 """Columns of a table of a memristor's trace."""
 
 _FEWEST = 30
+_STRONG = 0.2
+"""Share of the largest voltage from which on a current tells a resistance."""
 _TOLERANCE = 1e-6
 _STEP = 1e-4
 """Of the central differences: small against the parameters, large against the integrator's tolerance."""
@@ -38,7 +42,6 @@ _FARTHEST = 300.0
 _PARENTS, _CHILDREN, _GENERATIONS = 6, 16, 5
 """Of the search about the guesses: members that are kept, changes of each, and how often."""
 
-_UNITS = {"r": "ohm", "k": "m/s", "v": "V", "i": "A", "mu": "m^2/(V s)", "d": "m", "amplitude": "1/s"}
 _FITTED = {
     "vteam": ("r_on", "r_off", "k_off", "k_on", "v_off", "v_on", "alpha_off", "alpha_on", "x0"),
     "team": ("r_on", "r_off", "k_off", "k_on", "i_off", "i_on", "alpha_off", "alpha_on", "x0"),
@@ -79,17 +82,19 @@ def fit_memristor(
     Raises
     ------
     DataError
-        If the model is unknown, times do not increase, points are too few, the trace shows no resistance that changes,
-        or no start near the data is found.
+        If the model is unknown, times do not increase, points are too few, currents have the wrong sign or stand still
+        as in the compliance of an instrument, the trace shows no resistance that changes, or no start near the data is
+        found.
     """
     if model not in _FITTED:
         raise DataError(f"model must be one of {', '.join(_FITTED)}, found {model!r}")
     table.require_rows(_FEWEST, "a memristor")
     time, voltage, current = table["time"], table["voltage"], table["current"]
     if not (np.diff(time) > 0).all():
-        raise DataError(
-            f"{table.name}: times must increase, found {time[np.flatnonzero(np.diff(time) <= 0)[0] + 1]:g} s late"
-        )
+        late = int(np.flatnonzero(np.diff(time) <= 0)[0]) + 1
+        raise DataError(f"{table.name}: times must increase, found {time[late]:g} s late, in {table.where(late)}")
+    require_signs_agree(table, np.abs(voltage) > _STRONG * np.abs(voltage).max())
+    require_no_plateau(table)
     deviation = table.get("current_std")
     noise = Noise(deviation=deviation) if deviation is not None else noise or Noise()
     trace = _Trace(model, time, voltage, start or {})
@@ -121,7 +126,9 @@ def fit_memristor(
         model=model,
         estimates=estimates,
         correlation=correlation,
-        constants={name: Estimate(float(getattr(fixed, name)), 0.0, _unit(name)) for name in held},
+        constants={
+            name: Estimate(float(getattr(fixed, name)), 0.0, unit_of("memristor", model, name)) for name in held
+        },
         adequacy=judge(result.residuals, result.whitened, alternatives, noise.known),
         untold=untold,
         noise=_noise_words(noise, result),
@@ -234,7 +241,7 @@ class _Trace:
 def _guesses(table: Table, model: str, given: dict[str, float]) -> list[dict[str, float]]:
     """Starts that the trace suggests: resistances from its extremes, speeds and thresholds on a grid."""
     voltage, current = table["voltage"], table["current"]
-    strong = np.abs(voltage) > 0.2 * np.abs(voltage).max()
+    strong = np.abs(voltage) > _STRONG * np.abs(voltage).max()
     conductance = current[strong] / voltage[strong]
     conductance = conductance[conductance > 0]
     if len(conductance) < _FEWEST // 3 or not np.quantile(conductance, 0.95) > 1.1 * np.quantile(conductance, 0.05):
@@ -275,11 +282,7 @@ def _unknown(kind: type[Memristor], name: str) -> Unknown:
         return Unknown(name, "1", logarithmic=False, lower=0.0, upper=1.0)
     if name in kind.exponents:
         return Unknown(name, "1", logarithmic=False, lower=1.0)
-    return Unknown(name, _unit(name), sign=-1.0 if name in kind.negative else 1.0)
-
-
-def _unit(name: str) -> str:
-    return "1" if name.startswith(("x", "alpha")) else _UNITS.get(name.split("_")[0], "1")
+    return Unknown(name, unit_of("memristor", "", name), sign=-1.0 if name in kind.negative else 1.0)
 
 
 def _curve(table: Table, trace: _Trace, result: Regression) -> Curve:

@@ -15,7 +15,7 @@ from analog_ep.calibration.pulse_likelihood import PulseTrain
 from analog_ep.calibration.pulse_parameters import pulse_estimates
 from analog_ep.calibration.step_families import FAMILIES, StepFamily
 from analog_ep.errors import DataError
-from analog_ep.measured_steps import PULSE_COLUMNS, require_signs
+from analog_ep.measured_steps import PULSE_COLUMNS, pulses_of
 from analog_ep.measurements import Table
 
 COLUMNS = PULSE_COLUMNS
@@ -79,7 +79,8 @@ def fit_pulses(
     Raises
     ------
     DataError
-        If pulses are anything but −1, 0 and +1, points are too few, one sign is missing, or nothing changes.
+        If pulses are anything but −1, 0 and +1, points are too few, one sign is missing, nothing changes, or a train
+        begins without a 0.
     """
     if model is not None and model not in FAMILIES:
         raise DataError(f"model must be one of {', '.join(FAMILIES)}, found {model!r}")
@@ -135,7 +136,7 @@ def _window(table: Table, window: tuple[float, float] | None) -> tuple[float, fl
 
 
 def _trains(table: Table, low: float, high: float) -> list[PulseTrain]:
-    require_signs(table)
+    pulses_of(table)
     pulse = table["pulse"]
     device = table.get("device")
     device = np.zeros(len(table)) if device is None else device

@@ -15,6 +15,8 @@ FINEST = 1e-6
 """No measurement is taken to be better than this, relative to its size: beyond lie the roundings of simulators."""
 
 _ROUNDS = 30
+_SMALLEST = 1e-3
+"""Coordinates that are nearer to 0, as the logarithm of an ideality of 1, count as this in finite differences."""
 _WORST = 1e100
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -169,7 +171,7 @@ def central_differences(predict: Predict, at: np.ndarray) -> np.ndarray:
     columns = []
     for k in range(len(at)):
         step = np.zeros(len(at))
-        step[k] = 6e-6 * max(abs(at[k]), 1.0 if at[k] == 0 else abs(at[k]))
+        step[k] = 6e-6 * max(abs(at[k]), _SMALLEST)
         columns.append((predict(at + step) - predict(at - step)) / (2 * step[k]))
     return np.column_stack(columns)
 

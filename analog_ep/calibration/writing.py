@@ -82,6 +82,17 @@ def write_card(fit: Fit, path: Path, data: Path, description: str = "", plot: Pa
     return card
 
 
+def fault_of(fit: Fit, path: Path) -> str | None:
+    """Why no device has the parameters of a fit; None where one has."""
+    card = card_of(fit, card_name(path), "", "")
+    build = {"diode": card.diode, "pulses": card.pulse_model, "memristor": card.memristor}
+    try:
+        build.get(card.kind, lambda: card.values(card.kind))()
+    except CardError as error:
+        return str(error)
+    return None
+
+
 def fit_table(fit: Fit) -> ConsoleTable:
     """The parameters for a terminal."""
     table = ConsoleTable("parameter", "value", "1 σ", "unit", title=f"{fit.kind}: {fit.model}, {fit.n_points} points")

@@ -19,20 +19,27 @@ from analog_ep.calibration.pulses import COLUMNS as PULSE_COLUMNS
 from analog_ep.calibration.pulses import fit_pulses
 from analog_ep.calibration.regression import Noise
 from analog_ep.calibration.run import calibrate_run
-from analog_ep.calibration.solver import LOAD, fit_solver, read_device, sweep
+from analog_ep.calibration.solver import LOAD, calibrate_device, read_device
 from analog_ep.calibration.step_families import FAMILIES
-from analog_ep.calibration.writing import fit_table, write_card
+from analog_ep.calibration.writing import fault_of, fit_table, write_card
 from analog_ep.cli.app import RunFolder, app, console
 from analog_ep.constants import DEFAULT_TEMPERATURE
 from analog_ep.measurements import read_table
 from analog_ep.run import CALIBRATION
 
 calibrate = typer.Typer(
-    help="Fit device models to measurements; writes a device card and a picture of the fit.",
+    help=(
+        "Fit device models to measurements; writes a device card and a picture of the fit. Exit status 3, and no card, "
+        "where the model is not adequate (--force writes it all the same) or no device has its parameters; 1 where the "
+        "data cannot be used."
+    ),
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 app.add_typer(calibrate, name="calibrate")
+
+UNUSABLE = 3
+"""Exit status where the data were read and fitted, but the fit is of no use."""
 
 PulseFamily = StrEnum("PulseFamily", {name: name for name in FAMILIES})
 
@@ -40,6 +47,7 @@ DataFile = Annotated[Path, typer.Argument(metavar="DATA.csv", help="Measurements
 CardFile = Annotated[Path, typer.Option("-o", "--out", metavar="CARD.toml", help="Device card to write.")]
 Source = Annotated[str, typer.Option(metavar="TEXT", help="What the data are and where they come from.")]
 Plot = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Picture; by default beside the card.")]
+Force = Annotated[bool, typer.Option("--force", help="Write the card of a model that is not adequate too.")]
 RelativeNoise = Annotated[
     float | None, typer.Option(help="Noise relative to the value; by default estimated from the residuals.")
 ]
@@ -55,8 +63,13 @@ def calibrate_diode(
     relative_noise: RelativeNoise = None,
     noise_floor: Annotated[float | None, typer.Option(help="Noise at no current; by default estimated. [A]")] = None,
     saturation_exponent: Annotated[float, typer.Option(help="XTI: 3 for silicon, 2 for Schottky diodes.")] = 3.0,
+    energy_gap: Annotated[
+        float | None,
+        typer.Option(help="EG, where known: without it, data of one temperature make a card of that alone. [eV]"),
+    ] = None,
     source: Source = "",
     plot: Plot = None,
+    force: Force = False,
 ) -> None:
     """Fit IS, n and R_s, with several temperatures EG too. Columns: voltage [V], current [A], temperature [K]."""
     table = read_table(data, DIODE_COLUMNS)
@@ -65,8 +78,9 @@ def calibrate_diode(
         temperature=temperature,
         noise=Noise(relative_noise, noise_floor),
         saturation_exponent=saturation_exponent,
+        energy_gap=energy_gap,
     )
-    _write(fit, data, out, source, plot)
+    _write(fit, data, out, source, plot, force)
 
 
 @calibrate.command("pulses")
@@ -81,11 +95,12 @@ def calibrate_pulses(
     averages: Annotated[int, typer.Option(min=1, help="Repetitions of which each conductance is the mean.")] = 1,
     source: Source = "",
     plot: Plot = None,
+    force: Force = False,
 ) -> None:
     """Fit the steps of a device under pulses, their noise and spread. Columns: pulse, conductance [S], device."""
     table = read_table(data, PULSE_COLUMNS)
     fit = fit_pulses(table, model=None if model is None else model.value, window=window, averages=averages)
-    _write(fit, data, out, source, plot)
+    _write(fit, data, out, source, plot, force)
 
 
 @calibrate.command("memristor")
@@ -100,12 +115,13 @@ def calibrate_memristor(
     noise_floor: Annotated[float | None, typer.Option(help="Noise at no current; by default estimated. [A]")] = None,
     source: Source = "",
     plot: Plot = None,
+    force: Force = False,
 ) -> None:
     """Fit a memristor's compact model to a trace. Columns: time [s], voltage [V], current [A]."""
     table = read_table(data, MEMRISTOR_COLUMNS)
     given = dict(_assignment(text) for text in start or [])
     fit = fit_memristor(table, model=model, start=given, noise=Noise(relative_noise, noise_floor))
-    _write(fit, data, out, source, plot)
+    _write(fit, data, out, source, plot, force)
 
 
 @calibrate.command("amplifier")
@@ -115,10 +131,11 @@ def calibrate_amplifier(
     noise: Annotated[float | None, typer.Option(help="Noise of the output; by default estimated. [V]")] = None,
     source: Source = "",
     plot: Plot = None,
+    force: Force = False,
 ) -> None:
     """Fit gain, input offset and rails of a transfer curve. Columns: input [V], output [V]."""
     fit = fit_amplifier(read_table(data, AMPLIFIER_COLUMNS), noise=Noise(0.0, noise))
-    _write(fit, data, out, source, plot)
+    _write(fit, data, out, source, plot, force)
 
 
 @calibrate.command("solver")
@@ -131,15 +148,22 @@ def calibrate_solver(
     voltages: Annotated[
         tuple[float, float], typer.Option("--range", metavar="LOW HIGH", help="Voltages of the sweep. [V]")
     ] = (-2.0, 1.0),
-    celsius: Annotated[float, typer.Option(help="Temperature of the sweep. [°C]")] = 27.0,
+    celsius: Annotated[float, typer.Option(help="Temperature of the card. [°C]")] = 27.0,
+    between: Annotated[
+        tuple[float, float],
+        typer.Option("--temperatures", metavar="LOW HIGH", help="Temperatures to hold at, by EG and XTI. [°C]"),
+    ] = (-40.0, 125.0),
     largest_current: Annotated[float, typer.Option(help="Where the fit ends. [A]")] = 0.01,
     load: Annotated[float, typer.Option(help="Smallest conductance beside the diode in your networks. [S]")] = LOAD,
     plot: Plot = None,
+    force: Force = False,
 ) -> None:
     """Fit the fast solver's diode to what ngspice makes of your own model card or subcircuit."""
     device = read_device(netlist, name)
-    fit = fit_solver(sweep(device, voltages, celsius, largest_current), load=load)
-    _write(fit, netlist, out, f"{device.name} of {netlist.name}, swept in ngspice at {celsius:g} °C", plot)
+    fit = calibrate_device(
+        device, voltages, celsius=celsius, between=between, largest_current=largest_current, load=load
+    )
+    _write(fit, netlist, out, f"{device.name} of {netlist.name}, swept in ngspice at {celsius:g} °C", plot, force)
 
 
 @calibrate.command("chip")
@@ -163,11 +187,18 @@ def _assignment(text: str) -> tuple[str, float]:
         raise typer.BadParameter(f"must be NAME=NUMBER, found {text!r}", param_hint="--start") from None
 
 
-def _write(fit: Fit, data: Path, out: Path, source: str, plot: Path | None) -> None:
-    write_card(fit, out, data, source, plot)
+def _write(fit: Fit, data: Path, out: Path, source: str, plot: Path | None, force: bool) -> None:
+    fault = fault_of(fit, out)
+    usable = fault is None and (force or fit.adequacy.adequate)
+    if usable:
+        write_card(fit, out, data, source, plot)
     console.print(fit_table(fit))
     typer.echo(f"noise: {fit.noise}")
     for note in fit.notes:
         typer.echo(note)
     typer.echo(fit.sentence())
+    if not usable:
+        why = "the model is not adequate; --force writes it all the same" if fault is None else fault
+        typer.echo(f"analog-ep: no card was written: {why}", err=True)
+        raise typer.Exit(UNUSABLE)
     typer.echo(f"wrote {out}")
