@@ -30,12 +30,15 @@ ENVIRONMENT_VARIABLE = "ANALOG_EP_NGSPICE"
 OLDEST_VERSION = 34
 """Oldest ngspice whose results are accepted."""
 
+ELEMENTS = "rcvliekdqjmsgfhbxw"
+"""Letters that names of elements may begin with; others load code models."""
+
 _CARDS = "options model func param subckt ends ic nodeset op dc ac tran noise save end"
-# Everything else is refused: ``.control`` and ``*#`` lines are commands, ``.include`` and ``.lib`` read files, letters
-# beyond these load code models, and ``;``, ``$`` and backticks are comments or commands in the middle of a card.
+# Everything else is refused: ``.control`` and ``*#`` lines are commands, ``.include`` and ``.lib`` read files, and
+# ``;``, ``$`` and backticks are comments or commands in the middle of a card.
 # The line's end before it lets the search go from line to line; sources in long words make most of a deck.
 _REFUSED_LINE = re.compile(
-    rf"\n(?! *(\*(?!#)|\+|[rcviedgfhbx]\S+\s|\.({'|'.join(_CARDS.split())})(\s|$)|$))(?P<line>.*)",
+    rf"\n(?! *(\*(?!#)|\+|[{ELEMENTS}]\S+\s|\.({'|'.join(_CARDS.split())})(\s|$)|$))(?P<line>.*)",
     re.IGNORECASE | re.MULTILINE,
 )
 _ACCEPTED_CHARACTERS = bytes({*b"\n", *range(0x20, 0x7F)} - {*b"`;$"})
