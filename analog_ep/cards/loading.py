@@ -12,8 +12,8 @@ from typing import Any
 from analog_ep.cards.card import Card, Quantity, is_name
 from analog_ep.devices.pulses import MODELS, PRESETS, PulseModel, pulse_model
 from analog_ep.errors import CardError, DeviceParameterError
-from analog_ep.measurements.content import read_limited
 from analog_ep.measured_steps import measured_steps
+from analog_ep.measurements.content import read_limited
 from analog_ep.resources import calibration_folder
 
 _TABLES = ("parameters", "validity", "source", "fit")

@@ -18,6 +18,9 @@ from analog_ep.measurements import Table
 _CONDUCTING = 3.0
 """Voltage of the junction, in n V_t, from which on its current tells the saturation current."""
 
+_TELLING = 1e-9
+"""And its current. [A]"""
+
 PerVolt = Callable[[Table], np.ndarray]
 
 
@@ -121,12 +124,12 @@ def _saturation(fit: Fit, table: Table) -> float:
     """Logarithm of the saturation current [A] that makes the device's current; NaN where it does not conduct."""
     junction = table["voltage"] - fit.values["series_resistance"] * table["current"]
     exponent = junction / (fit.values["ideality"] * thermal_voltage(_kelvin(table)))
-    conducts = exponent > _CONDUCTING
+    # Behind a tiny resistance smaller currents are the rounding of a voltage.
+    conducts = (exponent > _CONDUCTING) & (table["current"] > _TELLING)
     if not conducts.any():
         return np.nan
-    return float(
-        np.median(np.log(table["current"][conducts]) - exponent[conducts] - np.log1p(-np.exp(-exponent[conducts])))
-    )
+    exponent, current = exponent[conducts], table["current"][conducts]
+    return float(np.median(np.log(current) - exponent - np.log1p(-np.exp(-exponent))))
 
 
 def _kelvin(table: Table) -> float:
