@@ -34,9 +34,10 @@ class Dataset:
     name : str
         What it is, for messages.
     train_inputs, test_inputs : Tensor (n_samples, n_features)
-        Features, float32: dimensionless, and in [0, 1] in the training part as loaded; volts after `in_volts`.
+        Features, float32 or float64: dimensionless, and within ±1 in the training part as loaded; volts after
+        `in_volts`.
     train_labels, test_labels : Tensor (n_samples,)
-        Classes 0…n_classes − 1, int64.
+        Classes 0…n_classes − 1, integers.
     n_classes : int
         Number of classes.
 
@@ -133,7 +134,7 @@ def load_dataset(source: str, seed: int = 0, n_classes: int = 10) -> Dataset:
     source : str
         "digits" (8 × 8 handwritten digits) and "iris": 80 % for training, 20 % for testing, stratified. "xor": its
         four points are both parts. "mnist": fetched from OpenML and cached by scikit-learn. Anything else: a folder
-        with the four idx files named as MNIST's, gzipped or not; bytes are divided by 255, floats taken as they are.
+        with the four idx files named as MNIST's, gzipped or not; bytes are divided by 255, floats must lie in −1…1.
     seed : int
         Seed of the split of digits and iris.
     n_classes : int
@@ -204,6 +205,13 @@ def _idx_part(folder: Path, part: str) -> tuple[Tensor, Tensor]:
         raise DataError(f"{folder}: {part} labels must be integers, found {labels.dtype}")
     if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
         raise DataError(f"{folder}: {part} images must be unsigned bytes or floats, found {images.dtype}")
+    low, top = (float(bound(images)) for bound in (np.min, np.max))
+    # NaN is named with its sample later; of it no comparison is true.
+    if images.dtype != np.uint8 and (low < -1 or top > 1):
+        raise DataError(
+            f"{folder}: {part} images in floats must lie in −1…1, since 1 becomes the input voltage; found "
+            f"{low:g}…{top:g}; divide them by {max(-low, top):g}, or store 0…255 as unsigned bytes"
+        )
     high = 255.0 if images.dtype == np.uint8 else 1.0
     return _float(images.reshape(len(images), -1), 0.0, high), _integer(labels)
 
@@ -234,6 +242,11 @@ def _check_part(name: str, inputs: Tensor, labels: Tensor, n_classes: int) -> No
         raise DataError(f"{name}: there must be one label a sample, found inputs and labels of shapes {shapes}")
     if not len(labels):
         raise DataError(f"{name}: at least one sample is needed, found none")
+    if inputs.dtype not in (torch.float32, torch.float64) or labels.is_floating_point() or labels.is_complex():
+        raise DataError(
+            f"{name}: inputs must be float32 or float64 and labels integers, found {inputs.dtype} and {labels.dtype}; "
+            "divide pixels of bytes by 255"
+        )
     bad = ~torch.isfinite(inputs).all(1)
     if bad.any():
         raise DataError(f"{name}: inputs must be finite, found NaN or infinity in sample {int(bad.nonzero()[0])}")

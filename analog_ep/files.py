@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -19,6 +20,37 @@ if sys.platform != "win32":
 
 _DRAFT = ".analog_ep."
 _FOLDER = "analog_ep-"
+
+
+def require_regular(path: Path) -> None:
+    """Raise `OSError` unless the path leads to a file: a pipe may never end, nor answer, and a device neither.
+
+    Raises
+    ------
+    OSError
+        With what was found as its `strerror`.
+    """
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "a folder", str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "a pipe, a device or a socket; copy it to a file", str(path))
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """The content of a file of `most` bytes or less.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, is no file, or is longer.
+    """
+    require_regular(path)
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"more than {most:,} bytes", str(path))
+    return content
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:

@@ -194,9 +194,37 @@ def stored_spec(path: Path) -> Spec:
     CheckpointError
         If the path is no run folder.
     """
+    if not path.exists():
+        raise CheckpointError(f"{path} must be a run folder, found nothing there; train with --out {path} first")
+    if not path.is_dir():
+        raise CheckpointError(f"{path} must be a run folder, found {_kind_of_file(path)}; {_meant(path)}")
     if not (path / SPEC).is_file():
-        raise CheckpointError(f"{path} must be a run folder, found no {SPEC} in it; train with --out {path} first")
+        raise CheckpointError(
+            f"{path} must be a run folder, found a folder without {SPEC}; name the folder that train wrote by --out"
+        )
     return load_spec(path / SPEC)
+
+
+_KINDS = {
+    ".cir": "a netlist",
+    ".sp": "a netlist",
+    ".toml": "a spec or a card",
+    ".safetensors": "a file of tensors",
+    ".csv": "a table",
+}
+
+
+def _kind_of_file(path: Path) -> str:
+    return _KINDS.get(path.suffix.lower(), "a file") if path.is_file() else "a pipe or a device"
+
+
+def _meant(path: Path) -> str:
+    """What a user who names this file in place of a run folder probably wants."""
+    if (path.parent / SPEC).is_file():
+        return f"its folder {path.parent} is one"
+    if path.suffix.lower() == ".toml":
+        return f"train it with: analog-ep train {path} --out RUN, then name RUN"
+    return "name the folder that train wrote by --out; files are written from there by export"
 
 
 def saved_epochs(path: Path) -> int:

@@ -2,16 +2,106 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from analog_ep.errors import StimulusError
 
 NudgeKind = Literal["frozen", "elastic"]
+
+
+def as_tensor(name: str, values: object, dtype: torch.dtype | None = None, device: object = None) -> Tensor:
+    """`values`, a tensor, an array or nested lists, in a precision and on a device; as they are where none is given.
+
+    Raises
+    ------
+    StimulusError
+        If they are not real numbers in one dense array; `name` begins the message.
+    """
+    if not isinstance(values, Tensor):
+        try:
+            values = torch.from_numpy(np.array(values))
+        except (TypeError, ValueError, RuntimeError, OverflowError):
+            found = type(values).__name__
+            raise StimulusError(f"{name} must be a tensor or an array of real numbers, found a {found}") from None
+    if dtype is not None and values.dtype == dtype and values.device == device:
+        return values
+    if values.is_complex() or values.is_quantized or values.layout != torch.strided:
+        raise StimulusError(f"{name} must be real numbers in a dense tensor, found {values.dtype}, {values.layout}")
+    return values.to(device, dtype)  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+def as_inputs(values: object, n_inputs: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Inputs `(*batch, n_inputs)` in the precision of what they drive.
+
+    Raises
+    ------
+    StimulusError
+        If they are no such numbers.
+    """
+    inputs = as_tensor("inputs", values, dtype, device)
+    if not inputs.ndim or inputs.shape[-1] != n_inputs:
+        raise StimulusError(f"inputs must end in {n_inputs} values, found shape {tuple(inputs.shape)}")
+    return inputs
+
+
+def require_samples(inputs: Tensor) -> None:
+    """Raise `StimulusError` for an empty batch, whose mean cost is no number."""
+    if 0 in inputs.shape[:-1]:
+        raise StimulusError(f"inputs must hold at least one sample, found shape {tuple(inputs.shape)}")
+
+
+def as_targets(values: object, inputs: Tensor, n_outputs: int) -> Tensor:
+    """Targets `(*batch, n_outputs)` for these inputs, in their precision. Nothing is broadcast.
+
+    Raises
+    ------
+    StimulusError
+        If they are no such numbers.
+    """
+    targets = as_tensor("targets", values, inputs.dtype, inputs.device)
+    if targets.ndim != inputs.ndim or targets.shape[-1] != n_outputs or targets.shape[:-1] != inputs.shape[:-1]:
+        shape, found = (*inputs.shape[:-1], n_outputs), tuple(targets.shape)
+        advice = f"; make classes into targets by cost.encode(labels, {n_outputs}, like=inputs)"
+        is_labels = found in (inputs.shape[:-1], (*inputs.shape[:-1], 1))
+        raise StimulusError(f"targets must have shape {shape}, found {found}{advice if is_labels else ''}")
+    return targets
+
+
+def require_finite(name: str, values: Tensor) -> None:
+    """Raise `StimulusError` where a value is NaN or infinite."""
+    # A sum carries both, in a tenth of the time of `isfinite`; of large numbers it may itself be infinite.
+    if not math.isfinite(values.sum().item()) and not bool(torch.isfinite(values).all()):
+        raise StimulusError(f"{name} must be finite, found NaN or infinity in {values.dtype}")
+
+
+def require_strength(strength: complex, dtype: torch.dtype) -> None:
+    """Raise `StimulusError` for a nudge whose response this precision cannot hold.
+
+    A response is the strength times errors, conductances and resistances, and the gradient is divided by the strength:
+    two roundings' room on either side keeps all of these within the range of the numbers.
+    """
+    limits = torch.finfo(dtype)
+    low, high = limits.tiny / limits.eps**2, limits.max * limits.eps**2
+    if strength != 0 and not low <= abs(strength) <= high:
+        raise StimulusError(
+            f"the nudging strength must lie in {low:.0e}…{high:.0e} in {dtype}, found {abs(strength):g}; "
+            "choose another, float64, or the limit of no nudge, SmallSignal"
+        )
+
+
+def as_number(name: str, value: object) -> float:
+    """A number, which may be infinite or NaN, or `StimulusError`."""
+    try:
+        return float(value)  # pyright: ignore[reportArgumentType]
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise StimulusError(f"{name} must be a number, found {type(value).__name__}") from None
 
 
 class Cost(ABC):
@@ -165,10 +255,22 @@ class Nudge:
     def __post_init__(self):
         if self.kind not in ("frozen", "elastic"):
             raise StimulusError(f"a nudge is frozen or elastic, found {self.kind!r}")
-        if not torch.isfinite(torch.as_tensor(self.strength)):
+        if not math.isfinite(as_number("the nudging strength", self.strength)):
             raise StimulusError(f"the nudging strength must be finite, found {self.strength}")
-        if not bool(torch.isfinite(self.target).all()):
-            raise StimulusError("the targets of a nudge must be finite, found NaN or infinity")
+        object.__setattr__(self, "target", as_tensor("the targets of a nudge", self.target))
+        require_finite("the targets of a nudge", self.target)
+
+    def applied_to(self, inputs: Tensor, n_outputs: int) -> Nudge:
+        """The same nudge with its targets in the precision of the inputs.
+
+        Raises
+        ------
+        StimulusError
+            If the targets are not those of these samples, or the strength is beyond this precision.
+        """
+        target = as_targets(self.target, inputs, n_outputs)
+        require_strength(self.strength, inputs.dtype)
+        return self if target is self.target else replace(self, target=target)
 
     def current(self, outputs: Tensor) -> Tensor:
         """Current into v₊ and out of v₋ at `outputs`. [A]"""

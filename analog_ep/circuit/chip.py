@@ -24,7 +24,7 @@ from analog_ep.circuit.laws import Branches
 from analog_ep.circuit.learning_circuit import LearningCircuit
 from analog_ep.circuit.places import n_places, placed, places
 from analog_ep.errors import CheckpointError, CircuitError
-from analog_ep.files import write_atomically
+from analog_ep.files import require_regular, write_atomically
 
 _FORMAT, _BY_ELEMENT = "analog_ep chip 2", "analog_ep chip 1"
 """Formats of the file; in the old one, arrays were in the order of the circuit's elements."""
@@ -262,6 +262,7 @@ class Chip:
             If the file is missing, damaged, or something else, or of the first format without its circuit.
         """
         try:
+            require_regular(path)
             with safe_open(path, framework="numpy") as file:
                 header = file.metadata() or {}
                 stored = header.get("format")

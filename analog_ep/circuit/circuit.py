@@ -18,8 +18,21 @@ from analog_ep.devices import ShockleyDiode
 from analog_ep.errors import CircuitError, NodeNameError
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_RESERVED = "all allv alli ally ac temper time hertz gnd value table agauss gauss aunif unif limit idx phase energy"
-"""Names that ngspice gives a meaning of its own, and those that the netlists here use for themselves."""
+_OF_NGSPICE = (
+    "all allv alli ally ac temper time frequency hertz gnd value table agauss gauss aunif unif limit idx phase energy"
+)
+"""Vectors, sets of vectors, and functions that it looks for in expressions; and what the netlists here use."""
+
+_OF_OTHERS = """
+    ground abs acos acosh ahdl_include altergroup asin asinh atan atan2 atanh ceil checkpoint correlate cos cosh else
+    end endlibrary ends endsection exp export floor for function global hypot ic if inline int library local log log10
+    march max min mismatch model nodeset parameters paramset plot pow print process protect pwr real return save section
+    sens simulator sin sinh sqrt statistics string subckt tan tanh to truncate unprotect vary
+"""
+"""Ground of HSPICE, and keywords of Spectre."""
+
+_RESERVED = frozenset(f"{_OF_NGSPICE} {_OF_OTHERS}".split())
+"""Names that a simulator gives a meaning of its own, and those that the netlists here use for themselves."""
 
 _Kind = TypeVar("_Kind", bound=Branches)
 
@@ -36,7 +49,8 @@ def validate_name(name: str) -> str:
         raise NodeNameError(
             f"a name must match [a-z][a-z0-9_]*, found {name!r}; use lower-case letters, digits and underscores"
         )
-    if name in _RESERVED.split():
+    # Vectors of a noise analysis, of one device each too.
+    if name in _RESERVED or name.startswith(("onoise_", "inoise_")):
         raise NodeNameError(f"the name {name!r} is reserved in netlists; choose another")
     return name
 
@@ -83,6 +97,11 @@ class Circuit:
     def n_inputs(self) -> int:
         """Number of inputs that the voltage sources refer to."""
         return max((int(g.rows().input.max(initial=-1)) for g in self.of_kind(VoltageLaw)), default=-1) + 1
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of differential outputs; 0 where none are declared."""
+        return 0 if self.outputs is None else len(self.outputs[0])
 
     @cached_property
     def n_branches(self) -> int:

@@ -16,7 +16,7 @@ from analog_ep.circuit import Chip, Circuit, with_output_clamps
 from analog_ep.equilibrium.sweeps import Status
 from analog_ep.errors import ConvergenceError, StimulusError
 from analog_ep.networks.network import CircuitNetwork, Network
-from analog_ep.stimulus import Nudge
+from analog_ep.stimulus import Nudge, as_inputs, require_finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,12 +194,13 @@ def solve(
     chip: Chip | None = None,
     throw: bool = True,
 ) -> Equilibrium:
-    """Check the inputs, then solve: see `Solver.solve`.
+    """Check inputs and nudge, then solve: see `Solver.solve`.
 
     Parameters
     ----------
     system, inputs, nudge, chip
-        As for `Solver.solve`.
+        As for `Solver.solve`. Inputs and targets may be arrays, and of any real type: they are taken in the network's
+        precision, and in float64 by solvers of circuits.
     solver : Solver
         What solves it.
     start : Equilibrium, optional
@@ -210,15 +211,22 @@ def solve(
     Raises
     ------
     StimulusError
-        If inputs are not finite or have another width than the system.
+        If inputs are not finite or have another width than the system; if the targets of the nudge or the state to
+        start from are not those of the same samples.
     ConvergenceError
         If a sample did not converge and `throw` is set.
     """
-    if inputs.shape[-1] != system.n_inputs:
-        raise StimulusError(f"inputs must end in {system.n_inputs} values, found shape {tuple(inputs.shape)}")
-    # A maximum carries NaN, and takes a fifth of the time of `isfinite`.
-    if inputs.numel() and not bool(inputs.abs().amax() < torch.inf):
-        raise StimulusError("inputs must be finite, found NaN or infinity")
+    dtype, device = _precision(system, solver, inputs)
+    inputs = as_inputs(inputs, system.n_inputs, dtype, device)
+    require_finite("inputs", inputs)
+    n_outputs = system.n_outputs
+    if nudge is not None and n_outputs:
+        nudge = nudge.applied_to(inputs, n_outputs)
+    if start is not None and start.outputs.shape != (*inputs.shape[:-1], n_outputs):
+        raise StimulusError(
+            f"the state to start from must be one of these samples, with outputs of shape "
+            f"{(*inputs.shape[:-1], n_outputs)}, found {tuple(start.outputs.shape)}"
+        )
     equilibrium = solver.solve(system, inputs, nudge, start, chip)
     return equilibrium.require_converged() if throw else equilibrium
 
@@ -283,6 +291,14 @@ def _require_outputs_shape(what: str, free: Equilibrium, values: Tensor) -> None
             f"{what} must be finite and of shape {tuple(free.outputs.shape)}, "
             f"found shape {tuple(values.shape)}{'' if finite else ' with NaN or infinity'}"
         )
+
+
+def _precision(system: Network | Circuit, solver: Solver, inputs: object) -> tuple[torch.dtype, torch.device]:
+    """Type and device that a solver takes the inputs of a system in: circuits are solved in float64."""
+    if isinstance(system, Network):
+        like = system.precision()
+        return torch.float64 if isinstance(solver, CircuitSolver) else like.dtype, like.device
+    return torch.float64, inputs.device if isinstance(inputs, Tensor) else torch.device("cpu")
 
 
 @dataclass(frozen=True, eq=False)

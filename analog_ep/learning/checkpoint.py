@@ -61,7 +61,7 @@ class Checkpoint:
             if header.get("format") != _FORMAT:
                 raise CheckpointError(f"{path} must be of format {_FORMAT!r}, found {header.get('format')!r}")
             return cls(tensors, json.loads(header["facts"]))
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
+        except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
             raise CheckpointError(
                 f"{path} must be a whole checkpoint, found a damaged one ({error}); restore it or train anew"
             ) from None
@@ -83,6 +83,69 @@ class Checkpoint:
             if not bool(torch.isfinite(value).all()):
                 raise CheckpointError(f"the checkpoint's parameters must be finite, found NaN or infinity in {name}")
         network.load_state_dict(parameters)
+
+
+def restore_generator(generator: torch.Generator, state: dict[str, Tensor], of: str) -> None:
+    """Set a generator to the state that a checkpoint holds.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none, or it is not one of a generator.
+    """
+    if "generator" not in state:
+        raise CheckpointError(f"the checkpoint must hold the generator of {of}, found none")
+    try:
+        generator.set_state(state["generator"].cpu())
+    except (RuntimeError, TypeError) as error:
+        raise CheckpointError(
+            f"the checkpoint must hold the generator of {of}, found another state ({error})"
+        ) from None
+
+
+def require_optimizer_state(optimizer: torch.optim.Optimizer, found: dict[int, dict[str, Tensor]], began: bool) -> None:
+    """Raise `CheckpointError` where a state is not one of this optimiser and its parameters.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        With the parameters that it steps; it is not changed.
+    found : dict of int to dict of str to Tensor
+        The state by the number of the parameter.
+    began : bool
+        Whether it has made a step: before, it has no state.
+    """
+    wanted = _after_a_step(optimizer) if began else {}
+    for number, key in sorted(_entries(wanted) ^ _entries(found)):
+        side = "lack" if (number, key) in _entries(found) else "hold"
+        raise CheckpointError(f"the checkpoint must {side} the optimiser's {number}.{key}; restore it or train anew")
+    for number, key in _entries(wanted):
+        value, like = found[number][key], wanted[number][key]
+        if value.shape != like.shape or value.dtype != like.dtype:
+            raise CheckpointError(
+                f"the optimiser's {number}.{key} must be {like.dtype} of shape {tuple(like.shape)}, "
+                f"found {value.dtype} of shape {tuple(value.shape)}"
+            )
+        if not bool(torch.isfinite(value).all()):
+            raise CheckpointError(f"the optimiser's {number}.{key} must be finite, found NaN or infinity")
+
+
+def _entries(state: dict[int, dict[str, Tensor]]) -> set[tuple[int, str]]:
+    return {(number, key) for number, entries in state.items() for key in entries}
+
+
+def _after_a_step(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
+    """What another optimiser of the kind remembers of parameters of these shapes."""
+    groups = []
+    for group in optimizer.param_groups:
+        parameters = [torch.nn.Parameter(torch.zeros_like(parameter)) for parameter in group["params"]]
+        for parameter in parameters:
+            parameter.grad = torch.zeros_like(parameter)
+        groups.append({**group, "params": parameters})
+    twin = type(optimizer)(groups)
+    twin.step()
+    state = twin.state_dict()["state"]
+    return {n: {key: value for key, value in entries.items() if value is not None} for n, entries in state.items()}
 
 
 def under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -13,9 +13,9 @@ from analog_ep.equilibrium.equilibrium import Solver, solve
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.equilibrium.stability import require_stable_nudge
 from analog_ep.errors import StimulusError
-from analog_ep.learning.propagation import GradientMethod, _accumulate, _mean
+from analog_ep.learning.propagation import GradientMethod, _accumulate, _mean, positive_nudging
 from analog_ep.networks import HopfieldNetwork, Network
-from analog_ep.stimulus import Cost, Nudge, NudgeKind, SquaredError
+from analog_ep.stimulus import Cost, Nudge, NudgeKind, SquaredError, as_number
 
 
 class HolomorphicEquilibriumPropagation(GradientMethod):
@@ -74,14 +74,14 @@ class HolomorphicEquilibriumPropagation(GradientMethod):
                 f"complex nudges need a HopfieldNetwork, found a {type(network).__name__}; "
                 "a circuit can do HarmonicEquilibriumPropagation"
             )
-        if not 0 < nudging < math.inf or points < 2:
+        if not 0 < as_number("nudging", nudging) < math.inf or points < 2:
             raise StimulusError(f"nudging must be positive and points at least 2, found {nudging} and {points}")
-        self.nudging, self.points = nudging, points
+        self.nudging, self.points = positive_nudging(network, nudging), points
         self.kind: NudgeKind = kind
         self.solver = solver_of(network) if solver is None else solver
         self.relaxation = ComplexRelaxation() if relaxation is None else relaxation
 
-    def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         network = self.network
         free = solve(network, inputs, solver=self.solver)
         total: dict[str, Tensor] = {}
@@ -153,15 +153,13 @@ class HarmonicEquilibriumPropagation(GradientMethod):
     ):
         super().__init__(network, cost)
         points = harmonics + 1 if points is None else points
-        if not 0 < nudging < math.inf:
-            raise StimulusError(f"nudging must be positive and finite, found {nudging}")
         if harmonics < 1 or harmonics % 2 == 0 or points % 2 or points <= harmonics:
             raise StimulusError(f"harmonics must be odd, and points even and more, found {harmonics} and {points}")
-        self.nudging, self.harmonics, self.points = nudging, harmonics, points
+        self.nudging, self.harmonics, self.points = positive_nudging(network, nudging), harmonics, points
         self.kind: NudgeKind = kind
         self.solver = solver_of(network) if solver is None else solver
 
-    def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         network = self.network
         free = solve(network, inputs, solver=self.solver)
         total: dict[str, Tensor] = {}

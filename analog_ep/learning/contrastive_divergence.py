@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from analog_ep.equilibrium.boltzmann import BoltzmannMachine, drawn
-from analog_ep.errors import CheckpointError, StimulusError
+from analog_ep.errors import StimulusError
+from analog_ep.learning.checkpoint import restore_generator
 from analog_ep.learning.propagation import GradientMethod
 from analog_ep.networks import HardSigmoid, HopfieldNetwork
 from analog_ep.stimulus import Cost
@@ -80,9 +81,7 @@ class ContrastiveDivergence(GradientMethod):
         return {"generator": self.generator.get_state()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        if "generator" not in state:
-            raise CheckpointError("the checkpoint must hold the generator of the Gibbs samples, found none")
-        self.generator.set_state(state["generator"])
+        restore_generator(self.generator, state, "the Gibbs samples")
 
     def machine(self) -> BoltzmannMachine:
         """The Boltzmann machine with the network's parameters as they are now."""
@@ -90,7 +89,7 @@ class ContrastiveDivergence(GradientMethod):
         return BoltzmannMachine(weights, biases, self.temperature)
 
     @torch.no_grad()
-    def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         machine = self.machine()
         like = machine.weights[0]
         inputs, targets = inputs.to(like), targets.to(like)

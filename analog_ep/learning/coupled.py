@@ -10,9 +10,9 @@ from analog_ep.equilibrium.equilibrium import Solver, clamped_response, solve
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import StimulusError
 from analog_ep.learning.measured import driven
-from analog_ep.learning.propagation import GradientMethod
+from analog_ep.learning.propagation import GradientMethod, positive_nudging
 from analog_ep.networks import Network
-from analog_ep.stimulus import SquaredError
+from analog_ep.stimulus import SquaredError, as_number
 
 
 class HeldOutputs(GradientMethod):
@@ -31,19 +31,19 @@ class HeldOutputs(GradientMethod):
         chip: Chip | None = None,
     ):
         super().__init__(network, cost)
-        if not 0 < amplitude <= 1:
+        if not 0 < as_number("the amplitude of held outputs", amplitude) <= 1:
             raise StimulusError(f"the amplitude of held outputs must be in (0, 1], found {amplitude}")
         if not isinstance(self.cost, SquaredError):
             found = type(self.cost).__name__
             raise StimulusError(
                 f"held outputs need targets of their own kind, found the cost {found}; use SquaredError"
             )
-        self.amplitude = amplitude
+        self.amplitude = positive_nudging(network, amplitude)
         self.solver = solver_of(network) if solver is None else solver
         self.chip = chip
 
     @torch.no_grad()
-    def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         inputs = driven(inputs, self.chip)
         free = solve(self.network, inputs, solver=self.solver, chip=self.chip)
         targets = targets.to(free.outputs)

@@ -21,6 +21,7 @@ from analog_ep.equilibrium.relaxation import Relaxation
 from analog_ep.errors import StimulusError
 from analog_ep.learning.hopfield_check import HopfieldCrossCheck, HopfieldTolerances, hopfield_cross_check
 from analog_ep.learning.implicit import ImplicitDifferentiation
+from analog_ep.learning.propagation import positive_nudging
 from analog_ep.networks import HopfieldNetwork, ResistiveNetwork
 from analog_ep.stimulus import Cost, Nudge, NudgeKind, SquaredError
 
@@ -226,6 +227,8 @@ def cross_check(
         If a solver finds no state of a sample.
     """
     cost = SquaredError() if cost is None else cost
+    nudging = positive_nudging(network, nudging)
+    inputs, targets = network.stimulus(inputs, targets)
     if isinstance(network, HopfieldNetwork):
         if chip is not None:
             raise StimulusError("the cross-check of a HopfieldNetwork knows no chip's mismatch; leave the chip out")

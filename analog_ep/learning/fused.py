@@ -15,7 +15,7 @@ from analog_ep.errors import ConvergenceError, NetworkError, StimulusError
 from analog_ep.learning.fused_crossbar import FusedCrossbar
 from analog_ep.learning.propagation import EquilibriumPropagation, SmallSignal
 from analog_ep.networks import ResistiveNetwork
-from analog_ep.stimulus import Nudge
+from analog_ep.stimulus import Nudge, require_finite, require_strength
 
 Response = tuple[Tensor, ...]
 """Change of each layer in one phase. [V]"""
@@ -76,9 +76,12 @@ class FusedStep:
 
         Raises
         ------
+        StimulusError
+            If inputs or targets do not fit the network or each other, or are not finite.
         ConvergenceError
             If an equilibrium was not reached; nothing is changed then.
         """
+        inputs, targets = self.network.stimulus(inputs, targets)
         self._refresh(inputs)
         # Nothing made here goes through autograd, and without its books every call is a tenth faster.
         with torch.inference_mode():
@@ -89,6 +92,7 @@ class FusedStep:
             phases, statuses = self._phases(state, outputs, error, targets)
             for status in (free, *statuses):
                 if not status.complete:
+                    require_finite("inputs", inputs)
                     raise ConvergenceError(status.message)
             self._update(inputs, state.layers, phases)
         return value.mean()
@@ -115,6 +119,7 @@ class FusedStep:
             response, status = self._solver.linear_response(state, error)
             return [(-1.0, response)], [status]
         strengths = method.strengths()
+        require_strength(method.nudging / reference, outputs.dtype)
         nudges = [Nudge(strength / reference, targets, method.cost, "frozen") for strength in strengths]
         found = [self._solver.response(state, outputs, nudge) for nudge in nudges]
         weights = [reference / (strength * len(strengths)) for strength in strengths]

@@ -13,7 +13,7 @@ from analog_ep.equilibrium.jacobian import Jacobian
 from analog_ep.equilibrium.newton import Newton, reduced_system
 from analog_ep.errors import ConvergenceError, StimulusError
 from analog_ep.networks import ResistiveNetwork
-from analog_ep.stimulus import Cost
+from analog_ep.stimulus import Cost, as_inputs, as_targets, require_finite, require_samples
 
 _MATRIX_CHUNK = 2**23
 _BRANCH_CHUNK = 2**22
@@ -78,21 +78,32 @@ class ImplicitDifferentiation:
         circuit = self.system if isinstance(self.system, Circuit) else self.system.circuit()
         if circuit.outputs is None:
             raise StimulusError("a cost needs a circuit with outputs, found none; declare them with set_outputs")
+        inputs, targets = self._stimulus(inputs, targets)
         free = self._free(inputs, free)
         voltages = free.voltages.detach().to("cpu", torch.float64).reshape(-1, circuit.n_nodes).numpy()
-        goals = targets.detach().to("cpu", torch.float64).reshape(len(voltages), -1)
+        goals = targets.detach().cpu().reshape(len(voltages), -1)
         return _conductance_gradients(circuit, voltages, _adjoint(circuit, voltages, self.cost, goals))
 
     def backward(self, inputs: Tensor, targets: Tensor, free: Equilibrium | None = None) -> Tensor:
         """Add dC/dθ = g_ref dC/dg to the `.grad` of each parameter of a network; return the mean cost, a scalar."""
         if isinstance(self.system, Circuit):
             raise StimulusError("backward needs a Network, found a Circuit; use gradients")
+        inputs, targets = self._stimulus(inputs, targets)
         free = self._free(inputs, free)
         for name, gradient in self.gradients(inputs, targets, free).items():
             parameter = self.system.get_parameter(name)
             scaled = (self.system.reference_conductance * gradient).reshape(parameter.shape).to(parameter)
             parameter.grad = scaled if parameter.grad is None else parameter.grad + scaled
         return self.cost.value(free.outputs, targets.to(free.outputs)).mean()
+
+    def _stimulus(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Both in float64, or `StimulusError`."""
+        device = inputs.device if isinstance(inputs, Tensor) else torch.device("cpu")
+        inputs = as_inputs(inputs, self.system.n_inputs, torch.float64, device)
+        require_samples(inputs)
+        targets = as_targets(targets, inputs, self.system.n_outputs)
+        require_finite("targets", targets)
+        return inputs, targets
 
     def _free(self, inputs: Tensor, free: Equilibrium | None) -> Equilibrium:
         return solve(self.system, inputs, solver=self.solver) if free is None else free.require_converged()

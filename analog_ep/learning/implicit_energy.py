@@ -50,6 +50,7 @@ class EnergyImplicitDifferentiation:
         free : Equilibrium, optional
             The free equilibrium, where it is known.
         """
+        inputs, targets = self.network.stimulus(inputs, targets)
         free = solve(self.network, inputs, solver=HopfieldRelaxation()) if free is None else free.require_converged()
         state = torch.cat([layer.reshape(-1, layer.shape[-1]) for layer in free.layers], -1)
         parameters = dict(self.network.named_parameters())

@@ -128,7 +128,7 @@ class DataParallel(GradientMethod):
     def load_state(self, state: dict[str, Tensor]) -> None:
         self.method.load_state(state)
 
-    def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         own = self.ranks.share(len(inputs))
         cost, gradients = self._share(inputs[own], targets[own], (own.stop - own.start) / len(inputs))
         self.ranks.add(cost, *gradients.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Literal
 
@@ -13,9 +14,10 @@ from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, linear_respon
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.equilibrium.stability import require_stable_nudge
 from analog_ep.errors import CheckpointError, StimulusError
+from analog_ep.learning.checkpoint import restore_generator
 from analog_ep.learning.measured import Measurement, driven
 from analog_ep.networks import Network, ResistiveNetwork
-from analog_ep.stimulus import Cost, Nudge, NudgeKind, SquaredError
+from analog_ep.stimulus import Cost, Nudge, NudgeKind, SquaredError, as_number, require_strength
 
 Variant = Literal["positive", "negative", "centered", "random"]
 
@@ -35,17 +37,30 @@ class GradientMethod(ABC):
         self.network = network
         self.cost = SquaredError() if cost is None else cost
 
-    @abstractmethod
     def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean cost over the batch, and the gradient of it by every dimensionless parameter, by name.
+
+        Arrays and numbers of any real type are taken in the network's precision; nothing is broadcast.
 
         Parameters
         ----------
         inputs : Tensor (*batch, n_inputs)
             Inputs. [V]
         targets : Tensor (*batch, n_outputs)
-            Targets of the cost.
+            Targets of the cost, of each sample; `Cost.encode` makes them of classes.
+
+        Raises
+        ------
+        StimulusError
+            If inputs or targets are not finite, do not fit the network or each other, or hold no sample.
+        ConvergenceError
+            If an equilibrium was not reached, or the cost is beyond the range of the numbers.
         """
+        return _finite(self._gradients(*self.network.stimulus(inputs, targets)))
+
+    @abstractmethod
+    def _gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """`gradients`, of inputs and targets that fit the network and are in its precision."""
 
     def state(self) -> dict[str, Tensor]:
         """What the next gradient depends on beyond the network, by name: none unless a method says otherwise."""
@@ -79,11 +94,21 @@ class PhaseMethod(GradientMethod):
 
     solver: Solver
 
-    @abstractmethod
     def gradients(
         self, inputs: Tensor, targets: Tensor, free: Equilibrium | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """As `GradientMethod.gradients`; `free` is the free equilibrium, where it is known."""
+        inputs, targets = self.network.stimulus(inputs, targets)
+        if free is not None and free.outputs.shape != targets.shape:
+            shapes = f"shape {tuple(targets.shape)}, found {tuple(free.outputs.shape)}"
+            raise StimulusError(f"the free state must be that of these samples, with outputs of {shapes}")
+        return _finite(self._gradients(inputs, targets, free))
+
+    @abstractmethod
+    def _gradients(
+        self, inputs: Tensor, targets: Tensor, free: Equilibrium | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """`gradients`, of inputs and targets that fit the network and are in its precision."""
 
     def backward(self, inputs: Tensor, targets: Tensor, free: Equilibrium | None = None) -> Tensor:
         """As `GradientMethod.backward`; `free` is the free equilibrium, where it is known."""
@@ -155,18 +180,16 @@ class EquilibriumPropagation(PhaseMethod):
         seed: int = 0,
     ):
         super().__init__(network, cost)
-        if not 0 < nudging < float("inf"):
-            raise StimulusError(f"nudging must be positive and finite, found {nudging}; the variant sets the signs")
+        self.nudging = positive_nudging(network, nudging, "; the variant sets the signs")
         if variant not in SIGNS:
             raise StimulusError(f"variant must be positive, negative, centered or random, found {variant!r}")
-        self.nudging = nudging
         self.variant: Variant = variant
         self.kind: NudgeKind = kind
         self.solver = solver_of(network) if solver is None else solver
         self.chip, self.known = chip, known
         self.generator = torch.Generator().manual_seed(seed)
 
-    def gradients(
+    def _gradients(
         self, inputs: Tensor, targets: Tensor, free: Equilibrium | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         strengths = self.strengths()
@@ -197,9 +220,7 @@ class EquilibriumPropagation(PhaseMethod):
         return {"generator": self.generator.get_state()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        if "generator" not in state:
-            raise CheckpointError("the checkpoint must hold the generator of the random signs, found none")
-        self.generator.set_state(state["generator"])
+        restore_generator(self.generator, state, "the random signs")
 
     def strengths(self) -> tuple[float, ...]:
         """Signed strengths of the coming batch's nudges; draws the sign of the random variant."""
@@ -237,7 +258,7 @@ class SmallSignal(PhaseMethod):
         self.solver = solver_of(network) if solver is None else solver
         self.chip = chip
 
-    def gradients(
+    def _gradients(
         self, inputs: Tensor, targets: Tensor, free: Equilibrium | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         network = self.network
@@ -247,6 +268,25 @@ class SmallSignal(PhaseMethod):
         response = linear_response(free, -self.cost.gradient(free.outputs, targets), solver=self.solver)
         contrast = network.contrast(inputs.to(free.outputs), free.layers, response, linear=True)
         return self.cost.value(free.outputs, targets).mean(), _mean(network, contrast, inputs)
+
+
+def positive_nudging(network: Network, nudging: float, advice: str = "") -> float:
+    """A strength β > 0 whose response the network's precision can hold, or `StimulusError`."""
+    number = as_number("nudging", nudging)
+    if not 0 < number < math.inf:
+        raise StimulusError(f"nudging must be positive and finite, found {nudging}{advice}")
+    require_strength(number, network.precision().dtype)
+    return number
+
+
+def _finite(found: tuple[Tensor, dict[str, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Cost and gradients, or `ConvergenceError` where the cost is beyond the range of the numbers."""
+    cost = float(found[0])
+    if not math.isfinite(cost):
+        raise ConvergenceError(
+            f"the cost must stay finite, found {cost} in {found[0].dtype}; lower inputs and targets, or learn slower"
+        )
+    return found
 
 
 def _accumulate(total: dict[str, Tensor], weight: float, contrast: dict[str, Tensor]) -> None:

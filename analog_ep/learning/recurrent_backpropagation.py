@@ -152,7 +152,7 @@ class RecurrentBackpropagation(GradientMethod):
         self.dynamics = AdjointDynamics() if dynamics is None else dynamics
 
     @torch.no_grad()
-    def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         network = self.network
         assert isinstance(network, HopfieldNetwork)
         free = solve(network, inputs, solver=self.solver)

@@ -15,7 +15,7 @@ from analog_ep.equilibrium.landscape import Landscape, landscape_of
 from analog_ep.equilibrium.langevin import Langevin
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import StimulusError
-from analog_ep.learning.propagation import GradientMethod
+from analog_ep.learning.propagation import GradientMethod, positive_nudging
 from analog_ep.networks import Network
 from analog_ep.stimulus import Cost
 
@@ -131,24 +131,24 @@ class StochasticEquilibriumPropagation(GradientMethod):
         solver: Solver | None = None,
     ):
         super().__init__(network, cost)
-        if not 0 < nudging < float("inf"):
-            raise StimulusError(f"nudging must be positive and finite, found {nudging}; both signs are used")
         if estimator not in ("contrast", "covariance"):
             raise StimulusError(f"estimator must be contrast or covariance, found {estimator!r}")
         if langevin.chains < 2:
             raise StimulusError(f"a statistical error needs at least 2 chains, found {langevin.chains}")
-        self.langevin, self.nudging = langevin, nudging
+        self.langevin = langevin
+        self.nudging = positive_nudging(network, nudging, "; both signs are used")
         self.estimator: Estimator = estimator
         self.solver = solver_of(network) if solver is None else solver
         self._estimates = 0
 
-    def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         estimate = self.estimate(inputs, targets)
         parameters = {name: self.network.get_parameter(name) for name in estimate.blocks}
         return estimate.cost, {name: value.to(parameters[name]) for name, value in estimate.gradients.items()}
 
     def estimate(self, inputs: Tensor, targets: Tensor) -> GradientEstimate:
         """The gradient by every θ with its statistical error; arguments are those of `gradients`."""
+        inputs, targets = self.network.stimulus(inputs, targets)
         free = solve(self.network, inputs, solver=self.solver)
         start = torch.cat(free.layers, -1)
         start = start.reshape(-1, start.shape[-1])

@@ -17,7 +17,7 @@ from analog_ep.datasets import Dataset
 from analog_ep.equilibrium.equilibrium import Solver, solve
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import CheckpointError, ConvergenceError, StimulusError
-from analog_ep.learning.checkpoint import Checkpoint, under
+from analog_ep.learning.checkpoint import Checkpoint, require_optimizer_state, under
 from analog_ep.learning.measured import driven, read_layers
 from analog_ep.learning.parallel import DataParallel, Ranks
 from analog_ep.learning.persistent import PersistentStates
@@ -231,23 +231,30 @@ class Trainer:
         history = _history(checkpoint)
         checkpoint.load_parameters(self.network)
         self.gradient.load_state(under(checkpoint.tensors, "gradient"))
-        self._restore_optimizer(under(checkpoint.tensors, "optimizer"))
+        self._restore_optimizer(under(checkpoint.tensors, "optimizer"), began=bool(history))
         self.update.load_hardware_state(under(checkpoint.tensors, "hardware"))
         if self.states is not None:
             self.states.load_state(under(checkpoint.tensors, "state"))
         self.history = history
 
-    def _restore_optimizer(self, tensors: dict[str, Tensor]) -> None:
+    def _restore_optimizer(self, tensors: dict[str, Tensor], began: bool) -> None:
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             index, _, key = name.partition(".")
+            if not index.isdecimal():
+                raise CheckpointError(f"the optimiser's state must go by the number of a parameter, found {name!r}")
             state.setdefault(int(index), {})[key] = value
+        require_optimizer_state(self.update.optimizer, state, began)
         self.update.load_state_dict({**self.update.state_dict(), "state": state})
 
 
 def _history(checkpoint: Checkpoint) -> list[EpochRecord]:
     try:
-        return [EpochRecord(**record) for record in checkpoint.facts["history"]]
+        history = [EpochRecord(**record) for record in checkpoint.facts["history"]]
+        for number, record in enumerate(history, start=1):
+            if record.epoch != number or not all(isinstance(value, (int, float)) for value in asdict(record).values()):
+                raise TypeError(f"another record of epoch {number}")
+        return history
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"the checkpoint must hold the history of its epochs, found none ({error!r})") from None
 

@@ -15,7 +15,7 @@ from analog_ep.circuit import Chip, Circuit, VoltageSources
 from analog_ep.errors import NetworkError
 from analog_ep.networks.activation import Activation, activation_of
 from analog_ep.networks.hopfield_circuit import LeakyIntegrators, hopfield_circuit, unit_names
-from analog_ep.networks.network import CircuitNetwork, checked_sizes
+from analog_ep.networks.network import CircuitNetwork, checked_sizes, require_precision
 from analog_ep.stimulus import Nudge
 
 
@@ -82,6 +82,7 @@ class HopfieldNetwork(CircuitNetwork):
     ):
         super().__init__()
         self.sizes = checked_sizes(sizes)
+        require_precision(dtype)
         self.hardware = LeakyIntegrators() if hardware is None else hardware
         scales = self._scales(initial_scale)
         self.activation = activation_of(activation)

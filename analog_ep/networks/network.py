@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from analog_ep.circuit import Chip, Circuit
 from analog_ep.errors import NetworkError
-from analog_ep.stimulus import Nudge
+from analog_ep.stimulus import Nudge, as_inputs, as_targets, require_finite, require_samples
+
+_PRECISIONS = (torch.float32, torch.float64)
+_MOST_PARAMETERS = 2**30
+"""Of one network: 8 GiB in float64."""
 
 
 def checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
@@ -19,12 +25,24 @@ def checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     Raises
     ------
     NetworkError
-        If they are not at least two positive numbers.
+        If they are not at least two positive whole numbers, or too many for memory.
     """
-    found = tuple(int(size) for size in sizes)
+    try:
+        found = tuple(operator.index(size) for size in sizes)
+    except TypeError:
+        raise NetworkError(f"sizes must be whole numbers, found {sizes}") from None
     if len(found) < 2 or min(found) < 1:
         raise NetworkError(f"sizes must be at least two positive numbers, found {list(sizes)}")
+    # Rows for +u and −u, columns for v₊ and v₋ of an output.
+    if sum(4 * a * b for a, b in pairwise(found)) > 4 * _MOST_PARAMETERS:
+        raise NetworkError(f"sizes must make at most 2^30 pairs of units, found {list(sizes)}")
     return found
+
+
+def require_precision(dtype: object) -> None:
+    """Raise `NetworkError` for a type of parameters in which no equilibrium is solved."""
+    if dtype not in _PRECISIONS:
+        raise NetworkError(f"parameters must be torch.float32 or torch.float64, found {dtype}")
 
 
 class Network(torch.nn.Module, ABC):
@@ -55,6 +73,35 @@ class Network(torch.nn.Module, ABC):
     def n_stages(self) -> int:
         """Number of connections between layers: one less than there are layers, inputs included."""
         return len(self.sizes) - 1
+
+    def precision(self) -> Tensor:
+        """A tensor in the type and on the device of the parameters.
+
+        Raises
+        ------
+        NetworkError
+            If no equilibrium is solved in that type.
+        """
+        like = next(self.parameters())
+        require_precision(like.dtype)
+        return like
+
+    def stimulus(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs `(*batch, n_inputs)` and targets `(*batch, n_outputs)` as the network takes them.
+
+        Arrays and numbers of any real type are taken in its own precision; nothing is broadcast.
+
+        Raises
+        ------
+        StimulusError
+            If they do not fit the network or each other, there is no sample, or a target is not finite.
+        """
+        like = self.precision()
+        inputs = as_inputs(inputs, self.n_inputs, like.dtype, like.device)
+        require_samples(inputs)
+        targets = as_targets(targets, inputs, self.n_outputs)
+        require_finite("targets", targets)
+        return inputs, targets
 
     @abstractmethod
     def outputs_of(self, layers: tuple[Tensor, ...]) -> Tensor:

@@ -15,7 +15,7 @@ from analog_ep.devices import Diode, DiodeClamp, IdealDiode, ShockleyDiode
 from analog_ep.errors import NetworkError
 from analog_ep.networks.chip_clamp import chip_clamp
 from analog_ep.networks.layout import Drive, StageLayout, nodes_with_diode, side_names
-from analog_ep.networks.network import CircuitNetwork, checked_sizes
+from analog_ep.networks.network import CircuitNetwork, checked_sizes, require_precision
 from analog_ep.networks.resistive_circuit import resistive_circuit
 from analog_ep.networks.stage import Stage
 
@@ -84,6 +84,7 @@ class ResistiveNetwork(CircuitNetwork):
     ):
         super().__init__()
         self.sizes = checked_sizes(sizes)
+        require_precision(dtype)
         self.gain = _positive("gain", gain)
         self.feedback = _positive("feedback", 1 / self.gain if feedback is None else feedback)
         if drive not in ("single", "differential"):
@@ -91,8 +92,16 @@ class ResistiveNetwork(CircuitNetwork):
         self.drive: Drive = drive
         self.bias_voltage = None if bias_voltage is None else _positive("bias_voltage", bias_voltage)
         low, high = self.conductance_range = _range("conductance_range", conductance_range)
+        if low == high:
+            raise NetworkError(f"conductance_range must be 0 < low < high, found {(low, high)} S; nothing could learn")
         reference = high if reference_conductance is None else reference_conductance
         self.reference_conductance = _positive("reference_conductance", reference)
+        limits = torch.finfo(dtype)
+        if not limits.tiny <= low / self.reference_conductance < high / self.reference_conductance <= limits.max:
+            raise NetworkError(
+                f"conductance_range over the reference must lie within {dtype}, found {(low, high)} S over "
+                f"{self.reference_conductance:g} S; use a narrower range or float64"
+            )
         self.initial_range = _range("initial_range", initial_range or (low, 0.5 * (low + high)))
         if not low <= self.initial_range[0] <= self.initial_range[1] <= high:
             raise NetworkError(f"initial_range must lie in {(low, high)} S, found {self.initial_range}")
@@ -417,13 +426,23 @@ def _require_positive(label: str, values: Tensor, unit: float = 1.0) -> None:
 
 
 def _positive(name: str, value: float) -> float:
-    if not (0 < value < float("inf")):
+    number = _number(name, value)
+    if not (0 < number < float("inf")):
         raise NetworkError(f"{name} must be positive and finite, found {value}")
-    return float(value)
+    return number
+
+
+def _number(name: str, value: float) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise NetworkError(f"{name} must be made of numbers, found {value!r}") from None
 
 
 def _range(name: str, value: tuple[float, float]) -> tuple[float, float]:
-    low, high = (float(bound) for bound in value)
+    if not isinstance(value, Sequence) or len(value) != 2:
+        raise NetworkError(f"{name} must be two numbers, low and high, found {value!r}")
+    low, high = (_number(name, bound) for bound in value)
     if not (0 < low <= high < float("inf")):
         raise NetworkError(f"{name} must be 0 < low ≤ high, found {value}")
     return low, high

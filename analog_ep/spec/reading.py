@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from analog_ep.errors import SpecError
+from analog_ep.files import read_bounded
 from analog_ep.resources import specs_folder
 from analog_ep.spec.chip import ChipSpec, ConvertersSpec
 from analog_ep.spec.hopfield import HopfieldSpec
@@ -28,6 +29,9 @@ from analog_ep.spec.tables import (
     TrainingSpec,
     UpdateSpec,
 )
+
+_MOST_BYTES = 2**20
+_MOST_LEVELS = 16
 
 
 def load_spec(path: Path) -> Spec:
@@ -50,13 +54,31 @@ def read_tables(path: Path) -> dict[str, Any]:
         If the file is missing, or is not TOML in UTF-8.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(read_bounded(path, _MOST_BYTES).decode())
     except OSError as error:
         raise SpecError(f"the spec {path} must be a readable file, found: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SpecError(f"{path} must be TOML in UTF-8, found other bytes") from None
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise SpecError(f"{path} must nest tables and arrays at most {_MOST_LEVELS} deep, found more") from None
+    except ValueError as error:
+        # Not all of tomllib's errors are its own: an integer of 5,000 digits is one of Python's.
         raise SpecError(f"{path} must be TOML, found: {error}") from None
+    _require_bounds(tables, str(path))
+    return tables
+
+
+def _require_bounds(tables: dict[str, Any], origin: str) -> None:
+    """Raise `SpecError` for integers beyond TOML's own 64 bits, and for what is nested deeper than any spec."""
+    entries = [(key, value, 1) for key, value in tables.items()]
+    while entries:
+        key, value, level = entries.pop()
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise SpecError(f"{origin}: {key} must be an integer of 64 bits, found {_short(value)}")
+        if isinstance(value, dict | list) and level > _MOST_LEVELS:
+            raise SpecError(f"{origin}: {key} must be nested at most {_MOST_LEVELS} deep, found more")
+        inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        entries += [(f"{key}.{name}" if isinstance(name, str) else key, each, level + 1) for name, each in inner]
 
 
 def default_spec(name: str) -> Spec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ _RESERVED = {"seed", "train_accuracy", "test_accuracy", "cost", "pulses", "write
 
 _TAGS = ("model", "function")
 """Keys that say what the other keys of their table mean."""
+
+
+_MOST_TRAININGS = 10_000
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,22 @@ class StudySpec(BaseModel):
                 raise ValueError(f"axes.{axis} must have another name, that of a column of the results is {axis!r}")
         return self
 
+    @model_validator(mode="after")
+    def _countable(self) -> StudySpec:
+        if self.n_trainings > _MOST_TRAININGS:
+            raise ValueError(
+                f"a study must have at most {_MOST_TRAININGS:,} trainings, found {_power(self.n_trainings)}; vary "
+                'fewer axes, or one at a time by design = "one_at_a_time"'
+            )
+        return self
+
+    @property
+    def n_trainings(self) -> int:
+        """Number of trainings, without forming them."""
+        variants = [len(each) for each in self.axes.values()]
+        each_seed = math.prod(variants) if self.design == "factorial" else 1 + sum(n - 1 for n in variants)
+        return each_seed * len(self.seeds)
+
     def combinations(self) -> list[dict[str, str]]:
         """Variant by axis of every training, without the seeds, in the order of the file."""
         if self.design == "factorial":
@@ -128,6 +148,11 @@ def load_study(path: Path) -> Study:
         raise SpecError(f"{path}: {_sentence(error.errors()[0])}") from None
     base = _base(spec.base, path)
     return Study(path.stem, spec, list(_cells(spec, base, path)))
+
+
+def _power(count: int) -> str:
+    """A number that may have more digits than anyone reads."""
+    return f"{count:,}" if count < 10**12 else f"about 10^{math.log10(count):.0f}"
 
 
 def _base(name: str, path: Path) -> Spec:
@@ -177,4 +202,4 @@ def _sentence(error: Any) -> str:
             return f"{key} must have at least one entry, found none: the grid is empty"
         case "value_error":
             return str(error["ctx"]["error"])
-    return f"{key} {error['msg'].replace('Input should', 'must')}, found {error['input']!r}"
+    return f"{key} {error['msg'].replace('Input should', 'must')}, found {error['input']!r:.60}"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from analog_ep.circuit import Conductances
 from analog_ep.errors import DataError
-from analog_ep.files import write_atomically
+from analog_ep.files import require_regular, write_atomically
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.spice.netlist import INSTANCE_LETTERS
 
@@ -95,6 +95,7 @@ def read_conductances(network: ResistiveNetwork, path: Path) -> dict[str, Tensor
 
 def _read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     try:
+        require_regular(path)
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file, strict=True)
             missing = [name for name in ("parameter", "index", "siemens") if name not in (reader.fieldnames or [])]
