@@ -53,6 +53,15 @@ def read_bounded(path: Path, most: int) -> bytes:
     return content
 
 
+def is_utf8(path: Path | str) -> bool:
+    """Whether every library can open the path: some take UTF-8 alone."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a file that, whatever interrupts, holds either what it held before or all of `content`.
 

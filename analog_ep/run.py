@@ -18,7 +18,7 @@ from analog_ep.chips import build_chip, require_chip_of
 from analog_ep.circuit import Chip
 from analog_ep.datasets import BUILT_IN
 from analog_ep.errors import CheckpointError, SpecError
-from analog_ep.files import draft_folder, remove_abandoned, write_atomically
+from analog_ep.files import draft_folder, is_utf8, remove_abandoned, write_atomically
 from analog_ep.learning.checkpoint import Checkpoint
 from analog_ep.learning.parallel import Ranks
 from analog_ep.learning.training import EpochRecord, Trainer, TrainingObserver
@@ -85,6 +85,8 @@ class Run:
         DataError, NetworkError, DeviceParameterError
             If data, network or table cannot be as they are described; no folder is left then.
         """
+        if not is_utf8(path):
+            raise CheckpointError(f"the path of a run folder must be UTF-8, found {str(path)!r}; choose another")
         if path.exists():
             raise CheckpointError(f"the run folder {path} must be new, found it there; add --resume or choose another")
         trainer = _trainer(spec, device, ranks=ranks)
@@ -195,12 +197,14 @@ def stored_spec(path: Path) -> Spec:
         If the path is no run folder.
     """
     if not path.exists():
-        raise CheckpointError(f"{path} must be a run folder, found nothing there; train with --out {path} first")
+        raise CheckpointError(
+            f"{path} must be a run folder, found no {SPEC} in it, nor itself; train with --out {path} first"
+        )
     if not path.is_dir():
         raise CheckpointError(f"{path} must be a run folder, found {_kind_of_file(path)}; {_meant(path)}")
     if not (path / SPEC).is_file():
         raise CheckpointError(
-            f"{path} must be a run folder, found a folder without {SPEC}; name the folder that train wrote by --out"
+            f"{path} must be a run folder, found no {SPEC} in it; name the folder that train wrote by --out"
         )
     return load_spec(path / SPEC)
 
@@ -267,6 +271,8 @@ def choose_spec(
     else:
         spec = default_spec("digits" if source is None else source if source in BUILT_IN else "mnist")
     source = spec.data.source if source is None else source
+    if not is_utf8(source):
+        raise SpecError(f"the path of the data must be UTF-8, found {source!r}; choose another")
     if source not in BUILT_IN and Path(source).is_dir():
         source = str(Path(source).absolute())
     return with_values(

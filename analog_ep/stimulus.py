@@ -30,7 +30,7 @@ def as_tensor(name: str, values: object, dtype: torch.dtype | None = None, devic
         except (TypeError, ValueError, RuntimeError, OverflowError):
             found = type(values).__name__
             raise StimulusError(f"{name} must be a tensor or an array of real numbers, found a {found}") from None
-    if dtype is not None and values.dtype == dtype and values.device == device:
+    if values.dtype == dtype and values.device == device and values.layout == torch.strided:
         return values
     if values.is_complex() or values.is_quantized or values.layout != torch.strided:
         raise StimulusError(f"{name} must be real numbers in a dense tensor, found {values.dtype}, {values.layout}")

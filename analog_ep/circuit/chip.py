@@ -26,6 +26,9 @@ from analog_ep.circuit.places import n_places, placed, places
 from analog_ep.errors import CheckpointError, CircuitError
 from analog_ep.files import require_regular, write_atomically
 
+_WIDEST = 100
+"""σ of a log-normal factor at most: no factor is infinite or 0."""
+
 _FORMAT, _BY_ELEMENT = "analog_ep chip 2", "analog_ep chip 1"
 """Formats of the file; in the old one, arrays were in the order of the circuit's elements."""
 
@@ -111,6 +114,8 @@ class Chip:
                     values[key] = sigma * np.abs(normal)
                 elif parameter == "offset":
                     values[key] = sigma * normal
+                elif not 0 <= sigma <= _WIDEST:
+                    raise CircuitError(f"the spread of {parameter!r} must lie in 0…{_WIDEST}, found {sigma}")
                 else:
                     factors[key] = np.exp(sigma * normal)
         return cls(factors, values)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -37,6 +39,10 @@ class Report(Protocol):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; an error of the library becomes one line and exit code 1, an interrupt one and 130."""
+    for stream in (sys.stdout, sys.stderr):
+        # A narrow stream, or a path that is no UTF-8, must not end a training: what it cannot show is spelt out.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_SPELT)
     try:
         app(args=None if arguments is None else list(arguments), prog_name="analog-ep")
     except SystemExit as end:
@@ -46,6 +52,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise
     except (AnalogEPError, OSError) as error:
         sys.exit(f"analog-ep: {' '.join(str(error).split())}")
+
+
+def _spelt(error: UnicodeError) -> tuple[str, int]:
+    """What stands for characters that a stream has not."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(c) or c.encode("ascii", "backslashreplace").decode() for c in text), error.end
+
+
+_SPELT = "analog_ep.spelt"
+_PLAIN = {"…": "...", "−": "-", "·": "*", "²": "^2", "³": "^3", "±": "+-", "√": "sqrt ", "≤": "<=", "≥": ">=", "×": "x"}
+_PLAIN |= {"Ω": "Ohm", "µ": "u", "μ": "u", "θ": "theta", "β": "beta", "Δ": "Delta", "σ": "sigma", "°": "deg ", "–": "-"}
+codecs.register_error(_SPELT, _spelt)
 
 
 def _print_version(wanted: bool) -> None:

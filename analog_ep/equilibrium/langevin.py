@@ -76,6 +76,8 @@ class Langevin:
             raise StimulusError(
                 f"temperature, chains, steps, every and step of Langevin dynamics must be positive, found {self}"
             )
+        if self.every > self.steps:
+            raise StimulusError(f"every must be at most steps, {self.steps}, found {self.every}: no state is given out")
         if self.step is None and not self.adjusted:
             raise StimulusError("steps that nothing adjusts need their length, found none; give a step")
 

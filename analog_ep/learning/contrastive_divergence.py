@@ -10,7 +10,7 @@ from analog_ep.errors import StimulusError
 from analog_ep.learning.checkpoint import restore_generator
 from analog_ep.learning.propagation import GradientMethod
 from analog_ep.networks import HardSigmoid, HopfieldNetwork
-from analog_ep.stimulus import Cost
+from analog_ep.stimulus import Cost, require_finite
 
 
 class ContrastiveDivergence(GradientMethod):
@@ -90,6 +90,7 @@ class ContrastiveDivergence(GradientMethod):
 
     @torch.no_grad()
     def _gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        require_finite("inputs", inputs)
         machine = self.machine()
         like = machine.weights[0]
         inputs, targets = inputs.to(like), targets.to(like)

@@ -17,7 +17,7 @@ from analog_ep.errors import CheckpointError, StimulusError
 from analog_ep.learning.checkpoint import restore_generator
 from analog_ep.learning.measured import Measurement, driven
 from analog_ep.networks import Network, ResistiveNetwork
-from analog_ep.stimulus import Cost, Nudge, NudgeKind, SquaredError, as_number, require_strength
+from analog_ep.stimulus import Cost, Nudge, NudgeKind, SquaredError, as_number, require_finite, require_strength
 
 Variant = Literal["positive", "negative", "centered", "random"]
 
@@ -99,9 +99,11 @@ class PhaseMethod(GradientMethod):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """As `GradientMethod.gradients`; `free` is the free equilibrium, where it is known."""
         inputs, targets = self.network.stimulus(inputs, targets)
-        if free is not None and free.outputs.shape != targets.shape:
-            shapes = f"shape {tuple(targets.shape)}, found {tuple(free.outputs.shape)}"
-            raise StimulusError(f"the free state must be that of these samples, with outputs of {shapes}")
+        if free is not None:
+            require_finite("inputs", inputs)
+            if free.outputs.shape != targets.shape:
+                shapes = f"shape {tuple(targets.shape)}, found {tuple(free.outputs.shape)}"
+                raise StimulusError(f"the free state must be that of these samples, with outputs of {shapes}")
         return _finite(self._gradients(inputs, targets, free))
 
     @abstractmethod

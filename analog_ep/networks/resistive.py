@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -97,6 +98,7 @@ class ResistiveNetwork(CircuitNetwork):
         reference = high if reference_conductance is None else reference_conductance
         self.reference_conductance = _positive("reference_conductance", reference)
         limits = torch.finfo(dtype)
+        self._require_squares(limits)
         if not limits.tiny <= low / self.reference_conductance < high / self.reference_conductance <= limits.max:
             raise NetworkError(
                 f"conductance_range over the reference must lie within {dtype}, found {(low, high)} S over "
@@ -114,6 +116,19 @@ class ResistiveNetwork(CircuitNetwork):
             siemens = self.initial_range[0] + (self.initial_range[1] - self.initial_range[0]) * uniform
             theta = (siemens / self.reference_conductance).to(dtype)
             self.register_parameter(layout.label, torch.nn.Parameter(theta))
+
+    def _require_squares(self, limits: torch.finfo) -> None:
+        """Voltages enter the energy as squares, and the layers' energies with powers of a/k."""
+        named = {"gain": self.gain, "feedback": self.feedback, "bias_voltage": self.bias_voltage}
+        for name, value in named.items():
+            if value is not None and not limits.tiny**0.5 <= value <= limits.max**0.5:
+                raise NetworkError(f"{name} must have a square within {limits.dtype}, found {value:g}")
+        decades = abs(math.log10(self.gain / self.feedback)) * (self.n_stages - 1)
+        if decades >= math.log10(limits.max):
+            raise NetworkError(
+                f"the layers' energies must have weights within {limits.dtype}, found a gain over feedback of "
+                f"{self.gain / self.feedback:g} in {self.n_stages} stages: 10^{decades:.0f}; bring the two nearer"
+            )
 
     def _clamps(self, diode: Diode | IdealDiode | DiodeClamp | Sequence[DiodeClamp]) -> tuple[DiodeClamp, ...]:
         hidden = self.sizes[1:-1]

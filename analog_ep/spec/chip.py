@@ -10,6 +10,9 @@ from analog_ep.cards import load_card
 from analog_ep.errors import CardError
 from analog_ep.spec.table import TABLE, listed
 
+Spread = Annotated[float, Field(ge=0, le=10)]
+"""σ of a log-normal factor; at 10 one value in a thousand is 10¹³ times the median."""
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Bits = Annotated[int, Field(ge=2, le=24)]
 
@@ -65,15 +68,15 @@ class ChipSpec(BaseModel):
     model_config = TABLE
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
-    conductance_spread: NonNegativeFloat = 0.0
-    saturation_current_spread: NonNegativeFloat = 0.0
-    ideality_spread: NonNegativeFloat = 0.0
+    conductance_spread: Spread = 0.0
+    saturation_current_spread: Spread = 0.0
+    ideality_spread: Spread = 0.0
     threshold_spread: NonNegativeFloat = 0.0
-    gain_spread: NonNegativeFloat = 0.0
-    feedback_spread: NonNegativeFloat = 0.0
+    gain_spread: Spread = 0.0
+    feedback_spread: Spread = 0.0
     amplifier: str | None = None
     amplifier_offset: NonNegativeFloat = 0.0
-    temperature: PositiveFloat | None = None
+    temperature: Annotated[float, Field(ge=1, le=2000)] | None = None
     temperature_coefficient: float = 0.0
     stuck: Fraction = 0.0
     stuck_low: Fraction = 0.0

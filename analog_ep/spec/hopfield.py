@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
+from analog_ep.networks.network import checked_sizes
 from analog_ep.spec.table import TABLE, listed
 
 
@@ -28,7 +29,7 @@ class HopfieldSpec(BaseModel):
 
     @model_validator(mode="after")
     def _counts(self) -> HopfieldSpec:
-        stages = len(self.sizes) - 1
+        stages = len(checked_sizes(self.sizes)) - 1
         if len(self.initial_scale) not in (1, stages):
             raise ValueError(f"initial_scale must be one or {stages}, one per weight, found {self.initial_scale}")
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from analog_ep.spec.tables import (
 
 _MOST_BYTES = 2**20
 _MOST_LEVELS = 16
+_LEAST, _MOST = 1e-30, 1e15
+"""Magnitudes that a number of a spec may have: squares of either are within single precision or negligible there."""
 
 
 def load_spec(path: Path) -> Spec:
@@ -64,17 +67,22 @@ def read_tables(path: Path) -> dict[str, Any]:
     except ValueError as error:
         # Not all of tomllib's errors are its own: an integer of 5,000 digits is one of Python's.
         raise SpecError(f"{path} must be TOML, found: {error}") from None
-    _require_bounds(tables, str(path))
+    require_bounds(tables, str(path))
     return tables
 
 
-def _require_bounds(tables: dict[str, Any], origin: str) -> None:
-    """Raise `SpecError` for integers beyond TOML's own 64 bits, and for what is nested deeper than any spec."""
+def require_bounds(tables: dict[str, Any], origin: str) -> None:
+    """Raise `SpecError` for integers beyond TOML's own 64 bits, numbers that no hardware has, and what is nested deeper
+    than any spec.
+    """
     entries = [(key, value, 1) for key, value in tables.items()]
     while entries:
         key, value, level = entries.pop()
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise SpecError(f"{origin}: {key} must be an integer of 64 bits, found {_short(value)}")
+            raise SpecError(f"{origin}: {key} must be an integer of 64 bits, found {_digits(value)}")
+        # NaN and infinity are refused by the tables, in their own words.
+        if isinstance(value, float) and math.isfinite(value) and value and not _LEAST <= abs(value) <= _MOST:
+            raise SpecError(f"{origin}: {key} must be 0 or {_LEAST:g}…{_MOST:g} in magnitude, found {value:g}")
         if isinstance(value, dict | list) and level > _MOST_LEVELS:
             raise SpecError(f"{origin}: {key} must be nested at most {_MOST_LEVELS} deep, found more")
         inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -108,6 +116,7 @@ def parse_spec(tables: dict[str, Any], origin: str) -> Spec:
     SpecError
         Naming the first key at fault, what it must be and what was found.
     """
+    require_bounds(tables, origin)
     try:
         return Spec.model_validate(copy.deepcopy(tables))
     except ValidationError as error:
@@ -170,6 +179,10 @@ def _sentence(error: Any, tables: dict[str, Any]) -> str:
             return f"{key} must have {side} {bound} entries, found {_short(error['input'])}"
     expected = _EXPECTED.get(kind, error["msg"].replace("Input should", "must"))
     return f"{key} {expected}, found {_short(error['input'])}"
+
+
+def _digits(value: int) -> str:
+    return str(value) if value.bit_length() < 200 else f"one of {value.bit_length()} bits"
 
 
 def _short(value: Any) -> str:

@@ -21,6 +21,7 @@ from analog_ep.devices import Diode
 from analog_ep.devices.pulses import PulseModel
 from analog_ep.errors import CardError, DataError, DeviceParameterError
 from analog_ep.learning.schemes import Scheme, update_scheme
+from analog_ep.networks.network import checked_sizes
 from analog_ep.spec.chip import ChipSpec, ConvertersSpec, amplifier_of
 from analog_ep.spec.hopfield import HopfieldSpec
 from analog_ep.spec.relaxation import RelaxationSpec
@@ -85,6 +86,7 @@ class NetworkSpec(_Table):
 
     @model_validator(mode="after")
     def _ranges(self) -> NetworkSpec:
+        checked_sizes(self.sizes)
         low, high = self.conductance_range
         if not low < high:
             raise ValueError(f"conductance_range must be [low, high] with low < high, found {self.conductance_range}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from joblib import Parallel, delayed, parallel_config
 
 from analog_ep.errors import StudyError
+from analog_ep.files import is_utf8
 from analog_ep.learning.parallel import end_with
 from analog_ep.spec import Spec
 from analog_ep.spec.study import Study
@@ -52,6 +53,8 @@ def run_study(
         If the scheduler cannot be reached or has no workers, nothing being written then; or if the workers do not
         share the folder.
     """
+    if not is_utf8(folder):
+        raise StudyError(f"the path of a study's folder must be UTF-8, found {str(folder)!r}; choose another")
     folder = folder.absolute()
     with _backend(study, jobs) as n_jobs:
         (folder / CELLS).mkdir(parents=True, exist_ok=True)
