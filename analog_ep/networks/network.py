@@ -15,6 +15,7 @@ from analog_ep.errors import NetworkError
 from analog_ep.stimulus import Nudge, as_inputs, as_targets, require_finite, require_samples
 
 _PRECISIONS = (torch.float32, torch.float64)
+_MOST_LAYERS = 256
 _MOST_PARAMETERS = 2**30
 """Of one network: 8 GiB in float64."""
 
@@ -33,6 +34,8 @@ def checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
         raise NetworkError(f"sizes must be whole numbers, found {sizes}") from None
     if len(found) < 2 or min(found) < 1:
         raise NetworkError(f"sizes must be at least two positive numbers, found {list(sizes)}")
+    if len(found) > _MOST_LAYERS:
+        raise NetworkError(f"sizes must be those of at most {_MOST_LAYERS} layers, found {len(found)}")
     # Rows for +u and −u, columns for v₊ and v₋ of an output.
     if sum(4 * a * b for a, b in pairwise(found)) > 4 * _MOST_PARAMETERS:
         raise NetworkError(f"sizes must make at most 2^30 pairs of units, found {list(sizes)}")
