@@ -6,8 +6,8 @@ import gzip
 import math
 import struct
 import zlib
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -55,7 +55,7 @@ def read_idx(path: Path) -> np.ndarray:
         raise DataError(f"{path} must be a readable file, found: {error.strerror}") from None
 
 
-def _values(path: Path, file: IO[bytes]) -> np.ndarray:
+def _values(path: Path, file: gzip.GzipFile | BufferedReader) -> np.ndarray:
     dtype, shape = _header(path, file)
     expected = math.prod(shape) * dtype.itemsize
     if not 0 < expected <= _MOST_BYTES:
@@ -72,7 +72,7 @@ def _values(path: Path, file: IO[bytes]) -> np.ndarray:
     return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="))
 
 
-def _header(path: Path, file: IO[bytes]) -> tuple[np.dtype, tuple[int, ...]]:
+def _header(path: Path, file: gzip.GzipFile | BufferedReader) -> tuple[np.dtype, tuple[int, ...]]:
     """Type and shape of the values that follow."""
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES or magic[3] == 0:

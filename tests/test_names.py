@@ -61,8 +61,8 @@ def test_a_solved_circuit_of_all_accepted_names():
     builder = CircuitBuilder("t")
     source, *nodes = builder.add_nodes(["zz", *names]).tolist()
     builder.add(VoltageSources("zz", source, 0, 2.0))
-    ends = [source] * len(nodes) + nodes, nodes + [0] * len(nodes)
-    builder.add(Conductances("zr", *map(np.array, ends), np.full(2 * len(nodes), 1e-3)))
+    first, second = [source] * len(nodes) + nodes, nodes + [0] * len(nodes)
+    builder.add(Conductances("zr", np.array(first), np.array(second), np.full(2 * len(nodes), 1e-3)))
     found = solve(builder.build(), torch.zeros(1, 0), solver=Ngspice())
     np.testing.assert_allclose(found.voltages[0, 2:], 1.0, rtol=1e-9)
 

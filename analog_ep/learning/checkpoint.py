@@ -142,7 +142,7 @@ def _after_a_step(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tenso
         for parameter in parameters:
             parameter.grad = torch.zeros_like(parameter)
         groups.append({**group, "params": parameters})
-    twin = type(optimizer)(groups)
+    twin = type(optimizer)(groups)  # pyright: ignore[reportCallIssue]
     twin.step()
     state = twin.state_dict()["state"]
     return {n: {key: value for key, value in entries.items() if value is not None} for n, entries in state.items()}
