@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from analog_ep.circuit import Chip, Circuit
@@ -18,7 +19,7 @@ from analog_ep.spice.dialects import DialectName
 from analog_ep.spice.settling_deck import write_settling_deck
 from analog_ep.spice.timing import TwoPhaseTiming
 from analog_ep.spice.transient_deck import USUAL_SHARE, usual_rate, write_transient_deck
-from analog_ep.stimulus import Nudge
+from analog_ep.stimulus import Nudge, as_tensor
 from analog_ep.studies.capacitance import with_node_capacitance
 
 _SETTLED = 25.0
@@ -218,4 +219,6 @@ def _free_state(
     else:
         twin = spice_equivalent(system)
         circuit, solved, solver = twin.circuit(chip), twin, Relaxation()
-    return circuit, solve(solved, inputs.detach().double().cpu(), solver=solver, chip=chip)
+    return circuit, solve(
+        solved, as_tensor("inputs", inputs, torch.float64, torch.device("cpu")).detach(), solver=solver, chip=chip
+    )

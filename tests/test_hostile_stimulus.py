@@ -180,6 +180,16 @@ def test_a_free_state_of_other_samples_is_refused():
         method.gradients(X[:1], Y[:1], free)
 
 
+@pytest.mark.parametrize("kind", ["int64", "lists", "NumPy of integers", "float16"])
+def test_a_netlist_of_any_type_of_number(tmp_path, kind: str):
+    network, values = resistive(), X.round()
+    right = aep.write_netlist(network, values[1], path=tmp_path / "a.cir").read_text()
+    found = aep.write_netlist(network, KINDS[kind](values[1]), path=tmp_path / "b.cir").read_text()
+    assert found == right
+    with pytest.raises(StimulusError, match="inputs must be"):
+        aep.write_netlist(network, "cat", path=tmp_path / "c.cir")
+
+
 def test_a_fused_step_refuses_alike():
     fused = aep.FusedStep(aep.SmallSignal(resistive()), 0.1)
     before = [p.clone() for p in fused.network.parameters()]

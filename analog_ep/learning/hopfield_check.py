@@ -185,7 +185,8 @@ def hopfield_cross_check(
         If a solver finds no state of a sample.
     """
     limits = HopfieldTolerances() if tolerances is None else tolerances
-    network, inputs, targets = network.with_clamps(), inputs.double().cpu(), targets.double().cpu()
+    inputs, targets = (values.double().cpu() for values in network.stimulus(inputs, targets))
+    network = network.with_clamps()
     nudges = [Nudge(strength, targets, cost, kind) for strength in strengths]
     ours = _phases(network, inputs, nudges, HopfieldRelaxation())
     theirs = _phases(network, inputs, nudges, NgspiceSettling() if settling is None else settling)
