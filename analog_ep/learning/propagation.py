@@ -13,7 +13,7 @@ from analog_ep.circuit import Chip
 from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, linear_response, solve
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.equilibrium.stability import require_stable_nudge
-from analog_ep.errors import CheckpointError, StimulusError
+from analog_ep.errors import CheckpointError, ConvergenceError, StimulusError
 from analog_ep.learning.checkpoint import restore_generator
 from analog_ep.learning.measured import Measurement, driven
 from analog_ep.networks import Network, ResistiveNetwork
