@@ -13,7 +13,7 @@ from analog_ep.equilibrium import Equilibrium, HopfieldRelaxation, Newton, Relax
 from analog_ep.equilibrium.time_constants import slowest_time_constant
 from analog_ep.learning.cross_check import spice_equivalent
 from analog_ep.learning.measured import read_layers
-from analog_ep.networks import CircuitNetwork, HopfieldNetwork, ResistiveNetwork
+from analog_ep.networks import HardwareNetwork, HopfieldNetwork, ResistiveNetwork
 from analog_ep.spice.deck import Phase, save_deck, write_deck
 from analog_ep.spice.dialects import DialectName
 from analog_ep.spice.settling_deck import write_settling_deck
@@ -80,7 +80,7 @@ def write_netlist(
     if isinstance(system, ResistiveNetwork):
         outputs = system.outputs_of(read_layers(free.layers, chip))
     start = free.voltages.numpy() if isinstance(system, HopfieldNetwork) else None
-    if nudge is not None and isinstance(system, CircuitNetwork):
+    if nudge is not None and isinstance(system, HardwareNetwork):
         nudge = system.in_circuit(nudge)
     deck = write_deck(circuit, free.inputs, nudge, outputs, phase, dialect=dialect, start=start)
     save_deck(deck, Path(path))

@@ -15,7 +15,7 @@ from torch import Tensor
 from analog_ep.circuit import Chip, Circuit, with_output_clamps
 from analog_ep.equilibrium.sweeps import Status
 from analog_ep.errors import ConvergenceError, StimulusError
-from analog_ep.networks.network import CircuitNetwork, Network
+from analog_ep.networks.network import HardwareNetwork, Network
 from analog_ep.stimulus import Nudge, as_inputs, require_finite
 
 
@@ -376,13 +376,13 @@ class CircuitSolver(Solver):
                 free = self.solve(system, inputs, chip=chip).require_converged()
             target = nudge.target.detach().to("cpu", torch.float64)
             flat_nudge = Nudge(nudge.strength, target.reshape(-1, target.shape[-1]), nudge.cost, nudge.kind)
-            flat_nudge = system.in_circuit(flat_nudge) if isinstance(system, CircuitNetwork) else flat_nudge
+            flat_nudge = system.in_circuit(flat_nudge) if isinstance(system, HardwareNetwork) else flat_nudge
         if free is not None:
             free_outputs = free.outputs.detach().to("cpu", torch.float64).reshape(len(flat), -1).numpy()
             start = free.voltages.detach().to("cpu", torch.float64).reshape(len(flat), -1).numpy()
         state = self.solve_circuit(circuit, flat.numpy(), flat_nudge, free_outputs, start)
         voltages = torch.from_numpy(state.voltages).reshape(*batch, circuit.n_nodes).to(inputs.device)
-        layers = system.layers_of(voltages) if isinstance(system, CircuitNetwork) else ()
+        layers = system.layers_of(voltages) if isinstance(system, HardwareNetwork) else ()
         return Equilibrium(
             system=system,
             inputs=inputs,
@@ -418,7 +418,7 @@ class CircuitSolver(Solver):
 
     def small_signal(self, free: Equilibrium, error: Tensor) -> tuple[tuple[Tensor, ...], Status]:
         circuit, scale = _circuit_of(free), 1.0
-        if isinstance(free.system, CircuitNetwork):
+        if isinstance(free.system, HardwareNetwork):
             scale = free.system.nudge_scale
         batch = free.inputs.shape[:-1]
         arrays = (_flat(values).numpy() for values in (free.inputs, free.voltages, scale * error))
@@ -451,11 +451,11 @@ def _circuit_of(free: Equilibrium) -> Circuit:
 
 def _layers(system: Network | Circuit, voltages: Tensor) -> tuple[Tensor, ...]:
     """Layers of a network; of a bare circuit its one set of nodes."""
-    return system.layers_of(voltages) if isinstance(system, CircuitNetwork) else (voltages,)
+    return system.layers_of(voltages) if isinstance(system, HardwareNetwork) else (voltages,)
 
 
 def _layers_of(free: Equilibrium) -> tuple[Tensor, ...]:
-    return free.layers if isinstance(free.system, CircuitNetwork) else (free.voltages,)
+    return free.layers if isinstance(free.system, HardwareNetwork) else (free.voltages,)
 
 
 def circuit_of(system: Network | Circuit) -> Circuit:
@@ -468,7 +468,7 @@ def circuit_of(system: Network | Circuit) -> Circuit:
     """
     if isinstance(system, Circuit):
         return system
-    if isinstance(system, CircuitNetwork):
+    if isinstance(system, HardwareNetwork):
         return system.circuit()
     raise StimulusError(f"a circuit solver needs a network that is a circuit, found a {type(system).__name__}")
 

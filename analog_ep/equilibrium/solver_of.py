@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from analog_ep.equilibrium.equilibrium import Solver
 from analog_ep.equilibrium.hopfield import HopfieldRelaxation
+from analog_ep.equilibrium.newton import Newton
 from analog_ep.equilibrium.relaxation import Relaxation
-from analog_ep.networks import HopfieldNetwork, Network
+from analog_ep.networks import HopfieldNetwork, Network, ResistiveNetwork
 
 
 def solver_of(network: Network) -> Solver:
-    """The layered solver of a network, at its default tolerances."""
-    return HopfieldRelaxation() if isinstance(network, HopfieldNetwork) else Relaxation()
+    """The fastest solver of a network, at its default tolerances: a layered one, or `Newton`."""
+    if isinstance(network, ResistiveNetwork):
+        return Relaxation()
+    return HopfieldRelaxation() if isinstance(network, HopfieldNetwork) else Newton()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from analog_ep.circuit import Chip
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.learning.propagation import SmallSignal
-from analog_ep.networks import CircuitNetwork
+from analog_ep.networks import HardwareNetwork
 from analog_ep.stimulus import Cost
 
 
@@ -16,7 +16,7 @@ class NgspiceSmallSignal(SmallSignal):
 
     Parameters
     ----------
-    network : CircuitNetwork
+    network : HardwareNetwork
         What to train.
     cost : Cost, optional
         C; by default `SquaredError`.
@@ -28,7 +28,7 @@ class NgspiceSmallSignal(SmallSignal):
 
     def __init__(
         self,
-        network: CircuitNetwork,
+        network: HardwareNetwork,
         cost: Cost | None = None,
         solver: Ngspice | None = None,
         chip: Chip | None = None,

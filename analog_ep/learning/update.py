@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.errors import CheckpointError
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.networks import CircuitNetwork, ResistiveNetwork
 
 
 class ParameterUpdate(ABC):
@@ -70,11 +70,11 @@ class ConductanceUpdate(ParameterUpdate):
     ----------
     optimizer : torch.optim.Optimizer
         Any; its parameters are those of `network`.
-    network : ResistiveNetwork
+    network : ResistiveNetwork or CircuitNetwork
         Whose conductances.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, network: ResistiveNetwork):
+    def __init__(self, optimizer: torch.optim.Optimizer, network: ResistiveNetwork | CircuitNetwork):
         super().__init__(optimizer)
         self.network = network
 
@@ -103,13 +103,13 @@ class Update(ConductanceUpdate):
     ----------
     optimizer : torch.optim.Optimizer
         Any; its parameters are those of `network`.
-    network : ResistiveNetwork
+    network : ResistiveNetwork or CircuitNetwork
         Gives the range.
     """
 
     _FIRST_MOMENTS = ("exp_avg", "momentum_buffer")
 
-    def __init__(self, optimizer: torch.optim.Optimizer, network: ResistiveNetwork):
+    def __init__(self, optimizer: torch.optim.Optimizer, network: ResistiveNetwork | CircuitNetwork):
         super().__init__(optimizer, network)
         low, high = network.conductance_range
         self._low, self._high = low / network.reference_conductance, high / network.reference_conductance

@@ -15,11 +15,11 @@ from analog_ep.circuit import Chip, Circuit, VoltageSources
 from analog_ep.errors import NetworkError
 from analog_ep.networks.activation import Activation, activation_of
 from analog_ep.networks.hopfield_circuit import LeakyIntegrators, hopfield_circuit, unit_names
-from analog_ep.networks.network import CircuitNetwork, checked_sizes, require_precision
+from analog_ep.networks.network import HardwareNetwork, checked_sizes, require_precision
 from analog_ep.stimulus import Nudge
 
 
-class HopfieldNetwork(CircuitNetwork):
+class HopfieldNetwork(HardwareNetwork):
     r"""Layers of leaky integrators, joined by symmetric weights (Scellier & Bengio 2017).
 
     With x the inputs, u_1 … u_L the states of the hidden layers and the outputs, and ρ(u_0) = x,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import torch
@@ -130,7 +130,7 @@ class Network(torch.nn.Module, ABC):
         return [[parameter] for parameter in self.parameters()]
 
 
-class CircuitNetwork(Network):
+class HardwareNetwork(Network):
     """A network that is a circuit; its parameters are named as in the circuit.
 
     Attributes
@@ -140,6 +140,9 @@ class CircuitNetwork(Network):
     """
 
     nudge_scale: float = 1.0
+
+    def note_projection(self, parameters: Iterable[Tensor]) -> None:
+        """Say that these parameters have just been put into their range."""
 
     def in_circuit(self, nudge: Nudge) -> Nudge:
         """The nudge with the strength that it has in the circuit."""

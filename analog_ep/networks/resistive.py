@@ -16,12 +16,12 @@ from analog_ep.devices import Diode, DiodeClamp, IdealDiode, ShockleyDiode
 from analog_ep.errors import NetworkError
 from analog_ep.networks.chip_clamp import chip_clamp
 from analog_ep.networks.layout import Drive, StageLayout, nodes_with_diode, side_names
-from analog_ep.networks.network import CircuitNetwork, checked_sizes, require_precision
+from analog_ep.networks.network import HardwareNetwork, checked_sizes, require_precision
 from analog_ep.networks.resistive_circuit import resistive_circuit
 from analog_ep.networks.stage import Stage
 
 
-class ResistiveNetwork(CircuitNetwork):
+class ResistiveNetwork(HardwareNetwork):
     """Layered resistive network with diode layers and bidirectional amplifiers (Kendall et al. 2020).
 
     The inputs drive the first crossbar as ±x. Each hidden node has a diode clamp and an amplifier that drives the next

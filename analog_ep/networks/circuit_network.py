@@ -1,0 +1,199 @@
+"""Any circuit with trainable conductances as a network: a designer's own graph, without a class of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analog_ep.circuit import Chip, Circuit, Conductances, circuit_energy, energy_weights
+from analog_ep.circuit.energy import branch_weights, held_nodes
+from analog_ep.errors import NetworkError
+from analog_ep.networks.network import HardwareNetwork
+
+_RTOL = 1e-12
+
+
+class CircuitNetwork(HardwareNetwork):
+    r"""A circuit that learns: its conductances with a `parameter` are the network's parameters.
+
+    Every group of conductances with the same parameter name shares it; elements with the same index are one parameter,
+    and their contrasts add up. The state is one layer, the voltages of all nodes, ground first. With w the energy
+    weight of a branch's block, w_L that of the outputs' and v the voltage across it,
+
+    .. math:: \frac{∂E}{∂g} = \frac{w}{w_L} \frac{v^2}{2} .
+
+    Parameters
+    ----------
+    circuit : Circuit
+        With outputs, and conductances that carry parameters; their values are the first ones.
+    bounds : (float, float)
+        g_min and g_max of the trainable conductances, 0 < g_min < g_max. [S]
+    reference_conductance : float, optional
+        g_ref of the parameters θ = g/g_ref; by default g_max. [S]
+    dtype : torch.dtype
+        Type of the parameters.
+
+    Attributes
+    ----------
+    conductance_range : (float, float)
+        The bounds. [S]
+
+    Raises
+    ------
+    NetworkError
+        If the circuit has no outputs or no trainable conductances, the bounds are no range, a conductance lies outside
+        them, or elements of one index begin with different values.
+    EnergyUnavailableError
+        On `energy` and `contrast`, if the circuit has no energy; `ImplicitDifferentiation` needs none.
+    """
+
+    def __init__(
+        self,
+        circuit: Circuit,
+        bounds: tuple[float, float],
+        *,
+        reference_conductance: float | None = None,
+        dtype: torch.dtype = torch.float64,
+    ):
+        super().__init__()
+        low, high = bounds
+        if not 0 < low < high < float("inf"):
+            raise NetworkError(f"bounds must be 0 < g_min < g_max, found {low} and {high} S")
+        if circuit.outputs is None:
+            raise NetworkError(f"a network needs outputs, found none in {circuit.title!r}; declare them: set_outputs")
+        self._described = circuit
+        self.conductance_range = (low, high)
+        self.reference_conductance = high if reference_conductance is None else reference_conductance
+        self.parameter_scale = self.reference_conductance
+        self.sizes = (circuit.n_inputs, len(circuit.outputs[0]))
+        groups: dict[str, list[Conductances]] = {}
+        for group in circuit.of_kind(Conductances):
+            if group.parameter is not None:
+                groups.setdefault(group.parameter, []).append(group)
+        if not groups:
+            raise NetworkError(
+                f"a network needs trainable conductances, found none in {circuit.title!r}; give them parameter, index"
+            )
+        for name, members in groups.items():
+            theta = _first_values(name, members, bounds) / self.reference_conductance
+            self.register_parameter(name, torch.nn.Parameter(torch.from_numpy(theta).to(dtype)))
+
+    @property
+    def conductances(self) -> dict[str, Tensor]:
+        """Conductances by the name of their parameter, `(n_elements,)`. [S]"""
+        return {name: theta.detach() * self.reference_conductance for name, theta in self.named_parameters()}
+
+    @torch.no_grad()
+    def set_conductances(self, conductances: dict[str, Tensor]) -> None:
+        """Set conductances by the name of their parameter, each `(n_elements,)`. [S]
+
+        Raises
+        ------
+        NetworkError
+            If one is missing, has another shape, or lies outside the bounds; nothing is set then.
+        """
+        low, high = self.conductance_range
+        for name, theta in self.named_parameters():
+            value = conductances.get(name)
+            if value is None or value.shape != theta.shape:
+                found = "nothing" if value is None else f"shape {tuple(value.shape)}"
+                raise NetworkError(f"{name} needs conductances of shape {tuple(theta.shape)}, found {found}")
+            if not bool(((value >= low * (1 - _RTOL)) & (value <= high * (1 + _RTOL))).all()):
+                raise NetworkError(f"{name}: conductances must lie in {low}…{high} S, found others; clip them")
+        for name, theta in self.named_parameters():
+            theta.copy_((conductances[name] / self.reference_conductance).to(theta))
+
+    def circuit(self, chip: Chip | None = None) -> Circuit:
+        values = {name: theta.double().cpu().numpy() for name, theta in self.conductances.items()}
+        groups = [
+            replace(group, siemens=values[group.parameter][group.index])
+            if isinstance(group, Conductances) and group.parameter is not None
+            else group
+            for group in self._described.groups
+        ]
+        circuit = self._described.with_groups(groups)
+        return circuit if chip is None else chip.apply(circuit)
+
+    def layers_of(self, voltages: Tensor) -> tuple[Tensor, ...]:
+        return (voltages,)
+
+    def node_voltages(self, inputs: Tensor, layers: tuple[Tensor, ...], chip: Chip | None = None) -> Tensor:
+        return layers[0]
+
+    def outputs_of(self, layers: tuple[Tensor, ...]) -> Tensor:
+        assert self._described.outputs is not None
+        positive, negative = self._described.outputs
+        return layers[0][..., positive] - layers[0][..., negative]
+
+    @torch.no_grad()
+    def energy(self, inputs: Tensor, layers: tuple[Tensor, ...]) -> Tensor:
+        voltages = layers[0].double().cpu().numpy()
+        return torch.from_numpy(np.asarray(circuit_energy(self.circuit(), voltages))).to(layers[0])
+
+    @torch.no_grad()
+    def contrast(
+        self, inputs: Tensor, layers: tuple[Tensor, ...], response: tuple[Tensor, ...], *, linear: bool = False
+    ) -> dict[str, Tensor]:
+        volts, change = (state[0].reshape(-1, state[0].shape[-1]) for state in (layers, response))
+        total = {name: torch.zeros(theta.shape, dtype=volts.dtype) for name, theta in self.named_parameters()}
+        for branch in self._weighted():
+            v = volts[:, branch.positive] - volts[:, branch.negative]
+            d = change[:, branch.positive] - change[:, branch.negative]
+            # ½ [(v + d)² − v²], or its part of first order.
+            each = (d * (v if linear else v + d / 2)).sum(0) * branch.weight.to(volts)
+            total[branch.parameter].index_add_(0, branch.index, each.to("cpu"))
+        return {name: value.to(volts.device) for name, value in total.items()}
+
+    def _weighted(self) -> Iterator[_Trainable]:
+        """The trainable branches with w/w_L."""
+        circuit = self._described
+        assert circuit.outputs is not None
+        weights, held = energy_weights(circuit).require(), held_nodes(circuit)
+        positive, negative = circuit.outputs
+        # An output that a source holds, or ground, has the weight of the pair's other node.
+        output = float(np.where(held[positive], weights[negative], weights[positive])[0])
+        for group in circuit.of_kind(Conductances):
+            if group.parameter is not None:
+                own = branch_weights(group, weights, held) / output
+                ends = (torch.from_numpy(np.array(nodes)) for nodes in group.ends())
+                index = torch.from_numpy(np.array(group.index))
+                yield _Trainable(group.parameter, *ends, index, torch.from_numpy(own))
+
+
+class _Trainable(NamedTuple):
+    """Branches of one group: ends, place in the parameter, and w/w_L."""
+
+    parameter: str
+    positive: Tensor
+    negative: Tensor
+    index: Tensor
+    weight: Tensor
+
+
+def _first_values(name: str, groups: list[Conductances], bounds: tuple[float, float]) -> np.ndarray:
+    """Conductances of one parameter as the circuit describes them, `(n_elements,)`. [S]"""
+    index = np.concatenate([np.asarray(group.index) for group in groups])
+    siemens = np.concatenate([np.asarray(group.siemens) for group in groups])
+    values = np.full(int(index.max(initial=-1)) + 1, np.nan)
+    values[index] = siemens
+    if np.isnan(values).any():
+        at = int(np.flatnonzero(np.isnan(values))[0])
+        raise NetworkError(f"{name}: indices must run without a gap from 0 to {len(values) - 1}, found none at {at}")
+    apart = np.abs(values[index] - siemens) > _RTOL * siemens
+    if apart.any():
+        raise NetworkError(
+            f"{name}: elements of one index must have one conductance, found {values[index][apart][0]} and "
+            f"{siemens[apart][0]} S at index {index[apart][0]}"
+        )
+    low, high = bounds
+    outside = (values < low * (1 - _RTOL)) | (values > high * (1 + _RTOL))
+    if outside.any():
+        raise NetworkError(
+            f"{name}: conductances must lie in the bounds {low}…{high} S, found {values[outside][0]} S; widen them"
+        )
+    return values

@@ -1,0 +1,191 @@
+"""Any circuit as a network: against layered networks, implicit differentiation and ngspice."""
+
+# Scalars for element values are spread over the elements, which the annotations do not say.
+# pyright: reportArgumentType=false
+
+import numpy as np
+import pytest
+import torch
+
+from analog_ep import (
+    CoupledLearning,
+    EquilibriumPropagation,
+    Newton,
+    Ngspice,
+    Relaxation,
+    ResistiveNetwork,
+    ShockleyDiode,
+    SmallSignal,
+    SquaredError,
+    Update,
+    solve,
+)
+from analog_ep.circuit import (
+    Amplifiers,
+    Circuit,
+    CircuitBuilder,
+    Conductances,
+    VoltageControlledCurrentSources,
+    VoltageSources,
+)
+from analog_ep.errors import EnergyUnavailableError, NetworkError
+from analog_ep.learning.implicit import ImplicitDifferentiation
+from analog_ep.networks import CircuitNetwork
+
+BOUNDS = (1e-7, 1e-3)
+
+
+def graph(seed: int = 0, nodes: int = 12) -> Circuit:
+    """A random graph with diodes, an amplifier into a second block, three inputs and two outputs."""
+    random = np.random.default_rng(seed)
+    builder = CircuitBuilder("graph")
+    inputs = builder.add_nodes(f"x{i}" for i in range(3))
+    first = builder.add_nodes(f"a{i}" for i in range(nodes))
+    driven = builder.add_nodes(["driven"])
+    second = builder.add_nodes(f"b{i}" for i in range(nodes))
+    builder.add(VoltageSources("inputs", inputs, 0, 0.0, np.arange(3)))
+    for label, members, sources in (("near", first, inputs), ("far", second, driven)):
+        ring = np.stack([members, np.roll(members, 1)])
+        chords = random.choice(members, (2, 2 * nodes))
+        feeds = np.stack([random.choice(sources, 4), members[:4]])
+        ends = np.concatenate([ring, chords[:, chords[0] != chords[1]], feeds], axis=1)
+        siemens = random.uniform(1e-5, 5e-4, ends.shape[1])
+        builder.add(Conductances(label, *ends, siemens, f"g_{label}", np.arange(len(siemens))))
+    builder.add(Conductances("leak", np.concatenate([first, second]), 0, 1e-5))
+    builder.add_diodes("clamp", first[::3], np.zeros(len(first[::3]), int), ShockleyDiode(1e-9))
+    builder.add(Amplifiers("amp", first[5], driven, 3.0, 0.5))
+    builder.set_outputs(second[[1, 4]], second[[7, 9]])
+    return builder.build()
+
+
+def samples(n: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    x, y = (torch.rand((n, k), generator=generator, dtype=torch.float64) for k in (3, 2))
+    return x, 0.1 * y
+
+
+def relative(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a - b).norm() / b.norm())
+
+
+def test_the_gradient_of_a_graph_is_exact():
+    net, (x, y) = CircuitNetwork(graph(), BOUNDS), samples()
+    cost, gradients = SmallSignal(net).gradients(x, y)
+    exact = ImplicitDifferentiation(net.circuit(), SquaredError()).gradients(x, y)
+    assert exact.keys() == gradients.keys() == {"g_near", "g_far"}
+    for name, gradient in gradients.items():
+        assert relative(gradient, exact[name] * net.reference_conductance) < 1e-9, name
+    outputs = solve(net, x, solver=Newton()).outputs
+    torch.testing.assert_close(cost, 0.5 * (outputs - y).square().sum(-1).mean(), rtol=1e-12, atol=0)
+
+
+def test_finite_nudges_tend_to_it():
+    net, (x, y) = CircuitNetwork(graph(), BOUNDS), samples()
+    _, wanted = SmallSignal(net).gradients(x, y)
+    for kind in ("frozen", "elastic"):
+        _, found = EquilibriumPropagation(net, 1e-6, variant="positive", kind=kind).gradients(x, y)
+        for name, gradient in found.items():
+            assert relative(gradient, wanted[name]) < 1e-2, (kind, name)
+
+
+@pytest.mark.ngspice
+def test_ngspice_gives_the_same_gradient():
+    net, (x, y) = CircuitNetwork(graph(), BOUNDS), samples(2)
+    _, ours = SmallSignal(net).gradients(x, y)
+    _, theirs = SmallSignal(net, solver=Ngspice()).gradients(x, y)
+    for name, gradient in ours.items():
+        assert relative(theirs[name], gradient) < 1e-7, name
+
+
+@pytest.mark.parametrize("drive", ["differential", "single"])
+def test_a_layered_network_as_a_circuit_learns_alike(drive):
+    layered = ResistiveNetwork([4, 5, 3], diode=ShockleyDiode(1e-9), gain=3.0, drive=drive, dtype=torch.float64)
+    net = CircuitNetwork(layered.circuit(), layered.conductance_range)
+    generator = torch.Generator().manual_seed(2)
+    x, y = (torch.rand((6, n), generator=generator, dtype=torch.float64) for n in (4, 3))
+    for method in (SmallSignal, lambda n: CoupledLearning(n, 0.3)):
+        _, wanted = method(layered).gradients(x, y)
+        _, found = method(net).gradients(x, y)
+        for name, gradient in found.items():
+            assert relative(gradient, wanted[name].reshape(-1)) < 1e-8, name
+    free = solve(layered, x, solver=Relaxation())
+    state = solve(net, x, solver=Newton())
+    torch.testing.assert_close(net.energy(x, state.layers), layered.energy(x, free.layers), rtol=1e-9, atol=0)
+
+
+def test_shared_elements_add_up():
+    builder = CircuitBuilder("shared")
+    top, a, b = builder.add_nodes(["top", "a", "b"])
+    builder.add(VoltageSources("v", top, 0, 0.0, 0))
+    # The same conductance from the source to a and from a to b: two elements of one parameter, in two groups.
+    builder.add(Conductances("g1", top, a, 1e-4, "g", 0))
+    builder.add(Conductances("g2", a, b, 1e-4, "g", 0))
+    builder.add(Conductances("load", [a, b], 0, [2e-4, 3e-4]))
+    builder.set_outputs(b, 0)
+    net = CircuitNetwork(builder.build(), BOUNDS)
+    x, y = torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)
+
+    def cost(g: float) -> float:
+        matrix = np.array([[2 * g + 2e-4, -g], [-g, g + 3e-4]])
+        return 0.5 * np.linalg.solve(matrix, [g, 0.0])[1] ** 2
+
+    _, gradients = SmallSignal(net).gradients(x, y)
+    wanted = (cost(1e-4 + 1e-9) - cost(1e-4 - 1e-9)) / 2e-9 * net.reference_conductance
+    assert float(gradients["g"][0]) == pytest.approx(wanted, rel=1e-6)
+
+
+def test_a_graph_trains_within_its_bounds_and_is_restored():
+    net, (x, y) = CircuitNetwork(graph(), BOUNDS), samples()
+    method = SmallSignal(net)
+    update = Update(torch.optim.Adam(net.parameters(), lr=0.02), net)
+    costs = []
+    for _ in range(80):
+        update.zero_grad()
+        costs.append(float(method.backward(x, y)))
+        update.step()
+    assert costs[-1] < 0.05 * costs[0]
+    low, high = BOUNDS
+    assert all(bool(((g >= 0.999 * low) & (g <= 1.001 * high)).all()) for g in net.conductances.values())
+    other = CircuitNetwork(graph(), BOUNDS)
+    other.load_state_dict(net.state_dict())
+    for a, b in zip(solve(net, x, solver=Newton()).layers, solve(other, x, solver=Newton()).layers, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_one_way_source_leaves_no_energy_and_it_is_said():
+    circuit = graph()
+    one_way = VoltageControlledCurrentSources("g_m", 0, circuit.node("a1"), circuit.node("b2"), 0, 1e-6)
+    net = CircuitNetwork(circuit.with_groups([*circuit.groups, one_way]), BOUNDS)
+    with pytest.raises(EnergyUnavailableError, match="g_m is a one-way controlled source"):
+        SmallSignal(net).gradients(*samples())
+
+
+def described(**changes) -> Circuit:
+    builder = CircuitBuilder("small")
+    top, a = builder.add_nodes(["top", "a"])
+    builder.add(VoltageSources("v", top, 0, 1.0))
+    values = {"siemens": [1e-4, 2e-4], "parameter": "g", "index": [0, 1]} | changes
+    builder.add(Conductances("g", [top, a], [a, 0], **values))
+    builder.set_outputs(a, 0)
+    return builder.build()
+
+
+@pytest.mark.parametrize(
+    ("circuit", "bounds", "words"),
+    [
+        (described(), (1e-3, 1e-3), "bounds must be 0 < g_min < g_max, found 0.001 and 0.001 S"),
+        (described(parameter=None, index=None), BOUNDS, "needs trainable conductances, found none in 'small'"),
+        (described(index=[0, 0]), BOUNDS, "elements of one index must have one conductance, found 0.0002 and 0.0001 S"),
+        (described(index=[0, 2]), BOUNDS, "indices must run without a gap from 0 to 2, found none at 1"),
+        (described(siemens=[1e-4, 2.0]), BOUNDS, "must lie in the bounds 1e-07…0.001 S, found 2.0 S; widen them"),
+    ],
+)
+def test_what_is_no_network_is_named(circuit, bounds, words):
+    with pytest.raises(NetworkError, match=words):
+        CircuitNetwork(circuit, bounds)
+
+
+def test_a_circuit_without_outputs_is_named():
+    circuit = described()
+    with pytest.raises(NetworkError, match="a network needs outputs, found none in 'small'"):
+        CircuitNetwork(Circuit(circuit.title, circuit.node_names, circuit.groups), BOUNDS)
