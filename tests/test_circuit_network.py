@@ -139,11 +139,11 @@ def test_a_graph_trains_within_its_bounds_and_is_restored():
     method = SmallSignal(net)
     update = Update(torch.optim.Adam(net.parameters(), lr=0.02), net)
     costs = []
-    for _ in range(80):
+    for _ in range(40):
         update.zero_grad()
         costs.append(float(method.backward(x, y)))
         update.step()
-    assert costs[-1] < 0.05 * costs[0]
+    assert costs[-1] < 0.1 * costs[0]
     low, high = BOUNDS
     assert all(bool(((g >= 0.999 * low) & (g <= 1.001 * high)).all()) for g in net.conductances.values())
     other = CircuitNetwork(graph(), BOUNDS)

@@ -199,7 +199,7 @@ class ResistiveNetwork(HardwareNetwork):
             If a conductance is not positive and finite.
         """
         for layout in self.layouts:
-            theta = self.theta(layout.label).detach()
+            theta = self.get_parameter(layout.label).detach()
             if self._projected.get(layout.label) == (theta._version, theta.data_ptr()):
                 continue
             _require_positive(layout.label, theta, self.reference_conductance)
