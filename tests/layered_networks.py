@@ -46,7 +46,7 @@ class Case:
     def for_spice(self) -> "Case":
         """The case with ideal diodes replaced by their piecewise-linear stand-ins."""
         network = self.network
-        twin = rebuilt(network, [clamp.for_spice for clamp in network.clamps])
+        twin = rebuilt(network, network.spice_clamps)
         return replace(self, network=twin)
 
     def single(self) -> tuple[ResistiveNetwork, Tensor, Tensor]:

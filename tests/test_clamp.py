@@ -83,8 +83,8 @@ def test_limits_include_the_forward_voltage_of_ideal_diodes():
 
 def test_ideal_diode_has_a_stand_in_for_spice():
     clamp = DiodeClamp(IdealDiode(on_conductance=0.5, forward_voltage=0.25), upper=0.5)
-    assert clamp.for_spice.current(tensor(0.75, 1.75)).tolist() == [0.0, 0.5]
-    assert DiodeClamp(SHOCKLEY, upper=0.0).for_spice.diode is SHOCKLEY
+    assert clamp.for_spice(3.0).current(tensor(0.75, 1.75)).tolist() == [0.0, 0.5]
+    assert DiodeClamp(SHOCKLEY, upper=0.0).for_spice(3.0).diode is SHOCKLEY
     with pytest.raises(TypeError, match="an ideal diode has no current function; use for_spice"):
         clamp.current(VOLTAGE)
 

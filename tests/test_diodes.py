@@ -289,7 +289,12 @@ def test_voltage_estimate_is_near_where_the_current_flows(diode: Diode):
 def test_ideal_diode_names_its_spice_model():
     diode = IdealDiode(on_conductance=0.5, forward_voltage=0.25)
     v = torch.tensor([0.0, 0.25, 0.5], dtype=torch.float64)
-    assert diode.spice_model.current(v).tolist() == [0.0, 0.0, 0.125]
+    assert diode.stand_in(1e-3).current(v).tolist() == [0.0, 0.0, 0.125]
+
+
+@pytest.mark.parametrize(("siemens", "slope"), [(1e-3, 1e3), (1.1e-3, 1e4), (0.07, 1e5)])
+def test_an_ideal_diode_without_a_slope_takes_the_power_of_ten_from_a_million_times_the_node_on(siemens, slope):
+    assert IdealDiode().stand_in(siemens).increments == (slope,)
 
 
 def test_defaults_are_those_of_spice():

@@ -147,7 +147,7 @@ def test_clamps_that_all_stand_on_their_kink_at_zero():
     builder.add(Conductances("w", np.repeat(inputs, 40), np.tile(nodes, 5), 10 ** rng.uniform(-6, -4, 200)))
     first, second = np.triu_indices(40, 1)
     builder.add(Conductances("u", nodes[first], nodes[second], 10 ** rng.uniform(-8, -5, len(first))))
-    clamp = IdealDiode(on_conductance=1.0).spice_model
+    clamp = IdealDiode(on_conductance=1.0).stand_in(1.0)
     builder.add(Diodes("up", nodes[::2], 0, clamp))
     builder.add(Diodes("down", 0, nodes[1::2], clamp))
     circuit = builder.build()

@@ -154,7 +154,7 @@ def test_response_is_what_newton_finds_by_subtraction(case, strength, kind):
 def test_a_strong_elastic_nudge_of_cross_entropy():
     network = ResistiveNetwork(
         [1, 2, 2],
-        diode=IdealDiode().spice_model,
+        diode=IdealDiode(1.0).stand_in(1.0),
         conductance_range=(1e-6, 2e-6),
         dtype=torch.float64,
         bias_voltage=None,

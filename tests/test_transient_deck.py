@@ -104,7 +104,7 @@ def test_every_change_is_that_of_equilibrium_propagation(case, tmp_path):
         net, inputs, Nudge(strength, targets, cost, kind), path=tmp_path / "cycle.cir", rate=1.0
     )
     found = changes(measurements(path), net, len(inputs))
-    twin = network(net.sizes, tuple(clamp.for_spice for clamp in net.clamps), gain=net.gain, drive=net.drive)
+    twin = network(net.sizes, net.spice_clamps, gain=net.gain, drive=net.drive)
     twin.load_state_dict(net.state_dict())
     for ours, theirs in zip(found, by_propagation(twin, inputs, targets, cost, kind, strength), strict=True):
         for name, expected in theirs.items():

@@ -8,14 +8,14 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from rich.table import Table
 from torch import Tensor
 
 from analog_ep.circuit import Conductances
-from analog_ep.devices import DiodeClamp, IdealDiode
+from analog_ep.devices import IdealDiode
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.kirchhoff import kirchhoff_residual
 from analog_ep.equilibrium.ladder import Ladder, LadderState
@@ -237,7 +237,7 @@ def gradient_error(network: ResistiveNetwork, method: SmallSignal, inputs: Tenso
 def _with_hard_diodes(network: ResistiveNetwork) -> ResistiveNetwork:
     twin = copy.deepcopy(network).double()
     twin.clamps = tuple(
-        DiodeClamp(IdealDiode(1e6, clamp.diode.forward_voltage), clamp.upper, clamp.lower).for_spice
+        replace(clamp, diode=IdealDiode(1e6, clamp.diode.forward_voltage)).for_spice(1.0)
         if isinstance(clamp.diode, IdealDiode)
         else clamp
         for clamp in network.clamps

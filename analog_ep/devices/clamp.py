@@ -78,10 +78,11 @@ class DiodeClamp:
     def _limits(self) -> dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]]:
         return {}
 
-    @property
-    def for_spice(self) -> Self:
-        """The same clamp with an ideal diode replaced by its SPICE model."""
-        return replace(self, diode=self.diode.spice_model) if isinstance(self.diode, IdealDiode) else self
+    def for_spice(self, node_conductance: float) -> Self:
+        """The same clamp with an ideal diode replaced by its stand-in; see `IdealDiode.stand_in`."""
+        if not isinstance(self.diode, IdealDiode):
+            return self
+        return replace(self, diode=self.diode.stand_in(node_conductance))
 
     def in_parallel(self, count: float) -> Self:
         """`count` of these clamps side by side: `count` times the current; ideal diodes stay what they are."""

@@ -279,9 +279,9 @@ def cross_check(
 
 
 def spice_equivalent(network: ResistiveNetwork) -> ResistiveNetwork:
-    """A float64 copy of the network in which piecewise-linear diodes stand for ideal ones, as in SPICE."""
+    """A float64 copy of the network with the clamps of its circuit: piecewise-linear diodes stand for ideal ones."""
     twin = copy.deepcopy(network).double().cpu()
-    twin.clamps = tuple(clamp.for_spice for clamp in network.clamps)
+    twin.clamps = network.spice_clamps
     return twin
 
 

@@ -11,8 +11,10 @@ from analog_ep.networks.layout import nodes_with_diode, side_names
 
 
 def add_clamp(builder: CircuitBuilder, label: str, clamp: DiodeClamp, nodes: np.ndarray) -> None:
-    """Add a clamp's diodes at `nodes`, as ``<label>_upper`` and ``<label>_lower``, and the rails that they lead to."""
-    clamp = clamp.for_spice
+    """Add a clamp's diodes at `nodes`, as ``<label>_upper`` and ``<label>_lower``, and the rails that they lead to.
+
+    Ideal diodes have no place in a circuit: see `DiodeClamp.for_spice`.
+    """
     for name, (sign, bound, diode) in zip(side_names(clamp), clamp.sides(), strict=True):
         has = nodes_with_diode(bound, len(nodes))
         volts = torch.as_tensor(bound, dtype=torch.float64).expand(len(nodes))[has].numpy()

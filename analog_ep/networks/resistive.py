@@ -279,6 +279,22 @@ class ResistiveNetwork(HardwareNetwork):
         """Gains a and offsets [V] of the amplifiers before stage s + 1, each one for all or `(n_in,)`."""
         return self._amplifier(s, "gain", self.gain, chip, like), self._amplifier(s, "offset", 0.0, chip, like)
 
+    @property
+    def spice_clamps(self) -> tuple[DiodeClamp, ...]:
+        """The clamps as a circuit has them: ideal diodes with stand-ins for the present conductances."""
+        return tuple(
+            clamp.for_spice(self._node_conductance(layer)) if isinstance(clamp.diode, IdealDiode) else clamp
+            for layer, clamp in enumerate(self.clamps)
+        )
+
+    def _node_conductance(self, layer: int) -> float:
+        """Largest sum of the conductances at a node of a hidden layer, that of the amplifiers' load included. [S]"""
+        own, behind = (self.theta(self.layouts[s].label).detach().double().cpu() for s in (layer, layer + 1))
+        positive, negative, _ = self.layouts[layer + 1].split(behind)
+        load = positive.sum(1) if negative is None else (positive + negative).sum(1)
+        total = own.sum(0) + self.gain * self.feedback * load
+        return float(total.max()) * self.reference_conductance
+
     def layer_clamps(self, like: Tensor, chip: Chip | None = None) -> tuple[DiodeClamp | None, ...]:
         """The clamp of each layer in the dtype of `like`; None at the outputs."""
         clamps = self.clamps if chip is None else tuple(self._chip_clamp(n, chip) for n in range(len(self.clamps)))

@@ -25,12 +25,12 @@ def resistive_circuit(network: ResistiveNetwork) -> Circuit:
     builder = CircuitBuilder(f"resistive network {'-'.join(map(str, network.sizes))}")
     rows = _add_inputs(builder, network.n_inputs)
     bias = _add_bias(builder, network.bias_voltage)
-    siemens = _siemens(network)
+    siemens, clamps = _siemens(network), network.spice_clamps
     for layer, size in enumerate(network.sizes[1:-1], start=1):
         nodes = builder.add_nodes(f"h{layer}_{j}" for j in range(size))
         builder.set_layer(f"h{layer}", nodes)
         _add_crossbar(builder, network.layouts[layer - 1], siemens, np.concatenate([rows, bias]), nodes)
-        add_clamp(builder, f"clamp{layer}", network.clamps[layer - 1], nodes)
+        add_clamp(builder, f"clamp{layer}", clamps[layer - 1], nodes)
         rows = _add_amplifiers(builder, layer, nodes, network)
     positive = builder.add_nodes(f"o{j}_p" for j in range(network.n_outputs))
     negative = builder.add_nodes(f"o{j}_n" for j in range(network.n_outputs))

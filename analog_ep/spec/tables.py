@@ -151,7 +151,7 @@ class IdealSpec(_ClampSpec):
     """See `analog_ep.devices.IdealDiode`."""
 
     model: Literal["ideal"]
-    on_conductance: PositiveFloat = 1.0
+    on_conductance: PositiveFloat | None = None
     forward_voltage: float = 0.0
 
 

@@ -39,6 +39,9 @@ from analog_ep.devices import PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.errors import CircuitError, DeviceParameterError, NodeNameError
 from analog_ep.spice.dialects import DIALECTS, Dialect, Settings
 
+_ROUNDED_BITS = 64
+"""Last bits of a voltage that the elimination may lose: 2 are too few with gains of 24, 16 suffice."""
+
 Model = tuple[tuple[str, str], ...]
 """Parameters of a junction, in SPICE's words, with their values."""
 
@@ -169,7 +172,8 @@ class NetlistWriter:
         """Temperatures, tolerances and limits, all explicit."""
         o = self.options
         celsius, nominal = (in_celsius(kelvin) for kelvin in (self.circuit.temperature, DEFAULT_TEMPERATURE))
-        reltol, vntol, abstol, gmin = (number(value) for value in (o.reltol, o.vntol, o.abstol, self.gmin))
+        abstol = max(o.abstol, _current_resolution(self.circuit))
+        reltol, vntol, abstol, gmin = (number(value) for value in (o.reltol, o.vntol, abstol, self.gmin))
         settings = Settings(celsius, nominal, reltol, vntol, abstol, gmin, int(o.itl1), int(o.itl2))
         return "\n".join(self.dialect.settings(settings))
 
@@ -376,6 +380,26 @@ def _gmin(circuit: Circuit, options: SpiceOptions) -> float:
             f"SPICE has one gmin for all junctions, found {sorted(wanted)} S; give all diodes and the options one value"
         )
     return next(iter(wanted), SIMULATION_GMIN)
+
+
+def _current_resolution(circuit: Circuit) -> float:
+    """Current by which the rounding of the voltages moves the steepest piecewise-linear diode. [A]
+
+    Without it as a tolerance ngspice goes back and forth between neighbouring numbers, until it gives the point up.
+    """
+    rails, resolution = np.zeros(circuit.n_nodes), 0.0
+    for group in circuit.of_kind(VoltageSources):
+        for node in (group.positive, group.negative):
+            np.maximum.at(rails, node, np.abs(group.volts))
+    rails[GROUND] = 0.0
+    for group in circuit.of_kind(Diodes):
+        if isinstance(group.device, PiecewiseLinearDiode) and len(group):
+            slope = max(abs(increment) for increment in group.device.increments)
+            offset = torch.as_tensor(group.device.offset, dtype=torch.float64).abs().max()
+            bend = max(abs(threshold) for threshold in group.device.thresholds) + float(offset)
+            volts = bend + max(rails[group.anode].max(), rails[group.cathode].max())
+            resolution = max(resolution, float(slope * volts * _ROUNDED_BITS * np.finfo(np.float64).eps))
+    return resolution
 
 
 def _at_one_temperature(device: ShockleyDiode, kelvin: float) -> ShockleyDiode:
