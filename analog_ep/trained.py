@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from analog_ep.building import build_cost, build_dataset, build_network, build_nudge, build_resistive
+from analog_ep.building import (
+    build_cost,
+    build_dataset,
+    build_gradient,
+    build_network,
+    build_nudge,
+    build_resistive,
+    build_solver,
+)
+from analog_ep.checking import check_decks
 from analog_ep.circuit import Chip
+from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.equilibrium.settled import NgspiceSettling
 from analog_ep.errors import CheckpointError, DataError, StimulusError
 from analog_ep.export import write_netlist, write_settling_netlist, write_transient_netlist
 from analog_ep.learning import CrossCheck, HopfieldCrossCheck, cross_check, hopfield_cross_check
+from analog_ep.learning.agreement import Classes
 from analog_ep.learning.checkpoint import Checkpoint
 from analog_ep.learning.measured import driven
 from analog_ep.learning.propagation import SIGNS
@@ -24,6 +36,9 @@ from analog_ep.spec import Spec
 from analog_ep.spice.batch import Progress
 from analog_ep.spice.deck import Phase
 from analog_ep.spice.dialects import DialectName
+
+_PART = 500
+"""Test samples a run of ngspice: how often the progress is told."""
 
 Array = Literal["first", "twin"]
 """The array that runs the free phase, and of two nudged ones the earlier; or its twin, which runs the later one."""
@@ -85,11 +100,17 @@ def test_samples(spec: Spec, network: Network, which: slice, chip: Chip | None) 
 
 
 def cross_checked(
-    path: Path, samples: int, progress: Progress | None = None, array: Array = "first", processes: int = 1
+    path: Path,
+    samples: int,
+    progress: Progress | None = None,
+    array: Array = "first",
+    processes: int = 1,
+    accuracy: bool = False,
 ) -> CrossCheck | HopfieldCrossCheck:
     """Compare PyTorch with ngspice on a run's network and the first test samples, with the spec's nudge.
 
-    A Hopfield network is nudged as its variant of equilibrium propagation nudges it: "random" shows both signs.
+    Of a resistive network also run the netlists that `export` writes of the first sample. A Hopfield network is nudged
+    as its variant of equilibrium propagation nudges it: "random" shows both signs.
 
     Parameters
     ----------
@@ -103,6 +124,8 @@ def cross_checked(
         Which array of the run's chip.
     processes : int
         Runs of ngspice at a time.
+    accuracy : bool
+        Whether ngspice classifies the whole test part, with reduced netlists: see `Ngspice`.
 
     Raises
     ------
@@ -110,6 +133,8 @@ def cross_checked(
         If the folder has no usable checkpoint, or its chip no twin array.
     DataError
         If there are fewer samples.
+    StimulusError
+        If the accuracy of a Hopfield network is asked for.
     NgspiceError
         If there is no ngspice, or it fails.
     """
@@ -117,6 +142,11 @@ def cross_checked(
     inputs, targets = test_samples(spec, network, slice(0, samples), chip)
     nudge, chip = spec.gradient, _array_of(chip, array)
     if isinstance(network, HopfieldNetwork):
+        if accuracy:
+            raise StimulusError(
+                "the accuracy of the whole test part needs a ResistiveNetwork, found a HopfieldNetwork, whose samples "
+                "settle one by one; raise the number of samples instead"
+            )
         return hopfield_cross_check(
             network,
             inputs,
@@ -126,8 +156,10 @@ def cross_checked(
             kind=nudge.kind,
             settling=NgspiceSettling(processes=processes, progress=progress),
         )
-    return cross_check(
-        network,
+    trained = trained_network(path, getattr(torch, spec.training.dtype))[1]
+    exact = None if chip is None else replace(chip, converters=None, learning=None, twin=None)
+    result = cross_check(
+        trained,
         inputs,
         targets,
         nudging=nudge.nudging,
@@ -135,7 +167,24 @@ def cross_checked(
         kind=nudge.kind,
         chip=chip,
         reference=Ngspice(progress=progress, processes=processes),
+        method=build_gradient(spec, trained, exact, exact),
     )
+    decks = check_decks(network, inputs[0], build_nudge(spec, targets[0]), chip)
+    classes = _classes(spec, trained, chip, progress, processes) if accuracy else None
+    return replace(result, decks=decks, test_classes=classes)
+
+
+def _classes(
+    spec: Spec, network: ResistiveNetwork, chip: Chip | None, progress: Progress | None, processes: int
+) -> Classes:
+    """Classes of the whole test part, by the network as it was trained and by ngspice."""
+    count = len(build_dataset(spec).test_labels)
+    inputs, targets = test_samples(spec, network.double(), slice(0, count), chip)
+    dtype = getattr(torch, spec.training.dtype)
+    solver = Ngspice(reduced=True, progress=progress, processes=processes, timeout=None, max_points=_PART)
+    theirs = solve(network, inputs, solver=solver, chip=chip)
+    ours = solve(network.to(dtype), inputs.to(dtype), solver=build_solver(spec), chip=chip)
+    return Classes.of(ours.outputs, theirs.outputs, targets)
 
 
 def _array_of(chip: Chip | None, array: Array) -> Chip | None:

@@ -51,11 +51,17 @@ def check(
     samples: Annotated[int, typer.Option(min=1, help="Number of test samples.")] = 100,
     array: ArrayOption = ArrayChoice.first,
     processes: Annotated[int, typer.Option(min=1, help="Runs of ngspice at a time.")] = 1,
+    accuracy: Annotated[
+        bool, typer.Option("--accuracy", help="Also let ngspice classify the whole test part.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Compare PyTorch with ngspice, node by node. Exits with 1 where they differ by more than the tolerance."""
+    """Compare PyTorch with ngspice, node by node, and run the exported netlists of a sample.
+
+    Exits with 1 where they differ by more than the tolerance.
+    """
     with sample_bar(console, "samples in ngspice") as progress:
-        result = cross_checked(run, samples, progress, array.value, processes)
+        result = cross_checked(run, samples, progress, array.value, processes, accuracy)
     show(result, json)
     if not result.passed:
         raise typer.Exit(1)

@@ -19,6 +19,7 @@ from analog_ep.errors import StimulusError
 from analog_ep.spice.batch import BatchResult, Progress, run_batch
 from analog_ep.spice.netlist import SpiceOptions
 from analog_ep.spice.norton import NortonReduction
+from analog_ep.spice.nudge_cards import is_expressible
 from analog_ep.spice.small_signal import small_signal_response
 from analog_ep.spice.sweep import SWEEP_OPTIONS, Batch, Sweep
 from analog_ep.stimulus import Nudge
@@ -100,10 +101,9 @@ class Ngspice(CircuitSolver):
         check_circuit(circuit)
         if self.nodeset and start is None:
             raise StimulusError("Ngspice with nodeset needs a state to begin from, found none; give it as start")
-        frozen = frozen_currents(circuit, inputs, nudge, free_outputs)
+        batch = nudged_batch(circuit, inputs, nudge, free_outputs, start if self.nodeset else None)
         reduction = NortonReduction.of(circuit) if self.reduced else None
         sweep = Sweep(circuit, self.options, reduction, self.executable, self.timeout)
-        batch = Batch(inputs, nudge if frozen is None else None, frozen, start if self.nodeset else None)
         judge = Judge(circuit, reduction, batch, self.rtol, self.options, self.accuracy)
         result = run_batch(sweep, batch, self.max_points, self.processes, self.progress, judge)
         return judge.state(result, nudge, free_outputs)
@@ -234,7 +234,11 @@ class Judge:
 
     def _stimulus(self, part: slice) -> Stimulus:
         batch = self.batch.at(part)
-        return Stimulus(batch.inputs, batch.nudge, batch.frozen_currents)
+        if batch.nudge is None or batch.free_outputs is None:
+            return Stimulus(batch.inputs, batch.nudge, batch.frozen_currents)
+        return Stimulus(
+            batch.inputs, injected=batch.nudge.current(torch.from_numpy(np.array(batch.free_outputs))).numpy()
+        )
 
     @cached_property
     def _forgiven(self) -> np.ndarray:
@@ -252,22 +256,35 @@ class Judge:
         return norton if nudged is None else norton + nudged
 
 
-def frozen_currents(
-    circuit: Circuit, inputs: np.ndarray, nudge: Nudge | None, free_outputs: np.ndarray | None
-) -> np.ndarray | None:
-    """Currents of a frozen nudge, `(n_samples, n_outputs)`; checks the shape of any nudge."""
+def nudged_batch(
+    circuit: Circuit,
+    inputs: np.ndarray,
+    nudge: Nudge | None,
+    free_outputs: np.ndarray | None,
+    start: np.ndarray | None,
+) -> Batch:
+    """Samples with their nudge, whose currents ngspice forms itself wherever its cost has an expression.
+
+    Raises
+    ------
+    StimulusError
+        If the nudge does not fit the circuit's outputs, or a frozen one lacks those of the free state.
+    """
     if nudge is None:
-        return None
+        return Batch(inputs, start=start)
     if circuit.outputs is None:
         raise StimulusError(f"a nudge needs outputs, found none in {circuit.title!r}; declare them with set_outputs")
     shape = (len(inputs), len(circuit.outputs[0]))
     if tuple(nudge.target.shape) != shape:
         raise StimulusError(f"the targets of a nudge must have shape {shape}, found {tuple(nudge.target.shape)}")
     if nudge.kind == "elastic":
-        return None
+        return Batch(inputs, nudge, start=start)
     if free_outputs is None:
         raise StimulusError("a frozen nudge needs the outputs of the free state, found none; solve that first")
-    return nudge.current(torch.from_numpy(np.array(free_outputs))).numpy()
+    if is_expressible(nudge.cost):
+        return Batch(inputs, nudge, start=start, free_outputs=free_outputs)
+    currents = nudge.current(torch.from_numpy(np.array(free_outputs))).numpy()
+    return Batch(inputs, frozen_currents=currents, start=start)
 
 
 def _nudge_currents(circuit: Circuit, voltages: np.ndarray, batch: Batch) -> np.ndarray:
@@ -277,7 +294,8 @@ def _nudge_currents(circuit: Circuit, voltages: np.ndarray, batch: Batch) -> np.
     currents = batch.frozen_currents
     if currents is None:
         assert batch.nudge is not None
-        currents = batch.nudge.current(torch.from_numpy(voltages[:, positive] - voltages[:, negative])).numpy()
+        outputs = voltages[:, positive] - voltages[:, negative] if batch.free_outputs is None else batch.free_outputs
+        currents = batch.nudge.current(torch.from_numpy(np.array(outputs))).numpy()
     injected = np.zeros((circuit.n_nodes, len(voltages)))
     np.add.at(injected, positive, currents.T)
     np.add.at(injected, negative, -currents.T)

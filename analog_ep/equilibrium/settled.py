@@ -9,7 +9,7 @@ import numpy as np
 
 from analog_ep.circuit import Capacitors, Circuit, check_circuit
 from analog_ep.equilibrium.equilibrium import CircuitSolver, CircuitState
-from analog_ep.equilibrium.ngspice import Judge, frozen_currents
+from analog_ep.equilibrium.ngspice import Judge, nudged_batch
 from analog_ep.equilibrium.time_constants import slowest_node
 from analog_ep.errors import StimulusError
 from analog_ep.spice.batch import BatchResult, Progress, run_batch
@@ -83,10 +83,9 @@ class NgspiceSettling(CircuitSolver):
         check_circuit(circuit)
         if not circuit.of_kind(Capacitors):
             raise StimulusError(f"settling needs capacitors, found none in {circuit.title!r}; add Capacitors")
-        frozen = frozen_currents(circuit, inputs, nudge, free_outputs)
         sweep = Sweep(circuit, self.options, None, self.executable, self.timeout)
         voltages = np.zeros((len(inputs), circuit.n_nodes)) if start is None else start
-        batch = Batch(inputs, nudge if frozen is None else None, frozen, voltages)
+        batch = nudged_batch(circuit, inputs, nudge, free_outputs, voltages)
         judge = Judge(circuit, None, batch, self.rtol, self.options, self.accuracy)
         result, moving = BatchResult(voltages, {}), np.arange(len(inputs))
         seconds, runs = self.duration or _FIRST * slowest_node(circuit), 0

@@ -1,9 +1,10 @@
 """Gradient methods, updates, training, and the comparison with ngspice."""
 
+from analog_ep.learning.agreement import CrossCheck, Tolerances
 from analog_ep.learning.contour import HarmonicEquilibriumPropagation, HolomorphicEquilibriumPropagation
 from analog_ep.learning.contrastive_divergence import ContrastiveDivergence
 from analog_ep.learning.coupled import ContrastiveHebbian, CoupledLearning
-from analog_ep.learning.cross_check import CrossCheck, Tolerances, cross_check
+from analog_ep.learning.cross_check import cross_check
 from analog_ep.learning.fused import FusedStep
 from analog_ep.learning.hopfield_check import HopfieldCrossCheck, HopfieldTolerances, hopfield_cross_check
 from analog_ep.learning.implicit import ImplicitDifferentiation

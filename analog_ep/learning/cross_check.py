@@ -3,151 +3,41 @@
 from __future__ import annotations
 
 import copy
-import json
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import overload
 
 import numpy as np
 import torch
-from rich.table import Table
 from torch import Tensor
 
 from analog_ep.circuit import Chip, Circuit, energy_weights
-from analog_ep.devices import DiodeClamp, IdealDiode
+from analog_ep.devices import IdealDiode
 from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, solve
 from analog_ep.equilibrium.ladder import Ladder
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.equilibrium.relaxation import Relaxation
 from analog_ep.errors import StimulusError
+from analog_ep.learning.agreement import Classes, CrossCheck, Tolerances
+from analog_ep.learning.branch_gradient import Likeness, branch_gradient, likenesses
 from analog_ep.learning.hopfield_check import HopfieldCrossCheck, HopfieldTolerances, hopfield_cross_check
 from analog_ep.learning.implicit import ImplicitDifferentiation
-from analog_ep.learning.propagation import positive_nudging
+from analog_ep.learning.ngspice_small_signal import NgspiceSmallSignal
+from analog_ep.learning.propagation import (
+    EquilibriumPropagation,
+    GradientMethod,
+    PhaseMethod,
+    SmallSignal,
+    positive_nudging,
+)
 from analog_ep.networks import HopfieldNetwork, ResistiveNetwork
 from analog_ep.stimulus import Cost, Nudge, NudgeKind, SquaredError
 
+_RESOLVED = 1e-9
+"""Voltage below which a difference of two of ngspice's solutions is its rounding. [V]"""
+
 _CONDUCTS = 0.01
 """A diode counts as conducting where its slope is this share of the other conductances at its node."""
-
-
-@dataclass(frozen=True)
-class Tolerances:
-    """What counts as agreement.
-
-    Attributes
-    ----------
-    voltage : float
-        Largest difference of a node voltage, in any phase. [V]
-    response : float
-        Largest difference of a response, relative to the largest response of its layer.
-    cosine : float
-        Smallest cosine between the gradients of a crossbar.
-    """
-
-    voltage: float = 1e-8
-    response: float = 1e-3
-    cosine: float = 0.9999
-
-
-@dataclass(frozen=True)
-class CrossCheck:
-    """How far PyTorch and ngspice agree.
-
-    Attributes
-    ----------
-    max_voltage_error : float
-        Over all nodes, samples and phases. [V]
-    max_response_error : float
-        Of the responses, relative to the largest response of their layer.
-    cosines : dict of str to (float, float)
-        Per crossbar, the cosine of ngspice's gradient with PyTorch's and with implicit differentiation.
-    predictions_identical : bool
-        Whether both give every sample the same class.
-    accuracy : float
-        Share of the samples whose class ngspice gets right.
-    samples, nodes : int
-        How many were compared.
-    hidden_swing : tuple of float
-        Per hidden layer, the median over its nodes of the peak-to-peak voltage over the samples. [V]
-    conducting : tuple of float
-        Per hidden layer, the share of nodes and samples at which a diode conducts.
-    clamp_distance : float
-        Largest distance of a node from where an ideal diode would clamp it, 0 for other diodes. [V]
-    reciprocal : bool
-        Whether the circuit has the energy whose weights the contrast uses. A chip whose amplifiers differ has another
-        one or none: then the phases do not give the exact gradient, and the cosines with implicit differentiation say
-        how far they are from it.
-    tolerances : Tolerances
-        What `passed` asks for.
-    """
-
-    max_voltage_error: float
-    max_response_error: float
-    cosines: dict[str, tuple[float, float]]
-    predictions_identical: bool
-    accuracy: float
-    samples: int
-    nodes: int
-    hidden_swing: tuple[float, ...]
-    conducting: tuple[float, ...]
-    clamp_distance: float
-    reciprocal: bool
-    tolerances: Tolerances
-
-    @property
-    def min_gradient_cosine(self) -> float:
-        """Smallest of all cosines."""
-        return min(min(pair) for pair in self.cosines.values())
-
-    @property
-    def passed(self) -> bool:
-        """Whether everything is within tolerance."""
-        judged = [pair if self.reciprocal else pair[:1] for pair in self.cosines.values()]
-        return (
-            self.max_voltage_error <= self.tolerances.voltage
-            and self.max_response_error <= self.tolerances.response
-            and min(min(cosines) for cosines in judged) >= self.tolerances.cosine
-            and self.predictions_identical
-        )
-
-    def to_json(self) -> str:
-        """The figures as a JSON object."""
-        return json.dumps(
-            {
-                "max_voltage_error": self.max_voltage_error,
-                "max_response_error": self.max_response_error,
-                "min_gradient_cosine": self.min_gradient_cosine,
-                "predictions_identical": self.predictions_identical,
-                "samples": self.samples,
-                "nodes": self.nodes,
-                "passed": self.passed,
-                "reciprocal": self.reciprocal,
-                "accuracy": self.accuracy,
-                "hidden_swing": list(self.hidden_swing),
-                "conducting": list(self.conducting),
-                "clamp_distance": self.clamp_distance,
-                "cosines": {name: list(pair) for name, pair in self.cosines.items()},
-            }
-        )
-
-    def table(self) -> Table:
-        """The figures as a table for a terminal."""
-        table = Table("PyTorch against ngspice", "found", "allowed", title="Cross-check")
-        limits = self.tolerances
-        table.add_row("samples, nodes compared", f"{self.samples}, {self.nodes}", "")
-        table.add_row("largest node voltage error", f"{self.max_voltage_error:.2e} V", f"{limits.voltage:.0e} V")
-        table.add_row("largest response error", f"{self.max_response_error:.2e}", f"{limits.response:.0e}")
-        for name, (against_torch, against_implicit) in self.cosines.items():
-            table.add_row(f"gradient cosine, {name}: EP", f"{against_torch:.8f}", f"{limits.cosine}")
-            wanted = f"{limits.cosine}" if self.reciprocal else "amplifiers differ"
-            table.add_row(f"gradient cosine, {name}: implicit", f"{against_implicit:.8f}", wanted)
-        table.add_row("predictions identical", "yes" if self.predictions_identical else "no", "yes")
-        table.add_row("accuracy of ngspice", f"{self.accuracy:.2%}", "")
-        for layer, (swing, share) in enumerate(zip(self.hidden_swing, self.conducting, strict=True), start=1):
-            table.add_row(f"hidden layer {layer}: swing, diodes conducting", f"{swing:.3f} V, {share:.1%}", "")
-        if self.clamp_distance:
-            table.add_row("largest distance from an ideal clamp", f"{self.clamp_distance:.2e} V", "")
-        table.add_row("agreement", "yes" if self.passed else "NO", "")
-        return table
 
 
 @overload
@@ -162,6 +52,7 @@ def cross_check(
     chip: Chip | None = None,
     reference: Solver | None = None,
     tolerances: Tolerances | None = None,
+    method: GradientMethod | None = None,
 ) -> CrossCheck: ...
 
 
@@ -191,12 +82,15 @@ def cross_check(
     chip: Chip | None = None,
     reference: Solver | None = None,
     tolerances: Tolerances | HopfieldTolerances | None = None,
+    method: GradientMethod | None = None,
 ) -> CrossCheck | HopfieldCrossCheck:
     """Compare PyTorch with ngspice node by node, in the free and both nudged phases, and the gradients that follow.
 
-    ngspice starts from nothing of PyTorch's and computes its own frozen nudge. Both sides run in float64; ideal diodes
-    are replaced on both sides by the piecewise-linear diode that stands for them in SPICE. A Hopfield network is
-    compared in another way, since its energy has several minima: see `hopfield_cross_check`.
+    ngspice starts from nothing of PyTorch's, and forms its own nudges of its own outputs. Voltages and responses are
+    compared with those of a copy in float64 with the elements of the netlist, in which piecewise-linear diodes stand
+    for ideal ones. The network as it is, in its own dtype and with its own diodes, is then compared with what ngspice
+    finds: its free voltages, its classes, and the gradient by the method that trains it. A Hopfield network is compared
+    in another way, since its energy has several minima: see `hopfield_cross_check`.
 
     Parameters
     ----------
@@ -218,6 +112,9 @@ def cross_check(
         What PyTorch is compared with; by default `Ngspice()`, and `NgspiceSettling()` for a Hopfield network.
     tolerances : Tolerances or HopfieldTolerances, optional
         What counts as agreement.
+    method : GradientMethod, optional
+        Of `network`, with the solver that trains it; by default `EquilibriumPropagation` with these nudges. One that
+        does not follow the cost's gradient, such as `CoupledLearning`, is compared with itself in float64.
 
     Raises
     ------
@@ -245,35 +142,43 @@ def cross_check(
             tolerances=tolerances,
         )
     assert not isinstance(tolerances, HopfieldTolerances)
-    clamps = network.clamps
-    network, (inputs, targets) = spice_equivalent(network), (t.to("cpu", torch.float64) for t in (inputs, targets))
-    pairs = [
-        _phases(network, inputs, targets, nudging, cost, kind, chip, solver)
+    hardware = _as_read(chip)
+    if method is None:
+        method = EquilibriumPropagation(network, nudging, cost, kind=kind, chip=hardware, known=hardware)
+    twin, (inputs, targets) = spice_equivalent(network), (t.to("cpu", torch.float64) for t in (inputs, targets))
+    ours, theirs = (
+        _phases(twin, inputs, targets, nudging, cost, kind, chip, solver)
         for solver in (Relaxation(), Ngspice() if reference is None else reference)
-    ]
-    ours, theirs = pairs
+    )
     free, free_spice = ours[0], theirs[0]
-    gradients = [_gradient(network, phases, nudging, chip) for phases in pairs]
-    circuit = network.circuit(chip)
+    circuit, nominal = twin.circuit(chip), twin.circuit()
+    reciprocal = _has_nominal_weights(circuit, nominal)
+    lower, upper = (state.voltages.numpy() for state in theirs[1:])
+    found = branch_gradient(circuit if reciprocal else nominal, lower, upper, 2 * nudging)
     exact = ImplicitDifferentiation(circuit, cost).gradients(inputs, targets)
-    predicted = free_spice.outputs.argmax(-1)
+    by_torch = _propagated(twin, inputs, targets, nudging, cost, kind, hardware)
+    trained = _as_trained(network, inputs, method, chip)
+    pairs = likenesses(found, by_torch), likenesses(found, exact)
     return CrossCheck(
         max_voltage_error=max(_largest(a.voltages - b.voltages) for a, b in zip(ours, theirs, strict=True)),
         max_response_error=max(
             _response_error(a.response(free), b.response(free_spice)) for a, b in zip(ours[1:], theirs[1:], strict=True)
         ),
-        cosines={
-            name: (_cosine(gradient, gradients[0][name]), _cosine(gradient, exact[name]))
-            for name, gradient in gradients[1].items()
-        },
-        predictions_identical=bool((free.outputs.argmax(-1) == predicted).all()),
-        accuracy=float((predicted == targets.argmax(-1)).double().mean()),
+        gradients={name: (pairs[0][name], pairs[1][name]) for name in found},
+        method=_judged(method, twin, inputs, targets, exact),
+        method_name=type(method).__name__,
+        trained_error=max(
+            _largest(a.double().cpu() - b) / max(_largest(b), _RESOLVED)
+            for a, b in zip(trained.layers, free_spice.layers, strict=True)
+        ),
+        classes=Classes.of(trained.outputs, free_spice.outputs, targets),
         samples=len(inputs),
         nodes=free_spice.voltages.shape[-1] - 1,
         hidden_swing=tuple(float((v.amax(0) - v.amin(0)).median()) for v in free_spice.layers[:-1]),
-        conducting=_conducting(network, inputs, free_spice, chip),
-        clamp_distance=_clamp_distance(clamps, free_spice),
-        reciprocal=_has_nominal_weights(circuit, network.circuit()),
+        conducting=_conducting(twin, inputs, free_spice, chip),
+        clamp_distance=max((beyond for beyond, _ in _beyond_clamps(network, free_spice, chip)), default=0.0),
+        clamp_share=max((beyond / most for beyond, most in _beyond_clamps(network, free_spice, chip)), default=0.0),
+        reciprocal=reciprocal,
         tolerances=Tolerances() if tolerances is None else tolerances,
     )
 
@@ -303,12 +208,48 @@ def _phases(
     ]
 
 
-def _gradient(
-    network: ResistiveNetwork, phases: list[Equilibrium], nudging: float, chip: Chip | None
+def _as_read(chip: Chip | None) -> Chip | None:
+    """The chip's circuit with exact reads: converters and learning circuits are no part of what is compared."""
+    return None if chip is None else replace(chip, converters=None, learning=None, twin=None)
+
+
+def _propagated(
+    network: ResistiveNetwork,
+    inputs: Tensor,
+    targets: Tensor,
+    nudging: float,
+    cost: Cost,
+    kind: NudgeKind,
+    chip: Chip | None,
 ) -> dict[str, Tensor]:
-    free, *nudged = phases
-    contrasts = [network.contrast(free.inputs, free.layers, state.response(free), known=chip) for state in nudged]
-    return {name: (contrasts[1][name] - contrasts[0][name]) / (2 * nudging) for name in contrasts[0]}
+    """dC/dg as training by equilibrium propagation forms it."""
+    method = EquilibriumPropagation(network, nudging, cost, "centered", kind, chip=chip, known=chip)
+    return _physical(method, inputs, targets)
+
+
+def _physical(method: GradientMethod, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    like = next(method.network.parameters())
+    _, gradients = method.gradients(inputs.to(like), targets.to(like))
+    return {name: gradient / method.network.parameter_scale for name, gradient in gradients.items()}
+
+
+def _judged(
+    method: GradientMethod, twin: ResistiveNetwork, inputs: Tensor, targets: Tensor, exact: dict[str, Tensor]
+) -> dict[str, Likeness]:
+    """The gradient of a method and the exact one, or, where it follows none, the method's own in float64."""
+    if not isinstance(method, (EquilibriumPropagation, SmallSignal, NgspiceSmallSignal)):
+        precise = copy.copy(method)
+        precise.network = twin
+        if isinstance(precise, PhaseMethod):
+            precise.solver = Relaxation()
+        exact = _physical(precise, inputs, targets)
+    return likenesses(_physical(method, inputs, targets), exact)
+
+
+def _as_trained(network: ResistiveNetwork, inputs: Tensor, method: GradientMethod, chip: Chip | None) -> Equilibrium:
+    """Free states of the network in its own dtype, with its own diodes, by the solver that trains it."""
+    solver = method.solver if isinstance(method, (PhaseMethod, NgspiceSmallSignal)) else Relaxation()
+    return solve(network, inputs.to(next(network.parameters())), solver=solver, chip=chip)
 
 
 def _has_nominal_weights(circuit: Circuit, nominal: Circuit) -> bool:
@@ -321,11 +262,7 @@ def _largest(difference: Tensor) -> float:
 
 
 def _response_error(response: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> float:
-    return max(_largest(a - b) / _largest(a) for a, b in zip(response, other, strict=True))
-
-
-def _cosine(gradient: Tensor, other: Tensor) -> float:
-    return float(torch.nn.functional.cosine_similarity(gradient.flatten(), other.flatten(), dim=0))
+    return max(_largest(a - b) / max(_largest(a), _RESOLVED) for a, b in zip(response, other, strict=True))
 
 
 def _conducting(network: ResistiveNetwork, inputs: Tensor, free: Equilibrium, chip: Chip | None) -> tuple[float, ...]:
@@ -337,11 +274,9 @@ def _conducting(network: ResistiveNetwork, inputs: Tensor, free: Equilibrium, ch
     )
 
 
-def _clamp_distance(clamps: tuple[DiodeClamp, ...], free: Equilibrium) -> float:
-    """How far the nodes lie beyond the limits that ideal diodes would hold. [V]"""
-    distance = 0.0
-    for clamp, layer in zip(clamps, free.layers, strict=False):
-        if isinstance(clamp.diode, IdealDiode):
+def _beyond_clamps(network: ResistiveNetwork, free: Equilibrium, chip: Chip | None) -> Iterator[tuple[float, float]]:
+    """How far the nodes of each layer lie beyond what ideal diodes would hold, and their largest voltage. [V]"""
+    for clamp, layer in zip(network.layer_clamps(free.inputs, chip), free.layers, strict=True):
+        if clamp is not None and isinstance(clamp.diode, IdealDiode):
             low, high = clamp.limits_like(layer)
-            distance = max(distance, float(torch.maximum(layer - high, low - layer).clamp(min=0).max()))
-    return distance
+            yield float(torch.maximum(layer - high, low - layer).clamp(min=0).max()), max(_largest(layer), _RESOLVED)

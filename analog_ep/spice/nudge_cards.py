@@ -12,7 +12,7 @@ from analog_ep.circuit import Circuit
 from analog_ep.errors import StimulusError
 from analog_ep.spice.dialects import Dialect
 from analog_ep.spice.netlist import number
-from analog_ep.stimulus import CrossEntropy, Nudge, SquaredError
+from analog_ep.stimulus import Cost, CrossEntropy, Nudge, SquaredError
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,11 @@ def elastic_currents(circuit: Circuit, nudge: Nudge, targets: Sequence[str]) -> 
     return current_expressions(
         nudge, [f"v({names[p]},{names[n]})" for p, n in zip(*circuit.outputs, strict=True)], targets
     )
+
+
+def is_expressible(cost: Cost) -> bool:
+    """Whether ngspice can form the currents of a nudge by this cost itself: see `current_expressions`."""
+    return type(cost) in (SquaredError, CrossEntropy)
 
 
 def current_expressions(nudge: Nudge, outputs: Sequence[str], targets: Sequence[str]) -> list[str]:

@@ -170,6 +170,24 @@ def run_plots(
     return _run(deck, read_plots, executable, timeout, stop, memory_limit)
 
 
+def run_printed(path: Path, executable: str | Path | None = None, timeout: float | None = 600.0) -> str:
+    """What ``ngspice -b FILE`` prints for a netlist that the package has written itself.
+
+    Parameters
+    ----------
+    path : Path
+        The netlist.
+    executable, timeout
+        See `run_ngspice`, whose errors these are.
+    """
+    program = find_ngspice(executable)
+    ngspice_version(program)
+    with tempfile.TemporaryDirectory(prefix="analog_ep_") as folder:
+        status, output = _execute([str(program), "-n", "-b", str(path.absolute())], b"", Path(folder), timeout)
+    _require_success(status, output)
+    return output
+
+
 def _run(
     deck: str,
     read: Callable[[Path], _Result],

@@ -25,7 +25,7 @@ from analog_ep.circuit.energy import held_nodes
 from analog_ep.errors import CircuitError, NgspiceResultError, StimulusError
 from analog_ep.spice.netlist import NetlistWriter, SpiceOptions
 from analog_ep.spice.norton import NortonReduction
-from analog_ep.spice.nudge_cards import elastic_currents
+from analog_ep.spice.nudge_cards import current_expressions, elastic_currents
 from analog_ep.spice.process import Stop, find_ngspice, has_klu, run_ngspice
 from analog_ep.stimulus import Nudge
 
@@ -49,9 +49,11 @@ class Batch:
     inputs : ndarray (n_samples, n_inputs)
         Inputs. [V]
     nudge : Nudge or None
-        An elastic one, with targets `(n_samples, n_outputs)`.
+        With targets `(n_samples, n_outputs)`; ngspice forms its currents.
+    free_outputs : ndarray (n_samples, n_outputs) or None
+        Where a frozen nudge takes its error. [V]
     frozen_currents : ndarray (n_samples, n_outputs) or None
-        Constant currents into v₊ and out of v₋, in place of an elastic nudge. [A]
+        Constant currents into v₊ and out of v₋, in place of a nudge whose cost has no expression. [A]
     start : ndarray (n_samples, n_nodes) or None
         Node voltages at which the search for each sample's state begins. [V]
     """
@@ -60,6 +62,7 @@ class Batch:
     nudge: Nudge | None = None
     frozen_currents: np.ndarray | None = None
     start: np.ndarray | None = None
+    free_outputs: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -82,8 +85,10 @@ class Batch:
         nudge, currents, start = self.nudge, self.frozen_currents, self.start
         if nudge is not None:
             nudge = Nudge(nudge.strength, nudge.target[which], nudge.cost, nudge.kind)
-        currents = None if currents is None else currents[which]
-        return Batch(self.inputs[which], nudge, currents, None if start is None else start[which])
+        currents, start, outputs = (
+            None if values is None else values[which] for values in (currents, start, self.free_outputs)
+        )
+        return Batch(self.inputs[which], nudge, currents, start, outputs)
 
 
 class Sweep:
@@ -208,7 +213,14 @@ class Sweep:
         else:
             assert batch.nudge is not None
             targets = [str(value) for value in _columns(batch.nudge.target.numpy())]
-            currents = elastic_currents(self.circuit, batch.nudge, targets)
+            if batch.free_outputs is None:
+                currents = elastic_currents(self.circuit, batch.nudge, targets)
+            else:
+                # As nodes, since an expression of a cost holds each output many times.
+                held = [f"_free_{i}" for i in range(len(outputs[0]))]
+                for node, value in zip(held, _columns(batch.free_outputs), strict=True):
+                    yield f"b{node} {node} 0 v={value}"
+                currents = current_expressions(batch.nudge, [f"v({node})" for node in held], targets)
         for i, (p, n, current) in enumerate(zip(*outputs, currents, strict=True)):
             yield f"bnudge_{i} {names[n]} {names[p]} i={current}"
 
