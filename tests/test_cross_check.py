@@ -22,7 +22,9 @@ from analog_ep import (
 from analog_ep.checking import check_decks
 from analog_ep.errors import ConvergenceError
 from analog_ep.learning import propagation
+from analog_ep.learning.ngspice_small_signal import NgspiceSmallSignal
 from analog_ep.spice import deck_sections, nudge_cards, transient_deck
+from analog_ep.studies.response import small_signal_gradient
 
 NUDGING = 1e-6
 
@@ -216,3 +218,21 @@ def test_accuracies_that_differ_by_more_than_the_tolerance_are_no_agreement():
     assert replace(found, test_classes=whole).passed
     assert not replace(found, test_classes=replace(whole, ngspice=0.979)).passed
     assert json.loads(replace(found, test_classes=whole).to_json())["accuracy_ngspice"] == 0.9796
+
+
+@pytest.mark.parametrize("fault", [None, _weights, _doubled], ids=["none", "weights", "doubled"])
+def test_the_study_of_a_gradient_sees_its_size(fault, monkeypatch):
+    net = network()
+    if fault is _doubled:
+        gradients = NgspiceSmallSignal.gradients
+        monkeypatch.setattr(
+            NgspiceSmallSignal,
+            "gradients",
+            lambda *a: (torch.zeros(()), {n: 2 * g for n, g in gradients(*a)[1].items()}),
+        )
+    elif fault is not None:
+        fault(monkeypatch)
+    found = small_signal_gradient(net, SquaredError(), *samples(2))
+    assert found.passed == (fault is None)
+    assert min(found.cosines.values()) > 0.999999
+    assert json.loads(found.to_json())["norm_ratios"] == found.norm_ratios

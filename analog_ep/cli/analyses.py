@@ -10,6 +10,7 @@ import typer
 from analog_ep.analysis import Conditions, analyse, write_report
 from analog_ep.cli.app import JsonOption, RunFolder, app, show
 from analog_ep.studies.amplifiers import AmplifierModel
+from analog_ep.studies.response import SmallSignalGradient
 
 
 class StudyName(StrEnum):
@@ -48,7 +49,10 @@ def analyse_run(
     save: Annotated[bool, typer.Option(help="Write JSON, table and plot into the folder RUN/analysis.")] = True,
     json: JsonOption = False,
 ) -> None:
-    """Study the hardware of a run in ngspice: operating point, gradient, settling, noise, power, or corners."""
+    """Study the hardware of a run in ngspice: operating point, gradient, settling, noise, power, or corners.
+
+    Exits with 1 where a gradient is not that of implicit differentiation in direction and size.
+    """
     if bandwidth is None and rail is not None:
         raise typer.BadParameter("has a meaning only with --bandwidth", param_hint="--rail")
     amplifiers = None if bandwidth is None else AmplifierModel(bandwidth, output_resistance, rail)
@@ -59,3 +63,5 @@ def analyse_run(
         files = write_report(run, study.value, sample, report)
         if not json:
             typer.echo(f"wrote {', '.join(map(str, files))}")
+    if isinstance(report, SmallSignalGradient) and not report.passed:
+        raise typer.Exit(1)
