@@ -230,6 +230,18 @@ def test_check_prints_a_table_or_json(trained: Path, invoke: Invoke):
 
 
 @pytest.mark.ngspice
+def test_check_with_accuracy_classifies_the_whole_test_part(trained: Path, invoke: Invoke):
+    code, out, _ = invoke("check", trained, "--samples", 2, "--accuracy", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["accuracy_samples"] > 2
+    assert found["accuracy_torch"] == found["accuracy_ngspice"]
+    assert found["classes_differ"] == 0
+    assert abs(found["gradient_norm_ratio"] - 1) < 1e-2
+    assert set(found["decks"]) == {"free", "nudged", "both", "transient"}
+
+
+@pytest.mark.ngspice
 def test_check_exits_with_one_over_tolerance(trained: Path, monkeypatch, invoke: Invoke):
     monkeypatch.setattr(CrossCheck, "passed", False)
     assert invoke("check", trained, "--samples", 2)[0] == 1

@@ -10,6 +10,7 @@ import torch
 from analog_ep import (
     CoupledLearning,
     CrossEntropy,
+    HopfieldNetwork,
     IdealDiode,
     Ngspice,
     Nudge,
@@ -25,6 +26,8 @@ from analog_ep.learning import propagation
 from analog_ep.learning.ngspice_small_signal import NgspiceSmallSignal
 from analog_ep.spice import deck_sections, nudge_cards, transient_deck
 from analog_ep.studies.response import small_signal_gradient
+
+pytestmark = pytest.mark.ngspice
 
 NUDGING = 1e-6
 
@@ -236,3 +239,22 @@ def test_the_study_of_a_gradient_sees_its_size(fault, monkeypatch):
     assert found.passed == (fault is None)
     assert min(found.cosines.values()) > 0.999999
     assert json.loads(found.to_json())["norm_ratios"] == found.norm_ratios
+
+
+@pytest.mark.parametrize("fault", [None, _doubled, _summed], ids=["none", "doubled", "summed"])
+def test_the_check_of_a_hopfield_network_sees_the_size_of_its_gradient(fault, monkeypatch):
+    net = HopfieldNetwork([4, 5, 3], activation="sigmoid", seed=1, dtype=torch.float64)
+    if fault is not None:
+        fault(monkeypatch)
+    found = cross_check(net, *samples(3), nudging=0.3, kind="elastic")
+    assert found.passed == (fault is None)
+    assert found.max_contrast_error <= 1e-6
+
+
+def test_the_check_of_a_hopfield_network_sees_another_contrast(monkeypatch):
+    contrast = HopfieldNetwork.contrast
+    monkeypatch.setattr(
+        HopfieldNetwork, "contrast", lambda *a, **k: {n: 1.02 * value for n, value in contrast(*a, **k).items()}
+    )
+    net = HopfieldNetwork([4, 5, 3], activation="sigmoid", seed=1, dtype=torch.float64)
+    assert not cross_check(net, *samples(3), nudging=0.3, kind="elastic").passed

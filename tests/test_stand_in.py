@@ -32,6 +32,7 @@ def _slope(diode: object) -> float:
     return diode.increments[0]
 
 
+@pytest.mark.ngspice
 @pytest.mark.parametrize("clamp", CLAMPS)
 @pytest.mark.parametrize(("sizes", "gain", "feedback"), [((10, 20, 5), 4.0, None), ((10, 30, 30, 5), 24.0, 1 / 96)])
 def test_ngspice_comes_to_the_clamped_state(clamp, sizes, gain, feedback):

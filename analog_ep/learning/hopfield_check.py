@@ -14,6 +14,7 @@ from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, solve
 from analog_ep.equilibrium.hopfield import HopfieldRelaxation
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.equilibrium.settled import NgspiceSettling
+from analog_ep.learning.propagation import EquilibriumPropagation, Variant
 from analog_ep.networks import HopfieldNetwork
 from analog_ep.stimulus import Cost, Nudge, NudgeKind
 
@@ -30,10 +31,13 @@ class HopfieldTolerances:
         Largest difference of a state, in any phase, and largest distance of another minimum from where it is. [V]
     contrast : float
         Largest difference of a parameter's contrast.
+    ratio : float
+        Largest distance from 1 of the ratio of the norms of a parameter's gradients.
     """
 
     state: float = 1e-6
     contrast: float = 1e-6
+    ratio: float = 1e-2
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,9 @@ class HopfieldCrossCheck:
     max_contrast_error : float
         Of the contrast by each parameter, not over β; the mean over the samples that are in the same basin in all
         phases. Absolute: where the outputs are pressed on the clamps at their targets, there is no contrast left.
+    gradient_norm_ratio : float
+        Of ngspice's gradient, that of the energy's derivatives at its states, and PyTorch's by equilibrium propagation:
+        the one by any parameter that is farthest from 1; 1 where the contrasts are within their tolerance of 0.
     predictions_identical : bool
         Whether both give every sample the same class, those in other basins included.
     accuracy : float
@@ -75,6 +82,7 @@ class HopfieldCrossCheck:
     max_operating_point_error: float
     other_basins: dict[str, tuple[int, ...]]
     max_contrast_error: float
+    gradient_norm_ratio: float
     predictions_identical: bool
     accuracy: float
     samples: int
@@ -97,6 +105,7 @@ class HopfieldCrossCheck:
             self.max_state_error <= limits.state
             and self.max_operating_point_error <= limits.state
             and self.max_contrast_error <= limits.contrast
+            and abs(self.gradient_norm_ratio - 1) <= limits.ratio
             and self.predictions_identical
         )
 
@@ -108,6 +117,7 @@ class HopfieldCrossCheck:
                 "max_operating_point_error": self.max_operating_point_error,
                 "other_basins": {phase: list(found) for phase, found in self.other_basins.items()},
                 "max_contrast_error": self.max_contrast_error,
+                "gradient_norm_ratio": self.gradient_norm_ratio,
                 "predictions_identical": self.predictions_identical,
                 "samples": self.samples,
                 "units": self.units,
@@ -130,6 +140,7 @@ class HopfieldCrossCheck:
         for phase, found in self.other_basins.items():
             table.add_row(f"in another basin, {phase}", _listed(found), "")
         table.add_row("largest error of a contrast", f"{self.max_contrast_error:.2e}", f"{limits.contrast:.0e}")
+        table.add_row("ratio of the gradients' norms", f"{self.gradient_norm_ratio:.6f}", f"±{limits.ratio:.0e}")
         table.add_row("predictions identical", "yes" if self.predictions_identical else "no", "yes")
         table.add_row("accuracy of ngspice", f"{self.accuracy:.2%}", "")
         for layer, share in enumerate(self.clamped, start=1):
@@ -194,14 +205,19 @@ def hopfield_cross_check(
     pairs = list(zip(ours, theirs, strict=True))
     elsewhere = [_elsewhere(network, a, b, theirs[0], limits.state) for a, b in pairs]
     everywhere = ~torch.stack(elsewhere).any(0)
-    contrasts = [_contrasts(network, phases, everywhere) for phases in (ours, theirs)]
+    contrasts = _contrasts(network, ours, everywhere), _energy_contrasts(network, theirs, everywhere)
+    method = EquilibriumPropagation(network, abs(strengths[0]), cost, _variant(strengths), kind, HopfieldRelaxation())
+    _, gradients = method.gradients(inputs[everywhere], targets[everywhere])
     predicted = theirs[0].outputs.argmax(-1)
     points = Ngspice(nodeset=True) if operating_point is None else operating_point
     return HopfieldCrossCheck(
         max_state_error=max(_largest(_error(*pair)[~o]) for pair, o in zip(pairs, elsewhere, strict=True)),
         max_operating_point_error=_operating_point_error(network, ours, points),
         other_basins={n: tuple(torch.nonzero(o)[:, 0].tolist()) for n, o in zip(names, elsewhere, strict=True)},
-        max_contrast_error=max((_largest((a - b).abs()) for a, b in zip(*contrasts, strict=True)), default=0.0),
+        max_contrast_error=max(
+            (_largest((a[n] - b[n]).abs()) for a, b in zip(*contrasts, strict=True) for n in a), default=0.0
+        ),
+        gradient_norm_ratio=_ratio(contrasts[1], strengths, gradients, limits.contrast),
         predictions_identical=bool((ours[0].outputs.argmax(-1) == predicted).all()),
         accuracy=float((predicted == targets.argmax(-1)).double().mean()),
         samples=len(inputs),
@@ -273,13 +289,45 @@ def distance_to_minimum(network: HopfieldNetwork, state: Equilibrium, sample: in
     return float(torch.cholesky_solve(slope(at).detach()[:, None], factor).abs().max())
 
 
-def _contrasts(network: HopfieldNetwork, phases: list[Equilibrium], samples: Tensor) -> list[Tensor]:
-    """Contrast by each parameter in each nudged phase, the mean over the samples."""
+def _contrasts(network: HopfieldNetwork, phases: list[Equilibrium], samples: Tensor) -> list[dict[str, Tensor]]:
+    """Contrast by each parameter in each nudged phase, the mean over the samples, as training forms it."""
     free, *nudged = phases
     inputs, layers = free.inputs[samples], tuple(layer[samples] for layer in free.layers)
     responses = [tuple(change[samples] for change in state.response(free)) for state in nudged]
     sums = [network.contrast(inputs, layers, response) for response in responses]
-    return [value / max(len(inputs), 1) for contrast in sums for value in contrast.values()]
+    return [{name: value / max(len(inputs), 1) for name, value in contrast.items()} for contrast in sums]
+
+
+def _energy_contrasts(network: HopfieldNetwork, phases: list[Equilibrium], samples: Tensor) -> list[dict[str, Tensor]]:
+    """The same by the derivatives of the energy at both states, which share no formula with the contrast."""
+    free, *nudged = (_energy_slopes(network, state, samples) for state in phases)
+    return [{name: slopes[name] - free[name] for name in free} for slopes in nudged]
+
+
+def _energy_slopes(network: HopfieldNetwork, state: Equilibrium, samples: Tensor) -> dict[str, Tensor]:
+    names = [name for name, _ in network.named_parameters()]
+    layers = tuple(layer[samples] for layer in state.layers)
+    energy = network.energy(state.inputs[samples], layers).sum() / max(int(samples.sum()), 1)
+    slopes = torch.autograd.grad(energy, [network.get_parameter(name) for name in names])
+    return dict(zip(names, slopes, strict=True))
+
+
+def _variant(strengths: Sequence[float]) -> Variant:
+    """The variant of equilibrium propagation whose phases these are; the two signs of "random" are both shown."""
+    return "centered" if len(strengths) > 1 else "positive" if strengths[0] > 0 else "negative"
+
+
+def _ratio(
+    contrasts: list[dict[str, Tensor]], strengths: Sequence[float], gradients: dict[str, Tensor], resolved: float
+) -> float:
+    ratios = [1.0]
+    for name, gradient in gradients.items():
+        found = sum(contrast[name] / strength for contrast, strength in zip(contrasts, strengths, strict=True))
+        assert isinstance(found, Tensor)
+        # The contrasts are known to their tolerance: below a hundred times as much a ratio says nothing.
+        if float(found.norm()) * abs(strengths[0]) > 100 * resolved:
+            ratios.append(float(found.norm()) / len(strengths) / max(float(gradient.norm()), 1e-300))
+    return max(ratios, key=lambda ratio: abs(ratio - 1))
 
 
 def _operating_point_error(network: HopfieldNetwork, ours: list[Equilibrium], solver: Solver) -> float:
