@@ -188,8 +188,10 @@ def _nudge_cards(monkeypatch):
 
 
 def _factor(monkeypatch):
-    factor = transient_deck._Cycle._factor
-    monkeypatch.setattr(transient_deck._Cycle, "_factor", lambda self, group: 2 * factor(self, group))
+    right = transient_deck._factors
+    monkeypatch.setattr(
+        transient_deck, "_factors", lambda *a: {label: 2 * values for label, values in right(*a).items()}
+    )
 
 
 def _expression(monkeypatch):

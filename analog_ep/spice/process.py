@@ -182,9 +182,10 @@ def run_printed(path: Path, executable: str | Path | None = None, timeout: float
     """
     program = find_ngspice(executable)
     ngspice_version(program)
-    with tempfile.TemporaryDirectory(prefix="analog_ep_") as folder:
-        status, output = _execute([str(program), "-n", "-b", str(path.absolute())], b"", Path(folder), timeout)
-    _require_success(status, output)
+    with _folder() as folder:
+        command = [str(program), "-n", "-b", str(path.absolute())]
+        status, output = run_bounded(command, b"", folder, timeout, MACHINE_MEMORY)
+    _require_success(status, output, MACHINE_MEMORY)
     return output
 
 
