@@ -260,7 +260,7 @@ def test_cross_entropy(scale):
 
 
 def test_nudges_of_the_wrong_shape():
-    with pytest.raises(StimulusError, match=r"targets of a nudge must have shape \(4, 2\), found \(4, 1\)"):
+    with pytest.raises(StimulusError, match=r"targets must have shape \(4, 2\), found \(4, 1\)"):
         nudged(Nudge(1e-3, TARGETS[:, :1], SquaredError(), "elastic"))
     with pytest.raises(StimulusError, match="a frozen nudge needs the outputs of the free state"):
         Ngspice().solve_circuit(two_outputs(), INPUTS.numpy(), Nudge(1e-3, TARGETS, SquaredError()))

@@ -196,7 +196,8 @@ def test_a_written_number_is_read_as_that_number(values):
 WORDS = (
     "a e i v x c pi ln exp log abs sqrt sin max min if u uramp kelvin echarge boltz planck yes no true false in out dc "
     "tran noise op sens null not and or mod eq ne lt gt le ge par params default inf nan index m temp tnom freq omega "
-    "w set let print save plot vdd vss ground root node branch n1 r1 d1 end ends option options title include model"
+    "w set let print save plot vdd vss ground root node branch n1 r1 d1 end ends option options title include model "
+    "gm vt rs is bf level area off ic uic width wave pwl pulse ramp vbe"
 )
 
 

@@ -59,9 +59,10 @@ class HopfieldCrossCheck:
     max_contrast_error : float
         Of the contrast by each parameter, not over β; the mean over the samples that are in the same basin in all
         phases. Absolute: where the outputs are pressed on the clamps at their targets, there is no contrast left.
-    gradient_norm_ratio : float
+    gradient_norm_ratio : float or None
         Of ngspice's gradient, that of the energy's derivatives at its states, and PyTorch's by equilibrium propagation:
-        the one by any parameter that is farthest from 1; 1 where the contrasts are within their tolerance of 0.
+        the one by any parameter that is farthest from 1; 1 where the contrasts are within their tolerance of 0, None
+        where no sample lies in the same basins in every phase.
     predictions_identical : bool
         Whether both give every sample the same class, those in other basins included.
     accuracy : float
@@ -82,7 +83,7 @@ class HopfieldCrossCheck:
     max_operating_point_error: float
     other_basins: dict[str, tuple[int, ...]]
     max_contrast_error: float
-    gradient_norm_ratio: float
+    gradient_norm_ratio: float | None
     predictions_identical: bool
     accuracy: float
     samples: int
@@ -105,7 +106,7 @@ class HopfieldCrossCheck:
             self.max_state_error <= limits.state
             and self.max_operating_point_error <= limits.state
             and self.max_contrast_error <= limits.contrast
-            and abs(self.gradient_norm_ratio - 1) <= limits.ratio
+            and (self.gradient_norm_ratio is None or abs(self.gradient_norm_ratio - 1) <= limits.ratio)
             and self.predictions_identical
         )
 
@@ -140,7 +141,8 @@ class HopfieldCrossCheck:
         for phase, found in self.other_basins.items():
             table.add_row(f"in another basin, {phase}", _listed(found), "")
         table.add_row("largest error of a contrast", f"{self.max_contrast_error:.2e}", f"{limits.contrast:.0e}")
-        table.add_row("ratio of the gradients' norms", f"{self.gradient_norm_ratio:.6f}", f"±{limits.ratio:.0e}")
+        ratio = "no sample" if self.gradient_norm_ratio is None else f"{self.gradient_norm_ratio:.6f}"
+        table.add_row("ratio of the gradients' norms", ratio, f"1 ±{limits.ratio:.0e}")
         table.add_row("predictions identical", "yes" if self.predictions_identical else "no", "yes")
         table.add_row("accuracy of ngspice", f"{self.accuracy:.2%}", "")
         for layer, share in enumerate(self.clamped, start=1):
@@ -207,7 +209,10 @@ def hopfield_cross_check(
     everywhere = ~torch.stack(elsewhere).any(0)
     contrasts = _contrasts(network, ours, everywhere), _energy_contrasts(network, theirs, everywhere)
     method = EquilibriumPropagation(network, abs(strengths[0]), cost, _variant(strengths), kind, HopfieldRelaxation())
-    _, gradients = method.gradients(inputs[everywhere], targets[everywhere])
+    ratio = None
+    if bool(everywhere.any()):
+        _, gradients = method.gradients(inputs[everywhere], targets[everywhere])
+        ratio = _ratio(contrasts[1], strengths, gradients, limits.contrast)
     predicted = theirs[0].outputs.argmax(-1)
     points = Ngspice(nodeset=True) if operating_point is None else operating_point
     return HopfieldCrossCheck(
@@ -217,7 +222,7 @@ def hopfield_cross_check(
         max_contrast_error=max(
             (_largest((a[n] - b[n]).abs()) for a, b in zip(*contrasts, strict=True) for n in a), default=0.0
         ),
-        gradient_norm_ratio=_ratio(contrasts[1], strengths, gradients, limits.contrast),
+        gradient_norm_ratio=ratio,
         predictions_identical=bool((ours[0].outputs.argmax(-1) == predicted).all()),
         accuracy=float((predicted == targets.argmax(-1)).double().mean()),
         samples=len(inputs),
