@@ -43,8 +43,9 @@ if TYPE_CHECKING:
         Tolerances,
         Update,
         cross_check,
+        implicit_gradients,
     )
-    from analog_ep.networks import HopfieldNetwork, LeakyIntegrators, Network, ResistiveNetwork
+    from analog_ep.networks import CircuitNetwork, HopfieldNetwork, LeakyIntegrators, Network, ResistiveNetwork
     from analog_ep.stimulus import Cost, CrossEntropy, Nudge, SquaredError
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "Chip",
     "Circuit",
     "CircuitBuilder",
+    "CircuitNetwork",
     "ContrastiveDivergence",
     "ContrastiveHebbian",
     "Cost",
@@ -98,6 +100,7 @@ __all__ = [
     "Update",
     "check_circuit",
     "cross_check",
+    "implicit_gradients",
     "solve",
     "write_netlist",
     "write_settling_netlist",

@@ -17,7 +17,8 @@ from analog_ep.devices import DiodeClamp, IdealDiode, ShockleyDiode
 from analog_ep.equilibrium import Newton, Ngspice, Relaxation, solve
 from analog_ep.errors import CheckpointError, CircuitError
 from analog_ep.export import write_netlist
-from analog_ep.learning import EquilibriumPropagation, ImplicitDifferentiation
+from analog_ep.learning import EquilibriumPropagation
+from analog_ep.learning.implicit import implicit_gradients
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.stimulus import Nudge, SquaredError
 
@@ -47,7 +48,7 @@ def cosine(one, other):
 def implicit(net, chip, inputs, targets):
     """Gradient of the chip itself by θ, in the shape of the parameters, without any equation of the phases."""
     circuit = net.circuit(chip)
-    exact = ImplicitDifferentiation(circuit, SquaredError()).gradients(inputs, targets)
+    exact = implicit_gradients(circuit, SquaredError(), inputs, targets)
     return {name: (net.reference_conductance * exact[name]).reshape(net.get_parameter(name).shape) for name in exact}
 
 

@@ -14,7 +14,8 @@ from analog_ep.devices import IdealDiode
 from analog_ep.equilibrium import Newton, Ngspice, Relaxation, solve
 from analog_ep.equilibrium.equilibrium import clamped_response
 from analog_ep.errors import CircuitError, ConvergenceError, StimulusError
-from analog_ep.learning import CoupledLearning, ImplicitDifferentiation, Update
+from analog_ep.learning import CoupledLearning, Update
+from analog_ep.learning.implicit import implicit_gradients
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.stimulus import CrossEntropy, SquaredError
 
@@ -67,7 +68,7 @@ def test_small_amplitudes_give_the_gradient_weighed_by_the_output_conductance(ca
     free = solve(network, inputs, solver=Newton(), throw=False)
     assume(free.converged.all())
     metric = output_conductance(network, free.voltages[0])
-    reference = ImplicitDifferentiation(network, WeighedError(metric=metric)).gradients(inputs, case.targets, free)
+    reference = implicit_gradients(network, WeighedError(metric=metric), inputs, case.targets, free)
     _, found = CoupledLearning(network, 1e-9, solver=SOLVER).gradients(inputs, case.targets)
     for name, gradient in found.items():
         assert relative(gradient.flatten(), reference[name]) < 1e-5, name

@@ -99,7 +99,7 @@ def chip_of(network: ResistiveNetwork) -> Chip:
     return chip
 
 
-def gradients(network: Network, method: GradientMethod | ImplicitDifferentiation, inputs: Tensor, targets: Tensor):
+def gradients(network: Network, method: GradientMethod, inputs: Tensor, targets: Tensor):
     cost = method.backward(inputs, targets)
     return [cost, *(parameter.grad for parameter in network.parameters() if parameter.grad is not None)]
 

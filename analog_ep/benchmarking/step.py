@@ -22,7 +22,7 @@ from analog_ep.equilibrium.ladder import Ladder, LadderState
 from analog_ep.equilibrium.relaxation import Relaxation
 from analog_ep.errors import StimulusError
 from analog_ep.learning.fused import FusedStep
-from analog_ep.learning.implicit import ImplicitDifferentiation
+from analog_ep.learning.implicit import implicit_gradients
 from analog_ep.learning.propagation import EquilibriumPropagation, SmallSignal
 from analog_ep.learning.update import Update
 from analog_ep.networks import ResistiveNetwork
@@ -224,7 +224,7 @@ def gradient_error(network: ResistiveNetwork, method: SmallSignal, inputs: Tenso
     """
     _, gradients = method.gradients(inputs, targets)
     judge = _with_hard_diodes(network)
-    exact = ImplicitDifferentiation(judge, method.cost).gradients(inputs.double(), targets.double())
+    exact = implicit_gradients(judge, method.cost, inputs.double(), targets.double())
     errors = []
     for label, gradient in gradients.items():
         group = judge.circuit().trainable()[label]

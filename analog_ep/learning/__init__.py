@@ -7,7 +7,7 @@ from analog_ep.learning.coupled import ContrastiveHebbian, CoupledLearning
 from analog_ep.learning.cross_check import cross_check
 from analog_ep.learning.fused import FusedStep
 from analog_ep.learning.hopfield_check import HopfieldCrossCheck, HopfieldTolerances, hopfield_cross_check
-from analog_ep.learning.implicit import ImplicitDifferentiation
+from analog_ep.learning.implicit import ImplicitDifferentiation, implicit_gradients
 from analog_ep.learning.implicit_energy import EnergyImplicitDifferentiation
 from analog_ep.learning.ngspice_small_signal import NgspiceSmallSignal
 from analog_ep.learning.propagation import EquilibriumPropagation, GradientMethod, SmallSignal
@@ -40,4 +40,5 @@ __all__ = [
     "Update",
     "cross_check",
     "hopfield_cross_check",
+    "implicit_gradients",
 ]

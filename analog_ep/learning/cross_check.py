@@ -21,7 +21,7 @@ from analog_ep.errors import StimulusError
 from analog_ep.learning.agreement import Classes, CrossCheck, Tolerances
 from analog_ep.learning.branch_gradient import Likeness, branch_gradient, likenesses
 from analog_ep.learning.hopfield_check import HopfieldCrossCheck, HopfieldTolerances, hopfield_cross_check
-from analog_ep.learning.implicit import ImplicitDifferentiation
+from analog_ep.learning.implicit import implicit_gradients
 from analog_ep.learning.ngspice_small_signal import NgspiceSmallSignal
 from analog_ep.learning.propagation import (
     EquilibriumPropagation,
@@ -155,7 +155,7 @@ def cross_check(
     reciprocal = _has_nominal_weights(circuit, nominal)
     lower, upper = (state.voltages.numpy() for state in theirs[1:])
     found = branch_gradient(circuit if reciprocal else nominal, lower, upper, 2 * nudging)
-    exact = ImplicitDifferentiation(circuit, cost).gradients(inputs, targets)
+    exact = implicit_gradients(circuit, cost, inputs, targets)
     by_torch = _propagated(twin, inputs, targets, nudging, cost, kind, hardware)
     trained = _as_trained(network, inputs, method, chip)
     pairs = likenesses(found, by_torch), likenesses(found, exact)

@@ -6,20 +6,87 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Circuit, Conductances
+from analog_ep.circuit import Chip, Circuit, Conductances
 from analog_ep.equilibrium.assembly import apply
-from analog_ep.equilibrium.equilibrium import Equilibrium, solve
+from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, solve
 from analog_ep.equilibrium.jacobian import Jacobian
 from analog_ep.equilibrium.newton import Newton, reduced_system
 from analog_ep.errors import ConvergenceError, StimulusError
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.learning.measured import driven
+from analog_ep.learning.propagation import PhaseMethod
+from analog_ep.networks import CircuitNetwork, HardwareNetwork, ResistiveNetwork
 from analog_ep.stimulus import Cost, as_inputs, as_targets, require_finite, require_samples
 
 _MATRIX_CHUNK = 2**23
 _BRANCH_CHUNK = 2**22
 
 
-class ImplicitDifferentiation:
+class ImplicitDifferentiation(PhaseMethod):
+    """The exact gradient of a network of conductances, by `implicit_gradients`, as a gradient method like the others.
+
+    Parameters
+    ----------
+    network : ResistiveNetwork or CircuitNetwork
+        What to train.
+    cost : Cost, optional
+        C; by default `SquaredError`.
+    solver : Solver, optional
+        Of the free state; by default `Newton()`.
+    chip : Chip, optional
+        Mismatch of the hardware that is trained.
+
+    Raises
+    ------
+    StimulusError
+        If it is another network, or a bare circuit.
+    ConvergenceError
+        On `gradients`, if a free equilibrium was not reached or its Jacobian is singular.
+    """
+
+    def __init__(
+        self,
+        network: ResistiveNetwork | CircuitNetwork,
+        cost: Cost | None = None,
+        solver: Solver | None = None,
+        chip: Chip | None = None,
+    ):
+        if not isinstance(network, (ResistiveNetwork, CircuitNetwork)):
+            other = "implicit_gradients" if isinstance(network, Circuit) else "EnergyImplicitDifferentiation"
+            raise StimulusError(
+                f"implicit differentiation by conductances needs a ResistiveNetwork or a CircuitNetwork, found a "
+                f"{type(network).__name__}; use {other}"
+            )
+        super().__init__(network, cost)
+        self.solver = Newton() if solver is None else solver
+        self.chip = chip
+
+    def _gradients(
+        self, inputs: Tensor, targets: Tensor, free: Equilibrium | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        network = self.network
+        assert isinstance(network, HardwareNetwork)
+        inputs = driven(inputs, self.chip)
+        if free is None:
+            free = solve(network, inputs, solver=self.solver, chip=self.chip)
+        free.require_converged()
+        found = implicit_gradients(network.circuit(self.chip), self.cost, inputs, targets, free)
+        parameters = {name: network.get_parameter(name) for name in found}
+        gradients = {
+            name: (network.parameter_scale * found[name]).reshape(parameter.shape).to(parameter)
+            for name, parameter in parameters.items()
+        }
+        return self.cost.value(free.outputs, targets.to(free.outputs)).mean(), gradients
+
+
+def implicit_gradients(
+    system: HardwareNetwork | Circuit,
+    cost: Cost,
+    inputs: Tensor,
+    targets: Tensor,
+    free: Equilibrium | None = None,
+    *,
+    solver: Solver | None = None,
+) -> dict[str, Tensor]:
     r"""Exact dC/dg at the free equilibrium, by the adjoint of the whole Jacobian in float64.
 
     The equilibrium solves F(x, g) = 0 (`ReducedSystem`). With the adjoint λ of :math:`J^T λ = ∂C/∂x`,
@@ -28,85 +95,58 @@ class ImplicitDifferentiation:
 
     .. math:: \frac{dC}{dg} = -(μ_p - μ_n) (v_p - v_n) .
 
-    No reciprocity is asked for: amplifiers of any gain and feedback, and one-way sources, are allowed. At the kink of a
-    piecewise-linear diode the gradient is that of the right-hand side.
+    No reciprocity is asked for: amplifiers of any gain and feedback, transistors and one-way sources, are allowed. At
+    the kink of a piecewise-linear diode the gradient is that of the right-hand side.
 
     Parameters
     ----------
-    system : ResistiveNetwork or Circuit
-        What to differentiate. A `Circuit` needs declared outputs.
+    system : HardwareNetwork or Circuit
+        What to differentiate; with outputs.
     cost : Cost
         C of the differential outputs.
-    solver : Newton, optional
-        Finds free equilibria that are not given.
+    inputs : Tensor (*batch, n_inputs)
+        Inputs. [V]
+    targets : Tensor (*batch, n_outputs)
+        Targets of the cost.
+    free : Equilibrium, optional
+        The free equilibrium, where it is known.
+    solver : Solver, optional
+        Finds it where it is not; by default `Newton()`.
+
+    Returns
+    -------
+    dict of str to Tensor (n_elements,)
+        Mean over the batch for every trainable conductance, by the name of its parameter, in float64, at the flat
+        indices that the circuit's groups give; elements that share an index add up. [C/S], so [V²/S] for
+        `SquaredError`.
 
     Raises
     ------
     StimulusError
-        If the system is another network; on `gradients`, if the circuit has no outputs.
+        If the circuit has no outputs, or inputs and targets do not fit it.
     ConvergenceError
-        On `gradients`, if a free equilibrium was not reached or its Jacobian is singular.
+        If a free equilibrium was not reached or its Jacobian is singular.
     """
+    circuit = system if isinstance(system, Circuit) else system.circuit()
+    if circuit.outputs is None:
+        raise StimulusError("a cost needs a circuit with outputs, found none; declare them with set_outputs")
+    inputs, targets = _stimulus(circuit, inputs, targets)
+    if free is None:
+        free = solve(system, inputs, solver=Newton() if solver is None else solver)
+    free.require_converged()
+    voltages = free.voltages.detach().to("cpu", torch.float64).reshape(-1, circuit.n_nodes).numpy()
+    goals = targets.detach().cpu().reshape(len(voltages), -1)
+    return _conductance_gradients(circuit, voltages, _adjoint(circuit, voltages, cost, goals))
 
-    def __init__(self, system: ResistiveNetwork | Circuit, cost: Cost, solver: Newton | None = None):
-        if not isinstance(system, (ResistiveNetwork, Circuit)):
-            raise StimulusError(
-                f"implicit differentiation by conductances needs a ResistiveNetwork or a Circuit, found a "
-                f"{type(system).__name__}; use EnergyImplicitDifferentiation"
-            )
-        self.system, self.cost = system, cost
-        self.solver = Newton() if solver is None else solver
 
-    def gradients(self, inputs: Tensor, targets: Tensor, free: Equilibrium | None = None) -> dict[str, Tensor]:
-        """Mean of dC/dg over the batch for every trainable conductance, by the name of its parameter.
-
-        Parameters
-        ----------
-        inputs : Tensor (*batch, n_inputs)
-            Inputs. [V]
-        targets : Tensor (*batch, n_outputs)
-            Targets of the cost.
-        free : Equilibrium, optional
-            The free equilibrium, where it is known.
-
-        Returns
-        -------
-        dict of str to Tensor (n_elements,)
-            In float64, at the flat indices that the circuit's groups give; elements that share an index add up.
-            [C/S], so [V²/S] for `SquaredError`.
-        """
-        circuit = self.system if isinstance(self.system, Circuit) else self.system.circuit()
-        if circuit.outputs is None:
-            raise StimulusError("a cost needs a circuit with outputs, found none; declare them with set_outputs")
-        inputs, targets = self._stimulus(inputs, targets)
-        free = self._free(inputs, free)
-        voltages = free.voltages.detach().to("cpu", torch.float64).reshape(-1, circuit.n_nodes).numpy()
-        goals = targets.detach().cpu().reshape(len(voltages), -1)
-        return _conductance_gradients(circuit, voltages, _adjoint(circuit, voltages, self.cost, goals))
-
-    def backward(self, inputs: Tensor, targets: Tensor, free: Equilibrium | None = None) -> Tensor:
-        """Add dC/dθ = g_ref dC/dg to the `.grad` of each parameter of a network; return the mean cost, a scalar."""
-        if isinstance(self.system, Circuit):
-            raise StimulusError("backward needs a Network, found a Circuit; use gradients")
-        inputs, targets = self._stimulus(inputs, targets)
-        free = self._free(inputs, free)
-        for name, gradient in self.gradients(inputs, targets, free).items():
-            parameter = self.system.get_parameter(name)
-            scaled = (self.system.reference_conductance * gradient).reshape(parameter.shape).to(parameter)
-            parameter.grad = scaled if parameter.grad is None else parameter.grad + scaled
-        return self.cost.value(free.outputs, targets.to(free.outputs)).mean()
-
-    def _stimulus(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Both in float64, or `StimulusError`."""
-        device = inputs.device if isinstance(inputs, Tensor) else torch.device("cpu")
-        inputs = as_inputs(inputs, self.system.n_inputs, torch.float64, device)
-        require_samples(inputs)
-        targets = as_targets(targets, inputs, self.system.n_outputs)
-        require_finite("targets", targets)
-        return inputs, targets
-
-    def _free(self, inputs: Tensor, free: Equilibrium | None) -> Equilibrium:
-        return solve(self.system, inputs, solver=self.solver) if free is None else free.require_converged()
+def _stimulus(circuit: Circuit, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in float64, or `StimulusError`."""
+    device = inputs.device if isinstance(inputs, Tensor) else torch.device("cpu")
+    inputs = as_inputs(inputs, circuit.n_inputs, torch.float64, device)
+    require_samples(inputs)
+    targets = as_targets(targets, inputs, circuit.n_outputs)
+    require_finite("targets", targets)
+    return inputs, targets
 
 
 def _adjoint(circuit: Circuit, voltages: np.ndarray, cost: Cost, targets: Tensor) -> np.ndarray:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from analog_ep.equilibrium.equilibrium import Equilibrium, solve
+from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, solve
 from analog_ep.equilibrium.hopfield import HopfieldRelaxation
-from analog_ep.errors import ConvergenceError
+from analog_ep.errors import ConvergenceError, StimulusError
+from analog_ep.learning.propagation import PhaseMethod
 from analog_ep.networks import HopfieldNetwork
 from analog_ep.stimulus import Cost
 
 
-class EnergyImplicitDifferentiation:
+class EnergyImplicitDifferentiation(PhaseMethod):
     r"""Exact dC/dθ at the free equilibrium, by automatic differentiation of the energy alone.
 
     The free units, those at no bound, obey ∂E/∂u = 0. With the adjoint λ of :math:`H λ = ∂C/∂u`, H the energy's
@@ -26,8 +27,10 @@ class EnergyImplicitDifferentiation:
     ----------
     network : HopfieldNetwork
         In float64, for an exact gradient.
-    cost : Cost
-        C of the outputs.
+    cost : Cost, optional
+        C of the outputs; by default `SquaredError`.
+    solver : Solver, optional
+        Of the free state; by default `HopfieldRelaxation()`.
 
     Raises
     ------
@@ -35,23 +38,20 @@ class EnergyImplicitDifferentiation:
         On `gradients`, if a free equilibrium was not reached or is no minimum.
     """
 
-    def __init__(self, network: HopfieldNetwork, cost: Cost):
-        self.network, self.cost = network, cost
+    def __init__(self, network: HopfieldNetwork, cost: Cost | None = None, solver: Solver | None = None):
+        super().__init__(network, cost)
+        if not isinstance(network, HopfieldNetwork):
+            raise StimulusError(
+                f"implicit differentiation of an energy needs a HopfieldNetwork, found a {type(network).__name__}; use "
+                f"ImplicitDifferentiation"
+            )
+        self._hopfield = network
+        self.solver = HopfieldRelaxation() if solver is None else solver
 
-    def gradients(self, inputs: Tensor, targets: Tensor, free: Equilibrium | None = None) -> dict[str, Tensor]:
-        """Mean of dC/dθ over the batch for every parameter, by name.
-
-        Parameters
-        ----------
-        inputs : Tensor (*batch, n_inputs)
-            Inputs.
-        targets : Tensor (*batch, n_outputs)
-            Targets of the cost.
-        free : Equilibrium, optional
-            The free equilibrium, where it is known.
-        """
-        inputs, targets = self.network.stimulus(inputs, targets)
-        free = solve(self.network, inputs, solver=HopfieldRelaxation()) if free is None else free.require_converged()
+    def _gradients(
+        self, inputs: Tensor, targets: Tensor, free: Equilibrium | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        free = solve(self.network, inputs, solver=self.solver) if free is None else free.require_converged()
         state = torch.cat([layer.reshape(-1, layer.shape[-1]) for layer in free.layers], -1)
         parameters = dict(self.network.named_parameters())
         total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
@@ -59,7 +59,7 @@ class EnergyImplicitDifferentiation:
         for x, y, u in samples:
             for name, gradient in self._sample(x, y, u).items():
                 total[name] += gradient / len(state)
-        return total
+        return self.cost.value(free.outputs, targets.to(free.outputs)).mean(), total
 
     def _sample(self, inputs: Tensor, targets: Tensor, state: Tensor) -> dict[str, Tensor]:
         names = [name for name, _ in self.network.named_parameters()]
@@ -72,7 +72,7 @@ class EnergyImplicitDifferentiation:
 
     def _adjoint(self, inputs: Tensor, targets: Tensor, state: Tensor) -> Tensor:
         """λ of every unit, `(n_units,)`; 0 at a bound."""
-        bounds = self.network.activation.bounds
+        bounds = self._hopfield.activation.bounds
         free = torch.ones_like(state, dtype=torch.bool) if bounds is None else (state > bounds[0]) & (state < bounds[1])
         hessian = torch.autograd.functional.hessian(lambda u: self._energy(inputs, u), state)
         assert isinstance(hessian, Tensor)

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Chip
+from analog_ep.circuit import Chip, Circuit
 from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, linear_response, solve
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.equilibrium.stability import require_stable_nudge
@@ -34,6 +34,9 @@ class GradientMethod(ABC):
     """Finds dC/dθ of a network and leaves it in `.grad`, so that any optimiser of `torch.optim` works on top."""
 
     def __init__(self, network: Network, cost: Cost | None = None):
+        if not isinstance(network, Network):
+            advice = "make one of it: CircuitNetwork(circuit, bounds)" if isinstance(network, Circuit) else "give one"
+            raise StimulusError(f"a gradient method needs a network, found a {type(network).__name__}; {advice}")
         self.network = network
         self.cost = SquaredError() if cost is None else cost
 

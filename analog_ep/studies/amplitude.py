@@ -22,7 +22,7 @@ from analog_ep.learning.contour import (
     HolomorphicEquilibriumPropagation,
     harmonic_weights,
 )
-from analog_ep.learning.implicit import ImplicitDifferentiation
+from analog_ep.learning.implicit import implicit_gradients
 from analog_ep.learning.propagation import EquilibriumPropagation, GradientMethod, SmallSignal
 from analog_ep.networks import HopfieldNetwork, ResistiveNetwork
 from analog_ep.spice.lock_in import lock_in
@@ -129,7 +129,7 @@ def harmonic_study(
         [4, 6, 3], diode=ShockleyDiode(1e-8), conductance_range=(1e-6, 1e-5), dtype=torch.float64, seed=2
     )
     inputs, targets = _samples(1)
-    found = ImplicitDifferentiation(network, SquaredError()).gradients(inputs, targets)
+    found = implicit_gradients(network, SquaredError(), inputs, targets)
     exact = network.parameter_scale * torch.cat([found[name] for name, _ in network.named_parameters()])
 
     def harmonic(highest: int) -> Gradient:

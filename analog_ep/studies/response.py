@@ -11,7 +11,7 @@ from torch import Tensor
 from analog_ep.circuit import Chip
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.learning.branch_gradient import likenesses
-from analog_ep.learning.implicit import ImplicitDifferentiation
+from analog_ep.learning.implicit import implicit_gradients
 from analog_ep.learning.ngspice_small_signal import NgspiceSmallSignal
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.stimulus import Cost
@@ -98,7 +98,7 @@ def small_signal_gradient(
         If there is no solution.
     """
     value, gradients = NgspiceSmallSignal(network, cost, solver, chip).gradients(inputs, targets)
-    exact = ImplicitDifferentiation(network.circuit(chip), cost).gradients(inputs, targets)
+    exact = implicit_gradients(network.circuit(chip), cost, inputs, targets)
     alike = likenesses({name: gradient / network.parameter_scale for name, gradient in gradients.items()}, exact)
     return SmallSignalGradient(
         cost=float(value),

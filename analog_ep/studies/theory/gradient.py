@@ -66,7 +66,7 @@ def _estimate(setting: Setting, beta: float, variant: Variant) -> dict[str, Tens
 def implicit_gradient(setting: Setting) -> dict[str, Tensor]:
     """dC/dθ, mean over the samples, by dense implicit differentiation of the energy with autograd."""
     method = EnergyImplicitDifferentiation(setting.network, SquaredError())
-    return method.gradients(setting.inputs, setting.targets, setting.equilibrium)
+    return method.gradients(setting.inputs, setting.targets, setting.equilibrium)[1]
 
 
 def finite_differences(setting: Setting, exact: dict[str, Tensor]) -> dict[str, float]:
