@@ -20,7 +20,6 @@ from analog_ep.circuit import Capacitors, Chip, Circuit, Conductances
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.files import write_atomically
-from analog_ep.learning.cross_check import spice_equivalent
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.run import stored_chip
 from analog_ep.spec import Spec
@@ -115,7 +114,7 @@ def analyse(path: Path, study: Study, sample: int = 0, conditions: Conditions | 
     inputs, targets = test_samples(spec, network, slice(sample, sample + count), chip)
     # The inputs are those that the DACs drive: no study converts them again.
     chip = None if chip is None else replace(chip, converters=None)
-    return _STUDIES[study](_Subject(spec, spice_equivalent(network), chip, inputs, targets, conditions))
+    return _STUDIES[study](_Subject(spec, network.as_built(), chip, inputs, targets, conditions))
 
 
 def write_report(path: Path, study: Study, sample: int, report: StudyReport) -> list[Path]:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Chip, Circuit
-from analog_ep.equilibrium import Equilibrium, HopfieldRelaxation, Newton, Relaxation, solve
+from analog_ep.equilibrium import Equilibrium, Newton, solve
+from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.equilibrium.time_constants import slowest_time_constant
-from analog_ep.learning.cross_check import spice_equivalent
 from analog_ep.learning.measured import read_layers
-from analog_ep.networks import HardwareNetwork, HopfieldNetwork, ResistiveNetwork
+from analog_ep.networks import CircuitNetwork, HardwareNetwork, HopfieldNetwork, ResistiveNetwork
 from analog_ep.spice.deck import Phase, save_deck, write_deck
 from analog_ep.spice.dialects import DialectName
 from analog_ep.spice.settling_deck import write_settling_deck
@@ -30,7 +30,7 @@ _UNIT_SETTLED = 40.0
 
 
 def write_netlist(
-    system: ResistiveNetwork | HopfieldNetwork | Circuit,
+    system: HardwareNetwork | Circuit,
     inputs: Tensor,
     nudge: Nudge | None = None,
     *,
@@ -47,7 +47,7 @@ def write_netlist(
 
     Parameters
     ----------
-    system : ResistiveNetwork, HopfieldNetwork or Circuit
+    system : HardwareNetwork or Circuit
         What to write.
     inputs : Tensor (n_inputs,)
         Inputs of one sample. [V]
@@ -88,7 +88,7 @@ def write_netlist(
 
 
 def write_transient_netlist(
-    system: ResistiveNetwork | Circuit,
+    system: ResistiveNetwork | CircuitNetwork | Circuit,
     inputs: Tensor,
     nudge: Nudge,
     *,
@@ -102,7 +102,7 @@ def write_transient_netlist(
 
     Parameters
     ----------
-    system : ResistiveNetwork or Circuit
+    system : ResistiveNetwork, CircuitNetwork or Circuit
         What to write.
     inputs : Tensor (n_samples, n_inputs)
         Inputs of the samples. [V]
@@ -149,12 +149,12 @@ def write_transient_netlist(
 
 
 def _usual_rate(
-    system: ResistiveNetwork | Circuit, circuit: Circuit, inputs: Tensor, nudge: Nudge
+    system: ResistiveNetwork | CircuitNetwork | Circuit, circuit: Circuit, inputs: Tensor, nudge: Nudge
 ) -> tuple[float, str]:
     """The rate for `write_transient_netlist`, and how it was chosen; the deck's own writer judges what cannot be."""
     free = solve(circuit, inputs, solver=Newton())
     nudged = solve(circuit, inputs, nudge, solver=Newton(), start=free)
-    if isinstance(system, ResistiveNetwork):
+    if isinstance(system, (ResistiveNetwork, CircuitNetwork)):
         low, high = system.conductance_range
         where = f"the conductance range, {low:g} to {high:g} S"
     else:
@@ -207,18 +207,13 @@ def write_settling_netlist(
     return Path(path)
 
 
-def _free_state(
-    system: ResistiveNetwork | HopfieldNetwork | Circuit, inputs: Tensor, chip: Chip | None
-) -> tuple[Circuit, Equilibrium]:
+def _free_state(system: HardwareNetwork | Circuit, inputs: Tensor, chip: Chip | None) -> tuple[Circuit, Equilibrium]:
     """The circuit to write and its free state, in float64."""
     if isinstance(system, Circuit):
         circuit, solved, solver = (system if chip is None else chip.apply(system)), system, Newton()
-    elif isinstance(system, HopfieldNetwork):
-        twin = system.with_clamps()
-        circuit, solved, solver = twin.circuit(chip), twin, HopfieldRelaxation()
     else:
-        twin = spice_equivalent(system)
-        circuit, solved, solver = twin.circuit(chip), twin, Relaxation()
+        twin = system.as_built()
+        circuit, solved, solver = twin.circuit(chip), twin, solver_of(twin)
     return circuit, solve(
         solved, as_tensor("inputs", inputs, torch.float64, torch.device("cpu")).detach(), solver=solver, chip=chip
     )

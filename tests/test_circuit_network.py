@@ -3,22 +3,30 @@
 # Scalars for element values are spread over the elements, which the annotations do not say.
 # pyright: reportArgumentType=false
 
+import re
+import subprocess
+
 import numpy as np
 import pytest
 import torch
+from plain_ngspice import run_plain
 
 from analog_ep import (
     CoupledLearning,
     EquilibriumPropagation,
     Newton,
     Ngspice,
+    Nudge,
     Relaxation,
     ResistiveNetwork,
     ShockleyDiode,
     SmallSignal,
     SquaredError,
     Update,
+    cross_check,
     solve,
+    write_netlist,
+    write_transient_netlist,
 )
 from analog_ep.circuit import (
     Amplifiers,
@@ -31,6 +39,7 @@ from analog_ep.circuit import (
 from analog_ep.errors import EnergyUnavailableError, NetworkError
 from analog_ep.learning.implicit import implicit_gradients
 from analog_ep.networks import CircuitNetwork
+from analog_ep.spice.process import find_ngspice
 
 BOUNDS = (1e-7, 1e-3)
 
@@ -158,6 +167,41 @@ def test_a_one_way_source_leaves_no_energy_and_it_is_said():
     net = CircuitNetwork(circuit.with_groups([*circuit.groups, one_way]), BOUNDS)
     with pytest.raises(EnergyUnavailableError, match="g_m is a one-way controlled source"):
         SmallSignal(net).gradients(*samples())
+
+
+@pytest.mark.ngspice
+def test_a_graph_is_checked_and_exported(tmp_path):
+    net, (x, y) = CircuitNetwork(graph(), BOUNDS), samples(3)
+    check = cross_check(net, x, y, nudging=1e-6)
+    assert check.passed, check.table()
+    assert check.max_voltage_error < 1e-9
+    nudge = Nudge(1e-5, y[0], SquaredError())
+    printed = run_plain(write_netlist(net, x[0], nudge, path=tmp_path / "graph.cir"))
+    free = solve(net, x[:1], solver=Newton())
+    nudged = solve(net, x[:1], Nudge(1e-5, y[:1], SquaredError()), solver=Newton(), start=free)
+    pairs = [("b1", "b7"), ("b4", "b9")]
+    for output, (p, n) in enumerate(pairs):
+        found = printed[f"v({p})-v({n})"]
+        expected = [float(state.outputs[0, output]) for state in (free, nudged)]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+    energy = [float(net.energy(x[:1], state.layers)) for state in (free, nudged)]
+    np.testing.assert_allclose(printed["v(energy)"], energy, rtol=1e-6)
+
+
+@pytest.mark.ngspice
+def test_the_cycle_of_a_graph_in_one_transient(tmp_path):
+    net, (x, y) = CircuitNetwork(graph(nodes=10), BOUNDS), samples(1)
+    nudge = Nudge(1e-5, y, SquaredError())
+    path = write_transient_netlist(net, x, nudge, path=tmp_path / "cycle.cir", rate=1.0)
+    done = subprocess.run([find_ngspice(), "-b", path], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    found = {k: float(v) for k, v in re.findall(r"^(delta_\w+)_0\s+=\s+(\S+)", done.stdout, re.MULTILINE)}
+    _, gradients = EquilibriumPropagation(net, 1e-5, variant="positive").gradients(x, y)
+    assert len(found) == sum(len(gradient) for gradient in gradients.values()), done.stdout[-2000:]
+    for name, gradient in gradients.items():
+        label = name.removeprefix("g_")
+        measured = [found[f"delta_{label}_{i}"] for i in range(len(gradient))]
+        wanted = (-gradient / net.reference_conductance).numpy()
+        np.testing.assert_allclose(measured, wanted, rtol=0, atol=1e-3 * np.abs(wanted).max())
 
 
 def described(**changes) -> Circuit:

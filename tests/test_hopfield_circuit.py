@@ -70,7 +70,7 @@ def in_hardware(
     """A network as its circuit has it; hard sigmoids are inside and on both of their clamps."""
     net = network(activation, sizes or (6, 8, 7, 4))
     net.hardware = hardware
-    return net.with_clamps()
+    return net.as_built()
 
 
 def bistable() -> HopfieldNetwork:
@@ -192,7 +192,7 @@ def test_a_small_nudge_has_the_small_signal_response_with_clamps():
 def test_stiff_clamps_are_nearly_the_bounds_of_training():
     net = network()
     inputs, _ = samples(net, 6)
-    assert_same(solve(net.with_clamps(), inputs, solver=FAST), solve(net, inputs, solver=FAST), 5e-5)
+    assert_same(solve(net.as_built(), inputs, solver=FAST), solve(net, inputs, solver=FAST), 5e-5)
 
 
 @pytest.mark.parametrize("activation", KINDS)
@@ -235,7 +235,7 @@ def test_a_nudge_competes_with_the_leak_whatever_it_is():
 @pytest.mark.parametrize("kind", ["frozen", "elastic"])
 def test_ngspice_settles_where_the_dynamics_of_the_paper_do(kind, activation):
     net = network(activation)
-    twin = net.with_clamps()
+    twin = net.as_built()
     inputs, targets = samples(net, 2, 2)
     nudge = Nudge(0.5, targets, SquaredError(), kind)
     free = solve(twin, inputs, solver=NgspiceSettling(processes=2))
@@ -286,7 +286,7 @@ def test_a_sample_that_fails_on_its_way_leaves_the_others(monkeypatch):
 
 @pytest.mark.ngspice
 def test_an_operating_point_begins_at_the_nodeset():
-    net = bistable().with_clamps()
+    net = bistable().as_built()
     inputs = torch.zeros(3, 1, dtype=torch.float64)
     layers = tuple(torch.tensor([[1.1], [-0.1], [1.1]], dtype=torch.float64) for _ in range(2))
     start = _state(net, inputs, layers)
@@ -358,7 +358,7 @@ def test_what_is_no_minimum_is_an_error_and_no_other_basin(level):
 
 
 def test_a_saddle_is_no_other_basin():
-    net = bistable().with_clamps()
+    net = bistable().as_built()
     inputs = torch.zeros(1, 1, dtype=torch.float64)
     rest = 1 + 0.8 / (HARDWARE.stiffness - 1)
     for level, expected in ((0.2, np.inf), (rest, 0.0), (1.1, 1.1 - rest)):
@@ -652,7 +652,7 @@ def test_what_cannot_be_is_refused():
 def test_ngspice_follows_the_dynamics_into_another_minimum_than_the_sweeps():
     net = HopfieldNetwork([10, 12, 6], initial_scale=2.0, dtype=torch.float64)
     inputs = torch.rand(4, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)[3:]
-    twin = net.with_clamps()
+    twin = net.as_built()
     sweeps, settled = (solve(twin, inputs, solver=solver) for solver in (FAST, NgspiceSettling()))
     followed = solve(net, inputs, solver=EulerRelaxation(step_size=0.05, max_steps=5000, atol=1e-8))
     assert_same(settled, followed, 2e-4)

@@ -18,7 +18,6 @@ from analog_ep.equilibrium.relaxation import Relaxation
 from analog_ep.errors import NgspiceResultError
 from analog_ep.export import write_netlist, write_transient_netlist
 from analog_ep.learning.agreement import DeckCheck
-from analog_ep.learning.cross_check import spice_equivalent
 from analog_ep.learning.measured import read_layers
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.spice.deck import Phase
@@ -51,7 +50,7 @@ class _Subject:
 
     @classmethod
     def of(cls, network: ResistiveNetwork, inputs: Tensor, nudge: Nudge, chip: Chip | None) -> _Subject:
-        twin, inputs = spice_equivalent(network), inputs.double().cpu()[None]
+        twin, inputs = network.as_built(), inputs.double().cpu()[None]
         nudge = Nudge(nudge.strength, nudge.target.double().cpu()[None], nudge.cost, nudge.kind)
         free = solve(twin, inputs, solver=Relaxation(), chip=chip)
         # A chip's nudge is that of the outputs as they are read.

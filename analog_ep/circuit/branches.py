@@ -348,10 +348,13 @@ class Amplifiers(VoltageLaw):
     def rows(self) -> VoltageRows:
         element, node, sign = self.outputs()
         source, ground = self.input[element], np.full_like(node, GROUND)
+        # What is not finite is named by `check_circuit`.
+        with np.errstate(invalid="ignore"):
+            volts = sign * (self.gain * self.offset)[element]
         return VoltageRows.between(
             node,
             ground,
-            volts=sign * (self.gain * self.offset)[element],
+            volts=volts,
             control=(source, ground),
             gain=sign * self.gain[element],
             drawn_from=source,

@@ -25,7 +25,7 @@ _OF_NGSPICE = (
 
 _OF_OTHERS = """
     ground abs acos acosh ahdl_include altergroup asin asinh atan atan2 atanh ceil checkpoint correlate cos cosh else
-    end endlibrary ends endsection exp export floor for function global hypot ic if inline int library local log log10
+    endlibrary ends endsection exp export floor for function global hypot ic if inline int library local log log10
     march max min mismatch model nodeset parameters paramset plot pow print process protect pwr real return save section
     sens simulator sin sinh sqrt statistics string subckt tan tanh to truncate unprotect vary
 """

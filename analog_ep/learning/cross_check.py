@@ -16,7 +16,7 @@ from analog_ep.devices import IdealDiode
 from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, solve
 from analog_ep.equilibrium.ladder import Ladder
 from analog_ep.equilibrium.ngspice import Ngspice
-from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import StimulusError
 from analog_ep.learning.agreement import Classes, CrossCheck, Tolerances
 from analog_ep.learning.branch_gradient import Likeness, branch_gradient, likenesses
@@ -30,7 +30,7 @@ from analog_ep.learning.propagation import (
     SmallSignal,
     positive_nudging,
 )
-from analog_ep.networks import HopfieldNetwork, ResistiveNetwork
+from analog_ep.networks import CircuitNetwork, HardwareNetwork, HopfieldNetwork, ResistiveNetwork
 from analog_ep.stimulus import Cost, Nudge, NudgeKind, SquaredError
 
 _RESOLVED = 1e-9
@@ -42,7 +42,7 @@ _CONDUCTS = 0.01
 
 @overload
 def cross_check(
-    network: ResistiveNetwork,
+    network: ResistiveNetwork | CircuitNetwork,
     inputs: Tensor,
     targets: Tensor,
     *,
@@ -72,7 +72,7 @@ def cross_check(
 
 
 def cross_check(
-    network: ResistiveNetwork | HopfieldNetwork,
+    network: HardwareNetwork,
     inputs: Tensor,
     targets: Tensor,
     *,
@@ -94,7 +94,7 @@ def cross_check(
 
     Parameters
     ----------
-    network : ResistiveNetwork or HopfieldNetwork
+    network : ResistiveNetwork, CircuitNetwork or HopfieldNetwork
         What to check; it is not changed.
     inputs : Tensor (n_samples, n_inputs)
         Inputs. [V]
@@ -145,10 +145,10 @@ def cross_check(
     hardware = _as_read(chip)
     if method is None:
         method = EquilibriumPropagation(network, nudging, cost, kind=kind, chip=hardware, known=hardware)
-    twin, (inputs, targets) = spice_equivalent(network), (t.to("cpu", torch.float64) for t in (inputs, targets))
+    twin, (inputs, targets) = network.as_built(), (t.to("cpu", torch.float64) for t in (inputs, targets))
     ours, theirs = (
         _phases(twin, inputs, targets, nudging, cost, kind, chip, solver)
-        for solver in (Relaxation(), Ngspice() if reference is None else reference)
+        for solver in (solver_of(twin), Ngspice() if reference is None else reference)
     )
     free, free_spice = ours[0], theirs[0]
     circuit, nominal = twin.circuit(chip), twin.circuit()
@@ -183,15 +183,8 @@ def cross_check(
     )
 
 
-def spice_equivalent(network: ResistiveNetwork) -> ResistiveNetwork:
-    """A float64 copy of the network with the clamps of its circuit: piecewise-linear diodes stand for ideal ones."""
-    twin = copy.deepcopy(network).double().cpu()
-    twin.clamps = network.spice_clamps
-    return twin
-
-
 def _phases(
-    network: ResistiveNetwork,
+    network: HardwareNetwork,
     inputs: Tensor,
     targets: Tensor,
     nudging: float,
@@ -214,7 +207,7 @@ def _as_read(chip: Chip | None) -> Chip | None:
 
 
 def _propagated(
-    network: ResistiveNetwork,
+    network: HardwareNetwork,
     inputs: Tensor,
     targets: Tensor,
     nudging: float,
@@ -234,21 +227,25 @@ def _physical(method: GradientMethod, inputs: Tensor, targets: Tensor) -> dict[s
 
 
 def _judged(
-    method: GradientMethod, twin: ResistiveNetwork, inputs: Tensor, targets: Tensor, exact: dict[str, Tensor]
+    method: GradientMethod,
+    twin: HardwareNetwork,
+    inputs: Tensor,
+    targets: Tensor,
+    exact: dict[str, Tensor],
 ) -> dict[str, Likeness]:
     """The gradient of a method and the exact one, or, where it follows none, the method's own in float64."""
     if not isinstance(method, (EquilibriumPropagation, SmallSignal, NgspiceSmallSignal)):
         precise = copy.copy(method)
         precise.network = twin
         if isinstance(precise, PhaseMethod):
-            precise.solver = Relaxation()
+            precise.solver = solver_of(twin)
         exact = _physical(precise, inputs, targets)
     return likenesses(_physical(method, inputs, targets), exact)
 
 
-def _as_trained(network: ResistiveNetwork, inputs: Tensor, method: GradientMethod, chip: Chip | None) -> Equilibrium:
+def _as_trained(network: HardwareNetwork, inputs: Tensor, method: GradientMethod, chip: Chip | None) -> Equilibrium:
     """Free states of the network in its own dtype, with its own diodes, by the solver that trains it."""
-    solver = method.solver if isinstance(method, (PhaseMethod, NgspiceSmallSignal)) else Relaxation()
+    solver = method.solver if isinstance(method, (PhaseMethod, NgspiceSmallSignal)) else solver_of(network)
     return solve(network, inputs.to(next(network.parameters())), solver=solver, chip=chip)
 
 
@@ -265,7 +262,9 @@ def _response_error(response: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> 
     return max(_largest(a - b) / max(_largest(a), _RESOLVED) for a, b in zip(response, other, strict=True))
 
 
-def _conducting(network: ResistiveNetwork, inputs: Tensor, free: Equilibrium, chip: Chip | None) -> tuple[float, ...]:
+def _conducting(network: HardwareNetwork, inputs: Tensor, free: Equilibrium, chip: Chip | None) -> tuple[float, ...]:
+    if not isinstance(network, ResistiveNetwork):
+        return ()
     ladder = Ladder.of(network, inputs, chip)
     return tuple(
         float((clamp.conductance(layer) > _CONDUCTS * total).double().mean())
@@ -274,8 +273,10 @@ def _conducting(network: ResistiveNetwork, inputs: Tensor, free: Equilibrium, ch
     )
 
 
-def _beyond_clamps(network: ResistiveNetwork, free: Equilibrium, chip: Chip | None) -> Iterator[tuple[float, float]]:
+def _beyond_clamps(network: HardwareNetwork, free: Equilibrium, chip: Chip | None) -> Iterator[tuple[float, float]]:
     """How far the nodes of each layer lie beyond what ideal diodes would hold, and their largest voltage. [V]"""
+    if not isinstance(network, ResistiveNetwork):
+        return
     for clamp, layer in zip(network.layer_clamps(free.inputs, chip), free.layers, strict=True):
         if clamp is not None and isinstance(clamp.diode, IdealDiode):
             low, high = clamp.limits_like(layer)

@@ -199,7 +199,7 @@ def hopfield_cross_check(
     """
     limits = HopfieldTolerances() if tolerances is None else tolerances
     inputs, targets = (values.double().cpu() for values in network.stimulus(inputs, targets))
-    network = network.with_clamps()
+    network = network.as_built()
     nudges = [Nudge(strength, targets, cost, kind) for strength in strengths]
     ours = _phases(network, inputs, nudges, HopfieldRelaxation())
     theirs = _phases(network, inputs, nudges, NgspiceSettling() if settling is None else settling)

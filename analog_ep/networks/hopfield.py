@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from functools import cached_property
@@ -32,7 +31,7 @@ class HopfieldNetwork(HardwareNetwork):
     everything is dimensionless. The energy is in general not convex: from other starts there may be other minima.
 
     As a circuit each unit is a capacitor with a leak, a state of 1 stands for 1 V, and clamps of finite conductance
-    stand for the bounds of hard sigmoids: see `hopfield_circuit` and `with_clamps`.
+    stand for the bounds of hard sigmoids: see `hopfield_circuit` and `as_built`.
 
     Parameters
     ----------
@@ -186,9 +185,9 @@ class HopfieldNetwork(HardwareNetwork):
         """Names of layers 1 … L in the circuit."""
         return (*(f"h{layer}" for layer in range(1, self.n_stages)), "o")
 
-    def with_clamps(self) -> Self:
+    def as_built(self) -> Self:
         """A float64 copy that is what the circuit is: clamps of finite conductance in place of hard bounds."""
-        twin = copy.deepcopy(self).double().cpu()
+        twin = super().as_built()
         twin.activation = self.activation.in_hardware(self.hardware.stiffness)
         return twin
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -85,7 +87,9 @@ class Network(torch.nn.Module, ABC):
         NetworkError
             If no equilibrium is solved in that type.
         """
-        like = next(self.parameters())
+        like = next(self.parameters(), None)
+        if like is None:
+            return torch.empty(0, dtype=torch.float64)
         require_precision(like.dtype)
         return like
 
@@ -140,6 +144,10 @@ class HardwareNetwork(Network):
     """
 
     nudge_scale: float = 1.0
+
+    def as_built(self) -> Self:
+        """A float64 copy on the CPU whose elements are those of its netlist, where its own have no card."""
+        return copy.deepcopy(self).double().cpu()
 
     def note_projection(self, parameters: Iterable[Tensor]) -> None:
         """Say that these parameters have just been put into their range."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import torch
@@ -307,6 +308,12 @@ class ResistiveNetwork(HardwareNetwork):
     def parameter_scale(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
         """g_ref. [S]"""
         return self.reference_conductance
+
+    def as_built(self) -> Self:
+        """A float64 copy with the clamps of its circuit: piecewise-linear diodes stand for ideal ones."""
+        twin = super().as_built()
+        twin.clamps = self.spice_clamps
+        return twin
 
     def circuit(self, chip: Chip | None = None) -> Circuit:
         circuit = resistive_circuit(self)
