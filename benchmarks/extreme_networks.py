@@ -222,7 +222,7 @@ class Reference:
         for _ in range(600):
             residual, jacobian = self._evaluate(x, factors is None)
             if factors is None:
-                factors = mp.LU_decomp(jacobian)
+                factors = _factorised(jacobian)
             step = mp.U_solve(factors[0], mp.L_solve(factors[0], -residual, factors[1]))
             x += self._length(step, x) * step
             size = max((abs(v) for v in x), default=mpf(0))
@@ -304,6 +304,17 @@ class Junction:
         return current + self.gmin * voltage, slope + self.gmin
 
 
+def _factorised(matrix: mpmath.matrix) -> tuple[mpmath.matrix, list[int]]:
+    """LU factors, with more digits where the working ones call the matrix singular."""
+    for digits in (mp.dps, 4 * mp.dps, 16 * mp.dps):
+        with mp.workdps(digits):
+            try:
+                return mp.LU_decomp(matrix)
+            except ZeroDivisionError:
+                continue
+    raise ArithmeticError("the reference has a singular Jacobian")
+
+
 def _difference(first: dict[int, mpf], second: dict[int, mpf]) -> dict[int, mpf]:
     return {key: first.get(key, mpf(0)) - second.get(key, mpf(0)) for key in {**first, **second}}
 
@@ -321,7 +332,7 @@ def judge(number: int, ngspice: bool = True) -> dict:
     drawn = draw(number)
     line: dict = {"draw": number, "solvers": {}}
     newton = _solved(drawn, Newton(), torch.float64)
-    exact = truth(drawn, newton["voltages"] if "voltages" in newton else np.zeros(drawn.circuit.n_nodes))
+    exact = truth(drawn, newton["voltages"] if newton["converged"] else np.zeros(drawn.circuit.n_nodes))
     line["largest"] = float(max(abs(v) for v in exact))
     found = {"Newton": newton}
     if ngspice:

@@ -11,8 +11,10 @@ from layered_networks import cases, dense_hessian, examples
 
 from analog_ep.devices import DiodeClamp, IdealDiode, ShockleyDiode
 from analog_ep.equilibrium.equilibrium import Equilibrium, solve
-from analog_ep.equilibrium.newton import Newton
+from analog_ep.equilibrium.jacobian import Jacobian
+from analog_ep.equilibrium.newton import Newton, reduced_system
 from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.equilibrium.spectrum import stable_samples
 from analog_ep.equilibrium.stability import require_stable_nudge
 from analog_ep.errors import StimulusError, UnstableNudgeError
 from analog_ep.networks import ResistiveNetwork
@@ -121,3 +123,16 @@ def test_only_layered_networks_are_judged():
     nudge = Nudge(-1e-6, targets, SquaredError(), "elastic")
     with pytest.raises(StimulusError, match="a negative elastic nudge needs a ResistiveNetwork, found a Circuit"):
         require_stable_nudge(network.circuit(), nudge, [free])  # pyright: ignore[reportArgumentType]
+
+
+def test_what_overflowed_is_no_stable_state():
+    circuit = ResistiveNetwork([2, 2, 1], dtype=torch.float64).circuit()
+    system = reduced_system(circuit)
+    jacobian = Jacobian(system, symmetric=True)
+    values = jacobian.values(np.zeros((2, len(system.controlled))))
+    values[1] = np.inf
+    stable, judged = stable_samples(jacobian, values, system.n_voltages)
+    assert (stable.tolist(), judged) == ([True, False], True)
+    one_way = Jacobian(system)
+    stable, _ = stable_samples(one_way, values, system.n_voltages)
+    assert stable.tolist() == [True, False]

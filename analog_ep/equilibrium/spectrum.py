@@ -83,16 +83,21 @@ def _definite(jacobian: Jacobian, values: np.ndarray, weights: np.ndarray) -> np
 
 
 def _semidefinite(matrices: Tensor) -> np.ndarray:
-    """Positive definite but for rounding, after scaling to a unit diagonal."""
+    """Positive definite but for rounding, after scaling to a unit diagonal; not where an exponential overflowed."""
     diagonal = matrices.diagonal(dim1=-2, dim2=-1)
     scale = diagonal.clamp(min=torch.finfo(torch.float64).tiny).rsqrt()
-    lowest = torch.linalg.eigvalsh(scale[..., :, None] * matrices * scale[..., None, :])[..., 0]
+    scaled = scale[..., :, None] * matrices * scale[..., None, :]
+    known = torch.isfinite(scaled).all(-1).all(-1)
+    lowest = torch.full(known.shape, -torch.inf, dtype=matrices.dtype)
+    lowest[known] = torch.linalg.eigvalsh(scaled[known])[..., 0]
     return ((diagonal > 0).all(-1) & (lowest > -1e-14 * matrices.shape[-1])).numpy()
 
 
 def _pencil_is_stable(matrix: np.ndarray, n_voltages: int) -> bool:
     """Whether the finite λ of J x = λ diag(1, 0) x have positive real parts."""
     size = len(matrix)
+    if not np.isfinite(matrix).all():
+        return False
     magnitude = np.abs(matrix[:n_voltages, :n_voltages]).max(initial=0.0)
     capacitance = np.diag((np.arange(size) < n_voltages) * magnitude)
     upper, triangular, *_ = qz(matrix, capacitance, output="complex")
