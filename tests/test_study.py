@@ -13,13 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from analog_ep import cli
+from analog_ep.cli import studies
 from analog_ep.errors import SpecError, StudyError
 from analog_ep.run import Run
 from analog_ep.spec import NetworkSpec
 from analog_ep.spec.study import Study, load_study
-from analog_ep.studies import grid
+from analog_ep.studies import cluster, grid
 from analog_ep.studies.cell import CELLS, digest, train_cell
 from analog_ep.studies.grid import run_study
 from analog_ep.studies.results import PICTURE, RESULTS, SUMMARY, TIMES
@@ -246,7 +248,7 @@ def test_bad_studies_are_refused(text: str, message: str, tmp_path: Path):
 
 
 def test_an_unreachable_scheduler_is_refused_and_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(grid, "PATIENCE", 0.5)
+    monkeypatch.setattr(cluster, "PATIENCE", 0.5)
     for address, message in [
         ("tcp://127.0.0.1:9", "scheduler must be the address of a running Dask scheduler, found Timed out"),
         (
@@ -296,17 +298,60 @@ def _dask(kind: str, *arguments: object) -> subprocess.Popen:
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def test_the_same_study_on_a_dask_cluster(
-    scheduler: tuple[str, list[subprocess.Popen]], whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    address, processes = scheduler
-    study = load_study(written(tmp_path, f'scheduler = "{address}"' + STUDY))
-    monkeypatch.setattr(grid, "PATIENCE", 0.5)
-    with pytest.raises(StudyError, match="must have at least one worker, found none in 0 s; start one with: dask"):
-        run_study(study, tmp_path / "out")
+def _workers(address: str, count: int, scratch: Path) -> list[subprocess.Popen]:
+    options = ("--nthreads", "1", "--no-dashboard", "--no-nanny", "--local-directory", scratch)
+    return [_dask("worker", address, *options) for _ in range(count)]
+
+
+def test_a_study_goes_on_whatever_its_dask_cluster_loses(
+    scheduler: tuple[str, list[subprocess.Popen]], whole: Path, tmp_path: Path,
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    (address, processes), table = scheduler, (whole / RESULTS).read_bytes()
+    losses: dict[int, subprocess.Popen] = {}
+
+    class Loss(studies._StudyProgress):
+        def __call__(self, done: int, total: int) -> None:
+            if done in losses:
+                losses.pop(done).kill()
+                monkeypatch.setattr(cluster, "PATIENCE", 10 if losses else 1)
+
+    monkeypatch.setattr(studies, "_StudyProgress", Loss)
+    written(tmp_path, f'scheduler = "{address}"' + STUDY)
+
+    def said(out: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["study", str(tmp_path / "study.toml"), "--out", str(tmp_path / out)])
+        return str(ended.value.code)
+
+    monkeypatch.setattr(cluster, "PATIENCE", 1)
+    words = f"analog-ep: the scheduler {address} must have at least one worker, found none in 1 s; start one with: dask"
+    assert said("out") == f"{words} worker {address}"
     assert not (tmp_path / "out").exists()
-    monkeypatch.undo()
-    options = ("--nthreads", "1", "--no-dashboard", "--no-nanny", "--local-directory", tmp_path / "scratch")
-    processes += [_dask("worker", address, *options) for _ in range(2)]
-    run_study(study, tmp_path / "out")
-    assert (tmp_path / "out" / RESULTS).read_bytes() == (whole / RESULTS).read_bytes()
+    monkeypatch.setattr(cluster, "PATIENCE", 10)
+    processes += _workers(address, 2, tmp_path / "scratch")
+    losses |= {1: processes[1], 3: processes[2]}
+    words = f"analog-ep: the scheduler {address} must keep at least one worker, found all lost for more than 1 s; the "
+    assert said("out") == f"{words}finished trainings are kept, the same command goes on when workers are there"
+    assert [process.wait() for process in processes[1:]] == 2 * [-signal.SIGKILL]
+    assert 3 <= len(list((tmp_path / "out" / CELLS).glob("*.json"))) < 8
+    monkeypatch.setattr(cluster, "PATIENCE", 10)
+    processes += _workers(address, 1, tmp_path / "scratch")
+    run_study(load_study(tmp_path / "study.toml"), tmp_path / "out")
+    assert (tmp_path / "out" / RESULTS).read_bytes() == table
+    losses |= {1: processes[0]}
+    words = f"analog-ep: the Dask scheduler {address} must stay until the study ends, found it lost; the finished "
+    assert said("other") == f"{words}trainings are kept, the same command goes on when it is back"
+    assert capfd.readouterr() == ("", "")
+    assert 1 <= len(list((tmp_path / "other" / CELLS).glob("*.json"))) < 8
+    run_study(load_study(written(tmp_path)), tmp_path / "other", 1)
+    assert (tmp_path / "other" / RESULTS).read_bytes() == table
+
+
+def test_a_local_process_that_is_killed_is_one_line(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def killed(*_: object, **__: object):
+        raise TerminatedWorkerError("A worker process managed by the executor was unexpectedly terminated.")
+
+    monkeypatch.setattr(grid.Parallel, "__call__", killed)
+    with pytest.raises(StudyError, match=r"^the processes of a study must stay until it ends, found one killed; the"):
+        run_study(study, tmp_path / "out", 2)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from joblib import Parallel, delayed, parallel_config
+from joblib import Parallel, delayed
 
 from analog_ep.errors import StudyError
 from analog_ep.files import is_utf8
@@ -16,10 +17,10 @@ from analog_ep.learning.parallel import end_with
 from analog_ep.spec import Spec
 from analog_ep.spec.study import Study
 from analog_ep.studies.cell import CELLS, CellResult, digest, read_result, train_cell
+from analog_ep.studies.cluster import GO_ON, Cluster
 from analog_ep.studies.results import StudyResults
 
-PATIENCE = 10.0
-"""How long a scheduler may take to answer, and to have a worker. [s]"""
+_Train = Callable[[Path, Sequence[Spec]], Iterator[None]]
 
 
 def run_study(
@@ -50,36 +51,56 @@ def run_study(
     Raises
     ------
     StudyError
-        If the scheduler cannot be reached or has no workers, nothing being written then; or if the workers do not
-        share the folder.
+        If the scheduler cannot be reached or has no workers, nothing being written then; if it or the workers are lost
+        later, the trainings that are complete being kept; or if the workers do not share the folder.
     """
     if not is_utf8(folder):
         raise StudyError(f"the path of a study's folder must be UTF-8, found {str(folder)!r}; choose another")
     folder = folder.absolute()
-    with _backend(study, jobs) as n_jobs:
+    with _workers(study, jobs) as train:
         (folder / CELLS).mkdir(parents=True, exist_ok=True)
-        _train(study, folder, n_jobs, progress)
+        _train(study, folder, train, progress)
     results = StudyResults(study, [_result(folder, cell.spec) for cell in study.cells])
     results.write(folder)
     return results
 
 
-def _train(study: Study, folder: Path, n_jobs: int, progress: Callable[[int, int], None] | None) -> None:
+def _train(study: Study, folder: Path, train: _Train, progress: Callable[[int, int], None] | None) -> None:
     wanted = {digest(cell.spec): cell.spec for cell in study.cells}
     left = [spec for spec in wanted.values() if read_result(folder, spec) is None]
     done = len(wanted) - len(left)
     if progress is not None:
         progress(done, len(wanted))
-    for _ in _in_parallel(folder, left, n_jobs):
+    for _ in train(folder, left):
         done += 1
         if progress is not None:
             progress(done, len(wanted))
 
 
-def _in_parallel(folder: Path, specs: Sequence[Spec], n_jobs: int) -> Iterator[None]:
+@contextmanager
+def _workers(study: Study, jobs: int | None) -> Iterator[_Train]:
+    """What trains specs in a folder, giving None after each."""
+    if study.spec.scheduler is None:
+        yield partial(_train_here, jobs or os.cpu_count() or 1)
+    else:
+        with Cluster.connected(study.spec.scheduler) as cluster:
+            yield cluster.train
+
+
+def _train_here(n_jobs: int, folder: Path, specs: Sequence[Spec]) -> Iterator[None]:
+    """Train on the cores of this machine."""
     # One training a task, handed out as workers become free: they take minutes, and differ in length.
-    parallel = Parallel(n_jobs, batch_size=1, pre_dispatch="n_jobs", return_as="generator_unordered")  # pyright: ignore
-    return iter(parallel(delayed(_train_cell)(os.getpid(), folder, spec) for spec in specs))
+    parallel = Parallel(
+        n_jobs,
+        backend="loky",
+        batch_size=1,  # pyright: ignore[reportArgumentType]
+        pre_dispatch="n_jobs",
+        return_as="generator_unordered",
+    )
+    try:
+        yield from parallel(delayed(_train_cell)(os.getpid(), folder, spec) for spec in specs)
+    except BrokenProcessPool:
+        raise StudyError(f"the processes of a study must stay until it ends, found one killed; {GO_ON}") from None
 
 
 def _train_cell(study: int, folder: Path, spec: Spec) -> None:
@@ -97,41 +118,3 @@ def _result(folder: Path, spec: Spec) -> CellResult:
             f"{digest(spec)} after its training"
         )
     return result
-
-
-@contextmanager
-def _backend(study: Study, jobs: int | None) -> Iterator[int]:
-    """Sets joblib's backend; gives the number of trainings at a time, −1 for all that there are workers for."""
-    address = study.spec.scheduler
-    if address is None:
-        with parallel_config(backend="loky"):
-            yield jobs or os.cpu_count() or 1
-    else:
-        with _client(address), parallel_config(backend="dask"):
-            yield -1
-
-
-@contextmanager
-def _client(address: str) -> Iterator[None]:
-    try:
-        from distributed import Client  # an extra
-    except ImportError:
-        raise StudyError("a study on a cluster needs Dask; install analog-ep[dask], or leave scheduler out") from None
-    client, reason = None, ""
-    try:
-        client = Client(address, timeout=PATIENCE, set_as_default=True)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-    if client is None:
-        # What is left of it closes itself when it is collected; while another one starts, both would wait for ever.
-        gc.collect()
-        raise StudyError(f"scheduler must be the address of a running Dask scheduler, found {reason}")
-    with client:
-        try:
-            client.wait_for_workers(1, timeout=PATIENCE)
-        except TimeoutError:
-            raise StudyError(
-                f"the scheduler {address} must have at least one worker, found none in {PATIENCE:.0f} s; start one "
-                f"with: dask worker {address}"
-            ) from None
-        yield
