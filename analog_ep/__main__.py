@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def leave(number: int, _: FrameType | None) -> None:
@@ -12,24 +15,50 @@ def leave(number: int, _: FrameType | None) -> None:
 
     For the time in which there is nothing to tidy up, but much that would print or swallow an exception.
     """
-    os.write(2, b"analog-ep: interrupted\n")
+    if _speaks():
+        os.write(2, b"analog-ep: interrupted\n")
     os._exit(128 + number)
+
+
+def interrupt(number: int, _: FrameType | None) -> None:
+    """Answer a signal with an exception, so that commands tidy up; where that takes too long a second one leaves.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        With the signal's number.
+    SystemExit
+        In the processes of `torchrun` that do not talk to the user.
+    """
+    # torchrun hands on a signal that a terminal has already sent to all.
+    _answer(signal.SIG_IGN if "TORCHELASTIC_RUN_ID" in os.environ else leave)
+    raise KeyboardInterrupt(number) if _speaks() else SystemExit(128 + number)
 
 
 def main() -> None:
     """Run the command line."""
     # Also where the command was started in the background by a script, which has it ignore interrupts.
-    signal.signal(signal.SIGINT, leave)
+    _answer(leave)
     # Takes seconds, in which a user may change their mind.
     from analog_ep.cli import main as run
 
     try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _answer(interrupt)
         run()
-    except KeyboardInterrupt:
-        leave(signal.SIGINT, None)
+    except KeyboardInterrupt as error:
+        leave(*error.args, None)
     finally:
-        signal.signal(signal.SIGINT, leave)
+        _answer(leave)
+
+
+def _speaks() -> bool:
+    """Whether this process talks to the user: of those that torchrun started only the first."""
+    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK", "0") == "0"
+
+
+def _answer(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    for number in _SIGNALS:
+        signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -38,7 +39,7 @@ class Report(Protocol):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; an error of the library becomes one line and exit code 1, an interrupt one and 130."""
+    """Run the command line; an error of the library becomes one line and exit code 1, a signal one and its own."""
     for stream in (sys.stdout, sys.stderr):
         # A narrow stream, or a path that is no UTF-8, must not end a training: what it cannot show is spelt out.
         if isinstance(stream, io.TextIOWrapper):
@@ -47,8 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(args=None if arguments is None else list(arguments), prog_name="analog-ep")
     except SystemExit as end:
         # Typer's words for an interrupt that no command has answered itself.
-        if isinstance(getattr(end.__context__, "__cause__", None), KeyboardInterrupt):
+        cause = getattr(end.__context__, "__cause__", None)
+        if isinstance(cause, KeyboardInterrupt):
             typer.echo("analog-ep: interrupted", err=True)
+            sys.exit(interrupted(cause).exit_code)
         raise
     except (AnalogEPError, OSError) as error:
         sys.exit(f"analog-ep: {' '.join(str(error).split())}")
@@ -66,6 +69,11 @@ _SPELT = "analog_ep.spelt"
 _PLAIN = {"…": "...", "−": "-", "·": "*", "²": "^2", "³": "^3", "±": "+-", "√": "sqrt ", "≤": "<=", "≥": ">=", "×": "x"}
 _PLAIN |= {"Ω": "Ohm", "µ": "u", "μ": "u", "θ": "theta", "β": "beta", "Δ": "Delta", "σ": "sigma", "°": "deg ", "–": "-"}
 codecs.register_error(_SPELT, _spelt)
+
+
+def interrupted(error: KeyboardInterrupt) -> typer.Exit:
+    """The end of a command that a signal interrupted: 128 and the signal's number, that of an interrupt by default."""
+    return typer.Exit(128 + (error.args or (signal.SIGINT,))[0])
 
 
 def _print_version(wanted: bool) -> None:

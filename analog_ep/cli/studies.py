@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Self
@@ -10,7 +9,7 @@ from typing import Annotated, Self
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from analog_ep.cli.app import app, console
+from analog_ep.cli.app import app, console, interrupted
 from analog_ep.spec.study import load_study
 from analog_ep.studies.grid import run_study
 
@@ -29,14 +28,12 @@ def study(
     """
     wanted = load_study(spec)
     folder = Path("runs") / wanted.name if out is None else out
-    # A process that a script starts in the background inherits a SIGINT that is ignored.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with _StudyProgress() as progress:
             results = run_study(wanted, folder, jobs, progress)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         typer.echo(f"analog-ep: interrupted; the same command goes on in {folder}", err=True)
-        raise typer.Exit(130) from None
+        raise interrupted(error) from None
     console.print(results.table())
     for cell, error in results.failures():
         typer.echo(f"failed: {', '.join(cell.labels.values())}, seed {cell.seed}: {error}", err=True)

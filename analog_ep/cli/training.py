@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ from typing import Annotated
 import torch
 import typer
 
-from analog_ep.cli.app import app, console
+from analog_ep.cli.app import app, console, interrupted
 from analog_ep.errors import NgspiceNotFoundError
 from analog_ep.learning.parallel import Ranks
 from analog_ep.report import TrainingProgress
@@ -97,18 +96,16 @@ def _train(run: Run) -> None:
     done, epochs = run.trainer.epoch, run.spec.training.epochs
     if done:
         typer.echo(f"{run.path} has {done} of {epochs} epochs")
-    # A process that a script starts in the background inherits a SIGINT that is ignored.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with TrainingProgress(console, epochs, done) as progress:
             run.train([progress])
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         typer.echo(
             f"analog-ep: interrupted; {run.path / CHECKPOINT} holds {saved_epochs(run.path)} of {epochs} epochs, "
             f"continue with: analog-ep train --resume --out {run.path}",
             err=True,
         )
-        raise typer.Exit(130) from None
+        raise interrupted(error) from None
     if run.trainer.history:
         last = run.trainer.history[-1]
         typer.echo(f"test accuracy {last.test_accuracy:.2%} after {last.epoch} epochs, seed {run.spec.training.seed}")

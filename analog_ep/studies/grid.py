@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -98,9 +100,24 @@ def _train_here(n_jobs: int, folder: Path, specs: Sequence[Spec]) -> Iterator[No
         return_as="generator_unordered",
     )
     try:
-        yield from parallel(delayed(_train_cell)(os.getpid(), folder, spec) for spec in specs)
+        with _interrupts_blocked():
+            done = parallel(delayed(_train_cell)(os.getpid(), folder, spec) for spec in specs)
+        yield from done
     except BrokenProcessPool:
         raise StudyError(f"the processes of a study must stay until it ends, found one killed; {GO_ON}") from None
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Processes that begin meanwhile never get an interrupt: a terminal sends it to all, this one answers it."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _train_cell(study: int, folder: Path, spec: Spec) -> None:
