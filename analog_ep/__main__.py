@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from types import FrameType
 
@@ -39,6 +40,7 @@ def main() -> None:
     """Run the command line."""
     # Also where the command was started in the background by a script, which has it ignore interrupts.
     _answer(leave)
+    _require_folder()
     # Takes seconds, in which a user may change their mind.
     from analog_ep.cli import main as run
 
@@ -46,9 +48,17 @@ def main() -> None:
         _answer(interrupt)
         run()
     except KeyboardInterrupt as error:
-        leave(*error.args, None)
+        leave((error.args or _SIGNALS)[0], None)
     finally:
         _answer(leave)
+
+
+def _require_folder() -> None:
+    """Without a working directory libraries end the process with words of their own."""
+    try:
+        os.getcwd()
+    except OSError:
+        sys.exit("analog-ep: the working directory must exist, found it deleted; change to another one")
 
 
 def _speaks() -> bool:

@@ -78,7 +78,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     Raises
     ------
     OSError
-        If the folder cannot be written.
+        If the folder cannot be written, or has no room; it names the file.
     """
     data = content.encode() if isinstance(content, str) else content
     if path.exists() and not path.is_file():
@@ -94,9 +94,12 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             os.fsync(descriptor)
             os.chmod(name, 0o666 & ~_umask())
             os.replace(name, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
+        if isinstance(error, OSError) and error.errno is not None:
+            # A full disk does not say which file had no room.
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
         raise
 
 

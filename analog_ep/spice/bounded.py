@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
-from analog_ep.errors import NgspiceCrashError, NgspiceResultError, NgspiceTimeoutError
+from analog_ep.errors import NgspiceCrashError, NgspiceError, NgspiceResultError, NgspiceTimeoutError
 from analog_ep.spice.kin import end_kin
 
 if sys.platform != "win32":
@@ -151,8 +151,7 @@ def run_bounded(
     # Through a pipe the text would go page by page, and each page wait for the other threads of Python.
     longest_file = min(LONGEST_FILE, shutil.disk_usage(folder).free // 2)
     with tempfile.TemporaryFile() as deck:
-        deck.write(text)
-        deck.seek(0)
+        _fill(deck, text)
         process = stop.start([*_limited(memory_limit, longest_file), *command], folder, deck)
         try:
             output = _words(process, time_limit)
@@ -164,6 +163,17 @@ def run_bounded(
             "run fewer samples or points, or free some disk"
         )
     return process.returncode, output
+
+
+def _fill(deck: IO[bytes], text: bytes) -> None:
+    try:
+        deck.write(text)
+        deck.seek(0)
+    except OSError as error:
+        raise NgspiceError(
+            f"ngspice needs a folder for temporary files with room for a deck of {len(text)} bytes, found none: "
+            f"{error.strerror}; free some disk or set TMPDIR to another folder"
+        ) from None
 
 
 def _limited(memory: int | None, longest_file: int) -> list[str]:
