@@ -9,7 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analog_ep import cli
 from analog_ep.errors import NgspiceError
+from analog_ep.run import Run, choose_spec
+from analog_ep.spice import bounded
+from analog_ep.spice import process as spice_process
 from analog_ep.spice.process import ngspice_version, run_ngspice, run_plots
 
 CASES = 60
@@ -102,6 +106,8 @@ def test_whatever_a_program_does_there_is_one_line_in_time_and_nothing_left(
     program, result = tmp_path / "fake", tmp_path / "result"
     program.touch(0o755)
     monkeypatch.setenv("ANALOG_EP_NGSPICE", str(program))
+    # Most of the wall time is waiting for children that hold the output; that it ends does not depend on how long.
+    monkeypatch.setattr(bounded, "_GRACE", 0.1)
     generator, sound = random.Random(5), 0
     for _ in range(CASES):
         result.write_bytes(SOUND if generator.random() < 0.3 else damaged(generator))
@@ -118,3 +124,60 @@ def test_whatever_a_program_does_there_is_one_line_in_time_and_nothing_left(
     assert 0 < sound < CASES
     assert left_over(scratch) == []
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+CARD = ".model d d(is=1e-9 n=1.5)\n"
+ANSWERS = {
+    "nothing": "exit 0",
+    "status": "echo 'Error: no memory of it'; exit 3",
+    "crash": "kill -SEGV $$",
+    "short": "printf 'Title: t\\nPlotname: p\\nFlags: real\\nNo. Variables: 1\\nNo. Points: 3\\nBinary:\\n' > out.raw",
+    "noise": "head -c 20000 /dev/urandom > out.raw; setsid sleep 60 > /dev/null 2>&1 &",
+    "flood": "exec yes",
+    "no ngspice": None,
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "run"
+    Run.create(path, choose_spec(None, "xor", epochs=1)).train()
+    return path
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_whole_commands_with_such_a_program(
+    answer: str, run: Path, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):  # fmt: skip
+    program, out = tmp_path / "fake", ["--out", str(tmp_path / "out")]
+    body, says = ANSWERS[answer], "ngspice-39" if ANSWERS[answer] else "hello"
+    program.write_text(f'#!/bin/sh\nif [ "$1" = --version ]; then echo {says}; exit 0; fi\n{body}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("ANALOG_EP_NGSPICE", str(program))
+    (tmp_path / "card.lib").write_text(CARD)
+    for arguments in (
+        ["check", str(run), "--samples", "2"],
+        ["train", "--data", "xor", "--solver", "ngspice", "--epochs", "1", *out],
+        ["calibrate", "solver", str(tmp_path / "card.lib"), "--out", str(tmp_path / "card.toml")],
+        ["export", str(run), "--phase", "transient", "--out", str(tmp_path / "deck.cir")],
+        # It looks at much else, which takes seconds.
+        *([["doctor"]] if answer == "crash" else []),
+    ):
+        ngspice_version.cache_clear()
+        spice_process.has_klu.cache_clear()
+        begin = time.monotonic()
+        with pytest.raises(SystemExit) as ended:
+            cli.main(arguments)
+        said, code = capsys.readouterr(), ended.value.code
+        words = code if isinstance(code, str) else said.err.strip()
+        assert time.monotonic() - begin < 20, arguments
+        assert arguments[0] == "export" or code not in (0, None), arguments
+        assert "Traceback" not in said.out + said.err
+        assert words.isprintable(), arguments
+        assert arguments[0] in ("export", "doctor") or (words.startswith("analog-ep: ") and len(words) < 800), arguments
+        assert list(scratch.iterdir()) == [], arguments
+    assert left_over(scratch) == []
+    assert not (tmp_path / "card.toml").exists()
+    ngspice_version.cache_clear()
+    spice_process.has_klu.cache_clear()
