@@ -45,6 +45,8 @@ class HolomorphicEquilibriumPropagation(GradientMethod):
         Finds the free state; by default that of the kind of network.
     relaxation : ComplexRelaxation, optional
         Finds the complex ones.
+    cost : SquaredError, optional
+        Gives the targets of labels, and the cost that is reported.
 
     Raises
     ------
@@ -67,8 +69,11 @@ class HolomorphicEquilibriumPropagation(GradientMethod):
         kind: NudgeKind = "elastic",
         solver: Solver | None = None,
         relaxation: ComplexRelaxation | None = None,
+        cost: SquaredError | None = None,
     ):
-        super().__init__(network, SquaredError())
+        super().__init__(network, cost)
+        if not isinstance(self.cost, SquaredError):
+            raise StimulusError(f"complex nudges need a SquaredError, found the cost {type(self.cost).__name__}")
         if not isinstance(network, HopfieldNetwork):
             raise StimulusError(
                 f"complex nudges need a HopfieldNetwork, found a {type(network).__name__}; "
@@ -153,8 +158,7 @@ class HarmonicEquilibriumPropagation(GradientMethod):
     ):
         super().__init__(network, cost)
         points = harmonics + 1 if points is None else points
-        if harmonics < 1 or harmonics % 2 == 0 or points % 2 or points <= harmonics:
-            raise StimulusError(f"harmonics must be odd, and points even and more, found {harmonics} and {points}")
+        require_harmonics(harmonics, points)
         self.nudging, self.harmonics, self.points = positive_nudging(network, nudging), harmonics, points
         self.kind: NudgeKind = kind
         self.solver = solver_of(network) if solver is None else solver
@@ -176,6 +180,18 @@ class HarmonicEquilibriumPropagation(GradientMethod):
         angles = np.pi * (np.arange(self.points) + 0.5) / self.points
         cosines = np.cos(np.arange(self.harmonics + 1)[:, None] * angles)
         return np.cos(angles), 2 / self.points * harmonic_weights(self.harmonics) @ cosines
+
+
+def require_harmonics(harmonics: int, points: int) -> None:
+    """Refuse harmonics that are not odd, and points that are not even or too few for them.
+
+    Raises
+    ------
+    StimulusError
+        Naming both.
+    """
+    if harmonics < 1 or harmonics % 2 == 0 or points % 2 or points <= harmonics:
+        raise StimulusError(f"harmonics must be odd, and points even and more, found {harmonics} and {points}")
 
 
 def harmonic_weights(harmonics: int) -> np.ndarray:
