@@ -14,7 +14,7 @@ from analog_ep.equilibrium.equilibrium import Solver, solve
 from analog_ep.equilibrium.landscape import Landscape, landscape_of
 from analog_ep.equilibrium.langevin import Langevin
 from analog_ep.equilibrium.solver_of import solver_of
-from analog_ep.errors import StimulusError
+from analog_ep.errors import CheckpointError, StimulusError
 from analog_ep.learning.propagation import GradientMethod, positive_nudging
 from analog_ep.networks import Network
 from analog_ep.stimulus import Cost
@@ -145,6 +145,14 @@ class StochasticEquilibriumPropagation(GradientMethod):
         estimate = self.estimate(inputs, targets)
         parameters = {name: self.network.get_parameter(name) for name in estimate.blocks}
         return estimate.cost, {name: value.to(parameters[name]) for name, value in estimate.gradients.items()}
+
+    def state(self) -> dict[str, Tensor]:
+        return {"estimates": torch.tensor(self._estimates)}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        if "estimates" not in state:
+            raise CheckpointError("the checkpoint must hold the number of estimates so far, found none")
+        self._estimates = int(state["estimates"])
 
     def estimate(self, inputs: Tensor, targets: Tensor) -> GradientEstimate:
         """The gradient by every θ with its statistical error; arguments are those of `gradients`."""
