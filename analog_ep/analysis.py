@@ -235,11 +235,10 @@ def _power(subject: _Subject) -> Energy:
     circuit = subject.network.circuit(subject.chip)
     nudged_circuit = with_output_currents(circuit, subject.nudge_currents)
     free, nudged = free[None, : circuit.n_nodes], nudged[None, : circuit.n_nodes]
-    gradient = subject.spec.gradient
     return Energy(
         free=branch_power(circuit, free, settled.output_time("free")),
         nudged=branch_power(nudged_circuit, nudged, settled.output_time("nudged")),
-        nudged_phases=2 if gradient.method == "ep" and gradient.variant == "centered" else 1,
+        nudged_phases=subject.spec.gradient.nudged_phases,
     )
 
 

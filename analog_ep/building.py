@@ -15,12 +15,8 @@ from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.equilibrium.relaxation import Relaxation
 from analog_ep.errors import DataError, SpecError
 from analog_ep.learning.cell_update import CellUpdate
-from analog_ep.learning.contrastive_divergence import ContrastiveDivergence
-from analog_ep.learning.coupled import ContrastiveHebbian, CoupledLearning
-from analog_ep.learning.ngspice_small_signal import NgspiceSmallSignal
-from analog_ep.learning.propagation import EquilibriumPropagation, GradientMethod, SmallSignal
+from analog_ep.learning.propagation import GradientMethod
 from analog_ep.learning.pulsed import PulsedUpdate
-from analog_ep.learning.recurrent_backpropagation import RecurrentBackpropagation
 from analog_ep.learning.schemes import OneOfPair, update_scheme
 from analog_ep.learning.update import ParameterUpdate, Update, WeightUpdate
 from analog_ep.networks import HopfieldNetwork, LeakyIntegrators, Network, ResistiveNetwork
@@ -35,6 +31,7 @@ from analog_ep.spec import (
     Spec,
     UpdateSpec,
 )
+from analog_ep.spec.gradients import Parts
 from analog_ep.stimulus import Cost, CrossEntropy, Nudge, SquaredError
 
 
@@ -148,34 +145,8 @@ def build_gradient(
 
     What is `known` of the chip is corrected for by equilibrium propagation, the method that runs real phases.
     """
-    gradient, cost, solver = spec.gradient, build_cost(spec), build_solver(spec)
-    if gradient.method == "small_signal":
-        if isinstance(solver, Ngspice):
-            assert isinstance(network, ResistiveNetwork)
-            return NgspiceSmallSignal(network, cost, solver, chip)
-        return SmallSignal(network, cost, solver, chip)
-    if gradient.method == "coupled":
-        assert isinstance(cost, SquaredError)
-        return CoupledLearning(network, gradient.amplitude, cost, solver, chip)
-    if gradient.method == "contrastive_hebbian":
-        assert isinstance(cost, SquaredError)
-        return ContrastiveHebbian(network, cost, solver, chip)
-    if gradient.method == "recurrent_backprop":
-        assert isinstance(network, HopfieldNetwork)
-        return RecurrentBackpropagation(network, cost, solver)
-    if gradient.method == "contrastive_divergence":
-        assert isinstance(network, HopfieldNetwork)
-        return ContrastiveDivergence(network, gradient.gibbs_steps, cost, seed=spec.training.seed)
-    return EquilibriumPropagation(
-        network,
-        gradient.nudging,
-        cost,
-        variant=gradient.variant,
-        kind=gradient.kind,
-        solver=solver,
-        chip=chip,
-        known=known,
-        seed=spec.training.seed,
+    return spec.gradient.build(
+        Parts(network, build_cost(spec), build_solver(spec), chip, known, seed=spec.training.seed)
     )
 
 

@@ -24,7 +24,7 @@ from analog_ep.learning.parallel import Ranks
 from analog_ep.learning.training import EpochRecord, Trainer, TrainingObserver
 from analog_ep.networks import Network, ResistiveNetwork
 from analog_ep.report import learning_curve
-from analog_ep.spec import Spec, default_spec, load_spec, with_values
+from analog_ep.spec import Spec, default_spec, load_spec, load_stored_spec, with_values
 from analog_ep.spice.conductance_table import read_conductances
 
 SPEC, CHECKPOINT, METRICS, CURVE = "spec.toml", "checkpoint.safetensors", "metrics.csv", "learning_curve.png"
@@ -206,7 +206,12 @@ def stored_spec(path: Path) -> Spec:
         raise CheckpointError(
             f"{path} must be a run folder, found no {SPEC} in it; name the folder that train wrote by --out"
         )
-    return load_spec(path / SPEC)
+    return load_stored_spec(path / SPEC)
+
+
+def _named_spec(path: Path) -> Spec:
+    """The spec of a file, which may be that of a run folder."""
+    return stored_spec(path.parent) if path.name == SPEC and (path.parent / CHECKPOINT).is_file() else load_spec(path)
 
 
 _KINDS = {
@@ -265,7 +270,7 @@ def choose_spec(
         If the spec is missing or broken, or a value is not allowed.
     """
     if path is not None:
-        spec = load_spec(path)
+        spec = _named_spec(path)
     elif stored is not None:
         spec = stored
     else:

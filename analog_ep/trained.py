@@ -29,7 +29,6 @@ from analog_ep.learning import CrossCheck, HopfieldCrossCheck, cross_check, hopf
 from analog_ep.learning.agreement import Classes
 from analog_ep.learning.checkpoint import Checkpoint
 from analog_ep.learning.measured import driven
-from analog_ep.learning.propagation import SIGNS
 from analog_ep.networks import HopfieldNetwork, Network, ResistiveNetwork
 from analog_ep.run import CHECKPOINT, stored_chip, stored_spec
 from analog_ep.spec import Spec
@@ -151,7 +150,7 @@ def cross_checked(
             network,
             inputs,
             targets,
-            strengths=[sign * nudge.nudging for sign in SIGNS[nudge.variant]],
+            strengths=[sign * nudge.nudging for sign in nudge.signs],
             cost=build_cost(spec),
             kind=nudge.kind,
             settling=NgspiceSettling(processes=processes, progress=progress),

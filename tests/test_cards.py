@@ -164,7 +164,7 @@ def test_the_run_keeps_the_card_in_its_spec():
         ({"diode": {"card": 3}}, "diode.card must be a string, found 3"),
         (
             {"diode": {"card": "nxp_1n4148", "ideality": 1}},
-            "diode.ideality is not a known key; known are .*temperature",
+            'diode.ideality has a meaning only with model = "shockley", found 1 beside model = "card"; leave it out',
         ),
         (
             {"update": {"device": "flash"}},

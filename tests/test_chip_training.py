@@ -20,7 +20,7 @@ from analog_ep.learning.training import accuracy, predictions
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.resources import specs_folder
 from analog_ep.run import CHIP, Run
-from analog_ep.spec import default_spec, load_spec, parse_spec, with_values
+from analog_ep.spec import default_spec, load_spec, with_values
 from analog_ep.spec.study import load_study
 from analog_ep.trained import cross_checked, export_deck, trained_circuit
 
@@ -318,7 +318,7 @@ def test_the_seed_of_the_chip_is_the_training_s_or_its_own():
         ({"converters": {"adc_bits": 8}}, SpecError, "adc_bits needs adc_range, found none"),
         ({"converters": {"adc_range": [1.0] * 3}}, SpecError, "must be one range or 2, one per layer, found"),
         (
-            {"chip": {"comparator": True}, "gradient": {"method": "small_signal", "variant": "centered"}},
+            {"chip": {"comparator": True}, "gradient": {"method": "small_signal"}},
             SpecError,
             'chip has what only phases that are run can show: gradient.method must be "ep", found "small_signal"',
         ),
@@ -332,11 +332,8 @@ def test_the_seed_of_the_chip_is_the_training_s_or_its_own():
     ],
 )
 def test_bad_chips_are_refused_in_one_line_and_nothing_is_written(tables, error, message, tmp_path):
-    merged = default_spec("iris").to_dict()
-    for name, entries in tables.items():
-        merged[name] = entries if name == "diode" else {**merged.get(name, {}), **entries}
     with pytest.raises(AnalogEPError, match=message) as caught:
-        Run.create(tmp_path / "run", parse_spec(merged, "test"))
+        Run.create(tmp_path / "run", with_values(default_spec("iris"), **tables))
     assert type(caught.value) is error
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []

@@ -148,7 +148,11 @@ def test_a_spec_survives_a_round_trip(tmp_path: Path):
             "network.initial_scale must be one or 1, one per weight, found [1.0, 2.0]",
         ),
         ({"network": {"kind": "hopfield"}}, "network.sizes is required, found nothing"),
-        ({"network": {"kind": "hopfield", "sizes": [4, 3], "gain": 2}}, "network.gain is not a known key; known are"),
+        (
+            {"network": {"kind": "hopfield", "sizes": [4, 3], "gain": 2}},
+            'network.gain has a meaning only with kind = "resistive", found 2 beside kind = "hopfield"',
+        ),
+        ({"network": {"kind": "hopfield", "sizes": [4, 3], "gian": 2}}, "network.gian is not a known key; known are"),
         ({"network": {"kind": "hopfield", "sizes": [4, 3], "activation": "relu"}}, "network.activation must be"),
         ({"diode": {"model": "ideal"}}, 'diode has no meaning with network.kind = "hopfield"; leave the table out'),
         ({"update": {"device": "SoftBounds"}}, 'update has no meaning with network.kind = "hopfield"'),
@@ -165,7 +169,7 @@ def test_a_spec_survives_a_round_trip(tmp_path: Path):
         ({"relaxation": {"sweeps": 3}}, "relaxation.sweeps is not a known key; known are method, max_steps, atol"),
         (
             {"relaxation": {"method": "euler"}, "gradient": {"method": "small_signal"}},
-            'gradient.method must be "ep" with',
+            'gradient.method = "small_signal" needs relaxation.method = "sweeps", found "euler"; methods that fit are',
         ),
         ({"relaxation": {"rtol": 1e-3}}, 'rtol has no meaning with network.kind = "hopfield", found 0.001'),
     ],

@@ -89,14 +89,14 @@ def test_gibbs_steps_and_held_outputs_of_resistive_networks():
             {"gradient": {"method": "ep", "gibbs_steps": 2}},
             'gibbs_steps has a meaning only with method = "contrastive_divergence", found 2',
         ),
-        ({"gradient": {"method": "boltzmann"}}, "gradient.method must be 'ep', 'small_signal', 'coupled'"),
+        ({"gradient": {"method": "boltzmann"}}, "gradient.method must be one of 'ep', 'small_signal', 'implicit', "),
         (
             {"gradient": {"method": "contrastive_divergence"}, "network": {"activation": "tanh"}},
             'gradient.method = "contrastive_divergence" needs network.activation = "hard_sigmoid"',
         ),
         (
             {"gradient": {"method": "recurrent_backprop"}, "relaxation": {"method": "euler"}},
-            'gradient.method must be "ep" with relaxation.method = "euler", found "recurrent_backprop"',
+            'gradient.method = "recurrent_backprop" needs relaxation.method = "sweeps", found "euler"',
         ),
         (
             {"gradient": {"method": "recurrent_backprop", "solver": "ngspice"}},

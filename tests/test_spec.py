@@ -69,14 +69,21 @@ def test_shipped_specs_fit_their_data(name: str):
             {"diode": [{"model": "ideal"}, {"model": "shockley", "ideality": 0}]},
             r"diode\[1\].ideality must be greater than 0, found 0",
         ),
-        ({"diode": {"model": "ideal", "ideality": 1}}, "diode.ideality is not a known key; known are .*on_conductance"),
+        ({"diode": {"model": "ideal", "idealty": 1}}, "diode.idealty is not a known key; known are .*on_conductance"),
+        (
+            {"diode": {"model": "ideal", "ideality": 1}},
+            'diode.ideality has a meaning only with model = "shockley", found 1 beside model = "ideal"; leave it out',
+        ),
         (
             {"diode": {"model": "ideal", "clamp": "upper", "lower": 1.0}},
             'diode.lower has no meaning with clamp = "upper", found 1.0',
         ),
         ({"diode": [{"model": "ideal"}] * 3}, "diode must be one table or 2, one per hidden layer, found 3"),
         ({"cost": {"function": "hinge"}}, "cost.function must be one of 'cross_entropy', 'squared_error', found 'hin"),
-        ({"cost": {"function": "squared_error", "logit_scale": 1.0}}, "cost.logit_scale is not a known key"),
+        (
+            {"cost": {"function": "squared_error", "logit_scale": 1.0}},
+            'cost.logit_scale has a meaning only with function = "cross_entropy", found 1.0 beside',
+        ),
         (
             {"gradient": {"method": "small_signal", "variant": "random"}},
             'gradient.variant has a meaning only with method = "ep", found "random"',

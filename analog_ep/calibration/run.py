@@ -38,7 +38,7 @@ def calibrate_run(path: Path, *, reads: int = 4, bits: int = 12) -> ChipCalibrat
     chip = stored_chip(path, spec, network)
     if chip is None:
         raise DataError(f"{path} must have a chip to calibrate, found no [chip] and no [converters] in its spec")
-    if spec.gradient.method != "ep":
+    if not spec.gradient.measures:
         raise SpecError(f'a calibrated chip is trained with gradient.method = "ep", found "{spec.gradient.method}"')
     ideal = any(isinstance(clamp.diode, IdealDiode) for clamp in network.clamps)
     inputs = build_dataset(spec).train_inputs[:_SAMPLES] if ideal else None

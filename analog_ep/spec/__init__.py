@@ -1,15 +1,15 @@
 """A training run in TOML."""
 
 from analog_ep.spec.chip import ChipSpec, ConvertersSpec
+from analog_ep.spec.gradients import GradientSpec
 from analog_ep.spec.hopfield import HopfieldSpec
-from analog_ep.spec.reading import default_spec, load_spec, parse_spec, with_values
+from analog_ep.spec.reading import default_spec, load_spec, load_stored_spec, parse_spec, with_values
 from analog_ep.spec.relaxation import RelaxationSpec
 from analog_ep.spec.tables import (
     CardSpec,
     CrossEntropySpec,
     DataSpec,
     DiodeSpec,
-    GradientSpec,
     IdealSpec,
     NetworkSpec,
     PiecewiseSpec,
@@ -40,6 +40,7 @@ __all__ = [
     "UpdateSpec",
     "default_spec",
     "load_spec",
+    "load_stored_spec",
     "parse_spec",
     "with_values",
 ]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import math
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,16 @@ from analog_ep.errors import SpecError
 from analog_ep.files import read_bounded
 from analog_ep.resources import specs_folder
 from analog_ep.spec.chip import ChipSpec, ConvertersSpec
+from analog_ep.spec.earlier import without_idle_defaults
+from analog_ep.spec.gradients import GRADIENTS
 from analog_ep.spec.hopfield import HopfieldSpec
+from analog_ep.spec.merging import merged
 from analog_ep.spec.relaxation import RelaxationSpec
+from analog_ep.spec.table import quoted
 from analog_ep.spec.tables import (
     CardSpec,
     CrossEntropySpec,
     DataSpec,
-    GradientSpec,
     IdealSpec,
     NetworkSpec,
     PiecewiseSpec,
@@ -46,6 +51,17 @@ def load_spec(path: Path) -> Spec:
         If the file is missing, is not TOML, has an unknown key, lacks one, or holds a value that is not allowed.
     """
     return parse_spec(read_tables(path), str(path))
+
+
+def load_stored_spec(path: Path) -> Spec:
+    """Read a spec as a run folder holds it, this version's or an earlier one's.
+
+    Raises
+    ------
+    SpecError
+        As `load_spec`.
+    """
+    return parse_spec(without_idle_defaults(read_tables(path)), str(path))
 
 
 def read_tables(path: Path) -> dict[str, Any]:
@@ -102,10 +118,7 @@ def with_values(spec: Spec, **tables: dict[str, Any]) -> Spec:
     SpecError
         If a key is unknown or a value is not allowed.
     """
-    merged = spec.to_dict()
-    for name, entries in tables.items():
-        merged[name] = {**merged.get(name, {}), **entries}
-    return parse_spec(merged, "the command")
+    return parse_spec(merged(spec.to_dict(), tables), "the command")
 
 
 def parse_spec(tables: dict[str, Any], origin: str) -> Spec:
@@ -125,23 +138,22 @@ def parse_spec(tables: dict[str, Any], origin: str) -> Spec:
 
 _QUOTE = "'"
 
+_UNIONS: list[tuple[str, dict[str, type[BaseModel]]]] = [
+    ("kind", {"resistive": NetworkSpec, "hopfield": HopfieldSpec}),
+    ("model", {"shockley": ShockleySpec, "piecewise": PiecewiseSpec, "ideal": IdealSpec, "card": CardSpec}),
+    ("function", {"cross_entropy": CrossEntropySpec, "squared_error": SquaredErrorSpec}),
+    ("method", {**GRADIENTS}),
+]
+"""Tables of several forms: the key that tells them apart, and each one's model by its value."""
+
 _MODELS: dict[str, type[BaseModel]] = {
     "data": DataSpec,
-    "resistive": NetworkSpec,
-    "hopfield": HopfieldSpec,
     "relaxation": RelaxationSpec,
-    "shockley": ShockleySpec,
-    "piecewise": PiecewiseSpec,
-    "ideal": IdealSpec,
-    "card": CardSpec,
-    "cross_entropy": CrossEntropySpec,
-    "squared_error": SquaredErrorSpec,
-    "gradient": GradientSpec,
     "training": TrainingSpec,
     "update": UpdateSpec,
     "chip": ChipSpec,
     "converters": ConvertersSpec,
-}
+} | {tag: model for _, union in _UNIONS for tag, model in union.items()}
 """Tables by the part of an error's location that names them."""
 
 
@@ -163,14 +175,18 @@ def _sentence(error: Any, tables: dict[str, Any]) -> str:
     key = _key(error["loc"], tables, drop_last_tag=kind == "value_error")
     match kind:
         case "extra_forbidden":
+            others = _others(error["loc"], error["input"])
+            if others:
+                return f"{key} has a meaning only with {others}; leave it out"
             return f"{key} is not a known key; known are {', '.join(_known_keys(error['loc']))}"
         case "missing":
             return f"{key} is required, found nothing"
         case "union_tag_not_found":
             return f"{key}.{context['discriminator'].strip(_QUOTE)} is required, found nothing"
         case "union_tag_invalid":
-            name = context["discriminator"].strip(_QUOTE)
-            return f"{key}.{name} must be one of {context['expected_tags']}, found {context['tag']!r}"
+            name, tags = context["discriminator"].strip(_QUOTE), context["expected_tags"]
+            near = difflib.get_close_matches(context["tag"], tags.replace(_QUOTE, "").split(", "), 1)
+            return f"{key}.{name} must be one of {tags}, found {context['tag']!r}{_try(near)}"
         case "value_error":
             return f"{key}.{context['error']}" if key else str(context["error"])
         case "too_short" | "too_long":
@@ -185,9 +201,23 @@ def _digits(value: int) -> str:
     return str(value) if value.bit_length() < 200 else f"one of {value.bit_length()} bits"
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
+def _try(near: list[str]) -> str:
+    return f"; try {near[0]!r}" if near else ""
+
+
+def _short(value: Any, write: Callable[[Any], str] = repr) -> str:
+    text = write(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _others(location: tuple[str | int, ...], value: Any) -> str:
+    """Which forms of a table have a key that the form in hand has not, and what was found; "" where none has."""
+    *_, tag, key = ("", *location)
+    for name, union in _UNIONS:
+        owners = [quoted(other) for other, model in union.items() if tag in union and key in model.model_fields]
+        if owners:
+            return f'{name} = {" or ".join(owners)}, found {_short(value, quoted)} beside {name} = "{tag}"'
+    return ""
 
 
 def _known_keys(location: tuple[str | int, ...]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from analog_ep.errors import SpecError
+from analog_ep.spec.merging import merged
 from analog_ep.spec.reading import default_spec, load_spec, parse_spec, read_tables
 from analog_ep.spec.tables import Spec
 
@@ -23,9 +24,6 @@ SHIPPED = ("digits", "iris", "xor", "mnist")
 
 _RESERVED = {"seed", "train_accuracy", "test_accuracy", "cost", "pulses", "write_energy", "error", "seconds"}
 """Columns of the results, which no axis may be called."""
-
-_TAGS = ("model", "function")
-"""Keys that say what the other keys of their table mean."""
 
 
 _MOST_TRAININGS = 10_000
@@ -165,30 +163,13 @@ def _cells(study: StudySpec, base: Spec, path: Path) -> Iterator[Cell]:
     for labels in study.combinations():
         tables = base.to_dict()
         for axis, name in labels.items():
-            tables = _merged(tables, study.axes[axis][name])
+            tables = merged(tables, study.axes[axis][name])
         if study.epochs is not None:
-            tables = _merged(tables, {"training": {"epochs": study.epochs}})
+            tables = merged(tables, {"training": {"epochs": study.epochs}})
         origin = f"{path}, {', '.join(f'{axis} = {name}' for axis, name in labels.items())}"
         for seed in study.seeds:
-            spec = parse_spec(_merged(tables, {"training": {"seed": seed}}), origin)
+            spec = parse_spec(merged(tables, {"training": {"seed": seed}}), origin)
             yield Cell(labels, seed, spec)
-
-
-def _merged(tables: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(tables)
-    for key, value in changes.items():
-        old = tables.get(key)
-        if isinstance(old, list) and isinstance(value, dict):
-            merged[key] = [_entry(each, value) for each in old]
-        else:
-            merged[key] = _entry(old, value)
-    return merged
-
-
-def _entry(old: Any, value: Any) -> Any:
-    both = isinstance(value, dict) and isinstance(old, dict)
-    keep = both and all(value.get(tag, old.get(tag)) == old.get(tag) for tag in _TAGS)
-    return _merged(old, value) if keep else value
 
 
 def _sentence(error: Any) -> str:

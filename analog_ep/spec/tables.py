@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import tomli_w
@@ -23,9 +24,10 @@ from analog_ep.errors import CardError, DataError, DeviceParameterError
 from analog_ep.learning.schemes import Scheme, update_scheme
 from analog_ep.networks.network import checked_sizes
 from analog_ep.spec.chip import ChipSpec, ConvertersSpec, amplifier_of
+from analog_ep.spec.gradients import GRADIENTS, EquilibriumPropagationSpec, GradientSpec, GradientTable
 from analog_ep.spec.hopfield import HopfieldSpec
 from analog_ep.spec.relaxation import RelaxationSpec
-from analog_ep.spec.table import TABLE, listed
+from analog_ep.spec.table import TABLE, listed, quoted
 
 _Pair = Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]
 
@@ -216,53 +218,6 @@ class SquaredErrorSpec(_Table):
 CostSpec = Annotated[CrossEntropySpec | SquaredErrorSpec, Field(discriminator="function")]
 
 
-class GradientSpec(_Table):
-    """How the gradient is found.
-
-    Attributes
-    ----------
-    method : str
-        "ep" or "small_signal", equilibrium propagation with finite nudges or its limit for vanishing ones; "coupled" or
-        "contrastive_hebbian", which hold the outputs and need a squared error; of Hopfield networks alone
-        "recurrent_backprop" and "contrastive_divergence".
-    nudging : float
-        Strength of the nudges; the other methods train without, but the cross-check and netlists show nudged phases.
-        [S], with cross-entropy [A·V]
-    amplitude : float
-        Of coupled; see `analog_ep.learning.coupled.CoupledLearning`.
-    gibbs_steps : int
-        Of contrastive_divergence: k.
-    variant : "centered", "positive", "negative" or "random"
-        Of ep; see `analog_ep.learning.propagation.EquilibriumPropagation`.
-    kind : "frozen" or "elastic"
-        See `analog_ep.stimulus.Nudge`.
-    solver : "torch" or "ngspice"
-        What finds the equilibria, in training and for the accuracies.
-    """
-
-    method: Literal[
-        "ep", "small_signal", "coupled", "contrastive_hebbian", "recurrent_backprop", "contrastive_divergence"
-    ] = "ep"
-    nudging: PositiveFloat = 1e-6
-    amplitude: Annotated[float, Field(gt=0, le=1)] = 0.1
-    gibbs_steps: PositiveInt = 1
-    variant: Literal["centered", "positive", "negative", "random"] = "centered"
-    kind: Literal["frozen", "elastic"] = "frozen"
-    solver: Literal["torch", "ngspice"] = "torch"
-
-    @model_validator(mode="after")
-    def _variant(self) -> GradientSpec:
-        if self.method != "ep" and self.variant != "centered":
-            raise ValueError(f'variant has a meaning only with method = "ep", found "{self.variant}"')
-        if self.method != "coupled" and self.amplitude != 0.1:
-            raise ValueError(f'amplitude has a meaning only with method = "coupled", found {self.amplitude}')
-        if self.method != "contrastive_divergence" and self.gibbs_steps != 1:
-            raise ValueError(
-                f'gibbs_steps has a meaning only with method = "contrastive_divergence", found {self.gibbs_steps}'
-            )
-        return self
-
-
 class TrainingSpec(_Table):
     """How long, in which steps, from which seed.
 
@@ -351,7 +306,7 @@ class Spec(_Table):
     network: AnyNetworkSpec
     diode: Annotated[list[DiodeSpec], BeforeValidator(_with_models), Field(min_length=1)] = [ShockleySpec()]
     cost: CostSpec = CrossEntropySpec()
-    gradient: GradientSpec = GradientSpec()
+    gradient: GradientSpec = EquilibriumPropagationSpec()
     training: TrainingSpec = TrainingSpec()
     update: UpdateSpec | None = None
     chip: ChipSpec | None = None
@@ -366,31 +321,36 @@ class Spec(_Table):
                     raise ValueError('relaxation has no meaning with gradient.solver = "ngspice"; leave the table out')
                 others = type(self.relaxation).model_fields.keys() - {"max_steps", "rtol", "response_rtol"}
                 self.relaxation.refuse(sorted(others), "a resistive network")
-            if self.gradient.method in ("recurrent_backprop", "contrastive_divergence"):
-                raise ValueError(f'gradient.method = "{self.gradient.method}" needs network.kind = "hopfield"')
             return self
         for name in ("diode", "update", "chip", "converters"):
             if name in self.model_fields_set:
                 raise ValueError(f'{name} has no meaning with network.kind = "hopfield"; leave the table out')
         if self.relaxation is not None:
             self.relaxation.refuse(["rtol"], 'network.kind = "hopfield"')
-        found = self.gradient.method
         if self.gradient.solver != "torch":
             raise ValueError('gradient.solver must be "torch" with network.kind = "hopfield", found "ngspice"')
-        if found == "contrastive_divergence" and self.network.activation != "hard_sigmoid":
-            raise ValueError(f'gradient.method = "{found}" needs network.activation = "hard_sigmoid"')
-        if self.relaxation is not None and self.relaxation.method == "euler" and found != "ep":
-            raise ValueError(f'gradient.method must be "ep" with relaxation.method = "euler", found "{found}"')
         if self.gradient.kind == "elastic" and self.cost.function != "squared_error":
             raise ValueError('gradient.kind = "elastic" needs cost.function = "squared_error" here; use "frozen"')
         return self
 
     @model_validator(mode="after")
-    def _targets(self) -> Spec:
-        method, function = self.gradient.method, self.cost.function
-        if method in ("coupled", "contrastive_hebbian") and function != "squared_error":
-            raise ValueError(f'gradient.method = "{method}" needs cost.function = "squared_error", found "{function}"')
+    def _of_the_method(self) -> Spec:
+        for key, allowed, found in self._unmet(self.gradient):
+            needed = " or ".join(quoted(value) for value in allowed)
+            others = ", ".join(quoted(name) for name, table in GRADIENTS.items() if not any(self._unmet(table)))
+            raise ValueError(
+                f'gradient.method = "{self.gradient.method}" needs {key} = {needed}, found {quoted(found)}; methods '
+                f"that fit are {others}"
+            )
         return self
+
+    def _unmet(self, gradient: GradientTable | type[GradientTable]) -> Iterator[tuple[str, tuple[Any, ...], Any]]:
+        """Keys that must have another value for a method: what they may have, and what was found."""
+        for key, allowed in gradient.needs.items():
+            table, _, name = key.partition(".")
+            for each in listed(getattr(self, table)):
+                if hasattr(each, name) and getattr(each, name) not in allowed:
+                    yield key, allowed, getattr(each, name)
 
     @model_validator(mode="after")
     def _counts(self) -> Spec:
@@ -415,12 +375,17 @@ class Spec(_Table):
 
     @model_validator(mode="after")
     def _measured(self) -> Spec:
+        found = quoted(self.gradient.method)
         for name in ("chip", "converters"):
             table = getattr(self, name)
-            if table is not None and table.needs_phases and self.gradient.method != "ep":
+            if table is not None and not self.gradient.on_chips:
+                others = ", ".join(quoted(name) for name, table in GRADIENTS.items() if table.on_chips)
+                raise ValueError(f"{name} has no meaning with gradient.method = {found}; methods that fit are {others}")
+            if table is not None and table.needs_phases and not self.gradient.measures:
+                measuring = " or ".join(quoted(name) for name, table in GRADIENTS.items() if table.measures)
                 raise ValueError(
-                    f'{name} has what only phases that are run can show: gradient.method must be "ep", found '
-                    f'"{self.gradient.method}"'
+                    f"{name} has what only phases that are run can show: gradient.method must be {measuring}, found "
+                    f"{found}"
                 )
         ranges = [] if self.converters is None else self.converters.adc_range or []
         layers = len(self.network.sizes) - 1

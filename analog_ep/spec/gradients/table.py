@@ -1,0 +1,122 @@
+"""What the `[gradient]` tables of all methods have in common, and what a method is built from.
+
+These models stand beside the spec's other tables, not in the methods' own modules, since what they refuse is said in
+the keys of those tables: a method of `analog_ep.learning` knows networks, costs and solvers, and no TOML.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, PositiveFloat
+
+from analog_ep.circuit import Chip
+from analog_ep.equilibrium.equilibrium import Solver
+from analog_ep.errors import SpecError
+from analog_ep.learning.propagation import SIGNS, GradientMethod
+from analog_ep.networks import HopfieldNetwork, ResistiveNetwork
+from analog_ep.spec.table import TABLE
+from analog_ep.stimulus import Cost, SquaredError
+
+Needs = dict[str, tuple[Any, ...]]
+"""Values that keys of a spec may have, by dotted name."""
+
+SWEEPS: Needs = {"relaxation.method": ("sweeps",)}
+"""Of a method that asks the solver for more than phases, or differentiates at a state that must be accurate."""
+
+FORGETFUL: Needs = {"relaxation.persistent_states": (False,)}
+"""Of a method that cannot be given the free phase."""
+
+HOPFIELD: Needs = {"network.kind": ("hopfield",)}
+
+TARGETS: Needs = {"cost.function": ("squared_error",)}
+"""Of a method whose targets must be outputs."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a gradient method is built from.
+
+    Attributes
+    ----------
+    network : ResistiveNetwork or HopfieldNetwork
+        What is trained.
+    cost : Cost
+        C.
+    solver : Solver
+        Finds the equilibria.
+    chip : Chip, optional
+        The hardware that is trained.
+    known : Chip, optional
+        What is known of the chip.
+    seed : int
+        Of everything that is drawn.
+    """
+
+    network: ResistiveNetwork | HopfieldNetwork
+    cost: Cost
+    solver: Solver
+    chip: Chip | None = None
+    known: Chip | None = None
+    seed: int = 0
+
+    @property
+    def hopfield(self) -> HopfieldNetwork:
+        """The network, which must be a Hopfield network."""
+        if not isinstance(self.network, HopfieldNetwork):
+            raise SpecError(f"the gradient method needs a HopfieldNetwork, found a {type(self.network).__name__}")
+        return self.network
+
+    @property
+    def squared_error(self) -> SquaredError:
+        """The cost, which must be a squared error."""
+        if not isinstance(self.cost, SquaredError):
+            raise SpecError(f"the gradient method needs a SquaredError, found a {type(self.cost).__name__}")
+        return self.cost
+
+
+class GradientTable(BaseModel, ABC):
+    """How the gradient is found: a base class, with a subclass for each method.
+
+    Attributes
+    ----------
+    method : str
+        Name of the method.
+    nudging : float
+        Strength of the nudges; a method without nudged phases trains without, but the cross-check and netlists show
+        some. [S], with cross-entropy [A·V]; of a Hopfield network dimensionless.
+    kind : "frozen" or "elastic"
+        Of these nudges; see `analog_ep.stimulus.Nudge`.
+    solver : "torch" or "ngspice"
+        What finds the equilibria, in training and for the accuracies.
+    """
+
+    model_config = TABLE
+
+    needs: ClassVar[Needs] = SWEEPS | FORGETFUL
+    """What the method asks of the rest of the spec."""
+    on_chips: ClassVar[bool] = False
+    """Whether it can train hardware that differs from the nominal circuit."""
+    measures: ClassVar[bool] = False
+    """Whether it learns from phases that are run and read, as hardware can."""
+
+    method: str
+    nudging: PositiveFloat = 1e-6
+    kind: Literal["frozen", "elastic"] = "frozen"
+    solver: Literal["torch", "ngspice"] = "torch"
+
+    @property
+    def signs(self) -> tuple[int, ...]:
+        """Signs of the nudges that the cross-check shows."""
+        return SIGNS["centered"]
+
+    @property
+    def nudged_phases(self) -> int:
+        """Number of nudged, or held, phases of one step."""
+        return 1
+
+    @abstractmethod
+    def build(self, parts: Parts) -> GradientMethod:
+        """The method; the spec that the table is in must fit, see `needs`."""

@@ -1,0 +1,42 @@
+"""A spec's tables with other values, as a command's options and a study's variants give them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from analog_ep.spec.gradients import GradientTable
+
+_TAGS = ("model", "function")
+"""Keys that say what all others of their table mean."""
+
+
+def merged(tables: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Tables with changes merged in key by key; neither is altered.
+
+    A change of a table counts for each table of a list. One that names another `model` or `function` replaces the
+    table; another gradient method leaves what all methods have, and drops the options of the one before.
+    """
+    result = dict(tables)
+    for key, value in changes.items():
+        old = tables.get(key)
+        if isinstance(old, list) and isinstance(value, dict):
+            result[key] = [_entry(each, value) for each in old]
+        elif key == "gradient" and isinstance(old, dict) and isinstance(value, dict):
+            result[key] = {**_options(old, value), **value}
+        else:
+            result[key] = _entry(old, value)
+    return result
+
+
+def _entry(old: Any, value: Any) -> Any:
+    both = isinstance(value, dict) and isinstance(old, dict)
+    keep = both and all(value.get(tag, old.get(tag)) == old.get(tag) for tag in _TAGS)
+    return merged(old, value) if keep else value
+
+
+def _options(old: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
+    """What another `[gradient]` table leaves of the old one."""
+    method = old.get("method", "ep")
+    if value.get("method", method) == method:
+        return old
+    return {key: entry for key, entry in old.items() if key in GradientTable.model_fields}
