@@ -161,10 +161,18 @@ def test_a_spec_survives_a_round_trip(tmp_path: Path):
             {"cost": {"function": "cross_entropy"}, "gradient": {"kind": "elastic"}},
             'gradient.kind = "elastic" needs cost.function = "squared_error"',
         ),
-        ({"relaxation": {"step_size": 0.1}}, 'relaxation.step_size has no meaning with method = "sweeps", found 0.1'),
+        (
+            {"relaxation": {"step_size": 0.1}},
+            'relaxation.step_size has no meaning with relaxation.method = "sweeps", found 0.1; leave it out',
+        ),
+        ({"relaxation": {"step_size": 0.5}}, 'relaxation.step_size has no meaning with relaxation.method = "sweeps"'),
         (
             {"relaxation": {"method": "euler", "strict": False}},
-            'strict has no meaning with method = "euler", found False',
+            'relaxation.strict has no meaning with relaxation.method = "euler", found false; leave it out',
+        ),
+        (
+            {"relaxation": {"method": "euler", "over_relaxation": 1.0}},
+            'relaxation.over_relaxation has no meaning with relaxation.method = "euler", found 1.0; leave it out',
         ),
         ({"relaxation": {"sweeps": 3}}, "relaxation.sweeps is not a known key; known are method, max_steps, atol"),
         (

@@ -105,7 +105,12 @@ def test_shipped_specs_fit_their_data(name: str):
             r"training.learning_rate\[2\] must be greater than 0, found 0.0",
         ),
         ({"training": {"momentum": 0.9}}, 'training.momentum has a meaning only with optimizer = "sgd", found 0.9'),
-        ({"relaxation": {"strict": False}}, "strict has no meaning with a resistive network, found False"),
+        (
+            {"relaxation": {"strict": False}},
+            "relaxation.strict has no meaning with a resistive network, found false; leave it out",
+        ),
+        ({"relaxation": {"strict": True}}, "relaxation.strict has no meaning with a resistive network, found true"),
+        ({"relaxation": {"method": "euler"}}, 'relaxation.method = "euler" needs network.kind = "hopfield"'),
         (
             {"relaxation": {"rtol": 1e-5}, "gradient": {"solver": "ngspice"}},
             'relaxation has no meaning with gradient.solver = "ngspice"; leave the table out',

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -19,7 +20,7 @@ from analog_ep.learning import HolomorphicEquilibriumPropagation, StochasticEqui
 from analog_ep.learning.propagation import GradientMethod
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.run import CHECKPOINT, SPEC, Run, choose_spec
-from analog_ep.spec import Spec, load_spec, parse_spec, with_values
+from analog_ep.spec import RelaxationSpec, Spec, load_spec, load_stored_spec, parse_spec, with_values
 from analog_ep.spec.gradients import GRADIENTS, GradientTable
 from analog_ep.spec.merging import merged
 from analog_ep.spec.study import load_study
@@ -351,6 +352,38 @@ def test_runs_of_earlier_versions_go_on(method: str, tmp_path: Path, train: Call
     (tmp_path / "mine.toml").write_text(earlier)
     with pytest.raises(SpecError, match=r"mine.toml: gradient\.\w+ has a meaning only with method = "):
         load_spec(tmp_path / "mine.toml")
+
+
+@pytest.mark.parametrize(
+    ("network", "relaxation"),
+    [
+        ("shockley", {"rtol": 1e-4}),
+        ("tanh", {"max_steps": 40, "strict": False}),
+        ("tanh", {"method": "euler", "step_size": 0.4, "persistent_states": True}),
+    ],
+)
+def test_a_relaxation_of_an_earlier_version(network: str, relaxation: dict[str, Any], tmp_path: Path):
+    spec = parse_spec(tables_of("ep", network) | {"relaxation": relaxation}, "test")
+    assert parse_spec(spec.to_dict(), "again") == spec
+    tables = spec.to_dict()
+    written = {key: value for key, value in RelaxationSpec().model_dump().items() if value is not None}
+    path = tmp_path / "spec.toml"
+    path.write_text(tomli_w.dumps(tables | {"relaxation": written | relaxation}))
+    assert load_stored_spec(path) == spec
+    with pytest.raises(SpecError, match=r"relaxation\.\w+ has no meaning with "):
+        load_spec(path)
+
+
+def test_another_relaxation_leaves_the_options_of_the_one_before():
+    sweeps = parse_spec(tables_of("ep", "tanh") | {"relaxation": {"over_relaxation": 1.2, "atol": 1e-3}}, "test")
+    euler = with_values(sweeps, relaxation={"method": "euler", "step_size": 0.1})
+    assert euler.to_dict()["relaxation"] == {
+        "method": "euler",
+        "max_steps": 500,
+        "atol": 1e-3,
+        "step_size": 0.1,
+        "persistent_states": False,
+    }
 
 
 def test_holomorphic_targets_are_those_of_the_cost():

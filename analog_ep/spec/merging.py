@@ -5,24 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 from analog_ep.spec.gradients import GradientTable
+from analog_ep.spec.relaxation import shared_keys
 
 _TAGS = ("model", "function")
 """Keys that say what all others of their table mean."""
+
+_METHODS = {"gradient": ("ep", set(GradientTable.model_fields)), "relaxation": ("sweeps", shared_keys())}
+"""Tables with a method: the default one, and the keys that every method has."""
 
 
 def merged(tables: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Tables with changes merged in key by key; neither is altered.
 
     A change of a table counts for each table of a list. One that names another `model` or `function` replaces the
-    table; another gradient method leaves what all methods have, and drops the options of the one before.
+    table; another `method`, of the gradient or the relaxation, leaves what all methods have, and drops the options of
+    the one before.
     """
     result = dict(tables)
     for key, value in changes.items():
         old = tables.get(key)
         if isinstance(old, list) and isinstance(value, dict):
             result[key] = [_entry(each, value) for each in old]
-        elif key == "gradient" and isinstance(old, dict) and isinstance(value, dict):
-            result[key] = {**_options(old, value), **value}
+        elif key in _METHODS and isinstance(old, dict) and isinstance(value, dict):
+            result[key] = {**_options(key, old, value), **value}
         else:
             result[key] = _entry(old, value)
     return result
@@ -34,9 +39,10 @@ def _entry(old: Any, value: Any) -> Any:
     return merged(old, value) if keep else value
 
 
-def _options(old: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
-    """What another `[gradient]` table leaves of the old one."""
-    method = old.get("method", "ep")
+def _options(name: str, old: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
+    """What another table of this name leaves of the old one."""
+    default, shared = _METHODS[name]
+    method = old.get("method", default)
     if value.get("method", method) == method:
         return old
-    return {key: entry for key, entry in old.items() if key in GradientTable.model_fields}
+    return {key: entry for key, entry in old.items() if key in shared}

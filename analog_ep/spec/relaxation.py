@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 
-from analog_ep.spec.table import TABLE
+from analog_ep.spec.table import TABLE, quoted
 
 
 class RelaxationSpec(BaseModel):
@@ -52,14 +51,29 @@ class RelaxationSpec(BaseModel):
     step_size: PositiveFloat = 0.5
     persistent_states: bool = False
 
-    @model_validator(mode="after")
-    def _of_the_method(self) -> RelaxationSpec:
-        others = {"sweeps": ("step_size",), "euler": ("response_rtol", "strict", "over_relaxation")}[self.method]
-        self.refuse(others, f'method = "{self.method}"')
-        return self
+    def refuse(self, kind: str) -> None:
+        """Raise `ValueError` if a key is given that has no meaning with this method and kind of network."""
+        for name, reason in idle_keys(kind, self.method).items():
+            if name in self.model_fields_set:
+                found = quoted(getattr(self, name))
+                raise ValueError(f"relaxation.{name} has no meaning with {reason}, found {found}; leave it out")
 
-    def refuse(self, names: Iterable[str], because: str) -> None:
-        """Raise `ValueError` if one of these keys has a value other than its default."""
-        for name in names:
-            if getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{name} has no meaning with {because}, found {getattr(self, name)}")
+
+_OF_ALL = {"method", "max_steps"}
+_OF_RESISTIVE = {"rtol", "response_rtol"}
+_OF_METHODS = {"sweeps": {"response_rtol", "strict", "over_relaxation"}, "euler": {"step_size"}}
+
+
+def idle_keys(kind: str, method: str) -> dict[str, str]:
+    """Keys that have no meaning with a kind of network and a method, and what they have none with."""
+    if kind == "resistive":
+        return dict.fromkeys(
+            sorted(RelaxationSpec.model_fields.keys() - _OF_ALL - _OF_RESISTIVE), "a resistive network"
+        )
+    others = [name for other, names in _OF_METHODS.items() if other != method for name in sorted(names)]
+    return dict.fromkeys(others, f'relaxation.method = "{method}"') | {"rtol": f'network.kind = "{kind}"'}
+
+
+def shared_keys() -> set[str]:
+    """Keys that every method has."""
+    return set(RelaxationSpec.model_fields).difference(*_OF_METHODS.values())

@@ -26,7 +26,7 @@ from analog_ep.networks.network import checked_sizes
 from analog_ep.spec.chip import ChipSpec, ConvertersSpec, amplifier_of
 from analog_ep.spec.gradients import GRADIENTS, EquilibriumPropagationSpec, GradientSpec, GradientTable
 from analog_ep.spec.hopfield import HopfieldSpec
-from analog_ep.spec.relaxation import RelaxationSpec
+from analog_ep.spec.relaxation import RelaxationSpec, idle_keys
 from analog_ep.spec.table import TABLE, listed, quoted
 
 _Pair = Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]
@@ -319,14 +319,15 @@ class Spec(_Table):
             if self.relaxation is not None:
                 if self.gradient.solver != "torch":
                     raise ValueError('relaxation has no meaning with gradient.solver = "ngspice"; leave the table out')
-                others = type(self.relaxation).model_fields.keys() - {"max_steps", "rtol", "response_rtol"}
-                self.relaxation.refuse(sorted(others), "a resistive network")
+                if self.relaxation.method != "sweeps":
+                    raise ValueError(f'relaxation.method = "{self.relaxation.method}" needs network.kind = "hopfield"')
+                self.relaxation.refuse(self.network.kind)
             return self
         for name in ("diode", "update", "chip", "converters"):
             if name in self.model_fields_set:
                 raise ValueError(f'{name} has no meaning with network.kind = "hopfield"; leave the table out')
         if self.relaxation is not None:
-            self.relaxation.refuse(["rtol"], 'network.kind = "hopfield"')
+            self.relaxation.refuse(self.network.kind)
         if self.gradient.solver != "torch":
             raise ValueError('gradient.solver must be "torch" with network.kind = "hopfield", found "ngspice"')
         if self.gradient.kind == "elastic" and self.cost.function != "squared_error":
@@ -394,8 +395,10 @@ class Spec(_Table):
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """Tables of plain values; optional keys that are not set are left out."""
-        others = {"diode"} if isinstance(self.network, HopfieldSpec) else None
+        """Tables of plain values; optional keys that are not set are left out, and those that have no meaning."""
+        others: dict[str, Any] = {"diode": True} if isinstance(self.network, HopfieldSpec) else {}
+        if self.relaxation is not None:
+            others["relaxation"] = set(idle_keys(self.network.kind, self.relaxation.method))
         return self.model_dump(mode="json", exclude_none=True, exclude=others)
 
     def to_toml(self) -> str:
