@@ -400,6 +400,9 @@ def test_a_checkpoint_without_the_number_of_estimates():
     assert isinstance(method, StochasticEquilibriumPropagation)
     with pytest.raises(CheckpointError, match="must hold the number of estimates so far, found none"):
         method.load_state({})
+    for wrong in (torch.tensor(1.5), torch.tensor([3]), torch.tensor(-1)):
+        with pytest.raises(CheckpointError, match="must hold the number of estimates so far as one integer, found "):
+            method.load_state({"estimates": wrong})
 
 
 def test_the_documentation_has_every_method():

@@ -150,9 +150,14 @@ class StochasticEquilibriumPropagation(GradientMethod):
         return {"estimates": torch.tensor(self._estimates)}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        if "estimates" not in state:
+        found = state.get("estimates")
+        if found is None:
             raise CheckpointError("the checkpoint must hold the number of estimates so far, found none")
-        self._estimates = int(state["estimates"])
+        if found.dtype != torch.int64 or found.ndim or found < 0:
+            raise CheckpointError(
+                f"the checkpoint must hold the number of estimates so far as one integer, found {found.tolist()!r:.40}"
+            )
+        self._estimates = int(found)
 
     def estimate(self, inputs: Tensor, targets: Tensor) -> GradientEstimate:
         """The gradient by every θ with its statistical error; arguments are those of `gradients`."""
