@@ -78,5 +78,8 @@ def spread_of(values: np.ndarray, variances: np.ndarray) -> tuple[float, float]:
 
     best = minimize_scalar(surprise, bounds=(0.0, top), method="bounded", options={"xatol": 1e-6 * top})
     spread = float(best.x) if surprise(float(best.x)) < surprise(0.0) else 0.0
-    information = 2 * float((spread**2 / (variances + spread**2) ** 2).sum())
+    weights = 1 / (variances + spread**2)
+    # ½ tr PP with P = W − W1 1ᵀW/1ᵀW1, for the square of the spread: the mean takes its part of the information too.
+    total, squares = weights.sum(), (weights**2).sum()
+    information = 2 * spread**2 * float(squares - 2 * (weights**3).sum() / total + (squares / total) ** 2)
     return spread, float(information**-0.5) if information else float(np.sqrt(np.median(variances) / len(values)))
