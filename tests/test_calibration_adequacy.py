@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 from scipy.optimize import minimize
 
+from analog_ep.calibration import Table, fit_amplifier
 from analog_ep.calibration.adequacy import lack_of_fit, waves
 from analog_ep.calibration.pulse_fit import fit_train
 from analog_ep.calibration.pulse_likelihood import PulseTrain
@@ -81,3 +82,10 @@ def test_noisy_reads_have_the_noise_of_the_dense_restricted_likelihood():
     # The steps are those of the maximum of the likelihood, which the variance of the steps moves a little.
     np.testing.assert_allclose(fit.coordinates[2:], best.x, atol=2e-3)
     assert fit.surprise < fit.likelihood.surprise(fit.coordinates)
+
+
+def test_points_too_few_for_any_test_are_said():
+    x = np.linspace(-1, 1, 11)
+    y = 4 * x + 0.01 * np.random.default_rng(0).standard_normal(11)
+    sentence = fit_amplifier(Table("short.csv", {"input": x, "output": y})).sentence()
+    assert sentence.startswith("linear is not tested: no residual test has the 12 points that it needs; ")

@@ -45,6 +45,8 @@ class Adequacy:
 
     def sentence(self, model: str) -> str:
         """What the tests say, in one sentence."""
+        if not self.p_values:
+            return f"{model} is not tested: no residual test has the {_POINTS_PER_WAVE} points that it needs"
         name, p = min(self.p_values.items(), key=lambda item: item[1])
         # As often as one of so many tests speaks so loudly.
         n = len(self.p_values)
