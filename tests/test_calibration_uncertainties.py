@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from scipy import stats
 from scipy.optimize import brentq, curve_fit
 from scipy.special import expit, lambertw
 
-from analog_ep.calibration import Fit, Noise, Table, fit_amplifier, fit_diode, fit_memristor, fit_pulses
+from analog_ep.calibration import Fit, Noise, Table, fit_amplifier, fit_diode, fit_memristor, fit_pulses, write_card
 from analog_ep.calibration.adequacy import judge, lack_of_fit
 from analog_ep.calibration.chip import calibrate_chip
 from analog_ep.calibration.fit import Unknown, covariance_of, estimates_of
@@ -22,6 +26,8 @@ from analog_ep.calibration.pulse_fit import fit_train
 from analog_ep.calibration.pulse_likelihood import PulseTrain
 from analog_ep.calibration.regression import regress
 from analog_ep.calibration.step_families import ConstantFamily
+from analog_ep.calibration.writing import fit_table
+from analog_ep.cards import load_card
 from analog_ep.circuit import Chip, Converter, Converters
 from analog_ep.constants import thermal_voltage
 from analog_ep.devices import ShockleyDiode
@@ -52,6 +58,13 @@ def fitted(
         xtol=1e-14, ftol=1e-14,
     )  # fmt: skip
     return scale * values, covariance * np.outer(scale, scale)
+
+
+def band_of(model: Callable[..., np.ndarray], values: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """1 σ of a model's mean, by differences."""
+    steps = 1e-5 * np.diag(values)
+    slopes = np.column_stack([(model(*(values + h)) - model(*(values - h))) / (2 * h.sum()) for h in steps])
+    return np.sqrt(np.einsum("ni,ij,nj->n", slopes, covariance, slopes))
 
 
 INPUT = np.linspace(-1, 1, 10)
@@ -119,6 +132,11 @@ def test_a_diodes_uncertainties_are_curve_fits(known: bool):
     values, covariance = fitted(lambda *at: diode_current(VOLTAGE, *at), current, truth, deviation, known)
     np.testing.assert_allclose(found(fit), values, rtol=1e-4)
     assert_covariance(fit, covariance, 2e-3)
+    curve = fit.curves[0]
+    expected = band_of(lambda *at: diode_current(curve.grid, *at), values, covariance)
+    np.testing.assert_allclose(curve.band, expected, rtol=1e-2, atol=1e-3 * expected.max())
+    np.testing.assert_allclose(curve.residuals * np.interp(VOLTAGE, curve.grid, curve.spread),
+                               current - diode_current(VOLTAGE, *values), rtol=2e-2, atol=1e-9)  # fmt: skip
     if known:
         rss = float((((current - diode_current(VOLTAGE, *values)) / deviation) ** 2).sum())
         assert fit.adequacy.p_values["chi-squared"] == pytest.approx(stats.chi2.sf(rss, 9), rel=1e-4)
@@ -170,6 +188,9 @@ def test_a_memristors_uncertainties_are_curve_fits():
     values, covariance = fitted(current, measured, truth, deviation, True)
     np.testing.assert_allclose(found(fit), values, rtol=1e-2)
     assert_covariance(fit, covariance, 2e-2)
+    expected = band_of(current, values, covariance)
+    np.testing.assert_allclose(fit.curves[0].band, expected, atol=2e-2 * expected.max())
+    np.testing.assert_allclose(fit.curves[0].spread, deviation)
 
 
 def constant_train(n: int, cycle: float, seed: int) -> PulseTrain:
@@ -222,6 +243,10 @@ def test_constant_steps_are_stated_with_the_uncertainties_of_their_coordinates()
     assert list(fit.estimates) == ["step", "up_down", "step_noise"]
     np.testing.assert_allclose(found(fit), [np.exp(up), 1 - quotient, 2 * np.exp(noise)], rtol=2e-3)
     assert_covariance(fit, slopes @ covariance @ slopes.T, 5e-3)
+    for curve, mean, k in ((fit.curves[0], np.exp(up), 0), (fit.curves[1], -np.exp(down), 1)):
+        np.testing.assert_allclose(curve.mean, 4e-6 * mean, rtol=2e-3)
+        np.testing.assert_allclose(curve.band, 4e-6 * abs(mean) * np.sqrt(covariance[k, k]), rtol=5e-3)
+        np.testing.assert_allclose(curve.spread, 4e-6 * abs(mean) * np.exp(noise), rtol=5e-3)
 
 
 def test_soft_bounds_are_stated_with_curve_fits_uncertainties():
@@ -256,16 +281,18 @@ def test_soft_bounds_are_stated_with_curve_fits_uncertainties():
     )
 
 
-def test_a_written_trains_uncertainties_are_those_of_the_dense_likelihood():
-    rng, n = np.random.default_rng(8), 120
-    up = np.arange(n) % 20 < 10
+def written_train(n: int, seed: int) -> PulseTrain:
+    rng, up = np.random.default_rng(seed), np.arange(n) % 20 < 10
     states = np.concatenate([[0.0], np.cumsum(np.where(up, 0.02, -0.02) * (1 + 0.4 * rng.standard_normal(n)))])
-    reads = states + 0.01 * rng.standard_normal(n + 1)
-    train = PulseTrain(reads[:-1], reads[1:], up, np.arange(n) > 0)
-    fit = fit_train(train, ConstantFamily())
-    assert len(fit.coordinates) == 4
+    reads = states + 0.006 * rng.standard_normal(n + 1)
+    return PulseTrain(reads[:-1], reads[1:], up, np.arange(n) > 0)
+
+
+def dense_covariance(train: PulseTrain, at: np.ndarray) -> np.ndarray:
+    """Inverse of the second differences of −ln L and of what the steps take, in ln up, ln down, ln σ, ln e."""
+    n, up, reads = len(train), train.up, np.append(train.before, train.after[-1])
     sums = np.eye(n, n + 1, 1) - np.eye(n, n + 1)
-    best = np.where(up, np.exp(fit.steps[0]), -np.exp(fit.steps[1]))
+    best = np.where(up, np.exp(at[0]), -np.exp(at[1]))
     columns = np.column_stack([up * best, ~up * best])
 
     def criterion(x: np.ndarray) -> float:
@@ -276,11 +303,79 @@ def test_a_written_trains_uncertainties_are_those_of_the_dense_likelihood():
         taken = np.linalg.slogdet(columns.T @ np.linalg.solve(fixed, columns))[1]
         return 0.5 * float(np.linalg.slogdet(whole)[1] + residuals @ np.linalg.solve(whole, residuals) + taken)
 
-    h = 1e-3 * np.eye(4)
-    second = np.array([[
-        (criterion(fit.coordinates + a + b) - criterion(fit.coordinates + a - b) - criterion(fit.coordinates - a + b)
-         + criterion(fit.coordinates - a - b)) / 4e-6 for a in h] for b in h])  # fmt: skip
-    np.testing.assert_allclose(fit.covariance, np.linalg.inv(second), rtol=2e-2, atol=1e-2 * fit.covariance.max())
+    def second(a: np.ndarray, b: np.ndarray) -> float:
+        return criterion(at + a + b) - criterion(at + a - b) - criterion(at - a + b) + criterion(at - a - b)
+
+    steps = 1e-3 * np.eye(4)
+    return np.linalg.inv([[second(a, b) / 4e-6 for a in steps] for b in steps])
+
+
+def test_a_written_trains_uncertainties_are_those_of_the_dense_likelihood():
+    train = written_train(60, 2)
+    fit = fit_train(train, ConstantFamily())
+    assert len(fit.coordinates) == 4
+    covariance = dense_covariance(train, fit.coordinates)
+    np.testing.assert_allclose(np.sqrt(np.diag(fit.covariance)), np.sqrt(np.diag(covariance)), rtol=2e-4)
+    np.testing.assert_allclose(fit.covariance, covariance, atol=2e-4 * covariance.max())
+
+
+def test_write_noise_counts_in_steps_and_spreads_twice_over_a_change():
+    train = written_train(60, 2)
+    window = (1e-6, 9e-6)
+    reads = np.append(train.before, train.after[-1])
+    table = Table("train.csv", {
+        "pulse": np.append(0.0, train.sign), "conductance": window[0] + (reads + 1) / 2 * (window[1] - window[0])
+    })  # fmt: skip
+    fit = fit_pulses(table, model="ConstantStep", window=window, averages=9)
+    at = fit_train(train, ConstantFamily()).coordinates
+    k = int(np.argmax(at[:2]))
+    step, cycle, write = np.exp([at[k], at[2], at[3]])
+    assert fit.values["write_noise"] == pytest.approx(3 * write / step, rel=1e-4)
+    covariance = dense_covariance(train, at)
+    relative = covariance[3, 3] + covariance[k, k] - 2 * covariance[3, k]
+    assert fit.estimates["write_noise"].uncertainty == pytest.approx(3 * write / step * np.sqrt(relative), rel=5e-3)
+    np.testing.assert_allclose(fit.curves[k].spread, 4e-6 * np.hypot(cycle * step, np.sqrt(2) * write), rtol=1e-3)
+
+
+def test_spreads_of_devices_are_those_of_their_gains_and_tilts():
+    """Gain and tilt are half the sum and half the difference of the relative steps up and down."""
+    trains = [scaled(constant_train(40, 0.3, k), up, down) for k, (up, down) in
+              enumerate([(1.0, 1.2), (1.4, 1.1), (0.8, 1.0), (1.1, 0.8)])]  # fmt: skip
+    window = (1e-6, 9e-6)
+    columns = {"pulse": [], "conductance": [], "device": []}
+    for k, train in enumerate(trains):
+        reads = np.append(train.before, train.after[-1])
+        columns["pulse"].append(np.append(0.0, train.sign))
+        columns["conductance"].append(window[0] + (reads + 1) / 2 * (window[1] - window[0]))
+        columns["device"].append(np.full(len(reads), float(k)))
+    table = Table("devices.csv", {name: np.concatenate(parts) for name, parts in columns.items()})
+    fit = fit_pulses(table, model="ConstantStep", window=window)
+    optima = [constant_step_optimum([t.size[t.up], t.size[~t.up]]) for t in trains]
+    steps = np.exp([at[:2] for at, _ in optima])
+    own = np.array([np.sqrt(np.diag(covariance)[:2]) for _, covariance in optima]) * steps
+    for name, sign in (("step_spread", 1), ("up_down_spread", -1)):
+        values = (steps[:, 0] + sign * steps[:, 1]) / 2 / fit.values["step"]
+        variances = (own**2).sum(1) / 4 / fit.values["step"] ** 2
+        spread, uncertainty = spread_of(values, variances)
+        assert fit.estimates[name].value == pytest.approx(spread, rel=1e-2)
+        assert fit.estimates[name].uncertainty == pytest.approx(uncertainty, rel=1e-2)
+
+
+def scaled(train: PulseTrain, up: float, down: float) -> PulseTrain:
+    reads = np.concatenate([[-0.3], -0.3 + np.cumsum((train.after - train.before) * np.where(train.up, up, down))])
+    return PulseTrain(reads[:-1], reads[1:], train.up, train.follows)
+
+
+def test_a_card_and_its_table_carry_the_uncertainties_of_the_fit(tmp_path: Path):
+    fit = fit_amplifier(Table("line.csv", {"input": INPUT, "output": OUTPUT}))
+    write_card(fit, tmp_path / "line.toml", Path("line.csv"))
+    parameters = load_card(tmp_path / "line.toml").parameters
+    console = Console(width=200, file=io.StringIO())
+    console.print(fit_table(fit))
+    printed = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    for name, entry in fit.estimates.items():
+        assert parameters[name].uncertainty == pytest.approx(entry.uncertainty, rel=1e-9)
+        assert re.search(rf"{name} .* {entry.uncertainty:.2g} ", printed)
 
 
 def fits_of(coordinates: np.ndarray, covariances: np.ndarray) -> list[Any]:
