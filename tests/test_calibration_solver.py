@@ -320,7 +320,9 @@ def test_the_card_says_where_a_breakdown_begins(tmp_path: Path):
     assert -17 < fit.validity["voltage_V"][0] < -14
     assert any("the device leaves the card, as in a breakdown" in note for note in fit.notes)
     # Within the sweep it is part of the card.
-    assert fit_solver(sweep(read_device(file), (-18.0, 1.0))).model == "piecewise"
+    fit = fit_solver(sweep(read_device(file), (-18.0, 1.0)))
+    assert fit.model == "piecewise"
+    assert {entry.uncertainty for entry in fit.constants.values()} == {0.0}
 
 
 def test_one_of_several_devices_is_chosen_by_name(tmp_path: Path):

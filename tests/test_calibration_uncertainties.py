@@ -22,7 +22,7 @@ from analog_ep.calibration.adequacy import judge, lack_of_fit
 from analog_ep.calibration.chip import calibrate_chip
 from analog_ep.calibration.fit import Unknown, covariance_of, estimates_of
 from analog_ep.calibration.population import combine, spread_of
-from analog_ep.calibration.pulse_fit import fit_train
+from analog_ep.calibration.pulse_fit import adequacy_of, fit_train
 from analog_ep.calibration.pulse_likelihood import PulseTrain
 from analog_ep.calibration.regression import regress
 from analog_ep.calibration.step_families import ConstantFamily
@@ -31,6 +31,7 @@ from analog_ep.cards import load_card
 from analog_ep.circuit import Chip, Converter, Converters
 from analog_ep.constants import thermal_voltage
 from analog_ep.devices import ShockleyDiode
+from analog_ep.errors import DataError
 from analog_ep.networks import ResistiveNetwork
 
 
@@ -447,6 +448,39 @@ def test_the_covariance_is_that_of_linear_least_squares(noise: Noise):
         assert result.relative == pytest.approx(np.sqrt((((data - mean) / mean) ** 2).mean()), rel=1e-3)
     elif noise.relative == 0.0:
         assert result.floor == pytest.approx(np.sqrt(((data - mean) ** 2).mean()), rel=1e-3)
+
+
+def test_a_regression_needs_two_points_more_than_parameters():
+    unknowns = [Unknown(name, "1", logarithmic=False) for name in "ab"]
+    x = np.arange(4.0)
+    data = np.array([0.0, 1.1, 1.9, 3.0])
+
+    def fit(n: int) -> np.ndarray:
+        design = np.column_stack([np.ones(n), x[:n]])
+        return regress(unknowns, lambda at: design @ at, [0.0, 1.0], data[:n], Noise(relative=0.0)).coordinates
+
+    np.testing.assert_allclose(fit(4), np.polyfit(x, data, 1)[::-1], atol=1e-9)
+    with pytest.raises(DataError, match="2 parameters need at least 4 points, found 3"):
+        fit(3)
+
+
+def test_serial_correlation_is_tested_as_ljung_and_box_do():
+    """N (n + 2) Σ r_k²/(n − k) of five lags against χ² with five degrees of freedom [Ljung and Box, 1978]."""
+    train = constant_train(40, 0.05, 6)
+    fit = fit_train(train, ConstantFamily())
+    (up, down, _), _ = constant_step_optimum([train.size[train.up], train.size[~train.up]])
+    z = train.sign * (train.size / np.where(train.up, np.exp(up), np.exp(down)) - 1)
+    z = z - z.mean()
+    correlations = np.correlate(z, z, "full")[40:45] / (z @ z)
+    statistic = 40 * 42 * (correlations**2 / (40 - np.arange(1, 6))).sum()
+    p = adequacy_of(fit).p_values["serial correlation"]
+    assert p == pytest.approx(stats.chi2.sf(statistic, 5), rel=1e-3)
+
+
+def test_what_is_given_has_no_uncertainty():
+    fit = fit_diode(Table("diode.csv", {"voltage": VOLTAGE, "current": diode_current(VOLTAGE, 4e-9, 1.9, 0.65)}))
+    assert set(fit.constants) == {"nominal_temperature", "saturation_exponent"}
+    assert {entry.uncertainty for entry in fit.constants.values()} == {0.0}
 
 
 def test_estimates_carry_the_uncertainty_of_their_coordinates():
