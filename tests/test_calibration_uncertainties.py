@@ -260,7 +260,7 @@ def test_soft_bounds_are_stated_with_curve_fits_uncertainties():
 
     truth = (0.1, 0.2, 1e-6, 9e-6)
     for pulse in pulses:
-        mean = float(change(conductance[-1], pulse > 0, *truth))
+        mean = float(change(np.array(conductance[-1]), pulse > 0, *truth))
         conductance.append(conductance[-1] + mean * (1 + 0.05 * rng.standard_normal()))
     reads = np.array(conductance)
     fit = fit_pulses(Table("soft.csv", {"pulse": np.append(0.0, pulses), "conductance": reads}), model="SoftBounds")
