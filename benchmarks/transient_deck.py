@@ -35,7 +35,6 @@ import torch
 
 from analog_ep.building import build_cost
 from analog_ep.circuit import Circuit
-from analog_ep.learning.cross_check import spice_equivalent
 from analog_ep.learning.propagation import EquilibriumPropagation
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.run import Run
@@ -97,7 +96,7 @@ def measure(run: Path, which: slice, floors: list[float]) -> dict[str, Any]:
         before = _children_seconds()
         printed = run_plain(path)
         seconds, cpu = time.perf_counter() - exported, _children_seconds() - before
-    twin = spice_equivalent(network)
+    twin = network.as_built()
     rows = [
         (ours[crossbar], expected[crossbar])
         for sample, expected in enumerate(by_propagation(spec, twin, inputs, targets))

@@ -59,7 +59,7 @@ def graph(seed: int = 0, nodes: int = 12) -> Circuit:
         feeds = np.stack([random.choice(sources, 4), members[:4]])
         ends = np.concatenate([ring, chords[:, chords[0] != chords[1]], feeds], axis=1)
         siemens = random.uniform(1e-5, 5e-4, ends.shape[1])
-        builder.add(Conductances(label, *ends, siemens, f"g_{label}", np.arange(len(siemens))))
+        builder.add(Conductances(label, ends[0], ends[1], siemens, f"g_{label}", np.arange(len(siemens))))
     builder.add(Conductances("leak", np.concatenate([first, second]), 0, 1e-5))
     builder.add_diodes("clamp", first[::3], np.zeros(len(first[::3]), int), ShockleyDiode(1e-9))
     builder.add(Amplifiers("amp", first[5], driven, 3.0, 0.5))

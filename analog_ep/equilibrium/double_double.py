@@ -98,7 +98,7 @@ class ExactMatrix:
             found = total.at(place) + terms.at(partner)
             total.high[place], total.low[place] = found.high, found.low
             terms = total
-        result = Double.of(np.zeros(self.matrix.shape[0]))
+        result = Double.of(np.zeros(self.matrix.shape[0]))  # pyright: ignore[reportOptionalSubscript]
         result.high[self._rows], result.low[self._rows] = terms.high, terms.low
         return result
 

@@ -238,6 +238,7 @@ class EnergyBound:
             Magnitude of what `kirchhoff_residual` calls residual, and the scale. [A]
         """
         weights = self._quick
+        assert weights is not None, "ask has_quick first"
         largest = np.maximum(voltages.max(axis=1, initial=0.0), -voltages.min(axis=1, initial=0.0))
         slopes = scale @ weights.slope + weights.steepest
         moved = self._amplified(voltages) + 4 * _OPERATIONS * EPSILON * largest

@@ -154,8 +154,7 @@ class ErrorBounds:
         sources = np.concatenate([stimulus.inputs, np.ones((len(voltages), 1))], axis=1)
         with np.errstate(all="ignore"):
             found = self.energy.bounds(sources, voltages, *law, stimulus.nudge, currents)
-        # Where an exponential overflows nothing is known.
-        bound[known] = np.where(np.isfinite(found), found, np.inf)
+        bound[known] = _or_infinite(found)
         return bound
 
     def quick(
@@ -174,7 +173,8 @@ class ErrorBounds:
         """
         if stimulus.nudge is not None or not self.energy.has_quick:
             return None
-        return self.energy.quick(voltages, magnitude, scale)
+        with np.errstate(all="ignore"):
+            return _or_infinite(self.energy.quick(voltages, magnitude, scale))
 
     def near(
         self, stimulus: Stimulus, voltages: np.ndarray, bound: np.ndarray, allowed: np.ndarray, max_steps: int = 0
@@ -230,13 +230,18 @@ class ErrorBounds:
         doubt = apply(system.magnitudes[1], doubt) + sum_uncertainty(len(voltages)) * equations.scale(unknowns, state)
         force = (np.abs(state.residual) + doubt)[0]
         solve = jacobian.factorised(values[0])
-        operator = LinearOperator(
+        operator = LinearOperator(  # pyright: ignore[reportCallIssue]
             (len(force), len(force)),
-            matvec=lambda x: force * solve(np.ravel(x), True),
-            rmatvec=lambda x: solve(force * np.ravel(x), False),
-            dtype=np.float64,
+            matvec=lambda x: force * solve(np.ravel(x), True),  # pyright: ignore[reportCallIssue]
+            rmatvec=lambda x: solve(force * np.ravel(x), False),  # pyright: ignore[reportCallIssue]
+            dtype=np.float64,  # pyright: ignore[reportCallIssue]
         )
         reach = float(np.asarray(abs(system.expansion).sum(axis=1)).max(initial=1.0))
         with np.errstate(all="ignore"):
-            found = _ESTIMATED * reach * float(onenormest(operator))
+            found = _ESTIMATED * reach * float(onenormest(operator))  # pyright: ignore[reportArgumentType]
         return found if np.isfinite(found) else np.inf
+
+
+def _or_infinite(bound: np.ndarray) -> np.ndarray:
+    """Where an exponential overflows, or a bound leaves the range of numbers, nothing is known."""
+    return np.where(np.isfinite(bound), bound, np.inf)

@@ -220,8 +220,8 @@ class Tableau:
         self._prescribed = b.prescribed(sample.inputs)
         self._constant = self._cuts @ Double.of(b.constant)
         self._rounded = b.rounded()
-        self._fixed_tree = (b.rows.matrix @ paths).toarray()
-        self._fixed_cuts = (cuts @ b.columns.matrix).toarray()
+        self._fixed_tree = csr_array(b.rows.matrix @ paths).toarray()
+        self._fixed_cuts = csr_array(cuts @ b.columns.matrix).toarray()
 
     def start(self, voltages: np.ndarray) -> Double:
         """The unknowns at node voltages, with zero currents."""
@@ -272,10 +272,10 @@ class Tableau:
         matrix, magnitude = np.zeros((2, n + b.n_fixed, n + b.n_fixed))
         for law, voltage, values in pieces:
             scaled = csr_array(law * values[None, :])
-            matrix[:n, :n] += (scaled @ voltage.matrix).toarray()
-            magnitude[:n, :n] += (abs(scaled) @ voltage.magnitude).toarray()
+            matrix[:n, :n] += csr_array(scaled @ voltage.matrix).toarray()
+            magnitude[:n, :n] += csr_array(abs(scaled) @ voltage.magnitude).toarray()
         if len(slopes) > n_controls:
-            count = self._output.law.matrix.shape[1]
+            count = self._output.law.matrix.shape[1]  # pyright: ignore[reportOptionalSubscript]
             law, voltage = self._output.law.matrix.toarray(), self._output.voltage.matrix.toarray()
             square = slopes[n_controls:].reshape(count, count)
             matrix[:n, :n] += law @ square @ voltage

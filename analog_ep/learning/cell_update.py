@@ -10,7 +10,7 @@ from torch import Tensor
 from analog_ep.circuit import Chip
 from analog_ep.errors import CheckpointError, CircuitError
 from analog_ep.learning.held_cells import HeldCells
-from analog_ep.learning.update import ConductanceUpdate
+from analog_ep.learning.update import ConductanceUpdate, ParameterUpdate
 from analog_ep.networks import ResistiveNetwork
 
 _OWN = "cells."
@@ -25,7 +25,7 @@ class CellUpdate(ConductanceUpdate):
 
     Parameters
     ----------
-    update : ConductanceUpdate
+    update : ParameterUpdate
         What makes the step; its conductances can be written at once.
     network : ResistiveNetwork
         Whose conductances; those of stuck cells are set here, and so is every one to its level.
@@ -40,7 +40,7 @@ class CellUpdate(ConductanceUpdate):
         If the update's conductances are states of devices.
     """
 
-    def __init__(self, update: ConductanceUpdate, network: ResistiveNetwork, chip: Chip, seed: int = 0):
+    def __init__(self, update: ParameterUpdate, network: ResistiveNetwork, chip: Chip, seed: int = 0):
         super().__init__(update.optimizer, network)
         if update.hardware_state():
             raise CircuitError(

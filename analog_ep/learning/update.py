@@ -70,11 +70,11 @@ class ConductanceUpdate(ParameterUpdate):
     ----------
     optimizer : torch.optim.Optimizer
         Any; its parameters are those of `network`.
-    network : ResistiveNetwork or CircuitNetwork
+    network : ResistiveNetwork
         Whose conductances.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, network: ResistiveNetwork | CircuitNetwork):
+    def __init__(self, optimizer: torch.optim.Optimizer, network: ResistiveNetwork):
         super().__init__(optimizer)
         self.network = network
 
@@ -93,7 +93,7 @@ class WeightUpdate(ParameterUpdate):
             raise CheckpointError(f"weights have no state of hardware, found {min(state)}")
 
 
-class Update(ConductanceUpdate):
+class Update(ParameterUpdate):
     """An optimiser whose conductances stay in their range.
 
     After each step the parameters are projected on [g_min, g_max]; where one stands at a bound, a first moment that
@@ -110,7 +110,8 @@ class Update(ConductanceUpdate):
     _FIRST_MOMENTS = ("exp_avg", "momentum_buffer")
 
     def __init__(self, optimizer: torch.optim.Optimizer, network: ResistiveNetwork | CircuitNetwork):
-        super().__init__(optimizer, network)
+        super().__init__(optimizer)
+        self.network = network
         low, high = network.conductance_range
         self._low, self._high = low / network.reference_conductance, high / network.reference_conductance
         optimizer.register_step_post_hook(lambda *_: self.project())

@@ -160,9 +160,8 @@ class CircuitNetwork(HardwareNetwork):
         for group in circuit.of_kind(Conductances):
             if group.parameter is not None:
                 own = branch_weights(group, weights, held) / output
-                ends = (torch.from_numpy(np.array(nodes)) for nodes in group.ends())
-                index = torch.from_numpy(np.array(group.index))
-                yield _Trainable(group.parameter, *ends, index, torch.from_numpy(own))
+                first, second, index = (torch.from_numpy(np.array(a)) for a in (*group.ends(), group.index))
+                yield _Trainable(group.parameter, first, second, index, torch.from_numpy(own))
 
 
 class _Trainable(NamedTuple):
