@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -102,6 +103,29 @@ def test_the_chi_square_is_one():
         assert degrees == 3
         values.append(value)
     assert stats.kstest(values, stats.chi2(3).cdf).pvalue > 0.01
+
+
+def test_standard_errors_are_those_of_a_mean():
+    blocks = torch.randn(6, 2, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    estimate = GradientEstimate(torch.zeros(()), {"a": blocks, "b": 2 * blocks + 1})
+    errors = stats.sem(blocks.numpy())
+    np.testing.assert_allclose(estimate.standard_errors["a"].numpy(), errors, rtol=1e-12)
+    values = np.concatenate([blocks.numpy().mean(0).ravel(), 2 * blocks.numpy().mean(0).ravel() + 1])
+    expected = np.sqrt(5) * np.linalg.norm(errors) / np.linalg.norm(values)
+    assert estimate.relative_error == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_chi_square_has_the_probability_of_hotellings_statistic():
+    """T² = n dᵀS⁻¹d of six blocks; T² (n − p)/(p (n − 1)) is F-distributed. One entry alone makes it Student's t."""
+    blocks = torch.randn(6, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    value, degrees = GradientEstimate(torch.zeros(()), {"a": blocks}).chi_square({"a": torch.full((3,), 0.3)})
+    distance = blocks.numpy().mean(0) - 0.3
+    statistic = 6 * distance @ np.linalg.solve(np.cov(blocks.numpy().T), distance)
+    assert degrees == 3
+    assert stats.chi2.sf(value, 3) == pytest.approx(stats.f.sf(statistic * 3 / (3 * 5), 3, 3), rel=1e-6)
+    value, degrees = GradientEstimate(torch.zeros(()), {"a": blocks[:, :1]}).chi_square({"a": torch.full((1,), 0.3)})
+    student = stats.ttest_1samp(blocks[:, 0].numpy(), 0.3).pvalue  # pyright: ignore[reportAttributeAccessIssue]
+    assert stats.chi2.sf(value, degrees) == pytest.approx(student, rel=1e-6)
 
 
 def test_backward_fills_the_gradient_of_the_mean_over_the_batch():

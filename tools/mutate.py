@@ -38,7 +38,7 @@ LIBRARIES = ("torch", "scipy.optimize", "scipy.stats", "numba", "pydantic", "mat
 FIRST_SECONDS, ALL_SECONDS = 3.0, 8.0
 """Of tests that a mutant meets: the quickest in a process of their own, and at most, as timed by `trace`."""
 
-CPU_SECONDS, WALL_SECONDS = 40, 600
+CPU_SECONDS, WALL_SECONDS = 20, 600
 """After which a mutant counts as caught, since it does not end."""
 
 
