@@ -7,16 +7,20 @@
 
 FOLDER keeps a copy of the tracked files, in which the changes are made, and the results; the checkout is only read.
 A mutant meets the tests that call the function it stands in, the quickest first, until one fails. The process that
-draws the mutants has imported the libraries but not the package: every mutant is a fork of it.
+draws the mutants has imported the package: every mutant is a fork of it whose functions get the changed code, or which
+imports the package anew where something else than a function has changed.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
+import inspect
 import json
 import math
 import os
+import pkgutil
 import re
 import resource
 import shutil
@@ -25,7 +29,7 @@ import subprocess
 import sys
 import time
 import types
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -183,7 +187,7 @@ def meet(folder: Path, mutant: Mutant, tests: dict[str, dict]) -> dict:
     try:
         for batch in batches(names, tests):
             log.unlink(missing_ok=True)
-            code, took = child(lambda batch=batch: _limited(folder, batch, log))
+            code, took = child(lambda batch=batch: _limited(folder, path, original, batch, log))
             seconds, ran = seconds + took, ran + len(batch)
             if code != 0:
                 outcome = outcome_of(code, log)
@@ -204,15 +208,57 @@ def outcome_of(code: int, log: Path) -> str:
     return "killed" if code in (1, 2) or (code == 4 and imports) else f"error {code}"
 
 
-def _limited(folder: Path, names: Sequence[str], log: Path) -> int:
+def codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """A code object and all inside it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from codes(constant)
+
+
+def bodies(code: types.CodeType) -> list[tuple[bytes, str]]:
+    """What runs while the module is imported: its own code and that of its classes, and the constants of both."""
+    outer = [c for c in codes(code) if not c.co_flags & inspect.CO_OPTIMIZED]
+    return [(c.co_code, repr([v for v in c.co_consts if not isinstance(v, types.CodeType)])) for c in outer]
+
+
+def put_into_functions(path: Path, original: bytes) -> bool:
+    """Give the loaded functions of a file the code that it has now; whether that is all that has changed."""
+    before, now = (compile(text, str(path), "exec") for text in (original, path.read_bytes()))
+    changed = {(c.co_qualname, c.co_firstlineno): c for c in codes(now)}
+    functions = [o for o in gc.get_objects() if type(o) is types.FunctionType and o.__code__.co_filename == str(path)]
+    keys = [(f.__code__.co_qualname, f.__code__.co_firstlineno) for f in functions]
+    if bodies(before) != bodies(now) or not functions or not changed.keys() >= set(keys):
+        return False
+    if any(f.__code__.co_freevars != changed[key].co_freevars for f, key in zip(functions, keys, strict=True)):
+        return False
+    for function, key in zip(functions, keys, strict=True):
+        function.__code__ = changed[key]
+    return True
+
+
+def load_package(folder: Path) -> None:
+    """Import every module of the copy."""
+    sys.path[:0] = [str(folder / "tree")]
+    package = importlib.import_module("analog_ep")
+    for module in pkgutil.walk_packages(package.__path__, "analog_ep."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+
+
+def _limited(folder: Path, path: Path, original: bytes, names: Sequence[str], log: Path) -> int:
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     sys.dont_write_bytecode = True
+    if not put_into_functions(path, original):
+        for name in [name for name in sys.modules if name.split(".")[0] == "analog_ep"]:
+            del sys.modules[name]
     return pytest_in(folder, ["-x", *names], log)
 
 
 def run(folder: Path, mutants: Sequence[Mutant], kept: Path) -> None:
     """Meet every mutant that has no result yet, a line of JSON each."""
     tests = json.loads((folder / "tests.json").read_text())
+    load_package(folder)
     done = {(r["path"], r["start"], r["end"], r["new"]) for r in results(kept)}
     for mutant in mutants:
         if (mutant.path, mutant.start, mutant.end, mutant.new) in done:
@@ -290,15 +336,7 @@ def main() -> None:
     folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder / "tree")}
-    for name in (
-        "torch",
-        "scipy.optimize",
-        "scipy.stats",
-        "numba",
-        "pydantic",
-        "matplotlib.figure",
-        "rich",
-    ):
+    for name in LIBRARIES:
         importlib.import_module(name)
     if options.command == "trace":
         trace(folder, options.files)
