@@ -508,6 +508,8 @@ def test_the_test_of_fit_is_that_of_nested_models():
     residuals = data - small @ np.linalg.lstsq(small, data, rcond=None)[0]
     quotient = (sums[0] - sums[1]) / 2 / (sums[1] / (14 - 4))
     assert lack_of_fit(residuals, small, large[:, 2:], False) == pytest.approx(stats.f.sf(quotient, 2, 10), rel=1e-9)
+    # A fit that has not quite ended leaves residuals along the model, which say nothing of the alternatives.
+    assert lack_of_fit(data, small, large[:, 2:], False) == pytest.approx(stats.f.sf(quotient, 2, 10), rel=1e-9)
     known = lack_of_fit(residuals, small, large[:, 2:], True)
     assert known == pytest.approx(stats.chi2.sf(sums[0] - sums[1], 2), rel=1e-9)
     total = judge(residuals, small, {}, True).p_values["chi-squared"]

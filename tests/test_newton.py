@@ -25,6 +25,7 @@ from analog_ep.constants import thermal_voltage
 from analog_ep.devices import IdealDiode, ShockleyDiode
 from analog_ep.equilibrium import Newton, Ngspice, jacobian, kirchhoff_residual, newton, solve, spectrum
 from analog_ep.equilibrium.equilibrium import CircuitState
+from analog_ep.equilibrium.line_search import search_residual
 from analog_ep.errors import CircuitError, ConvergenceError, StimulusError
 from analog_ep.stimulus import CrossEntropy, Nudge, SquaredError
 
@@ -353,3 +354,16 @@ def test_a_circuit_without_unknowns_is_solved():
     builder.add(VoltageSources("v", top, 0, 3.0))
     builder.add(Conductances("g", top, 0, 1.0))
     assert solve_batch(builder.build(), NO_INPUT).voltages.tolist() == [[0.0, 3.0]]
+
+
+def test_residuals_are_compared_row_by_row_as_large_as_their_jacobians():
+    """A full step that solves the row of a small conductance is taken though the row of a large one grows a little."""
+    start, after = np.array([[1.0, 1e-6]]), np.array([[1.3, 0.0]])
+    sizes = np.array([[1.0, 1e-6]])
+
+    def evaluate(open_: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        return start[open_] + lengths[:, None] * (after - start)[open_]
+
+    assert search_residual(evaluate, start, sizes).tolist() == [1.0]
+    # The same where rows count alike: no step lowers it, and the shortest tried is the best.
+    assert search_residual(evaluate, start, np.ones((1, 2)))[0] < 1e-3

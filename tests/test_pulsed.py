@@ -202,6 +202,26 @@ def test_coincidences_have_the_moments_of_trains():
     assert (found - wanted).abs().max().item() < 0.06
 
 
+@pytest.mark.parametrize(("largest", "manage_length", "n_slots"), [
+    (0.3, True, 1), (1.0, True, 1), (1.2, True, 2), (3.0, True, 3), (50.0, True, 31), (0.3, False, 31)
+])  # fmt: skip
+def test_managed_trains_have_one_slot_a_pulse(
+    largest: float, manage_length: bool, n_slots: int, monkeypatch: pytest.MonkeyPatch
+):
+    """As many as the largest product has mean pulses, rounded up, and no more than the longest train."""
+    found = []
+
+    def draws(trains: object, slots: int, like: torch.Tensor, n_lines: int) -> torch.Tensor:
+        found.append(slots)
+        return like.new_full((slots, n_lines), 0.5)
+
+    monkeypatch.setattr("analog_ep.learning.coincidence._Trains.draws", draws)
+    array = PulsedArray.over(EVEN, torch.full((2, 1), 5e-5, dtype=torch.float64), (LOW, HIGH), 0)
+    columns = torch.tensor([largest], dtype=torch.float64) * STEP * (1 - 1e-9)
+    outer_pulses(array, torch.tensor([1.0, -0.5], dtype=torch.float64), columns, 31, manage_length)
+    assert found == [n_slots]
+
+
 @pytest.mark.parametrize("manage_length", [True, False])
 @pytest.mark.parametrize("one_pass", [True, False])
 def test_coincidences_have_the_very_chance_of_their_product(

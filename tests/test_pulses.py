@@ -373,12 +373,21 @@ def test_a_lookup_table_without_noise_gives_the_mean():
         ({"before": np.zeros(3)}, r"three lists of one length, found \(3,\), \(40,\) and \(40,\)"),
         ({"after": np.full(40, np.nan)}, "must be finite, found NaN or infinity"),
         ({"up": np.arange(40) < 3}, "10 pulses of each sign are needed, found 3 up and 37 down"),
+        ({"up": np.arange(40) < 9}, "10 pulses of each sign are needed, found 9 up and 31 down"),
     ],
 )
 def test_pulses_that_make_no_table(change: dict[str, Any], words: str):
     good = {"before": np.linspace(1, 2, 40), "after": np.linspace(1, 2, 40), "up": np.arange(40) % 2 == 0}
     with pytest.raises(DataError, match=words):
         Lookup.from_pulses(**{**good, **change})
+
+
+def test_ten_pulses_of_a_sign_make_a_table():
+    up = np.arange(40) < 10
+    before = np.linspace(1, 2, 40)
+    found = Lookup.from_pulses(before, before + np.where(up, 0.1, -0.1), up, n_conductances=2, n_probabilities=2)
+    np.testing.assert_allclose(found.table_up, 0.1)
+    np.testing.assert_allclose(found.table_down, -0.1)
 
 
 def test_tables_must_be_quantiles():

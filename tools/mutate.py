@@ -39,6 +39,8 @@ from mutants import PACKAGES, Mutant, mutants_of, sample
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARIES = ("torch", "scipy.optimize", "scipy.stats", "numba", "pydantic", "matplotlib.figure", "rich")
 
+COMPREHENSIONS = ("<genexpr>", "<listcomp>", "<dictcomp>", "<setcomp>")
+
 FIRST_SECONDS, ALL_SECONDS = 3.0, 8.0
 """Of tests that a mutant meets: the quickest in a process of their own, and at most, as timed by `trace`."""
 
@@ -216,10 +218,13 @@ def codes(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from codes(constant)
 
 
-def bodies(code: types.CodeType) -> list[tuple[bytes, str]]:
-    """What runs while the module is imported: its own code and that of its classes, and the constants of both."""
-    outer = [c for c in codes(code) if not c.co_flags & inspect.CO_OPTIMIZED]
-    return [(c.co_code, repr([v for v in c.co_consts if not isinstance(v, types.CodeType)])) for c in outer]
+def bodies(code: types.CodeType) -> Iterator[tuple[bytes, str]]:
+    """What runs while the module is imported: its own code and that of its classes and comprehensions."""
+    yield code.co_code, repr([value for value in code.co_consts if not isinstance(value, types.CodeType)])
+    for inner in code.co_consts:
+        comprehension = isinstance(inner, types.CodeType) and inner.co_name in COMPREHENSIONS
+        if comprehension or (isinstance(inner, types.CodeType) and not inner.co_flags & inspect.CO_OPTIMIZED):
+            yield from bodies(inner)
 
 
 def put_into_functions(path: Path, original: bytes) -> bool:
@@ -228,7 +233,7 @@ def put_into_functions(path: Path, original: bytes) -> bool:
     changed = {(c.co_qualname, c.co_firstlineno): c for c in codes(now)}
     functions = [o for o in gc.get_objects() if type(o) is types.FunctionType and o.__code__.co_filename == str(path)]
     keys = [(f.__code__.co_qualname, f.__code__.co_firstlineno) for f in functions]
-    if bodies(before) != bodies(now) or not functions or not changed.keys() >= set(keys):
+    if list(bodies(before)) != list(bodies(now)) or not functions or not changed.keys() >= set(keys):
         return False
     if any(f.__code__.co_freevars != changed[key].co_freevars for f, key in zip(functions, keys, strict=True)):
         return False
