@@ -297,12 +297,16 @@ def test_time_constants_that_cannot_be():
     floating = chain().with_groups([*chain().groups, Capacitors("d", 2, 3, 1e-9)])
     with pytest.raises(CircuitError, match="d: time constants need capacitors to ground, found one between two nodes"):
         slowest_time_constant(floating, np.zeros((1, 1)), np.zeros((1, 4)))
+
+
+@pytest.mark.parametrize("capacitance", [1e-15, 1e-9, 1.0])
+def test_a_state_that_drifts_away_has_no_time_constant(capacitance: float):
     builder = CircuitBuilder("runaway")
     x, a, y = builder.add_nodes(["x", "a", "y"]).tolist()
     builder.add(VoltageSources("x", x, 0, 1.0))
     builder.add(Conductances("r", [x, y], [a, a], 1e-3))
     builder.add(VoltageControlledVoltageSources("e", y, 0, a, 0, 3.0))
-    builder.add(Capacitors("c", a, 0, 1e-9))
+    builder.add(Capacitors("c", a, 0, capacitance))
     with pytest.raises(ConvergenceError, match="must settle, found a state that drifts away"):
         slowest_time_constant(builder.build(), np.zeros((1, 0)), np.zeros((1, 4)))
 
