@@ -24,7 +24,7 @@ from analog_ep.circuit import (
     VoltageSources,
 )
 from analog_ep.devices import DiodeClamp, IdealDiode, ShockleyDiode
-from analog_ep.equilibrium.time_constants import slowest_time_constant
+from analog_ep.equilibrium.time_constants import slowest_node, slowest_time_constant
 from analog_ep.errors import CircuitError, ConvergenceError, EnergyUnavailableError, StimulusError
 from analog_ep.export import write_transient_netlist
 from analog_ep.learning import EquilibriumPropagation
@@ -309,6 +309,15 @@ def test_a_state_that_drifts_away_has_no_time_constant(capacitance: float):
     builder.add(Capacitors("c", a, 0, capacitance))
     with pytest.raises(ConvergenceError, match="must settle, found a state that drifts away"):
         slowest_time_constant(builder.build(), np.zeros((1, 0)), np.zeros((1, 4)))
+
+
+def test_the_slowest_node_is_none_but_the_ground():
+    """C/g of 3 nF and 1 mS beside 2 nF and 1.01 mS; that of the ground, 5 nF and 10 µS, is no node's."""
+    builder = CircuitBuilder("two")
+    a, b = builder.add_nodes(["a", "b"]).tolist()
+    builder.add(Conductances("r", [a, b], [b, 0], [1e-3, 1e-5]))
+    builder.add(Capacitors("c", [a, b], [0, 0], [3e-9, 2e-9]))
+    assert slowest_node(builder.build()) == pytest.approx(3e-6, rel=1e-12)
 
 
 def test_refuses_what_makes_no_cycle():
