@@ -18,7 +18,7 @@ from analog_ep.building import (
     build_resistive,
     build_solver,
 )
-from analog_ep.checking import check_decks
+from analog_ep.checking import MOST_BRANCHES, check_decks, decks_left_out
 from analog_ep.circuit import Chip
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.ngspice import Ngspice
@@ -108,8 +108,9 @@ def cross_checked(
 ) -> CrossCheck | HopfieldCrossCheck:
     """Compare PyTorch with ngspice on a run's network and the first test samples, with the spec's nudge.
 
-    Of a resistive network also run the netlists that `export` writes of the first sample. A Hopfield network is nudged
-    as its variant of equilibrium propagation nudges it: "random" shows both signs.
+    Of a resistive network also run the netlists that `export` writes of one sample. Beyond `MOST_BRANCHES` those are
+    left out, and ngspice runs reduced ones, which the result says. A Hopfield network is nudged as its variant of
+    equilibrium propagation nudges it: "random" shows both signs.
 
     Parameters
     ----------
@@ -157,6 +158,7 @@ def cross_checked(
         )
     trained = trained_network(path, getattr(torch, spec.training.dtype))[1]
     exact = None if chip is None else replace(chip, converters=None, learning=None, twin=None)
+    reduced = network.circuit(chip).n_branches > MOST_BRANCHES
     result = cross_check(
         trained,
         inputs,
@@ -165,12 +167,13 @@ def cross_checked(
         cost=build_cost(spec),
         kind=nudge.kind,
         chip=chip,
-        reference=Ngspice(progress=progress, processes=processes),
+        reference=Ngspice(progress=progress, processes=processes, reduced=reduced),
         method=build_gradient(spec, trained, exact, exact),
     )
     decks = check_decks(network, inputs[0], build_nudge(spec, targets[0]), chip)
     classes = _classes(spec, trained, chip, progress, processes) if accuracy else None
-    return replace(result, decks=decks, test_classes=classes)
+    left_out = decks_left_out(network.circuit(chip), chip)
+    return replace(result, decks=decks, decks_left_out=left_out, reduced=reduced, test_classes=classes)
 
 
 def _classes(

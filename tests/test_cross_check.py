@@ -20,7 +20,8 @@ from analog_ep import (
     SquaredError,
     cross_check,
 )
-from analog_ep.checking import check_decks
+from analog_ep.checking import check_decks, decks_left_out
+from analog_ep.checking import decks as checking_decks
 from analog_ep.errors import ConvergenceError
 from analog_ep.learning import propagation
 from analog_ep.learning.ngspice_small_signal import NgspiceSmallSignal
@@ -158,6 +159,24 @@ def test_every_kind_of_exported_netlist_prints_what_pytorch_finds(kind, diode):
     errors = decks(kind, diode)
     assert set(errors) == {"free", "nudged", "both", "transient"}
     assert passes(errors)
+
+
+def test_netlists_that_are_not_run_are_named(monkeypatch):
+    net = ResistiveNetwork([4, 6, 3], dtype=torch.float64, diode=ShockleyDiode(1e-9))
+    circuit = net.circuit()
+    assert decks_left_out(circuit) == {}
+    monkeypatch.setattr(checking_decks, "MOST_TRANSIENT_BRANCHES", circuit.n_branches - 1)
+    assert set(decks()) == {"free", "nudged", "both"}
+    monkeypatch.setattr(checking_decks, "MOST_BRANCHES", circuit.n_branches - 1)
+    assert decks() == {}
+    left_out = decks_left_out(circuit)
+    assert set(left_out) == {"free", "nudged", "both", "transient"}
+    reason = f"{circuit.n_branches} branches, at most {circuit.n_branches - 1} are run"
+    assert set(left_out.values()) == {reason}
+    found = replace(cross_check(net, *samples(), nudging=NUDGING), decks_left_out=left_out, reduced=True)
+    assert json.loads(found.to_json())["decks_left_out"] == left_out
+    rows = [str(cell) for column in found.table().columns for cell in column.cells]
+    assert {"exported netlist, transient: not run", reason, "with Norton equivalents"} <= set(rows)
 
 
 LIBRARY_FAULTS = {

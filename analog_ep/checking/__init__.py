@@ -1,5 +1,5 @@
 """What a designer would do with an exported netlist, done here: run it, and compare what it prints."""
 
-from analog_ep.checking.decks import check_decks
+from analog_ep.checking.decks import MOST_BRANCHES, check_decks, decks_left_out
 
-__all__ = ["check_decks"]
+__all__ = ["MOST_BRANCHES", "check_decks", "decks_left_out"]

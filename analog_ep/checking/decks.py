@@ -94,8 +94,7 @@ def check_decks(
     Returns
     -------
     dict of str to DeckCheck
-        By kind: "free", "nudged", "both", "transient". Left out are netlists of more than `MOST_BRANCHES` branches, and
-        transients of more than `MOST_TRANSIENT_BRANCHES`, without weights of the energy, or of a chip with converters.
+        By kind: "free", "nudged", "both", "transient", without those that `decks_left_out` names.
 
     Raises
     ------
@@ -104,19 +103,39 @@ def check_decks(
     """
     subject = _Subject.of(network, inputs, nudge, chip)
     found: dict[str, DeckCheck] = {}
+    left_out = decks_left_out(subject.circuit, chip)
     with tempfile.TemporaryDirectory(prefix="analog_ep_") as folder:
         path = Path(folder) / "deck.cir"
-        if subject.circuit.n_branches <= MOST_BRANCHES:
-            for phase in _ROWS:
-                given = None if phase == "free" else subject.one
-                write_netlist(network, inputs, given, path=path, phase=phase, chip=chip)
-                found[phase] = _worst(_sweep_errors(subject, phase, printed_tables(run_printed(path))))
-        small = subject.circuit.n_branches <= MOST_TRANSIENT_BRANCHES
-        exact = chip is None or chip.converters is None or chip.converters.reads_exactly
-        if small and exact and energy_weights(subject.circuit).nodes is not None:
+        for phase in (phase for phase in _ROWS if phase not in left_out):
+            given = None if phase == "free" else subject.one
+            write_netlist(network, inputs, given, path=path, phase=phase, chip=chip)
+            found[phase] = _worst(_sweep_errors(subject, phase, printed_tables(run_printed(path))))
+        if "transient" not in left_out:
             write_transient_netlist(network, inputs[None], subject.nudge, path=path, rate=1.0, chip=chip)
             printed = printed_measurements(run_printed(path))
             found["transient"] = _worst(_transient_errors(subject, printed, path.read_text(encoding="ascii")))
+    return found
+
+
+def decks_left_out(circuit: Circuit, chip: Chip | None = None) -> dict[str, str]:
+    """Kinds of netlists that `check_decks` does not run, and why not.
+
+    Parameters
+    ----------
+    circuit : Circuit
+        What is exported, with the chip's mismatch.
+    chip : Chip, optional
+        Whose converters count.
+    """
+    found: dict[str, str] = {}
+    if circuit.n_branches > MOST_BRANCHES:
+        found = dict.fromkeys(_ROWS, f"{circuit.n_branches:,} branches, at most {MOST_BRANCHES:,} are run")
+    if circuit.n_branches > MOST_TRANSIENT_BRANCHES:
+        found["transient"] = f"{circuit.n_branches:,} branches, at most {MOST_TRANSIENT_BRANCHES:,} are run"
+    elif chip is not None and chip.converters is not None and not chip.converters.reads_exactly:
+        found["transient"] = "its deck has no converters"
+    elif reason := energy_weights(circuit).reason:
+        found["transient"] = f"no energy: {reason}"
     return found
 
 

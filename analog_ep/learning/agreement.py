@@ -143,6 +143,10 @@ class CrossCheck:
         What `passed` asks for.
     decks : dict of str to DeckCheck
         Exported netlists that were run, by their kind; none where the network alone was checked.
+    decks_left_out : dict of str to str
+        Kinds that were not run, and why not.
+    reduced : bool
+        Whether ngspice ran the network with Norton equivalents in place of its first crossbar: the same voltages.
     """
 
     max_voltage_error: float
@@ -162,6 +166,8 @@ class CrossCheck:
     tolerances: Tolerances
     test_classes: Classes | None = None
     decks: dict[str, DeckCheck] = field(default_factory=dict)
+    decks_left_out: dict[str, str] = field(default_factory=dict)
+    reduced: bool = False
 
     @property
     def cosines(self) -> dict[str, tuple[float, float]]:
@@ -240,6 +246,8 @@ class CrossCheck:
                 "method": self.method_name,
                 "method_cosines": {name: likeness.cosine for name, likeness in self.method.items()},
                 "method_norm_ratios": {name: likeness.ratio for name, likeness in self.method.items()},
+                "decks_left_out": self.decks_left_out,
+                "reduced": self.reduced,
                 "decks": {kind: {"error": deck.error, "worst": deck.worst} for kind, deck in self.decks.items()},
             }
         )
@@ -268,6 +276,10 @@ class CrossCheck:
             table.add_row("largest distance from an ideal clamp, of the layer", found, f"{limits.clamp:.0e}")
         for kind, deck in self.decks.items():
             table.add_row(f"exported netlist, {kind}: {deck.worst}", f"{deck.error:.1e}", f"{limits.of_deck(kind):.0e}")
+        for kind, reason in self.decks_left_out.items():
+            table.add_row(f"exported netlist, {kind}: not run", reason, "")
+        if self.reduced:
+            table.add_row("netlist in ngspice", "with Norton equivalents", "")
         table.add_row("agreement", "yes" if self.passed else "NO", "")
         return table
 
