@@ -81,10 +81,10 @@ class FusedStep:
         ConvergenceError
             If an equilibrium was not reached; nothing is changed then.
         """
-        inputs, targets = self.network.stimulus(inputs, targets)
-        self._refresh(inputs)
         # Nothing made here goes through autograd, and without its books every call is a tenth faster.
         with torch.inference_mode():
+            inputs, targets = self.network.shaped_stimulus(inputs, targets)
+            self._refresh(inputs)
             ladder = Ladder.from_stages(tuple(crossbar.stage for crossbar in self._crossbars), self._clamps)
             state, free = self._solver.free_state(ladder, inputs)
             outputs = self.network.outputs_of(state.layers)
@@ -92,7 +92,9 @@ class FusedStep:
             phases, statuses = self._phases(state, outputs, error, targets)
             for status in (free, *statuses):
                 if not status.complete:
+                    # What is not finite ends no phase: there is no need to look for it where all have ended.
                     require_finite("inputs", inputs)
+                    require_finite("targets", targets)
                     raise ConvergenceError(status.message)
             self._update(inputs, state.layers, phases)
         return value.mean()

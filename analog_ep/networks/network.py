@@ -103,12 +103,16 @@ class Network(torch.nn.Module, ABC):
         StimulusError
             If they do not fit the network or each other, there is no sample, or a target is not finite.
         """
+        inputs, targets = self.shaped_stimulus(inputs, targets)
+        require_finite("targets", targets)
+        return inputs, targets
+
+    def shaped_stimulus(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """As `stimulus`, for a caller that sees for itself what is not finite."""
         like = self.precision()
         inputs = as_inputs(inputs, self.n_inputs, like.dtype, like.device)
         require_samples(inputs)
-        targets = as_targets(targets, inputs, self.n_outputs)
-        require_finite("targets", targets)
-        return inputs, targets
+        return inputs, as_targets(targets, inputs, self.n_outputs)
 
     @abstractmethod
     def outputs_of(self, layers: tuple[Tensor, ...]) -> Tensor:
