@@ -167,7 +167,7 @@ def cross_checked(
         cost=build_cost(spec),
         kind=nudge.kind,
         chip=chip,
-        reference=Ngspice(progress=progress, processes=processes, reduced=reduced),
+        reference=Ngspice(progress=progress, processes=processes, reduced=reduced, forms_nudges=True),
         method=build_gradient(spec, trained, exact, exact),
     )
     decks = check_decks(network, inputs[0], build_nudge(spec, targets[0]), chip)

@@ -63,6 +63,10 @@ class Ngspice(CircuitSolver):
     nodeset : bool
         Whether the search for every sample begins at the state that `solve` is given, as ngspice's ``.nodeset`` has it:
         a circuit with several equilibria then shows whether that state is one, and otherwise which lies near.
+    forms_nudges : bool
+        Whether ngspice forms the currents of a frozen nudge itself, from expressions of the free outputs, wherever the
+        cost has one: what a comparison asks for, at a tenth of the time more in small circuits. Otherwise it is handed
+        numbers.
     processes : int
         Runs at a time.
     progress : callable, optional
@@ -82,6 +86,7 @@ class Ngspice(CircuitSolver):
     accuracy: float = 1e-6
     reduced: bool = False
     nodeset: bool = False
+    forms_nudges: bool = False
     processes: int = 1
     progress: Progress | None = field(default=None, repr=False, compare=False)
 
@@ -101,7 +106,7 @@ class Ngspice(CircuitSolver):
         check_circuit(circuit)
         if self.nodeset and start is None:
             raise StimulusError("Ngspice with nodeset needs a state to begin from, found none; give it as start")
-        batch = nudged_batch(circuit, inputs, nudge, free_outputs, start if self.nodeset else None)
+        batch = nudged_batch(circuit, inputs, nudge, free_outputs, start if self.nodeset else None, self.forms_nudges)
         reduction = NortonReduction.of(circuit) if self.reduced else None
         sweep = Sweep(circuit, self.options, reduction, self.executable, self.timeout)
         judge = Judge(circuit, reduction, batch, self.rtol, self.options, self.accuracy)
@@ -262,8 +267,9 @@ def nudged_batch(
     nudge: Nudge | None,
     free_outputs: np.ndarray | None,
     start: np.ndarray | None,
+    forms_nudges: bool,
 ) -> Batch:
-    """Samples with their nudge, whose currents ngspice forms itself wherever its cost has an expression.
+    """Samples with their nudge; see `Ngspice.forms_nudges`.
 
     Raises
     ------
@@ -281,7 +287,7 @@ def nudged_batch(
         return Batch(inputs, nudge, start=start)
     if free_outputs is None:
         raise StimulusError("a frozen nudge needs the outputs of the free state, found none; solve that first")
-    if is_expressible(nudge.cost):
+    if forms_nudges and is_expressible(nudge.cost):
         return Batch(inputs, nudge, start=start, free_outputs=free_outputs)
     currents = nudge.current(torch.from_numpy(np.array(free_outputs))).numpy()
     return Batch(inputs, frozen_currents=currents, start=start)

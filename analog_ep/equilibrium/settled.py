@@ -85,7 +85,7 @@ class NgspiceSettling(CircuitSolver):
             raise StimulusError(f"settling needs capacitors, found none in {circuit.title!r}; add Capacitors")
         sweep = Sweep(circuit, self.options, None, self.executable, self.timeout)
         voltages = np.zeros((len(inputs), circuit.n_nodes)) if start is None else start
-        batch = nudged_batch(circuit, inputs, nudge, free_outputs, voltages)
+        batch = nudged_batch(circuit, inputs, nudge, free_outputs, voltages, forms_nudges=True)
         judge = Judge(circuit, None, batch, self.rtol, self.options, self.accuracy)
         result, moving = BatchResult(voltages, {}), np.arange(len(inputs))
         seconds, runs = self.duration or _FIRST * slowest_node(circuit), 0

@@ -109,7 +109,8 @@ def cross_check(
     chip : Chip, optional
         Mismatch of the hardware.
     reference : Solver, optional
-        What PyTorch is compared with; by default `Ngspice()`, and `NgspiceSettling()` for a Hopfield network.
+        What PyTorch is compared with; by default `Ngspice(forms_nudges=True)`, and `NgspiceSettling()` for a Hopfield
+        network.
     tolerances : Tolerances or HopfieldTolerances, optional
         What counts as agreement.
     method : GradientMethod, optional
@@ -148,7 +149,7 @@ def cross_check(
     twin, (inputs, targets) = network.as_built(), (t.to("cpu", torch.float64) for t in (inputs, targets))
     ours, theirs = (
         _phases(twin, inputs, targets, nudging, cost, kind, chip, solver)
-        for solver in (solver_of(twin), Ngspice() if reference is None else reference)
+        for solver in (solver_of(twin), Ngspice(forms_nudges=True) if reference is None else reference)
     )
     free, free_spice = ours[0], theirs[0]
     circuit, nominal = twin.circuit(chip), twin.circuit()

@@ -188,7 +188,7 @@ def hopfield_cross_check(
     settling : Solver, optional
         By default `NgspiceSettling()`.
     operating_point : Solver, optional
-        By default `Ngspice(nodeset=True)`.
+        By default `Ngspice(nodeset=True, forms_nudges=True)`.
     tolerances : HopfieldTolerances, optional
         What counts as agreement.
 
@@ -214,7 +214,7 @@ def hopfield_cross_check(
         _, gradients = method.gradients(inputs[everywhere], targets[everywhere])
         ratio = _ratio(contrasts[1], strengths, gradients, limits.contrast)
     predicted = theirs[0].outputs.argmax(-1)
-    points = Ngspice(nodeset=True) if operating_point is None else operating_point
+    points = Ngspice(nodeset=True, forms_nudges=True) if operating_point is None else operating_point
     return HopfieldCrossCheck(
         max_state_error=max(_largest(_error(*pair)[~o]) for pair, o in zip(pairs, elsewhere, strict=True)),
         max_operating_point_error=_operating_point_error(network, ours, points),
