@@ -81,10 +81,10 @@ class FusedStep:
         ConvergenceError
             If an equilibrium was not reached; nothing is changed then.
         """
+        inputs, targets = self.network.shaped_stimulus(inputs, targets)
+        self._refresh(inputs)
         # Nothing made here goes through autograd, and without its books every call is a tenth faster.
         with torch.inference_mode():
-            inputs, targets = self.network.shaped_stimulus(inputs, targets)
-            self._refresh(inputs)
             ladder = Ladder.from_stages(tuple(crossbar.stage for crossbar in self._crossbars), self._clamps)
             state, free = self._solver.free_state(ladder, inputs)
             outputs = self.network.outputs_of(state.layers)
