@@ -4,13 +4,14 @@ from importlib import import_module as _import
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from analog_ep.checking import CrossCheck, HopfieldCrossCheck, HopfieldTolerances, Tolerances, cross_check
     from analog_ep.circuit import Chip, Circuit, CircuitBuilder, check_circuit
     from analog_ep.devices import Diode, DiodeClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
+    from analog_ep.dynamics import Langevin
     from analog_ep.equilibrium import (
         Equilibrium,
         EulerRelaxation,
         HopfieldRelaxation,
-        Langevin,
         Newton,
         Ngspice,
         NgspiceSettling,
@@ -25,24 +26,19 @@ if TYPE_CHECKING:
         ContrastiveDivergence,
         ContrastiveHebbian,
         CoupledLearning,
-        CrossCheck,
         EnergyImplicitDifferentiation,
         EquilibriumPropagation,
         FusedStep,
         GradientMethod,
         HarmonicEquilibriumPropagation,
         HolomorphicEquilibriumPropagation,
-        HopfieldCrossCheck,
-        HopfieldTolerances,
         ImplicitDifferentiation,
         NgspiceSmallSignal,
         PulsedUpdate,
         RecurrentBackpropagation,
         SmallSignal,
         StochasticEquilibriumPropagation,
-        Tolerances,
         Update,
-        cross_check,
         implicit_gradients,
     )
     from analog_ep.networks import CircuitNetwork, HopfieldNetwork, LeakyIntegrators, Network, ResistiveNetwork
@@ -107,7 +103,18 @@ __all__ = [
     "write_transient_netlist",
 ]
 
-_ROOMS = ("errors", "stimulus", "devices", "circuit", "networks", "equilibrium", "learning", "export")
+_ROOMS = (
+    "errors",
+    "stimulus",
+    "devices",
+    "circuit",
+    "networks",
+    "equilibrium",
+    "dynamics",
+    "learning",
+    "checking",
+    "export",
+)
 
 
 def __getattr__(name: str) -> Any:

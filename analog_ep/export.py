@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Chip, Circuit
+from analog_ep.circuit.node_capacitance import with_node_capacitance
+from analog_ep.circuit.reading import read_layers
+from analog_ep.dynamics.time_constants import slowest_time_constant
 from analog_ep.equilibrium import Equilibrium, Newton, solve
 from analog_ep.equilibrium.solver_of import solver_of
-from analog_ep.equilibrium.time_constants import slowest_time_constant
-from analog_ep.learning.measured import read_layers
+from analog_ep.netlist.deck import Phase, save_deck, write_deck
+from analog_ep.netlist.dialects import DialectName
+from analog_ep.netlist.settling_deck import write_settling_deck
+from analog_ep.netlist.timing import TwoPhaseTiming
+from analog_ep.netlist.transient_deck import USUAL_SHARE, usual_rate, write_transient_deck
 from analog_ep.networks import CircuitNetwork, HardwareNetwork, HopfieldNetwork, ResistiveNetwork
-from analog_ep.spice.deck import Phase, save_deck, write_deck
-from analog_ep.spice.dialects import DialectName
-from analog_ep.spice.settling_deck import write_settling_deck
-from analog_ep.spice.timing import TwoPhaseTiming
-from analog_ep.spice.transient_deck import USUAL_SHARE, usual_rate, write_transient_deck
 from analog_ep.stimulus import Nudge, as_tensor
-from analog_ep.studies.capacitance import with_node_capacitance
 
 _SETTLED = 25.0
 """Time constants after which 1e-11 of a change is left."""

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from analog_ep.devices.pulses import ConstantStep, PulsedArray, SoftBounds
-from analog_ep.learning.coincidence import outer_pulses
+from analog_ep.learning.updates.coincidence import outer_pulses
 
 N_ROWS, N_COLUMNS, VECTORS, ROUNDS = 784, 100, 200, 3
 TRAIN_LENGTH, STEP = 31, 0.001

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from analog_ep.studies.relatives import CONTENDERS, Outcome, chosen_rate, compare
+from analog_ep.theory.relatives import CONTENDERS, Outcome, chosen_rate, compare
 
 
 def main(out: Path, seeds: int, epochs: int) -> None:

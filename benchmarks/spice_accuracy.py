@@ -19,19 +19,19 @@ import math
 import numpy as np
 import torch
 
+from analog_ep.analyses.noise import output_noise
+from analog_ep.analyses.response import small_signal_gradient
+from analog_ep.analyses.settling_report import SettlingReport, settling_report
 from analog_ep.circuit import GROUND, Capacitors, Circuit, CircuitBuilder, Conductances, Diodes, VoltageSources
+from analog_ep.circuit.node_capacitance import with_node_capacitance
+from analog_ep.circuit.real_amplifiers import AmplifierModel, with_amplifiers
 from analog_ep.constants import BOLTZMANN, DEFAULT_TEMPERATURE, ELEMENTARY_CHARGE
 from analog_ep.devices import ShockleyDiode
 from analog_ep.equilibrium.equilibrium import solve
-from analog_ep.equilibrium.newton import Newton
 from analog_ep.equilibrium.ngspice import Ngspice
+from analog_ep.equilibrium.nodal.newton import Newton
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.stimulus import SquaredError
-from analog_ep.studies.amplifiers import AmplifierModel, with_amplifiers
-from analog_ep.studies.capacitance import with_node_capacitance
-from analog_ep.studies.noise import output_noise
-from analog_ep.studies.response import small_signal_gradient
-from analog_ep.studies.settling_report import SettlingReport, settling_report
 
 AMPLIFIERS = AmplifierModel(bandwidth=1e8, output_resistance=100.0, rail=3.0)
 

@@ -33,15 +33,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from analog_ep.building import build_cost
 from analog_ep.circuit import Circuit
-from analog_ep.learning.propagation import EquilibriumPropagation
+from analog_ep.learning.gradients.propagation import EquilibriumPropagation
 from analog_ep.networks import ResistiveNetwork
-from analog_ep.run import Run
+from analog_ep.ngspice.process import find_ngspice
+from analog_ep.ngspice.sweep import held_voltages
+from analog_ep.runs.building import build_cost
+from analog_ep.runs.folder import Run
+from analog_ep.runs.trained import export_transient, test_samples, trained_network
 from analog_ep.spec import Spec, default_spec, with_values
-from analog_ep.spice.process import find_ngspice
-from analog_ep.spice.sweep import held_voltages
-from analog_ep.trained import export_transient, test_samples, trained_network
 
 Changes = dict[str, np.ndarray]
 """ΔG of each crossbar by the name of its parameter, `(n_branches,)`. [S]"""

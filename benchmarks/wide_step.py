@@ -9,9 +9,9 @@ import time
 
 import torch
 
-from analog_ep.building import build_resistive
-from analog_ep.learning.fused import FusedStep
-from analog_ep.learning.propagation import SmallSignal
+from analog_ep.learning.gradients.propagation import SmallSignal
+from analog_ep.learning.updates.fused import FusedStep
+from analog_ep.runs.building import build_resistive
 from analog_ep.spec import default_spec, with_values
 from analog_ep.stimulus import CrossEntropy
 

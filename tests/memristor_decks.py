@@ -11,8 +11,8 @@ import torch
 
 from analog_ep.devices.memristors import VTEAM
 from analog_ep.devices.memristors.writing import WriteSchedule, WriteVoltages
-from analog_ep.resources import netlists_folder
-from analog_ep.spice.memristor_deck import memristor_write_deck
+from analog_ep.ngspice.memristor_deck import memristor_write_deck
+from analog_ep.support.resources import netlists_folder
 
 N_PULSES = 64
 

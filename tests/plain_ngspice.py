@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analog_ep.spice.process import find_ngspice
+from analog_ep.ngspice.process import find_ngspice
 
 
 def run_plain(path: Path, cwd: Path | None = None) -> dict[str, np.ndarray]:

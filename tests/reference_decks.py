@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from deck_circuits import every_element, measured, mixed_circuit, network
 
+from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.constants import DEFAULT_TEMPERATURE
 from analog_ep.devices import DiodeClamp, IdealDiode, ShockleyDiode
+from analog_ep.netlist.deck import save_deck, write_deck
+from analog_ep.netlist.dialects import DIALECTS, DialectName
+from analog_ep.netlist.timing import TwoPhaseTiming
+from analog_ep.netlist.transient_deck import write_transient_deck
 from analog_ep.networks import ResistiveNetwork
-from analog_ep.resources import netlists_folder
-from analog_ep.spice.deck import save_deck, write_deck
-from analog_ep.spice.dialects import DIALECTS, DialectName
-from analog_ep.spice.timing import TwoPhaseTiming
-from analog_ep.spice.transient_deck import write_transient_deck
 from analog_ep.stimulus import CrossEntropy, Nudge, SquaredError
-from analog_ep.studies.capacitance import with_node_capacitance
+from analog_ep.support.resources import netlists_folder
 
 STRONG, WEAK = 1e-4, 1e-7
 """Conductances that carry a weight, and those that stand for none. [S]"""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from analog_ep.building import build_network
 from analog_ep.networks import Network, ResistiveNetwork
+from analog_ep.runs.building import build_network
 from analog_ep.spec import Spec
 
 

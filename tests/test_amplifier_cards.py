@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from analog_ep.building import build_resistive
 from analog_ep.calibration import Table, fit_amplifier, write_card
 from analog_ep.cards import Card, Quantity
-from analog_ep.chips import build_chip
 from analog_ep.cli import main
 from analog_ep.equilibrium import Newton, Ngspice, solve
 from analog_ep.errors import CardError, SpecError
+from analog_ep.netlist.netlist import NetlistWriter, constant_drive
+from analog_ep.runs.building import build_resistive
+from analog_ep.runs.chips import build_chip
 from analog_ep.spec import parse_spec
-from analog_ep.spice.netlist import NetlistWriter, constant_drive
 
 GAIN, OFFSET = 3.875, 2.5e-3
 NETWORK: dict[str, Any] = {"sizes": [4, 5, 3, 2]}

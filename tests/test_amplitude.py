@@ -15,9 +15,9 @@ from analog_ep.circuit import Capacitors, CircuitBuilder, Conductances, VoltageS
 from analog_ep.cli import main
 from analog_ep.errors import StimulusError
 from analog_ep.networks import ResistiveNetwork
-from analog_ep.spice.lock_in import lock_in
-from analog_ep.studies.amplitude import AmplitudePoint, AmplitudeStudy, harmonic_study, holomorphic_study
-from analog_ep.studies.stationary import stochastic_study
+from analog_ep.ngspice.lock_in import lock_in
+from analog_ep.theory.amplitude import AmplitudePoint, AmplitudeStudy, harmonic_study, holomorphic_study
+from analog_ep.theory.stationary import stochastic_study
 
 
 def point(study: AmplitudeStudy, method: str, nudging: float):

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from analog_ep import cli
-from analog_ep.analysis import FOLDER
-from analog_ep.run import Run, choose_spec
+from analog_ep.analyses.analyse import FOLDER
+from analog_ep.analyses.power import AMPLIFIERS
+from analog_ep.runs.folder import Run, choose_spec
 from analog_ep.spec import parse_spec
-from analog_ep.studies.power import AMPLIFIERS
 
 pytestmark = pytest.mark.ngspice
 

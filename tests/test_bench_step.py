@@ -8,7 +8,7 @@ import torch
 from analog_ep.benchmarking.step import benchmark_step, free_residual, gradient_error
 from analog_ep.devices import IdealDiode, ShockleyDiode
 from analog_ep.errors import StimulusError
-from analog_ep.learning.propagation import SmallSignal
+from analog_ep.learning.gradients.propagation import SmallSignal
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.stimulus import CrossEntropy
 

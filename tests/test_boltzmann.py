@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from analog_ep.equilibrium.boltzmann import BoltzmannMachine
+from analog_ep.dynamics.boltzmann import BoltzmannMachine
 from analog_ep.errors import StimulusError
 
 

@@ -17,7 +17,7 @@ from analog_ep.equilibrium import Relaxation, solve
 from analog_ep.errors import DataError
 from analog_ep.learning import EquilibriumPropagation, Update
 from analog_ep.networks import ResistiveNetwork
-from analog_ep.run import CALIBRATION, Run, stored_calibration
+from analog_ep.runs.folder import CALIBRATION, Run, stored_calibration
 from analog_ep.spec import default_spec, with_values
 from analog_ep.stimulus import SquaredError
 

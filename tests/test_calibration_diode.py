@@ -17,8 +17,8 @@ from analog_ep.cli import main
 from analog_ep.constants import thermal_voltage
 from analog_ep.devices import ShockleyDiode
 from analog_ep.errors import CardError, DataError
-from analog_ep.resources import calibration_folder
-from analog_ep.spice.process import run_ngspice
+from analog_ep.ngspice.process import run_ngspice
+from analog_ep.support.resources import calibration_folder
 
 TRUTH = {"saturation_current": 4e-9, "ideality": 1.9, "series_resistance": 0.65}
 VOLTAGE = np.linspace(0.1, 0.9, 100)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from analog_ep.building import build_network, build_update
 from analog_ep.calibration import Table, fit_figure, fit_pulses, read_table, write_card
 from analog_ep.calibration.pulse_fit import fit_train
 from analog_ep.calibration.pulse_likelihood import PulseLikelihood, PulseTrain
@@ -19,6 +18,7 @@ from analog_ep.cards import load_card
 from analog_ep.cli import main
 from analog_ep.devices.pulses import PulsedArray, PulseModel, SoftBounds, pulse_model
 from analog_ep.errors import DataError
+from analog_ep.runs.building import build_network, build_update
 from analog_ep.spec import parse_spec
 
 RANGE = (1e-6, 1e-4)

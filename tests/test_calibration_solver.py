@@ -16,10 +16,10 @@ from analog_ep.cli import main
 from analog_ep.devices import Diode, DiodeClamp, PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.equilibrium import Relaxation, solve
 from analog_ep.errors import AnalogEPError, CardError, CircuitError, DataError, NgspiceError
+from analog_ep.netlist.netlist import NetlistWriter, constant_drive
 from analog_ep.networks import ResistiveNetwork
-from analog_ep.spice.netlist import NetlistWriter, constant_drive
-from analog_ep.spice.process import run_ngspice
-from analog_ep.spice.sweep import Batch, Sweep
+from analog_ep.ngspice.process import run_ngspice
+from analog_ep.ngspice.sweep import Batch, Sweep
 
 RESISTIVE = """* lead resistance inside
 .subckt resistive anode cathode

@@ -16,8 +16,8 @@ from resistive import resistive_network
 from analog_ep.cards import Card, Quantity, card_names, load_card
 from analog_ep.devices import PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.errors import AnalogEPError, CardError, SpecError
+from analog_ep.netlist.netlist import NetlistWriter, constant_drive
 from analog_ep.spec import load_spec, parse_spec
-from analog_ep.spice.netlist import NetlistWriter, constant_drive
 
 NETWORK = {"sizes": [4, 3, 2]}
 

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save
 
 from analog_ep.errors import CheckpointError
-from analog_ep.files import write_atomically
 from analog_ep.learning.checkpoint import Checkpoint, under
 from analog_ep.networks import ResistiveNetwork
+from analog_ep.support.files import write_atomically
 
 
 def checkpoint_of(network: ResistiveNetwork) -> Checkpoint:

@@ -24,7 +24,7 @@ from analog_ep.circuit import (
     energy_weights,
 )
 from analog_ep.devices import PiecewiseLinearDiode, ShockleyDiode
-from analog_ep.equilibrium.kirchhoff import kirchhoff_residual
+from analog_ep.equilibrium.nodal.residual import kirchhoff_residual
 from analog_ep.errors import CircuitError, EnergyUnavailableError
 
 

@@ -18,7 +18,7 @@ from analog_ep.equilibrium import Newton, Ngspice, Relaxation, solve
 from analog_ep.errors import CheckpointError, CircuitError
 from analog_ep.export import write_netlist
 from analog_ep.learning import EquilibriumPropagation
-from analog_ep.learning.implicit import implicit_gradients
+from analog_ep.learning.gradients.implicit import implicit_gradients
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.stimulus import Nudge, SquaredError
 

@@ -11,18 +11,18 @@ import pytest
 import torch
 from resistive import resistive, resistive_network
 
-from analog_ep.chips import build_chip
 from analog_ep.circuit import Cells, Chip, Converter, Converters, draw_faults, read_faults
 from analog_ep.errors import AnalogEPError, CheckpointError, CircuitError, DataError, SpecError
 from analog_ep.learning import Update
-from analog_ep.learning.cell_update import CellUpdate
 from analog_ep.learning.training import accuracy, predictions
+from analog_ep.learning.updates.cell_update import CellUpdate
 from analog_ep.networks import ResistiveNetwork
-from analog_ep.resources import specs_folder
-from analog_ep.run import CHIP, Run
+from analog_ep.runs.chips import build_chip
+from analog_ep.runs.folder import CHIP, Run
+from analog_ep.runs.trained import cross_checked, export_deck, trained_circuit
 from analog_ep.spec import default_spec, load_spec, with_values
 from analog_ep.spec.study import load_study
-from analog_ep.trained import cross_checked, export_deck, trained_circuit
+from analog_ep.support.resources import specs_folder
 
 LOW, HIGH = 1e-7, 1e-4
 NOISY = {

@@ -37,9 +37,9 @@ from analog_ep.circuit import (
     VoltageSources,
 )
 from analog_ep.errors import EnergyUnavailableError, NetworkError
-from analog_ep.learning.implicit import implicit_gradients
+from analog_ep.learning.gradients.implicit import implicit_gradients
 from analog_ep.networks import CircuitNetwork
-from analog_ep.spice.process import find_ngspice
+from analog_ep.ngspice.process import find_ngspice
 
 BOUNDS = (1e-7, 1e-3)
 

@@ -21,18 +21,18 @@ from analog_ep.circuit import (
     johnson_currents,
 )
 from analog_ep.circuit.copies import copies
+from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.constants import BOLTZMANN
 from analog_ep.devices import ShockleyDiode
+from analog_ep.dynamics.linear_noise import LinearNoise
 from analog_ep.equilibrium.equilibrium import solve
-from analog_ep.equilibrium.linear_noise import LinearNoise
-from analog_ep.equilibrium.newton import Newton
+from analog_ep.equilibrium.nodal.newton import Newton
 from analog_ep.errors import CircuitError, StimulusError
 from analog_ep.networks import ResistiveNetwork
-from analog_ep.spice.transient_noise import transient_noise
+from analog_ep.ngspice.transient_noise import transient_noise
 from analog_ep.stimulus import Nudge, SquaredError
-from analog_ep.studies.capacitance import with_node_capacitance
-from analog_ep.studies.thermal import rc_network, thermal_study
-from analog_ep.studies.transient_gradient import transient_gradient, transient_study
+from analog_ep.theory.thermal import rc_network, thermal_study
+from analog_ep.theory.transient_gradient import transient_gradient, transient_study
 
 KELVIN = 300.15
 FARADS = 1e-12

@@ -16,9 +16,9 @@ import pytest
 import typer
 
 from analog_ep import cli
+from analog_ep.checking import CrossCheck
 from analog_ep.errors import NgspiceNotFoundError
-from analog_ep.learning import CrossCheck
-from analog_ep.run import CHECKPOINT, METRICS, SPEC, saved_epochs
+from analog_ep.runs.folder import CHECKPOINT, METRICS, SPEC, saved_epochs
 from analog_ep.spec import default_spec, load_spec, parse_spec
 
 Invoke = Callable[..., tuple[int, str, str]]

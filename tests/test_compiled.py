@@ -1,6 +1,6 @@
 """Compiled loops: where their code cannot be kept."""
 
-from analog_ep.compiled import compiled
+from analog_ep.support.compiled import compiled
 
 
 def test_a_function_whose_code_cannot_be_kept_is_compiled_all_the_same():

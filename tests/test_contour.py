@@ -5,17 +5,17 @@ import pytest
 import torch
 
 from analog_ep.devices import ShockleyDiode
-from analog_ep.equilibrium.complex_hopfield import ComplexRelaxation
 from analog_ep.equilibrium.equilibrium import solve
-from analog_ep.equilibrium.hopfield import HopfieldRelaxation
+from analog_ep.equilibrium.layered.complex_hopfield import ComplexRelaxation
+from analog_ep.equilibrium.layered.hopfield_relaxation import HopfieldRelaxation
 from analog_ep.errors import ConvergenceError, StimulusError
 from analog_ep.learning import EquilibriumPropagation
-from analog_ep.learning.contour import (
+from analog_ep.learning.gradients.contour import (
     HarmonicEquilibriumPropagation,
     HolomorphicEquilibriumPropagation,
     harmonic_weights,
 )
-from analog_ep.learning.implicit import implicit_gradients
+from analog_ep.learning.gradients.implicit import implicit_gradients
 from analog_ep.networks import HopfieldNetwork, ResistiveNetwork
 from analog_ep.stimulus import SquaredError
 

@@ -15,7 +15,7 @@ from analog_ep.equilibrium import Newton, Ngspice, Relaxation, solve
 from analog_ep.equilibrium.equilibrium import clamped_response
 from analog_ep.errors import CircuitError, ConvergenceError, StimulusError
 from analog_ep.learning import CoupledLearning, Update
-from analog_ep.learning.implicit import implicit_gradients
+from analog_ep.learning.gradients.implicit import implicit_gradients
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.stimulus import CrossEntropy, SquaredError
 

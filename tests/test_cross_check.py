@@ -20,13 +20,13 @@ from analog_ep import (
     SquaredError,
     cross_check,
 )
+from analog_ep.analyses.response import small_signal_gradient
 from analog_ep.checking import check_decks, decks_left_out
 from analog_ep.checking import decks as checking_decks
 from analog_ep.errors import ConvergenceError
-from analog_ep.learning import propagation
-from analog_ep.learning.ngspice_small_signal import NgspiceSmallSignal
-from analog_ep.spice import deck_sections, nudge_cards, transient_deck
-from analog_ep.studies.response import small_signal_gradient
+from analog_ep.learning.gradients import propagation
+from analog_ep.learning.gradients.ngspice_small_signal import NgspiceSmallSignal
+from analog_ep.netlist import deck_sections, nudge_cards, transient_deck
 
 pytestmark = pytest.mark.ngspice
 

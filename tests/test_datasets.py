@@ -10,9 +10,8 @@ import pytest
 import sklearn.datasets
 import torch
 
-from analog_ep.datasets import Dataset, load_dataset
+from analog_ep.datasets import Dataset, load_dataset, read_idx
 from analog_ep.errors import DataError
-from analog_ep.idx import read_idx
 
 RNG = np.random.default_rng(0)
 

@@ -21,9 +21,9 @@ from analog_ep.circuit import (
 )
 from analog_ep.devices import DiodeClamp, IdealDiode, ShockleyDiode
 from analog_ep.errors import CircuitError, NodeNameError, StimulusError
-from analog_ep.resources import netlists_folder
-from analog_ep.spice.deck import save_deck, write_deck
+from analog_ep.netlist.deck import save_deck, write_deck
 from analog_ep.stimulus import Cost, CrossEntropy, Nudge, SquaredError
+from analog_ep.support.resources import netlists_folder
 
 VOLTAGE_TOLERANCE = 2e-9
 """Printed are nine digits of voltages up to 4 V."""

@@ -17,12 +17,13 @@ from hopfield_networks import network as hopfield_network
 from hopfield_networks import samples as hopfield_samples
 from torch import Tensor
 
-from analog_ep.chips import build_chip
+from analog_ep.checking import cross_check
 from analog_ep.circuit import Chip
 from analog_ep.devices import DiodeClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.devices.pulses import PRESETS, ConstantStep, PulsedArray, pulse_model
-from analog_ep.equilibrium import HopfieldRelaxation, Langevin, Newton, Ngspice, Relaxation, Solver, solve
-from analog_ep.equilibrium.ladder import Ladder
+from analog_ep.dynamics import Langevin
+from analog_ep.equilibrium import HopfieldRelaxation, Newton, Ngspice, Relaxation, Solver, solve
+from analog_ep.equilibrium.layered.resistive_layers import Ladder
 from analog_ep.errors import CheckpointError
 from analog_ep.export import write_netlist
 from analog_ep.learning import (
@@ -39,12 +40,12 @@ from analog_ep.learning import (
     SmallSignal,
     StochasticEquilibriumPropagation,
     Update,
-    cross_check,
 )
-from analog_ep.learning.cell_update import CellUpdate
-from analog_ep.learning.schemes import SCHEMES, FixedStep, ProgramAndVerify, Scheme, SignStep, update_scheme
+from analog_ep.learning.updates.cell_update import CellUpdate
+from analog_ep.learning.updates.schemes import SCHEMES, FixedStep, ProgramAndVerify, Scheme, SignStep, update_scheme
 from analog_ep.networks import Network, ResistiveNetwork
-from analog_ep.run import CHECKPOINT, Run
+from analog_ep.runs.chips import build_chip
+from analog_ep.runs.folder import CHECKPOINT, Run
 from analog_ep.spec import default_spec, with_values
 from analog_ep.stimulus import CrossEntropy, Nudge, SquaredError
 

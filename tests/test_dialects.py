@@ -18,10 +18,10 @@ from reference_decks import dialect_deck
 from analog_ep.circuit import Circuit
 from analog_ep.devices import DiodeClamp
 from analog_ep.errors import CircuitError, StimulusError
-from analog_ep.spice.deck import write_deck
-from analog_ep.spice.dialects import DIALECTS
-from analog_ep.spice.process import find_ngspice
-from analog_ep.spice.raw import read_raw
+from analog_ep.netlist.deck import write_deck
+from analog_ep.netlist.dialects import DIALECTS
+from analog_ep.ngspice.process import find_ngspice
+from analog_ep.ngspice.raw import read_raw
 from analog_ep.stimulus import CrossEntropy, Nudge, SquaredError
 
 CIRCUITS: dict[str, Callable[[], Circuit]] = {

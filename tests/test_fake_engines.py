@@ -11,10 +11,10 @@ import pytest
 
 from analog_ep import cli
 from analog_ep.errors import NgspiceError
-from analog_ep.run import Run, choose_spec
-from analog_ep.spice import bounded
-from analog_ep.spice import process as spice_process
-from analog_ep.spice.process import ngspice_version, run_ngspice, run_plots
+from analog_ep.ngspice import process as spice_process
+from analog_ep.ngspice.process import ngspice_version, run_ngspice, run_plots
+from analog_ep.runs.folder import Run, choose_spec
+from analog_ep.support import bounded
 
 CASES = 60
 LIMIT = 0.3

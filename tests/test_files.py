@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from analog_ep import files
-from analog_ep.files import draft_folder, private_folder, remove_abandoned, write_atomically
+from analog_ep.support import files
+from analog_ep.support.files import draft_folder, private_folder, remove_abandoned, write_atomically
 
 HELD = """
 import os, signal, sys
 from pathlib import Path
-from analog_ep import files
+from analog_ep.support import files
 
 def stop(*_):
     print(flush=True)

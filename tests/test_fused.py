@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from analog_ep.devices import IdealDiode, ShockleyDiode
-from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.equilibrium.layered.relaxation import Relaxation
 from analog_ep.errors import ConvergenceError, NetworkError, StimulusError
-from analog_ep.learning import fused_crossbar
-from analog_ep.learning.fused import FusedStep
-from analog_ep.learning.kernels import update_crossbar
-from analog_ep.learning.propagation import EquilibriumPropagation, SmallSignal
-from analog_ep.learning.update import Update
+from analog_ep.learning.gradients.propagation import EquilibriumPropagation, SmallSignal
+from analog_ep.learning.updates import fused_crossbar
+from analog_ep.learning.updates.fused import FusedStep
+from analog_ep.learning.updates.kernels import update_crossbar
+from analog_ep.learning.updates.update import Update
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.networks.layout import Drive
 from analog_ep.stimulus import CrossEntropy

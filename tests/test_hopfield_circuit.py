@@ -33,6 +33,8 @@ from analog_ep import (
     write_netlist,
     write_settling_netlist,
 )
+from analog_ep.checking import hopfield_cross_check
+from analog_ep.checking.hopfield_check import distance_to_minimum
 from analog_ep.circuit import (
     Capacitors,
     CircuitBuilder,
@@ -43,20 +45,18 @@ from analog_ep.circuit import (
 )
 from analog_ep.circuit.copies import copies
 from analog_ep.devices import TanhCurve
+from analog_ep.dynamics.transient import transient
 from analog_ep.equilibrium import kirchhoff_residual
-from analog_ep.equilibrium.transient import transient
 from analog_ep.errors import CircuitError, ConvergenceError, NetworkError, NgspiceResultError, StimulusError
-from analog_ep.learning import hopfield_cross_check
-from analog_ep.learning.hopfield_check import distance_to_minimum
+from analog_ep.netlist.netlist import NetlistWriter, constant_drive
+from analog_ep.netlist.settling_deck import write_settling_deck
 from analog_ep.networks import ClampedLinear
 from analog_ep.networks.activation import ACTIVATIONS, Tanh
-from analog_ep.run import Run
+from analog_ep.ngspice.process import Stop, find_ngspice
+from analog_ep.ngspice.settling import SettlingRun
+from analog_ep.ngspice.sweep import Batch
+from analog_ep.runs.folder import Run
 from analog_ep.spec import parse_spec
-from analog_ep.spice.netlist import NetlistWriter, constant_drive
-from analog_ep.spice.process import Stop, find_ngspice
-from analog_ep.spice.settling import SettlingRun
-from analog_ep.spice.settling_deck import write_settling_deck
-from analog_ep.spice.sweep import Batch
 from tests.hopfield_networks import network, samples
 
 FAST = HopfieldRelaxation()

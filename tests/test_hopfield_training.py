@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from analog_ep import EquilibriumPropagation, EulerRelaxation, HopfieldNetwork, HopfieldRelaxation, SmallSignal
-from analog_ep.building import build_network, build_solver, build_update
 from analog_ep.errors import CheckpointError, SpecError, StimulusError
 from analog_ep.learning import CoupledLearning
-from analog_ep.learning.persistent import PersistentStates
+from analog_ep.learning.gradients.persistent import PersistentStates
 from analog_ep.learning.training import EpochRecord
-from analog_ep.learning.update import WeightUpdate
+from analog_ep.learning.updates.update import WeightUpdate
 from analog_ep.networks import ResistiveNetwork
-from analog_ep.run import CHECKPOINT, Run
+from analog_ep.runs.building import build_network, build_solver, build_update
+from analog_ep.runs.folder import CHECKPOINT, Run
+from analog_ep.runs.trained import trained_network
 from analog_ep.spec import Spec, default_spec, load_spec, parse_spec, with_values
-from analog_ep.trained import trained_network
 
 RELAXATIONS: list[dict[str, Any]] = [
     {"max_steps": 6, "strict": False},

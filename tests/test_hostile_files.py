@@ -20,16 +20,15 @@ from hypothesis import strategies as st
 from layered_networks import examples
 
 from analog_ep.cli import main
-from analog_ep.datasets import Dataset, load_dataset
+from analog_ep.datasets import Dataset, load_dataset, read_idx
 from analog_ep.errors import AnalogEPError, CheckpointError, DataError, SpecError
-from analog_ep.files import read_bounded, write_atomically
-from analog_ep.idx import read_idx
 from analog_ep.learning.checkpoint import Checkpoint
-from analog_ep.resources import specs_folder
-from analog_ep.run import CHECKPOINT, Run, choose_spec, stored_spec
+from analog_ep.runs.folder import CHECKPOINT, Run, choose_spec, stored_spec
 from analog_ep.spec import Spec, load_spec
 from analog_ep.spec.reading import parse_spec, read_tables
 from analog_ep.spec.study import load_study
+from analog_ep.support.files import read_bounded, write_atomically
+from analog_ep.support.resources import specs_folder
 
 LIMIT = 20.0
 """Longest that anything here may take, on a busy machine. [s]"""

@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from analog_ep.circuit import Amplifiers, Circuit, CircuitBuilder, Conductances, VoltageSources
 from analog_ep.devices import ShockleyDiode
 from analog_ep.equilibrium.equilibrium import solve
-from analog_ep.equilibrium.newton import Newton
 from analog_ep.equilibrium.ngspice import Ngspice
+from analog_ep.equilibrium.nodal.newton import Newton
 from analog_ep.errors import AnalogEPError, NgspiceError, NodeNameError
-from analog_ep.spice.netlist import NetlistWriter
-from analog_ep.spice.process import run_ngspice
+from analog_ep.netlist.netlist import NetlistWriter
+from analog_ep.ngspice.process import run_ngspice
 
 pytestmark = pytest.mark.ngspice
 

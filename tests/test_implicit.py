@@ -14,8 +14,9 @@ from analog_ep.circuit import Circuit, CircuitBuilder, Conductances, Diodes, Vol
 from analog_ep.devices import ShockleyDiode
 from analog_ep.equilibrium import Newton, solve
 from analog_ep.errors import ConvergenceError, StimulusError
-from analog_ep.learning import ImplicitDifferentiation, implicit
-from analog_ep.learning.implicit import implicit_gradients
+from analog_ep.learning import ImplicitDifferentiation
+from analog_ep.learning.gradients import implicit
+from analog_ep.learning.gradients.implicit import implicit_gradients
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.stimulus import Cost, CrossEntropy, SquaredError
 

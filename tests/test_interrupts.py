@@ -12,7 +12,7 @@ import pytest
 
 from analog_ep import __main__, cli
 from analog_ep.cli import hardware
-from analog_ep.run import CHECKPOINT
+from analog_ep.runs.folder import CHECKPOINT
 
 SLOW = """
 import sys, time

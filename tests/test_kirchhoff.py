@@ -21,8 +21,8 @@ from analog_ep.circuit import (
     VoltageSources,
 )
 from analog_ep.devices import ShockleyDiode
-from analog_ep.equilibrium import kirchhoff
-from analog_ep.equilibrium.kirchhoff import kirchhoff_residual
+from analog_ep.equilibrium.nodal import residual as kirchhoff
+from analog_ep.equilibrium.nodal.residual import kirchhoff_residual
 from analog_ep.errors import CircuitError
 
 

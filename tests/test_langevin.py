@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from analog_ep.devices import IdealDiode, ShockleyDiode
-from analog_ep.equilibrium.landscape import Landscape, landscape_of
-from analog_ep.equilibrium.langevin import Langevin, injected_temperature
+from analog_ep.dynamics.landscape import Landscape, landscape_of
+from analog_ep.dynamics.langevin import Langevin, injected_temperature
 from analog_ep.errors import StimulusError, UnstableNudgeError
 from analog_ep.networks import HopfieldNetwork, ResistiveNetwork
 from analog_ep.stimulus import CrossEntropy, SquaredError

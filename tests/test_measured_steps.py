@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from analog_ep.building import build_network, build_update
 from analog_ep.cards import Card, Quantity, load_card, pulsed_device
+from analog_ep.cards.measured_steps import PULSE_COLUMNS, pulses_of
 from analog_ep.cli import main
 from analog_ep.devices.pulses import Lookup, PulsedArray
 from analog_ep.errors import SpecError
 from analog_ep.learning import PulsedUpdate
-from analog_ep.measured_steps import PULSE_COLUMNS, pulses_of
 from analog_ep.measurements import Table, read_table
-from analog_ep.resources import calibration_folder
+from analog_ep.runs.building import build_network, build_update
 from analog_ep.spec import parse_spec
+from analog_ep.support.resources import calibration_folder
 
 NETWORK = {"sizes": [4, 3, 2]}
 

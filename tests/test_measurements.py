@@ -16,9 +16,9 @@ from analog_ep.calibration.memristor import COLUMNS as MEMRISTOR
 from analog_ep.calibration.memristor import fit_memristor
 from analog_ep.calibration.pulses import COLUMNS as PULSES
 from analog_ep.calibration.pulses import fit_pulses
+from analog_ep.cards.measured_steps import measured_steps
 from analog_ep.cli import main
 from analog_ep.errors import AnalogEPError, DataError
-from analog_ep.measured_steps import measured_steps
 from analog_ep.measurements import Table, read_table
 
 VOLTAGE = np.array([0.1, 0.2, 0.3])

@@ -13,7 +13,7 @@ from scipy.integrate import solve_ivp
 
 from analog_ep.devices.memristors import MEMRISTORS, VTEAM, integrate, memristor, pulse_train
 from analog_ep.errors import ConvergenceError, DeviceParameterError, StimulusError
-from analog_ep.resources import netlists_folder
+from analog_ep.support.resources import netlists_folder
 
 
 def truth(bench: Bench, times: np.ndarray, voltages: np.ndarray, start: float) -> np.ndarray:

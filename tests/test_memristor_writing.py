@@ -16,10 +16,10 @@ from analog_ep import PulsedUpdate, ResistiveNetwork
 from analog_ep.devices.memristors import VTEAM, memristor
 from analog_ep.devices.memristors.writing import WriteSchedule, WriteVoltages, write_crossbar
 from analog_ep.errors import DeviceParameterError, NgspiceResultError, StimulusError
-from analog_ep.learning.schemes import SignStep
-from analog_ep.spice import memristor_deck
-from analog_ep.spice.memristor_deck import memristor_write_deck, ngspice_write_crossbar
-from analog_ep.spice.process import find_ngspice
+from analog_ep.learning.updates.schemes import SignStep
+from analog_ep.ngspice import memristor_deck
+from analog_ep.ngspice.memristor_deck import memristor_write_deck, ngspice_write_crossbar
+from analog_ep.ngspice.process import find_ngspice
 
 
 def truth(schedule: WriteSchedule, start: np.ndarray) -> np.ndarray:

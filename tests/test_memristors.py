@@ -11,7 +11,7 @@ from memristor_decks import BENCHES, MEMRISTOR_DECKS, N_PULSES, Bench, deck
 from scipy.integrate import solve_ivp
 
 from analog_ep.devices.memristors import integrate, memristor, pulse_train
-from analog_ep.spice.process import find_ngspice
+from analog_ep.ngspice.process import find_ngspice
 
 
 @cache

@@ -9,7 +9,7 @@ import torch
 from analog_ep.circuit import CircuitBuilder, Conductances, VoltageSources
 from analog_ep.equilibrium import Ngspice, solve
 from analog_ep.errors import NodeNameError
-from analog_ep.spice.process import run_plots
+from analog_ep.ngspice.process import run_plots
 
 # Vectors, sets of vectors, constants, functions, keywords and cards of ngspice, and words that a circuit would use.
 _WORDS = """

@@ -9,8 +9,8 @@ from reference_decks import REFERENCE_DECKS, XOR_FREE_OUTPUT, XOR_SAMPLES, xor_d
 
 from analog_ep.circuit import circuit_energy
 from analog_ep.devices import ShockleyDiode
-from analog_ep.resources import netlists_folder, specs_folder
-from analog_ep.spice.deck import save_deck
+from analog_ep.netlist.deck import save_deck
+from analog_ep.support.resources import netlists_folder, specs_folder
 
 
 def words(text):

@@ -22,19 +22,19 @@ from random_circuits import circuits, inputs_of
 
 from analog_ep.circuit import Circuit, CircuitBuilder, Conductances, CurrentControlledCurrentSources, VoltageSources
 from analog_ep.devices import ShockleyDiode
-from analog_ep.equilibrium import kirchhoff
 from analog_ep.equilibrium.equilibrium import solve
-from analog_ep.equilibrium.newton import Newton
 from analog_ep.equilibrium.ngspice import Ngspice
+from analog_ep.equilibrium.nodal import residual as kirchhoff
+from analog_ep.equilibrium.nodal.newton import Newton
 from analog_ep.errors import ConvergenceError, NgspiceCrashError, StimulusError
-from analog_ep.learning.implicit import implicit_gradients
-from analog_ep.learning.propagation import EquilibriumPropagation
+from analog_ep.learning.gradients.implicit import implicit_gradients
+from analog_ep.learning.gradients.propagation import EquilibriumPropagation
+from analog_ep.netlist.netlist import SpiceOptions
 from analog_ep.networks import ResistiveNetwork
-from analog_ep.spice.batch import run_parallel
-from analog_ep.spice.netlist import SpiceOptions
-from analog_ep.spice.norton import NortonReduction
-from analog_ep.spice.process import Stop, has_klu, ngspice_version, run_ngspice
-from analog_ep.spice.sweep import Batch, Sweep
+from analog_ep.ngspice.batch import run_parallel
+from analog_ep.ngspice.norton import NortonReduction
+from analog_ep.ngspice.process import Stop, has_klu, ngspice_version, run_ngspice
+from analog_ep.ngspice.sweep import Batch, Sweep
 from analog_ep.stimulus import CrossEntropy, Nudge, SquaredError
 
 pytestmark = pytest.mark.ngspice

@@ -11,11 +11,11 @@ from analog_ep.circuit import Capacitors, CircuitBuilder, Conductances, VoltageS
 from analog_ep.devices import DiodeClamp, PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.errors import NgspiceResultError, StimulusError
-from analog_ep.learning.implicit import implicit_gradients
-from analog_ep.learning.ngspice_small_signal import NgspiceSmallSignal
-from analog_ep.learning.propagation import SmallSignal
+from analog_ep.learning.gradients.implicit import implicit_gradients
+from analog_ep.learning.gradients.ngspice_small_signal import NgspiceSmallSignal
+from analog_ep.learning.gradients.propagation import SmallSignal
 from analog_ep.networks import ResistiveNetwork
-from analog_ep.spice.small_signal import small_signal_response
+from analog_ep.ngspice.small_signal import small_signal_response
 from analog_ep.stimulus import CrossEntropy, SquaredError
 
 pytestmark = pytest.mark.ngspice

@@ -30,8 +30,8 @@ from analog_ep.devices import PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.equilibrium.equilibrium import Equilibrium, solve
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.errors import CircuitError, ConvergenceError, StimulusError
-from analog_ep.spice.netlist import SpiceOptions
-from analog_ep.spice.process import ngspice_version
+from analog_ep.netlist.netlist import SpiceOptions
+from analog_ep.ngspice.process import ngspice_version
 from analog_ep.stimulus import CrossEntropy, Nudge, SquaredError
 
 pytestmark = pytest.mark.ngspice

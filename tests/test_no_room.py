@@ -13,9 +13,9 @@ import pytest
 
 from analog_ep import cli
 from analog_ep.errors import NgspiceError
-from analog_ep.files import write_atomically
-from analog_ep.run import Run, choose_spec
-from analog_ep.spice.process import run_ngspice
+from analog_ep.ngspice.process import run_ngspice
+from analog_ep.runs.folder import Run, choose_spec
+from analog_ep.support.files import write_atomically
 
 STUDY = 'base = "xor"\nepochs = 1\n[axes.gain]\n"gain 4" = {}\n'
 

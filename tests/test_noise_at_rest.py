@@ -14,6 +14,8 @@ import pytest
 import torch
 from own_kinds import SquareLawTransistors
 
+from analog_ep.analyses.noise import output_noise
+from analog_ep.analyses.transient_noise import TransientNoise, independent_samples, output_noise_over_time, with_error
 from analog_ep.circuit import (
     Capacitors,
     Chip,
@@ -28,10 +30,8 @@ from analog_ep.circuit import (
 )
 from analog_ep.constants import BOLTZMANN, ELEMENTARY_CHARGE, thermal_voltage
 from analog_ep.devices import Diode, PiecewiseLinearDiode, ShockleyDiode
-from analog_ep.equilibrium.linear_noise import LinearNoise
+from analog_ep.dynamics.linear_noise import LinearNoise
 from analog_ep.errors import CircuitError, DeviceParameterError
-from analog_ep.studies.noise import output_noise
-from analog_ep.studies.transient_noise import TransientNoise, independent_samples, output_noise_over_time, with_error
 
 OHMS, FARADS = 1e6, 1e-12
 

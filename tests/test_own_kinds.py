@@ -11,6 +11,8 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
 from analog_ep import Newton, Ngspice, ResistiveNetwork, SquaredError, cross_check, solve
+from analog_ep.analyses.corners import corners
+from analog_ep.analyses.power import branch_power
 from analog_ep.circuit import (
     Branches,
     Capacitors,
@@ -23,14 +25,12 @@ from analog_ep.circuit import (
     circuit_energy,
 )
 from analog_ep.circuit.noise import johnson_currents
-from analog_ep.equilibrium.kirchhoff import kirchhoff_residual
-from analog_ep.equilibrium.linear_noise import LinearNoise
-from analog_ep.equilibrium.transient import transient
+from analog_ep.dynamics.linear_noise import LinearNoise
+from analog_ep.dynamics.transient import transient
+from analog_ep.equilibrium.nodal.residual import kirchhoff_residual
 from analog_ep.errors import CircuitError, EnergyUnavailableError
-from analog_ep.learning.implicit import implicit_gradients
-from analog_ep.spice.deck import write_deck
-from analog_ep.studies.corners import corners
-from analog_ep.studies.power import branch_power
+from analog_ep.learning.gradients.implicit import implicit_gradients
+from analog_ep.netlist.deck import write_deck
 
 FACTOR, THRESHOLD, LOAD, SUPPLY = 2e-4, 0.4, 1e-4, 1.0
 

@@ -14,7 +14,7 @@ from analog_ep import CrossEntropy, ResistiveNetwork, ShockleyDiode, SmallSignal
 from analog_ep.errors import ParallelError, SpecError
 from analog_ep.learning.checkpoint import Checkpoint
 from analog_ep.learning.parallel import DataParallel, Ranks
-from analog_ep.run import CHECKPOINT, METRICS
+from analog_ep.runs.folder import CHECKPOINT, METRICS
 from analog_ep.spec import default_spec, parse_spec
 
 

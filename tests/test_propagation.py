@@ -13,10 +13,10 @@ from layered_networks import Case, cases, dense_hessian, examples
 from analog_ep.circuit import Chip
 from analog_ep.devices import DiodeClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.equilibrium.equilibrium import Equilibrium, solve
-from analog_ep.equilibrium.newton import Newton
-from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.equilibrium.layered.relaxation import Relaxation
+from analog_ep.equilibrium.nodal.newton import Newton
 from analog_ep.errors import ConvergenceError, StimulusError, UnstableNudgeError
-from analog_ep.learning.propagation import EquilibriumPropagation, SmallSignal
+from analog_ep.learning.gradients.propagation import EquilibriumPropagation, SmallSignal
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.stimulus import CrossEntropy, SquaredError
 

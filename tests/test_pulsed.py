@@ -10,9 +10,9 @@ import torch
 
 from analog_ep.devices.pulses import ConstantStep, PulsedArray, PulseModel, SoftBounds
 from analog_ep.errors import CheckpointError, DeviceParameterError
-from analog_ep.learning.coincidence import outer_pulses
-from analog_ep.learning.pulsed import PULSE_COLUMNS, PulsedUpdate
-from analog_ep.learning.schemes import (
+from analog_ep.learning.updates.coincidence import outer_pulses
+from analog_ep.learning.updates.pulsed import PULSE_COLUMNS, PulsedUpdate
+from analog_ep.learning.updates.schemes import (
     SCHEMES,
     FixedStep,
     MixedPrecision,
@@ -24,9 +24,9 @@ from analog_ep.learning.schemes import (
     TikiTaka,
     update_scheme,
 )
-from analog_ep.learning.update import Update
+from analog_ep.learning.updates.update import Update
+from analog_ep.netlist.conductance_table import write_conductances
 from analog_ep.networks import ResistiveNetwork
-from analog_ep.spice.conductance_table import write_conductances
 
 LOW, HIGH = 1e-6, 1e-4
 EVEN = ConstantStep(w_min=0.0, w_max=1.0, step=0.01)
@@ -215,7 +215,7 @@ def test_managed_trains_have_one_slot_a_pulse(
         found.append(slots)
         return like.new_full((slots, n_lines), 0.5)
 
-    monkeypatch.setattr("analog_ep.learning.coincidence._Trains.draws", draws)
+    monkeypatch.setattr("analog_ep.learning.updates.coincidence._Trains.draws", draws)
     array = PulsedArray.over(EVEN, torch.full((2, 1), 5e-5, dtype=torch.float64), (LOW, HIGH), 0)
     columns = torch.tensor([largest], dtype=torch.float64) * STEP * (1 - 1e-9)
     outer_pulses(array, torch.tensor([1.0, -0.5], dtype=torch.float64), columns, 31, manage_length)
@@ -237,8 +237,8 @@ def test_coincidences_have_the_very_chance_of_their_product(
         order = torch.argsort(torch.rand(slots, n_lines, generator=torch.Generator().manual_seed(0)), 0)
         return ((order + 0.5) / slots).to(like)
 
-    monkeypatch.setattr("analog_ep.learning.coincidence._Trains.draws", grid)
-    monkeypatch.setattr("analog_ep.learning.coincidence.runs_compiled", lambda _: one_pass)
+    monkeypatch.setattr("analog_ep.learning.updates.coincidence._Trains.draws", grid)
+    monkeypatch.setattr("analog_ep.learning.updates.coincidence.runs_compiled", lambda _: one_pass)
     window = (LOW, HIGH)
     array = PulsedArray.over(EVEN, torch.full((n_rows, n_columns), 5e-5, dtype=torch.float64), window, 0)
     # Managed trains are as long as the largest product needs, which is then met in every slot.
@@ -261,7 +261,7 @@ def test_compiled_coincidences_are_those_of_the_tensors(
     rows[::3], columns[4] = 0, 0
     counts = []
     for compiled in (True, False):
-        monkeypatch.setattr("analog_ep.learning.coincidence.runs_compiled", lambda _, use=compiled: use)
+        monkeypatch.setattr("analog_ep.learning.updates.coincidence.runs_compiled", lambda _, use=compiled: use)
         array = PulsedArray.over(EVEN, torch.full((30, 20), 5e-5, dtype=dtype), (LOW, HIGH), 0)
         outer_pulses(array, rows, 0.3 * train_length * STEP * columns, train_length, True)
         counts.append(array.potentiations - array.depressions)

@@ -15,13 +15,13 @@ from analog_ep.circuit import Cells, Chip
 from analog_ep.devices.pulses import ConstantStep, PulsedArray, PulseModel, SoftBounds, pulse_model
 from analog_ep.errors import CircuitError
 from analog_ep.learning import Update
-from analog_ep.learning.cell_update import CellUpdate
-from analog_ep.learning.pulsed import PulsedUpdate
-from analog_ep.learning.schemes import SCHEMES, FixedStep, Scheme, update_scheme
+from analog_ep.learning.updates.cell_update import CellUpdate
+from analog_ep.learning.updates.pulsed import PulsedUpdate
+from analog_ep.learning.updates.schemes import SCHEMES, FixedStep, Scheme, update_scheme
+from analog_ep.netlist.conductance_table import write_conductances
 from analog_ep.networks import ResistiveNetwork
-from analog_ep.run import Run
+from analog_ep.runs.folder import Run
 from analog_ep.spec import default_spec, with_values
-from analog_ep.spice.conductance_table import write_conductances
 
 LOW, HIGH = 1e-6, 1e-4
 WIDTH = HIGH - LOW

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import torch
 
-from analog_ep.building import build_network, build_update
 from analog_ep.devices.pulses import SoftBounds
 from analog_ep.errors import CheckpointError, SpecError
-from analog_ep.learning.pulsed import PulsedUpdate
-from analog_ep.learning.schemes import MixedPrecision, OneOfPair
 from analog_ep.learning.training import EpochRecord
-from analog_ep.run import Run
+from analog_ep.learning.updates.pulsed import PulsedUpdate
+from analog_ep.learning.updates.schemes import MixedPrecision, OneOfPair
+from analog_ep.runs.building import build_network, build_update
+from analog_ep.runs.folder import Run
 from analog_ep.spec import Spec, default_spec, parse_spec, with_values
 
 SOFT = {"device": "SoftBounds", "parameters": {"step": 0.005, "step_noise": 0.3, "step_spread": 0.2}}

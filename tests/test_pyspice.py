@@ -26,14 +26,14 @@ from analog_ep.circuit import (
 )
 from analog_ep.devices import DiodeClamp, ShockleyDiode
 from analog_ep.errors import CircuitError, StimulusError
-from analog_ep.spice.netlist import NetlistWriter, constant_drive
-from analog_ep.spice.process import run_ngspice
+from analog_ep.netlist.netlist import NetlistWriter, constant_drive
+from analog_ep.ngspice.process import run_ngspice
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from PySpice.Spice.NgSpice.Shared import NgSpiceShared
 
-    from analog_ep.spice.pyspice import to_pyspice
+    from analog_ep.netlist.pyspice import to_pyspice
 
 TOLERANCE = 1e-12
 """Two decks of the same elements differ by rounding alone. [V]"""
@@ -126,5 +126,5 @@ def test_refuses_what_no_simulator_should_see():
 
 
 def test_importing_the_package_leaves_pyspice_alone():
-    code = "import sys, analog_ep, analog_ep.spice.deck; sys.exit('PySpice' in sys.modules)"
+    code = "import sys, analog_ep, analog_ep.netlist.deck; sys.exit('PySpice' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,7 +7,7 @@ from torch import Tensor
 from analog_ep.equilibrium import Equilibrium, HopfieldRelaxation, solve
 from analog_ep.errors import ConvergenceError, StimulusError
 from analog_ep.learning import AdjointDynamics, RecurrentBackpropagation, SmallSignal
-from analog_ep.learning.recurrent_backpropagation import free_units
+from analog_ep.learning.gradients.recurrent_backpropagation import free_units
 from analog_ep.networks import HopfieldNetwork, ResistiveNetwork
 from analog_ep.stimulus import CrossEntropy, SquaredError
 

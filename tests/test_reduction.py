@@ -19,11 +19,11 @@ from analog_ep.circuit import (
     VoltageSources,
     energy_weights,
 )
-from analog_ep.equilibrium.equations import Equations
-from analog_ep.equilibrium.jacobian import Jacobian
-from analog_ep.equilibrium.kirchhoff import kirchhoff_residual
-from analog_ep.equilibrium.newton import reduced_system
-from analog_ep.equilibrium.reduction import ReducedSystem
+from analog_ep.equilibrium.nodal.equations import Equations
+from analog_ep.equilibrium.nodal.jacobian import Jacobian
+from analog_ep.equilibrium.nodal.newton import reduced_system
+from analog_ep.equilibrium.nodal.reduction import ReducedSystem
+from analog_ep.equilibrium.nodal.residual import kirchhoff_residual
 from analog_ep.stimulus import CrossEntropy, Nudge
 
 

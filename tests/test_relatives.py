@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from matplotlib.image import imread
 
-from analog_ep.studies import relatives
-from analog_ep.studies.relatives import CONTENDERS, Comparison, Contender, Outcome, run
+from analog_ep.theory import relatives
+from analog_ep.theory.relatives import CONTENDERS, Comparison, Contender, Outcome, run
 
 OUTCOME = Outcome("EP", "Hopfield", 0, 0.01, [0.5, 0.9], 0.95, None, 0.25, None, 1.5)
 

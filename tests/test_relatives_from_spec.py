@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from analog_ep import ContrastiveDivergence, ContrastiveHebbian, CoupledLearning, RecurrentBackpropagation
-from analog_ep.building import build_gradient, build_network
 from analog_ep.errors import CheckpointError, SpecError
 from analog_ep.learning.training import EpochRecord
-from analog_ep.run import Run
+from analog_ep.runs.building import build_gradient, build_network
+from analog_ep.runs.folder import Run
 from analog_ep.spec import Spec, parse_spec
 
 CLASSES = {

@@ -10,9 +10,9 @@ from layered_networks import Case, cases, examples
 from analog_ep.circuit import Chip, Circuit
 from analog_ep.devices import IdealDiode, PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.equilibrium.equilibrium import Equilibrium, solve
-from analog_ep.equilibrium.kirchhoff import kirchhoff_residual
-from analog_ep.equilibrium.newton import Newton
-from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.equilibrium.layered.relaxation import Relaxation
+from analog_ep.equilibrium.nodal.newton import Newton
+from analog_ep.equilibrium.nodal.residual import kirchhoff_residual
 from analog_ep.errors import ConvergenceError, NetworkError, StimulusError
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.stimulus import CrossEntropy, Nudge, SquaredError

@@ -13,12 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from analog_ep.building import build_network, build_update
-from analog_ep.chips import build_chip
-from analog_ep.learning.pulsed import PulsedUpdate
 from analog_ep.learning.training import EpochRecord
+from analog_ep.learning.updates.pulsed import PulsedUpdate
 from analog_ep.networks import ResistiveNetwork
-from analog_ep.run import CHECKPOINT, CHIP, METRICS, Run
+from analog_ep.runs.building import build_network, build_update
+from analog_ep.runs.chips import build_chip
+from analog_ep.runs.folder import CHECKPOINT, CHIP, METRICS, Run
 from analog_ep.spec import Spec, default_spec, parse_spec, with_values
 from analog_ep.spec.study import load_study
 from analog_ep.studies.grid import run_study
@@ -124,7 +124,7 @@ class Killer:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Runs without pictures, which take longer than these trainings."""
-    monkeypatch.setattr("analog_ep.run.learning_curve", lambda *_: b"")
+    monkeypatch.setattr("analog_ep.runs.folder.learning_curve", lambda *_: b"")
     return monkeypatch
 
 

@@ -36,12 +36,12 @@ from analog_ep.errors import (
     NgspiceResultError,
     NodeNameError,
 )
+from analog_ep.netlist.netlist import NetlistWriter, number
 from analog_ep.networks import ResistiveNetwork
-from analog_ep.resources import netlists_folder
-from analog_ep.spice.netlist import NetlistWriter, number
-from analog_ep.spice.process import find_ngspice, run_ngspice, run_plots
-from analog_ep.spice.raw import read_raw
+from analog_ep.ngspice.process import find_ngspice, run_ngspice, run_plots
+from analog_ep.ngspice.raw import read_raw
 from analog_ep.stimulus import Nudge, SquaredError
+from analog_ep.support.resources import netlists_folder
 
 pytestmark = pytest.mark.ngspice
 

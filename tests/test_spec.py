@@ -7,11 +7,11 @@ import pytest
 import torch
 from resistive import resistive_network
 
-from analog_ep.building import build_cost, build_dataset, build_gradient, build_nudge, build_solver, build_update
 from analog_ep.devices import IdealDiode, PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.equilibrium import Relaxation
 from analog_ep.errors import DataError, SpecError
 from analog_ep.learning import CoupledLearning, EquilibriumPropagation, SmallSignal
+from analog_ep.runs.building import build_cost, build_dataset, build_gradient, build_nudge, build_solver, build_update
 from analog_ep.spec import default_spec, load_spec, parse_spec, with_values
 from analog_ep.stimulus import CrossEntropy, SquaredError
 

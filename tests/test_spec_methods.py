@@ -12,14 +12,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from analog_ep import cli, learning
-from analog_ep.building import build_gradient, build_network, build_solver
-from analog_ep.chips import build_chip
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.errors import CheckpointError, SpecError
 from analog_ep.learning import HolomorphicEquilibriumPropagation, StochasticEquilibriumPropagation
-from analog_ep.learning.propagation import GradientMethod
+from analog_ep.learning.gradients.propagation import GradientMethod
 from analog_ep.networks import ResistiveNetwork
-from analog_ep.run import CHECKPOINT, SPEC, Run, choose_spec
+from analog_ep.runs.building import build_gradient, build_network, build_solver
+from analog_ep.runs.chips import build_chip
+from analog_ep.runs.folder import CHECKPOINT, SPEC, Run, choose_spec
 from analog_ep.spec import RelaxationSpec, Spec, load_spec, load_stored_spec, parse_spec, with_values
 from analog_ep.spec.gradients import GRADIENTS, GradientTable
 from analog_ep.spec.merging import merged
@@ -169,7 +169,7 @@ def differences(
 @pytest.fixture
 def train(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """`analog-ep train` without a picture; what it says on standard error."""
-    monkeypatch.setattr("analog_ep.run.learning_curve", lambda *_: b"")
+    monkeypatch.setattr("analog_ep.runs.folder.learning_curve", lambda *_: b"")
 
     def run(*arguments: object) -> str:
         capsys.readouterr()

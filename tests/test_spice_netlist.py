@@ -25,7 +25,7 @@ from analog_ep.circuit import (
 )
 from analog_ep.devices import PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.errors import CircuitError, DeviceParameterError, NodeNameError
-from analog_ep.spice.netlist import NetlistWriter, SpiceOptions, constant_drive, number
+from analog_ep.netlist.netlist import NetlistWriter, SpiceOptions, constant_drive, number
 
 
 def cards(*groups: Branches, drive=None) -> list[str]:

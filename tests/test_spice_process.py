@@ -24,8 +24,8 @@ from analog_ep.errors import (
     NgspiceResultError,
     NgspiceTimeoutError,
 )
-from analog_ep.spice import bounded
-from analog_ep.spice.process import find_ngspice, ngspice_version, run_ngspice
+from analog_ep.ngspice.process import find_ngspice, ngspice_version, run_ngspice
+from analog_ep.support import bounded
 
 OPTIONS = ".options reltol=1e-9 vntol=1e-12 abstol=1e-15 gmin=1e-15\n"
 SWEEP = "vidx idx 0 0\n.dc vidx 0 2 1\n.end\n"
@@ -212,7 +212,7 @@ def test_a_kill_from_outside(scratch, fake, tmp_path):
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv of util-linux is not on this machine")
 def test_a_kill_of_python_ends_ngspice(fake, tmp_path):
     fake(f"echo $$ > {tmp_path}/pids\nexec sleep 60")
-    code = f"from analog_ep.spice.process import run_ngspice; run_ngspice({DIVIDER!r}, 3, timeout=60)"
+    code = f"from analog_ep.ngspice.process import run_ngspice; run_ngspice({DIVIDER!r}, 3, timeout=60)"
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     python = subprocess.Popen([sys.executable, "-c", code], env=environment)
     pids = read_pids(tmp_path / "pids")

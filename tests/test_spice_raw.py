@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analog_ep.errors import NgspiceResultError
-from analog_ep.spice.raw import read_plots, read_raw
+from analog_ep.ngspice.raw import read_plots, read_raw
 
 HEADER = (
     "Title: t\nDate: today\nPlotname: DC transfer characteristic\nFlags: {flags}\nNo. Variables: {variables}\n"

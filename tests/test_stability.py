@@ -11,11 +11,11 @@ from layered_networks import cases, dense_hessian, examples
 
 from analog_ep.devices import DiodeClamp, IdealDiode, ShockleyDiode
 from analog_ep.equilibrium.equilibrium import Equilibrium, solve
-from analog_ep.equilibrium.jacobian import Jacobian
-from analog_ep.equilibrium.newton import Newton, reduced_system
-from analog_ep.equilibrium.relaxation import Relaxation
-from analog_ep.equilibrium.spectrum import stable_samples
-from analog_ep.equilibrium.stability import require_stable_nudge
+from analog_ep.equilibrium.layered.relaxation import Relaxation
+from analog_ep.equilibrium.layered.stability import require_stable_nudge
+from analog_ep.equilibrium.nodal.jacobian import Jacobian
+from analog_ep.equilibrium.nodal.newton import Newton, reduced_system
+from analog_ep.equilibrium.nodal.spectrum import stable_samples
 from analog_ep.errors import StimulusError, UnstableNudgeError
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.stimulus import Cost, CrossEntropy, Nudge, SquaredError

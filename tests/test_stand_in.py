@@ -6,7 +6,7 @@ import torch
 from analog_ep import DiodeClamp, IdealDiode, Ngspice, Relaxation, ResistiveNetwork, solve
 from analog_ep.circuit import Conductances, Diodes
 from analog_ep.devices import PiecewiseLinearDiode
-from analog_ep.spice.netlist import NetlistWriter
+from analog_ep.netlist.netlist import NetlistWriter
 
 CLAMPS = {
     "alternating at 0 V": lambda n: DiodeClamp.alternating(IdealDiode(), n),

@@ -8,15 +8,15 @@ import torch
 from scipy import stats
 
 from analog_ep.devices import ShockleyDiode
+from analog_ep.dynamics.langevin import Langevin
 from analog_ep.equilibrium.equilibrium import solve
-from analog_ep.equilibrium.langevin import Langevin
-from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.equilibrium.layered.relaxation import Relaxation
 from analog_ep.errors import ConvergenceError, StimulusError
-from analog_ep.learning.stochastic import GradientEstimate, StochasticEquilibriumPropagation
+from analog_ep.learning.gradients.stochastic import GradientEstimate, StochasticEquilibriumPropagation
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.stimulus import SquaredError
-from analog_ep.studies.quadrature import GibbsGrid
-from analog_ep.studies.stationary import stochastic_study
+from analog_ep.theory.quadrature import GibbsGrid
+from analog_ep.theory.stationary import stochastic_study
 
 TEMPERATURE = 2e-8
 INPUTS = torch.tensor([0.4, -0.3], dtype=torch.float64)

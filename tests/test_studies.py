@@ -11,6 +11,10 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 
+from analog_ep.analyses.corners import corners
+from analog_ep.analyses.noise import output_noise
+from analog_ep.analyses.power import AMPLIFIERS, branch_power
+from analog_ep.analyses.settling import settling
 from analog_ep.circuit import (
     Amplifiers,
     Capacitors,
@@ -21,19 +25,15 @@ from analog_ep.circuit import (
     Diodes,
     VoltageSources,
 )
+from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.constants import BOLTZMANN, ELEMENTARY_CHARGE
 from analog_ep.devices import ShockleyDiode
 from analog_ep.equilibrium.equilibrium import solve
-from analog_ep.equilibrium.kirchhoff import kirchhoff_residual
-from analog_ep.equilibrium.newton import Newton
 from analog_ep.equilibrium.ngspice import Ngspice
+from analog_ep.equilibrium.nodal.newton import Newton
+from analog_ep.equilibrium.nodal.residual import kirchhoff_residual
 from analog_ep.errors import StimulusError
 from analog_ep.networks import ResistiveNetwork
-from analog_ep.studies.capacitance import with_node_capacitance
-from analog_ep.studies.corners import corners
-from analog_ep.studies.noise import output_noise
-from analog_ep.studies.power import AMPLIFIERS, branch_power
-from analog_ep.studies.settling import settling
 
 KELVIN = 300.15
 

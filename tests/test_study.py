@@ -18,7 +18,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from analog_ep import cli
 from analog_ep.cli import studies
 from analog_ep.errors import SpecError, StudyError
-from analog_ep.run import Run
+from analog_ep.runs.folder import Run
 from analog_ep.spec import NetworkSpec
 from analog_ep.spec.study import Study, load_study
 from analog_ep.studies import cluster, grid

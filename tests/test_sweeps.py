@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from layered_networks import Case, cases, examples
 
-from analog_ep.equilibrium.anderson import Anderson, Secant, differences
-from analog_ep.equilibrium.ladder import Ladder
-from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.equilibrium.layered.anderson import Anderson, Secant, differences
+from analog_ep.equilibrium.layered.relaxation import Relaxation
+from analog_ep.equilibrium.layered.resistive_layers import Ladder
 
 
 @examples(120)

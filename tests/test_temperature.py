@@ -16,8 +16,8 @@ from analog_ep.circuit import Chip, Circuit, CircuitBuilder, Diodes, circuit_ene
 from analog_ep.devices import DiodeClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.equilibrium import Newton, Ngspice, solve
 from analog_ep.errors import CircuitError
-from analog_ep.spice.deck import save_deck, write_deck
-from analog_ep.spice.dialects import DIALECTS
+from analog_ep.netlist.deck import save_deck, write_deck
+from analog_ep.netlist.dialects import DIALECTS
 from analog_ep.stimulus import Nudge, SquaredError
 
 HOT = 398.15

@@ -9,15 +9,15 @@ import torch
 from matplotlib.image import imread
 
 from analog_ep.cli import main
-from analog_ep.equilibrium.hopfield_state import HopfieldLayers
+from analog_ep.equilibrium.layered.hopfield_layers import HopfieldLayers
 from analog_ep.errors import NetworkError
 from analog_ep.networks import HopfieldNetwork
-from analog_ep.studies.theory import check_theory, report, stdp
-from analog_ep.studies.theory.checks import Check, cosine, order, relative_difference
-from analog_ep.studies.theory.gradient import check_gradient, implicit_gradient
-from analog_ep.studies.theory.setting import Setting
-from analog_ep.studies.theory.stdp import check_plasticity, integrals
-from analog_ep.studies.theory.velocities import STEP, backprop_through_time, check_velocities
+from analog_ep.theory import check_theory, report, stdp
+from analog_ep.theory.checks import Check, cosine, order, relative_difference
+from analog_ep.theory.gradient import check_gradient, implicit_gradient
+from analog_ep.theory.setting import Setting
+from analog_ep.theory.stdp import check_plasticity, integrals
+from analog_ep.theory.velocities import STEP, backprop_through_time, check_velocities
 
 
 def misses(checks: list[Check]) -> list[str]:

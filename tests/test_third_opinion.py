@@ -14,16 +14,16 @@ from gnucap import ATOL, RTOL, gnucap_tables, with_gnucap_constants
 from analog_ep.circuit import Chip, Circuit
 from analog_ep.devices import DiodeClamp, IdealDiode, ShockleyDiode
 from analog_ep.equilibrium.equilibrium import Equilibrium, solve
-from analog_ep.equilibrium.newton import Newton
 from analog_ep.equilibrium.ngspice import Ngspice
-from analog_ep.spice.deck import write_deck
+from analog_ep.equilibrium.nodal.newton import Newton
+from analog_ep.netlist.deck import write_deck
 from analog_ep.stimulus import Nudge, SquaredError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from PySpice.Spice.NgSpice.Shared import NgSpiceShared
 
-    from analog_ep.spice.pyspice import to_pyspice
+    from analog_ep.netlist.pyspice import to_pyspice
 
 from tests.hopfield_networks import network as hopfield_network
 

@@ -23,18 +23,18 @@ from analog_ep.circuit import (
     VoltageControlledVoltageSources,
     VoltageSources,
 )
+from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.devices import DiodeClamp, IdealDiode, ShockleyDiode
-from analog_ep.equilibrium.time_constants import slowest_node, slowest_time_constant
+from analog_ep.dynamics.time_constants import slowest_node, slowest_time_constant
 from analog_ep.errors import CircuitError, ConvergenceError, EnergyUnavailableError, StimulusError
 from analog_ep.export import write_transient_netlist
 from analog_ep.learning import EquilibriumPropagation
+from analog_ep.netlist.timing import TwoPhaseTiming
+from analog_ep.netlist.transient_deck import write_transient_deck
 from analog_ep.networks import ResistiveNetwork
-from analog_ep.resources import netlists_folder
-from analog_ep.spice.process import find_ngspice
-from analog_ep.spice.timing import TwoPhaseTiming
-from analog_ep.spice.transient_deck import write_transient_deck
+from analog_ep.ngspice.process import find_ngspice
 from analog_ep.stimulus import Cost, CrossEntropy, Nudge, SquaredError
-from analog_ep.studies.capacitance import with_node_capacitance
+from analog_ep.support.resources import netlists_folder
 
 FLOOR = 1e-5
 """ΔG relative to the largest of its crossbar above which its sign and size must be right."""

@@ -7,13 +7,13 @@ import pytest
 import torch
 from test_studies import KELVIN, SAMPLE, network, single
 
+from analog_ep.analyses.noise import output_noise
+from analog_ep.analyses.transient_noise import output_noise_over_time
 from analog_ep.circuit import CircuitBuilder, Diodes, johnson_currents, shot_currents
+from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.constants import BOLTZMANN, ELEMENTARY_CHARGE
 from analog_ep.errors import StimulusError
-from analog_ep.spice.transient_noise import transient_noise
-from analog_ep.studies.capacitance import with_node_capacitance
-from analog_ep.studies.noise import output_noise
-from analog_ep.studies.transient_noise import output_noise_over_time
+from analog_ep.ngspice.transient_noise import transient_noise
 
 
 @pytest.mark.ngspice

@@ -12,19 +12,19 @@ import torch
 from plain_ngspice import run_plain
 from scipy.integrate import solve_ivp
 
+from analog_ep.analyses.settling import settling, settling_in_torch
 from analog_ep.circuit import Amplifiers, Capacitors, Circuit, CircuitBuilder, Conductances, VoltageSources
+from analog_ep.circuit.node_capacitance import with_node_capacitance
+from analog_ep.circuit.output_currents import with_output_currents
+from analog_ep.circuit.real_amplifiers import AmplifierModel, with_amplifiers
 from analog_ep.devices import ShockleyDiode
+from analog_ep.dynamics.transient import transient
 from analog_ep.equilibrium.equilibrium import solve
-from analog_ep.equilibrium.newton import Newton
 from analog_ep.equilibrium.ngspice import Ngspice
-from analog_ep.equilibrium.transient import transient
+from analog_ep.equilibrium.nodal.newton import Newton
 from analog_ep.errors import ConvergenceError, StimulusError
 from analog_ep.networks import ResistiveNetwork
-from analog_ep.resources import netlists_folder
-from analog_ep.studies.amplifiers import AmplifierModel, with_amplifiers
-from analog_ep.studies.capacitance import with_node_capacitance
-from analog_ep.studies.currents import with_output_currents
-from analog_ep.studies.settling import settling, settling_in_torch
+from analog_ep.support.resources import netlists_folder
 
 SAMPLE = np.array([0.9, -0.4, 0.3])
 MODEL = AmplifierModel(bandwidth=2e7, output_resistance=200.0, rail=0.5)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from analog_ep.devices import ShockleyDiode
-from analog_ep.learning.propagation import EquilibriumPropagation
-from analog_ep.learning.update import Update
+from analog_ep.learning.gradients.propagation import EquilibriumPropagation
+from analog_ep.learning.updates.update import Update
 from analog_ep.networks import ResistiveNetwork
 
 LOW, HIGH = 1e-6, 1e-4

@@ -9,7 +9,7 @@ import numpy as np
 
 from analog_ep.calibration import Table, fit_amplifier, fit_diode, fit_figure, fit_memristor, fit_pulses, read_table
 from analog_ep.calibration.pulses import COLUMNS
-from analog_ep.resources import calibration_folder
+from analog_ep.support.resources import calibration_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from analog_ep.devices.pulses import PRESETS, PulsedArray, PulseModel, pulse_model
-from analog_ep.resources import calibration_folder
-from analog_ep.spice.process import run_ngspice
+from analog_ep.ngspice.process import run_ngspice
+from analog_ep.support.resources import calibration_folder
 
 DIODES = {
     "nxp_1n4148": (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analog_ep.benchmarking.step import StepBenchmark, benchmark_step
-from analog_ep.building import build_dataset, build_gradient, build_resistive, require_device
 from analog_ep.errors import SpecError
-from analog_ep.learning.propagation import EquilibriumPropagation, SmallSignal
+from analog_ep.learning.gradients.propagation import EquilibriumPropagation, SmallSignal
+from analog_ep.runs.building import build_dataset, build_gradient, build_resistive, require_device
 from analog_ep.spec import default_spec, with_values
 
 _RECIPES = {"ideal": "mnist-ideal", "shockley": "mnist"}

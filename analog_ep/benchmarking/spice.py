@@ -14,8 +14,8 @@ from torch import Tensor
 
 from analog_ep.devices import ShockleyDiode
 from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, solve
+from analog_ep.equilibrium.layered.relaxation import Relaxation
 from analog_ep.equilibrium.ngspice import Ngspice
-from analog_ep.equilibrium.relaxation import Relaxation
 from analog_ep.errors import StimulusError
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.stimulus import Nudge, SquaredError

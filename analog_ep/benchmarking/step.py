@@ -17,14 +17,14 @@ from torch import Tensor
 from analog_ep.circuit import Conductances
 from analog_ep.devices import IdealDiode
 from analog_ep.equilibrium.equilibrium import solve
-from analog_ep.equilibrium.kirchhoff import kirchhoff_residual
-from analog_ep.equilibrium.ladder import Ladder, LadderState
-from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.equilibrium.layered.relaxation import Relaxation
+from analog_ep.equilibrium.layered.resistive_layers import Ladder, LadderState
+from analog_ep.equilibrium.nodal.residual import kirchhoff_residual
 from analog_ep.errors import StimulusError
-from analog_ep.learning.fused import FusedStep
-from analog_ep.learning.implicit import implicit_gradients
-from analog_ep.learning.propagation import EquilibriumPropagation, SmallSignal
-from analog_ep.learning.update import Update
+from analog_ep.learning.gradients.implicit import implicit_gradients
+from analog_ep.learning.gradients.propagation import EquilibriumPropagation, SmallSignal
+from analog_ep.learning.updates.fused import FusedStep
+from analog_ep.learning.updates.update import Update
 from analog_ep.networks import ResistiveNetwork
 
 Method = SmallSignal | EquilibriumPropagation

@@ -11,12 +11,12 @@ from rich.table import Table
 from torch import Tensor
 
 from analog_ep.circuit import Chip, LearningCircuit
+from analog_ep.circuit.reading import read_layers
 from analog_ep.devices import IdealDiode
 from analog_ep.equilibrium.equilibrium import Solver, solve
-from analog_ep.equilibrium.ladder import Ladder
-from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.equilibrium.layered.relaxation import Relaxation
+from analog_ep.equilibrium.layered.resistive_layers import Ladder
 from analog_ep.errors import DataError
-from analog_ep.learning.measured import read_layers
 from analog_ep.networks import ResistiveNetwork
 
 _FIRST_TRIM = 1e-12

@@ -14,7 +14,7 @@ from analog_ep.calibration.figure import fit_figure
 from analog_ep.calibration.fit import Estimate, Fit
 from analog_ep.cards import Card, Quantity
 from analog_ep.errors import CardError
-from analog_ep.files import write_atomically
+from analog_ep.support.files import write_atomically
 
 
 def card_of(fit: Fit, name: str, data: str, description: str, date: datetime.date | None = None) -> Card:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from analog_ep.cards.card import Card, Quantity, is_name
+from analog_ep.cards.measured_steps import measured_steps
 from analog_ep.devices.pulses import MODELS, PRESETS, PulseModel, pulse_model
 from analog_ep.errors import CardError, DeviceParameterError
-from analog_ep.measured_steps import measured_steps
 from analog_ep.measurements.content import read_limited
-from analog_ep.resources import calibration_folder
+from analog_ep.support.resources import calibration_folder
 
 _TABLES = ("parameters", "validity", "source", "fit")
 
@@ -67,7 +67,7 @@ def pulsed_device(name: str, **parameters: Any) -> PulseModel:
     ----------
     name : str
         A model or preset, see `analog_ep.devices.pulses.pulse_model`; a card, see `load_card`; or the path of a CSV of
-        pulses, see `analog_ep.measured_steps`.
+        pulses, see `analog_ep.cards.measured_steps`.
     **parameters
         Fields of the model that differ.
 

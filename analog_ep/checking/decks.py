@@ -10,19 +10,19 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from analog_ep.checking.agreement import DeckCheck
 from analog_ep.checking.printed import printed_measurements, printed_tables
 from analog_ep.circuit import Chip, Circuit, Conductances
 from analog_ep.circuit.energy import circuit_energy, energy_weights
+from analog_ep.circuit.reading import read_layers
 from analog_ep.equilibrium.equilibrium import Equilibrium, solve
-from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.equilibrium.layered.relaxation import Relaxation
 from analog_ep.errors import NgspiceResultError
 from analog_ep.export import write_netlist, write_transient_netlist
-from analog_ep.learning.agreement import DeckCheck
-from analog_ep.learning.measured import read_layers
+from analog_ep.netlist.deck import Phase
 from analog_ep.networks import ResistiveNetwork
-from analog_ep.spice.deck import Phase
-from analog_ep.spice.process import run_printed
-from analog_ep.spice.sweep import held_voltages
+from analog_ep.ngspice.process import run_printed
+from analog_ep.ngspice.sweep import held_voltages
 from analog_ep.stimulus import Nudge
 
 MOST_BRANCHES = 500_000

@@ -24,7 +24,7 @@ from analog_ep.circuit.laws import Branches
 from analog_ep.circuit.learning_circuit import LearningCircuit
 from analog_ep.circuit.places import n_places, placed, places
 from analog_ep.errors import CheckpointError, CircuitError
-from analog_ep.files import require_regular, write_atomically
+from analog_ep.support.files import require_regular, write_atomically
 
 _WIDEST = 100
 """σ of a log-normal factor at most: no factor is infinite or 0."""
@@ -41,7 +41,7 @@ class Chip:
 
     Solvers take it as ``chip=``, and `network.circuit(chip)` is the same chip for ngspice. Its branches stand in
     `factors` and `values`. What is at its boundary, converters and learning circuits, acts where gradients are formed
-    and outputs are read: see `analog_ep.learning.measured`.
+    and outputs are read: see `analog_ep.learning.gradients.measured`.
 
     Attributes
     ----------

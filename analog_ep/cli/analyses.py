@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from analog_ep.analysis import Conditions, analyse, write_report
+from analog_ep.analyses.analyse import Conditions, analyse, write_report
+from analog_ep.analyses.response import SmallSignalGradient
+from analog_ep.circuit.real_amplifiers import AmplifierModel
 from analog_ep.cli.app import JsonOption, RunFolder, app, show
-from analog_ep.studies.amplifiers import AmplifierModel
-from analog_ep.studies.response import SmallSignalGradient
 
 
 class StudyName(StrEnum):

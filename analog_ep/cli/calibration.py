@@ -18,14 +18,14 @@ from analog_ep.calibration.memristor import fit_memristor
 from analog_ep.calibration.pulses import COLUMNS as PULSE_COLUMNS
 from analog_ep.calibration.pulses import fit_pulses
 from analog_ep.calibration.regression import Noise
-from analog_ep.calibration.run import calibrate_run
 from analog_ep.calibration.solver import LOAD, calibrate_device, read_device
 from analog_ep.calibration.step_families import FAMILIES
 from analog_ep.calibration.writing import fault_of, fit_table, write_card
 from analog_ep.cli.app import RunFolder, app, console
 from analog_ep.constants import DEFAULT_TEMPERATURE
 from analog_ep.measurements import read_table
-from analog_ep.run import CALIBRATION
+from analog_ep.runs.chip_calibration import calibrate_run
+from analog_ep.runs.folder import CALIBRATION
 
 calibrate = typer.Typer(
     help=(

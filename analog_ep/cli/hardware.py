@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
+from analog_ep.checking.doctor import examine
 from analog_ep.cli.app import JsonOption, RunFolder, app, console, show
-from analog_ep.doctor import examine
-from analog_ep.report import sample_bar
-from analog_ep.spice.conductance_table import write_conductances
-from analog_ep.trained import cross_checked, export_deck, export_transient, trained_network
+from analog_ep.netlist.conductance_table import write_conductances
+from analog_ep.runs.progress import sample_bar
+from analog_ep.runs.trained import cross_checked, export_deck, export_transient, trained_network
 
 
 class Phase(StrEnum):

@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from analog_ep.cli.app import JsonOption, app, console, show
-from analog_ep.files import write_atomically
-from analog_ep.report import sample_bar
-from analog_ep.studies.amplitude import harmonic_study, holomorphic_study
-from analog_ep.studies.stationary import stochastic_study
-from analog_ep.studies.thermal import thermal_study
-from analog_ep.studies.transient_gradient import transient_study
+from analog_ep.runs.progress import sample_bar
+from analog_ep.support.files import write_atomically
+from analog_ep.theory.amplitude import harmonic_study, holomorphic_study
+from analog_ep.theory.stationary import stochastic_study
+from analog_ep.theory.thermal import thermal_study
+from analog_ep.theory.transient_gradient import transient_study
 
 PlotOption = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Where to write the plot.")]
 

@@ -12,9 +12,9 @@ import typer
 from analog_ep.cli.app import app, console, interrupted
 from analog_ep.errors import NgspiceNotFoundError
 from analog_ep.learning.parallel import Ranks
-from analog_ep.report import TrainingProgress
-from analog_ep.run import CHECKPOINT, Run, choose_spec, saved_epochs, stored_spec
-from analog_ep.trained import cross_checked, export_deck
+from analog_ep.runs.folder import CHECKPOINT, Run, choose_spec, saved_epochs, stored_spec
+from analog_ep.runs.progress import TrainingProgress
+from analog_ep.runs.trained import cross_checked, export_deck
 
 
 class EquilibriumSolver(StrEnum):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Chip, Circuit, with_output_clamps
-from analog_ep.equilibrium.sweeps import Status
+from analog_ep.equilibrium.layered.sweeps import Status
 from analog_ep.errors import ConvergenceError, StimulusError
 from analog_ep.networks.network import HardwareNetwork, Network
 from analog_ep.stimulus import Nudge, as_inputs, require_finite

@@ -11,17 +11,17 @@ import torch
 
 from analog_ep.circuit import Circuit, Conductances, VoltageSources, check_circuit
 from analog_ep.equilibrium.equilibrium import CircuitSolver, CircuitState
-from analog_ep.equilibrium.error_bound import ErrorBounds, Stimulus
 from analog_ep.equilibrium.inexactness import allowed_error, inexact_message
-from analog_ep.equilibrium.kirchhoff import KirchhoffLaw
-from analog_ep.equilibrium.newton import error_bounds, unstable_samples
+from analog_ep.equilibrium.nodal.error_bound import ErrorBounds, Stimulus
+from analog_ep.equilibrium.nodal.newton import error_bounds, unstable_samples
+from analog_ep.equilibrium.nodal.residual import KirchhoffLaw
 from analog_ep.errors import StimulusError
-from analog_ep.spice.batch import BatchResult, Progress, run_batch
-from analog_ep.spice.netlist import SpiceOptions
-from analog_ep.spice.norton import NortonReduction
-from analog_ep.spice.nudge_cards import is_expressible
-from analog_ep.spice.small_signal import small_signal_response
-from analog_ep.spice.sweep import SWEEP_OPTIONS, Batch, Sweep
+from analog_ep.netlist.netlist import SpiceOptions
+from analog_ep.netlist.nudge_cards import is_expressible
+from analog_ep.ngspice.batch import BatchResult, Progress, run_batch
+from analog_ep.ngspice.norton import NortonReduction
+from analog_ep.ngspice.small_signal import small_signal_response
+from analog_ep.ngspice.sweep import SWEEP_OPTIONS, Batch, Sweep
 from analog_ep.stimulus import Nudge
 
 _SHOWN = 5

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from analog_ep.equilibrium.equilibrium import Solver
-from analog_ep.equilibrium.hopfield import HopfieldRelaxation
-from analog_ep.equilibrium.newton import Newton
-from analog_ep.equilibrium.relaxation import Relaxation
+from analog_ep.equilibrium.layered.hopfield_relaxation import HopfieldRelaxation
+from analog_ep.equilibrium.layered.relaxation import Relaxation
+from analog_ep.equilibrium.nodal.newton import Newton
 from analog_ep.networks import HopfieldNetwork, Network, ResistiveNetwork
 
 

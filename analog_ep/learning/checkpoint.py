@@ -13,8 +13,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from analog_ep.errors import CheckpointError
-from analog_ep.files import write_atomically
 from analog_ep.networks import Network
+from analog_ep.support.files import write_atomically
 
 _FORMAT = "analog_ep checkpoint 1"
 

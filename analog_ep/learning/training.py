@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Chip
+from analog_ep.circuit.reading import driven, read_layers
 from analog_ep.datasets import Dataset
 from analog_ep.equilibrium.equilibrium import Solver, solve
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import CheckpointError, ConvergenceError, StimulusError
 from analog_ep.learning.checkpoint import Checkpoint, require_optimizer_state, under
-from analog_ep.learning.measured import driven, read_layers
+from analog_ep.learning.gradients.persistent import PersistentStates
+from analog_ep.learning.gradients.propagation import GradientMethod, PhaseMethod
 from analog_ep.learning.parallel import DataParallel, Ranks
-from analog_ep.learning.persistent import PersistentStates
-from analog_ep.learning.propagation import GradientMethod, PhaseMethod
-from analog_ep.learning.update import ParameterUpdate
+from analog_ep.learning.updates.update import ParameterUpdate
 from analog_ep.networks import Network
 
 Schedule = Literal["constant", "cosine"]

@@ -13,8 +13,6 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from analog_ep.errors import SpecError
-from analog_ep.files import read_bounded
-from analog_ep.resources import specs_folder
 from analog_ep.spec.chip import ChipSpec, ConvertersSpec
 from analog_ep.spec.earlier import without_idle_defaults
 from analog_ep.spec.gradients import GRADIENTS
@@ -35,6 +33,8 @@ from analog_ep.spec.tables import (
     TrainingSpec,
     UpdateSpec,
 )
+from analog_ep.support.files import read_bounded
+from analog_ep.support.resources import specs_folder
 
 _MOST_BYTES = 2**20
 _MOST_LEVELS = 16

@@ -21,7 +21,7 @@ from analog_ep.cards import load_card, pulsed_device
 from analog_ep.devices import Diode
 from analog_ep.devices.pulses import PulseModel
 from analog_ep.errors import CardError, DataError, DeviceParameterError
-from analog_ep.learning.schemes import Scheme, update_scheme
+from analog_ep.learning.updates.schemes import Scheme, update_scheme
 from analog_ep.networks.network import checked_sizes
 from analog_ep.spec.chip import ChipSpec, ConvertersSpec, amplifier_of
 from analog_ep.spec.gradients import GRADIENTS, EquilibriumPropagationSpec, GradientSpec, GradientTable
@@ -263,7 +263,7 @@ class UpdateSpec(_Table):
     parameters : dict
         Fields of the model that differ from its own.
     scheme : str
-        See `analog_ep.learning.schemes.SCHEMES`.
+        See `analog_ep.learning.updates.schemes.SCHEMES`.
     options : dict
         Fields of the scheme that differ from its own.
     held : "negative" or "positive", optional

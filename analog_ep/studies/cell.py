@@ -11,10 +11,10 @@ import torch
 from filelock import FileLock
 
 from analog_ep.errors import AnalogEPError, StudyError
-from analog_ep.files import write_atomically
-from analog_ep.learning.pulsed import PulsedUpdate
-from analog_ep.run import SPEC, Run
+from analog_ep.learning.updates.pulsed import PulsedUpdate
+from analog_ep.runs.folder import SPEC, Run
 from analog_ep.spec import Spec
+from analog_ep.support.files import write_atomically
 
 CELLS = "cells"
 """Folder of the trainings in the folder of a study."""

@@ -14,13 +14,13 @@ from pathlib import Path
 from joblib import Parallel, delayed
 
 from analog_ep.errors import StudyError
-from analog_ep.files import is_utf8
 from analog_ep.learning.parallel import end_with
 from analog_ep.spec import Spec
 from analog_ep.spec.study import Study
 from analog_ep.studies.cell import CELLS, CellResult, digest, read_result, train_cell
 from analog_ep.studies.cluster import GO_ON, Cluster
 from analog_ep.studies.results import StudyResults
+from analog_ep.support.files import is_utf8
 
 _Train = Callable[[Path, Sequence[Spec]], Iterator[None]]
 

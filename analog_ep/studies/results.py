@@ -9,11 +9,11 @@ from pathlib import Path
 
 from rich.table import Table
 
-from analog_ep.files import write_atomically
 from analog_ep.spec.study import Cell, Study
 from analog_ep.studies.cell import CellResult
 from analog_ep.studies.picture import accuracy_picture
 from analog_ep.studies.summary import Summary
+from analog_ep.support.files import write_atomically
 
 RESULTS, TIMES, SUMMARY, PICTURE = "results.csv", "times.csv", "summary.md", "accuracy.png"
 """Files of a study's folder."""

@@ -11,7 +11,7 @@ from analog_ep.calibration.solver.device import Device
 from analog_ep.constants import SIMULATION_GMIN, ZERO_CELSIUS
 from analog_ep.errors import DataError, NgspiceError, NgspiceNotFoundError
 from analog_ep.measurements import Table
-from analog_ep.spice.process import run_ngspice
+from analog_ep.ngspice.process import run_ngspice
 
 _POINTS = 1501
 _SECONDS = 30.0

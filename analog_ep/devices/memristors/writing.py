@@ -16,7 +16,7 @@ from analog_ep.errors import DeviceParameterError
 
 
 class PulseOrder(Protocol):
-    """Pulses of one sign for one device, such as `analog_ep.learning.pulsed.DevicePulses`."""
+    """Pulses of one sign for one device, such as `analog_ep.learning.updates.pulsed.DevicePulses`."""
 
     @property
     def index(self) -> int:

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.compiled import runs_compiled
 from analog_ep.devices.pulses.device import PulseModel
 from analog_ep.devices.pulses.kernels import follow_lines, pulse_rounds
 from analog_ep.devices.pulses.window import ConductanceMap
 from analog_ep.errors import CheckpointError, DeviceParameterError
+from analog_ep.support.compiled import runs_compiled
 
 _AT_ONCE = 2**22
 """Most pulses at a time, unless one device has more: the states after all of them are in memory together."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from analog_ep.compiled import compiled
+from analog_ep.support.compiled import compiled
 
 
 @compiled

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from analog_ep.learning.contour import (
+from analog_ep.learning.gradients.contour import (
     HarmonicEquilibriumPropagation,
     HolomorphicEquilibriumPropagation,
     require_harmonics,

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
-from analog_ep.learning.contrastive_divergence import ContrastiveDivergence
+from analog_ep.learning.gradients.contrastive_divergence import ContrastiveDivergence
 from analog_ep.spec.gradients.table import FORGETFUL, HOPFIELD, SWEEPS, GradientTable, Needs, Parts
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from analog_ep.learning.coupled import ContrastiveHebbian, CoupledLearning
+from analog_ep.learning.gradients.coupled import ContrastiveHebbian, CoupledLearning
 from analog_ep.spec.gradients.table import FORGETFUL, SWEEPS, TARGETS, GradientTable, Needs, Parts
 
 

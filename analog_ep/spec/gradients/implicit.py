@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from analog_ep.learning.implicit import ImplicitDifferentiation
-from analog_ep.learning.implicit_energy import EnergyImplicitDifferentiation
+from analog_ep.learning.gradients.implicit import ImplicitDifferentiation
+from analog_ep.learning.gradients.implicit_energy import EnergyImplicitDifferentiation
 from analog_ep.networks import HopfieldNetwork
 from analog_ep.spec.gradients.table import SWEEPS, GradientTable, Needs, Parts
 

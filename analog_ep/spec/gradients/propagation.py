@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from analog_ep.learning.propagation import SIGNS, EquilibriumPropagation, SmallSignal
+from analog_ep.learning.gradients.propagation import SIGNS, EquilibriumPropagation, SmallSignal
 from analog_ep.spec.gradients.table import SWEEPS, GradientTable, Needs, Parts
 
 

@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from analog_ep.equilibrium.langevin import Langevin
-from analog_ep.learning.stochastic import StochasticEquilibriumPropagation
+from analog_ep.dynamics.langevin import Langevin
+from analog_ep.learning.gradients.stochastic import StochasticEquilibriumPropagation
 from analog_ep.spec.gradients.table import FORGETFUL, SWEEPS, GradientTable, Needs, Parts
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, PositiveFloat
 from analog_ep.circuit import Chip
 from analog_ep.equilibrium.equilibrium import Solver
 from analog_ep.errors import SpecError
-from analog_ep.learning.propagation import SIGNS, GradientMethod
+from analog_ep.learning.gradients.propagation import SIGNS, GradientMethod
 from analog_ep.networks import HopfieldNetwork, ResistiveNetwork
 from analog_ep.spec.table import TABLE
 from analog_ep.stimulus import Cost, SquaredError

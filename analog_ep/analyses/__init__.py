@@ -1,0 +1,1 @@
+"""Questions to one trained network: settling, noise, power, corners, the gradient it would learn by."""

@@ -1,0 +1,271 @@
+"""The studies of `analog_ep.studies` on one sample of a trained run."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from analog_ep.analyses.corners import Corners, corners
+from analog_ep.analyses.energy import Energy
+from analog_ep.analyses.noise import OutputNoise, output_noise
+from analog_ep.analyses.operating_point import OperatingPoint, operating_point
+from analog_ep.analyses.plots import study_plot
+from analog_ep.analyses.power import branch_power
+from analog_ep.analyses.response import SmallSignalGradient, small_signal_gradient
+from analog_ep.analyses.settling_report import Integrator, SettlingReport, settling_report
+from analog_ep.analyses.transient_noise import TransientNoise, output_noise_over_time
+from analog_ep.circuit import Capacitors, Chip, Circuit, Conductances
+from analog_ep.circuit.node_capacitance import with_node_capacitance
+from analog_ep.circuit.output_currents import with_output_currents
+from analog_ep.circuit.real_amplifiers import AmplifierModel, with_amplifiers
+from analog_ep.equilibrium.equilibrium import solve
+from analog_ep.equilibrium.ngspice import Ngspice
+from analog_ep.networks import ResistiveNetwork
+from analog_ep.runs.building import build_cost, build_nudge
+from analog_ep.runs.folder import stored_chip
+from analog_ep.runs.trained import test_samples, trained_network
+from analog_ep.spec import Spec
+from analog_ep.support.files import write_atomically
+
+Study = Literal["operating-point", "gradient", "settling", "noise", "transient-noise", "power", "corners"]
+
+FOLDER = "analysis"
+"""Folder inside a run's that takes what the studies write."""
+
+_NOISE_INTERVAL, _NOISE_DURATION, _NOISE_START = 1 / 5, 200, 10
+"""Times of transient noise in time constants: of the fastest output, and twice of the slowest."""
+
+
+class StudyReport(Protocol):
+    """Figures of a study."""
+
+    def to_json(self) -> str: ...
+    def table(self) -> Table: ...
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a run leaves open.
+
+    Attributes
+    ----------
+    capacitance : float
+        Of every node that neither a source nor an amplifier holds. [F]
+    lsb : float
+        Step of the converter at the outputs. [V]
+    amplifiers : AmplifierModel or None
+        In place of ideal ones.
+    integrator : "ngspice" or "torch"
+        What follows the settling.
+    samples : int
+        Test samples at the corners, from the one that is studied on.
+    """
+
+    capacitance: float = 1e-12
+    lsb: float = 1e-3
+    amplifiers: AmplifierModel | None = None
+    integrator: Integrator = "ngspice"
+    samples: int = 1
+
+
+def analyse(path: Path, study: Study, sample: int = 0, conditions: Conditions | None = None) -> StudyReport:
+    """Study one test sample of a run in ngspice.
+
+    Parameters
+    ----------
+    path : Path
+        The run folder.
+    study : str
+        "operating-point": voltages and diode currents of the free phase. "gradient": that of ngspice's ``.ac``, judged
+        by implicit differentiation. "settling": the free phase from discharged nodes, and the nudged phase after it.
+        "noise" and "transient-noise": of the outputs, over the frequency and over time. "power": by branches, and the
+        energy of an inference and of a training step, until the outputs have settled to 1 %. "corners": outputs at
+        other temperatures and process corners.
+    sample : int
+        Index in the test part.
+    conditions : Conditions, optional
+        Capacitances, amplifiers, converter.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder has no usable checkpoint.
+    DataError
+        If there is no such sample.
+    StimulusError
+        If a condition cannot be.
+    ConvergenceError, NgspiceError
+        If there is no ngspice, or no solution.
+    """
+    conditions = Conditions() if conditions is None else conditions
+    spec, network = trained_network(path)
+    count = conditions.samples if study == "corners" else 1
+    chip = stored_chip(path, spec, network)
+    inputs, targets = test_samples(spec, network, slice(sample, sample + count), chip)
+    # The inputs are those that the DACs drive: no study converts them again.
+    chip = None if chip is None else replace(chip, converters=None)
+    return _STUDIES[study](_Subject(spec, network.as_built(), chip, inputs, targets, conditions))
+
+
+def write_report(path: Path, study: Study, sample: int, report: StudyReport) -> list[Path]:
+    """Write a report into a run's folder `analysis` as JSON, as a table in text, and as a picture.
+
+    Parameters
+    ----------
+    path : Path
+        The run folder.
+    study, sample
+        As for `analyse`; they name the files.
+    report : StudyReport
+        What `analyse` gave.
+
+    Returns
+    -------
+    list of Path
+        The files.
+    """
+    folder = path / FOLDER
+    folder.mkdir(exist_ok=True)
+    stem, text = f"{study}_{sample}", io.StringIO()
+    Console(file=text, width=120).print(report.table())
+    contents = {
+        "json": report.to_json() + "\n",
+        "txt": text.getvalue(),
+        "png": study_plot(report, f"{path.name}: {study.replace('-', ' ')}, test sample {sample}"),
+    }
+    files = [folder / f"{stem}.{ending}" for ending in contents]
+    for file, content in zip(files, contents.values(), strict=True):
+        write_atomically(file, content)
+    return files
+
+
+@dataclass(frozen=True, eq=False)
+class _Subject:
+    """A network with its chip and samples."""
+
+    spec: Spec
+    network: ResistiveNetwork
+    chip: Chip | None
+    inputs: Tensor
+    targets: Tensor
+    conditions: Conditions
+
+    @property
+    def solver(self) -> Ngspice:
+        return Ngspice(reduced=True)
+
+    @property
+    def values(self) -> np.ndarray:
+        """Inputs of the first sample, `(n_inputs,)`. [V]"""
+        return self.inputs[0].numpy()
+
+    @cached_property
+    def circuit(self) -> Circuit:
+        """With the amplifiers that the conditions ask for."""
+        model, circuit = self.conditions.amplifiers, self.network.circuit(self.chip)
+        return circuit if model is None else with_amplifiers(circuit, model)
+
+    @cached_property
+    def loaded(self) -> Circuit:
+        """With node capacitances."""
+        return with_node_capacitance(self.circuit, self.conditions.capacitance)
+
+    @cached_property
+    def free(self) -> tuple[np.ndarray, Tensor]:
+        """Node voltages of the free phase, and its outputs."""
+        found = solve(self.loaded, self.inputs[:1], solver=self.solver)
+        return found.voltages[0].numpy(), found.outputs
+
+    @cached_property
+    def nudge_currents(self) -> np.ndarray:
+        """Of the spec's nudge, held at its value in the free phase. [A]"""
+        return build_nudge(self.spec, self.targets[:1]).current(self.free[1])[0].numpy()
+
+    @cached_property
+    def settling(self) -> SettlingReport:
+        c = self.conditions
+        return settling_report(
+            self.loaded,
+            self.values,
+            self.free[0],
+            self.nudge_currents,
+            capacitance=c.capacitance,
+            lsb=c.lsb,
+            integrator=c.integrator,
+        )
+
+
+def _operating_point(subject: _Subject) -> OperatingPoint:
+    return operating_point(subject.circuit, subject.values, solver=Ngspice())
+
+
+def _gradient(subject: _Subject) -> SmallSignalGradient:
+    cost = build_cost(subject.spec)
+    return small_signal_gradient(subject.network, cost, subject.inputs, subject.targets, subject.solver, subject.chip)
+
+
+def _noise(subject: _Subject) -> OutputNoise:
+    return output_noise(subject.loaded, subject.values, reduced=True)
+
+
+def _transient_noise(subject: _Subject) -> TransientNoise:
+    fastest, slowest = _output_time_constants(subject.loaded)
+    interval = fastest * _NOISE_INTERVAL
+    samples, burn_in = (math.ceil(slowest * n / interval) for n in (_NOISE_DURATION, _NOISE_START))
+    return output_noise_over_time(
+        subject.loaded, subject.values, interval=interval, samples=samples, burn_in=burn_in, reduced=True
+    )
+
+
+def _power(subject: _Subject) -> Energy:
+    settled, free = subject.settling, subject.free[0]
+    nudged_circuit = with_output_currents(subject.loaded, subject.nudge_currents)
+    nudged = solve(nudged_circuit, subject.inputs[:1], solver=subject.solver).voltages[0].numpy()
+    # Of ideal amplifiers: what those in their place dissipate inside is not told by the model.
+    circuit = subject.network.circuit(subject.chip)
+    nudged_circuit = with_output_currents(circuit, subject.nudge_currents)
+    free, nudged = free[None, : circuit.n_nodes], nudged[None, : circuit.n_nodes]
+    return Energy(
+        free=branch_power(circuit, free, settled.output_time("free")),
+        nudged=branch_power(nudged_circuit, nudged, settled.output_time("nudged")),
+        nudged_phases=subject.spec.gradient.nudged_phases,
+    )
+
+
+def _corners(subject: _Subject) -> Corners:
+    return corners(subject.circuit, subject.inputs, solver=subject.solver)
+
+
+def _output_time_constants(circuit: Circuit) -> tuple[float, float]:
+    """Smallest and largest C/Σg at the outputs' nodes. [s]"""
+    assert circuit.outputs is not None
+    farads, siemens = np.zeros(circuit.n_nodes), np.zeros(circuit.n_nodes)
+    for group in circuit.of_kind(Capacitors):
+        np.add.at(farads, group.positive, group.farads)
+    for group in circuit.of_kind(Conductances):
+        np.add.at(siemens, group.positive, group.siemens)
+        np.add.at(siemens, group.negative, group.siemens)
+    nodes = np.concatenate(circuit.outputs)
+    constants = farads[nodes] / siemens[nodes]
+    return float(constants.min()), float(constants.max())
+
+
+_STUDIES: dict[Study, Callable[[_Subject], StudyReport]] = {
+    "operating-point": _operating_point,
+    "gradient": _gradient,
+    "settling": lambda subject: subject.settling,
+    "noise": _noise,
+    "transient-noise": _transient_noise,
+    "power": _power,
+    "corners": _corners,
+}

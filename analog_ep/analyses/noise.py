@@ -1,0 +1,170 @@
+"""Johnson and shot noise at the outputs, by ngspice's `.noise`, with what it leaves out added."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from analog_ep.circuit import Circuit, check_circuit
+from analog_ep.circuit.noise import unknown_to_spice
+from analog_ep.constants import BOLTZMANN
+from analog_ep.errors import NgspiceResultError, StimulusError
+from analog_ep.netlist.netlist import SpiceOptions, number
+from analog_ep.ngspice.batch import run_parallel, run_twice
+from analog_ep.ngspice.norton import NortonReduction
+from analog_ep.ngspice.process import Stop, run_plots
+from analog_ep.ngspice.sweep import Batch, Sweep
+
+
+@dataclass(frozen=True, eq=False)
+class OutputNoise:
+    """Noise of the differential outputs.
+
+    Attributes
+    ----------
+    frequencies : ndarray (n_frequencies,)
+        [Hz]
+    density : ndarray (n_outputs, n_frequencies)
+        One-sided. [V/√Hz]
+    rms : ndarray (n_outputs,)
+        Over the band of the frequencies. [V]
+    ngspice_density, ngspice_rms : ndarray
+        The same as a plain ``.noise`` gives them, which takes 2q|i| for a junction, none at rest, and nothing for a
+        piecewise-linear diode.
+    outputs : ndarray (n_outputs,)
+        The noiseless differential outputs. [V]
+    """
+
+    frequencies: np.ndarray
+    density: np.ndarray
+    rms: np.ndarray
+    ngspice_density: np.ndarray
+    ngspice_rms: np.ndarray
+    outputs: np.ndarray
+
+    def to_json(self) -> str:
+        """The figures as a JSON object."""
+        return json.dumps({field.name: getattr(self, field.name).tolist() for field in fields(self)})
+
+    def table(self) -> Table:
+        """A row an output."""
+        low, high = self.frequencies[[0, -1]]
+        band = f"rms, {low:.3g}…{high:.3g} Hz"
+        table = Table("output", "voltage", "density at the lowest frequency", band, f"{band}, plain .noise")
+        table.caption = "a plain .noise of ngspice takes 2q|i| for a junction, which has no noise at rest"
+        rows = zip(self.outputs, self.density, self.rms, self.ngspice_rms, strict=True)
+        for i, (output, density, rms, plain) in enumerate(rows):
+            table.add_row(str(i), f"{output:.4g} V", f"{density[0]:.3e} V/√Hz", f"{rms:.3e} V", f"{plain:.3e} V")
+        return table
+
+
+def output_noise(
+    circuit: Circuit,
+    inputs: np.ndarray,
+    *,
+    band: tuple[float, float] = (1.0, 1e12),
+    points_per_decade: int = 20,
+    options: SpiceOptions | None = None,
+    reduced: bool = False,
+    executable: str | Path | None = None,
+    timeout: float | None = 600.0,
+    processes: int = 1,
+) -> OutputNoise:
+    """Noise of every differential output at the operating point of one sample.
+
+    Resistors have Johnson noise at the circuit's temperature, diodes shot noise, see `shot_currents`; amplifiers and
+    sources, nonlinear ones included, are noiseless. ngspice's own shot noise, 2q|i|, vanishes at rest, where a junction
+    has 4 k_B T g; what is missing comes from resistors beside the circuit, whose noise is turned into currents at
+    the diodes. Both results are given. Without capacitors the noise is white, and its rms the square root of the band's
+    width times the density; a node with a capacitance C and no other noise has √(kT/C).
+
+    Parameters
+    ----------
+    circuit : Circuit
+        With outputs, and capacitors where the noise is to have an end.
+    inputs : ndarray (n_inputs,)
+        Inputs of the sample. [V]
+    band : (float, float)
+        Lowest and highest frequency. [Hz]
+    points_per_decade : int
+        Frequencies; the rms is integrated over them, with an error of 0.1 % at 20.
+    options, executable, timeout
+        See `SpiceOptions` and `run_ngspice`.
+    reduced : bool
+        Whether a `NortonReduction`, whose conductances have the same noise, is run in place of the circuit.
+    processes : int
+        Runs at a time; there is one an output.
+
+    Raises
+    ------
+    CircuitError
+        See `check_circuit`; also if there is a kind of branches whose noise is not known.
+    DeviceParameterError
+        If a diode does not tell its noise.
+    StimulusError
+        If the circuit has no outputs, or the band is empty.
+    NgspiceError
+        If ngspice fails.
+    """
+    low, high = band
+    if not (0 < low < high < float("inf") and points_per_decade >= 1):
+        raise StimulusError(f"a noise band must be 0 < low < high with points in it, found {band} Hz")
+    if circuit.outputs is None:
+        raise StimulusError(f"noise needs outputs, found none in {circuit.title!r}; declare them with set_outputs")
+    check_circuit(circuit)
+    sweep = Sweep(circuit, options, NortonReduction.of(circuit) if reduced else None, executable, timeout)
+    batch = Batch(np.asarray(inputs, dtype=np.float64)[None])
+    positive, negative = circuit.outputs
+    voltages = run_twice(lambda: sweep.run(batch))[0]
+    analysis = f"dec {int(points_per_decade)} {number(low)} {number(high)}"
+
+    added = list(_added(circuit, voltages))
+
+    def solve(task: tuple[int, list[str]], stop: Stop) -> tuple[np.ndarray, np.ndarray, float]:
+        output, more = task
+        p, n = (circuit.node_names[side[output]] for side in (positive, negative))
+        # An analysis of noise asks for a source to refer it to; this one is there for that alone.
+        cards = [*more, f"inoise 0 {p if p != '0' else n} dc 0 ac 1.0", f".noise v({p},{n}) inoise {analysis}"]
+        deck = sweep.deck(batch, cards, save=False)
+        plots = run_twice(lambda: run_plots(deck, executable, timeout, stop))
+        if len(plots) != 2 or plots[1].values.shape[0] != 1:
+            raise NgspiceResultError(f"ngspice must return a spectrum and its integral, found {len(plots)} plots")
+        frequency, density = np.real(plots[0].columns(["frequency", "onoise_spectrum"])).T
+        return frequency, density, float(np.sqrt(_power(frequency, density**2)))
+
+    plain = run_parallel(solve, [(output, []) for output in range(len(positive))], processes)
+    whole = run_parallel(solve, [(output, added) for output in range(len(positive))], processes) if added else plain
+    return OutputNoise(
+        frequencies=plain[0][0] if plain else np.zeros(0),
+        density=np.stack([density for _, density, _ in whole]),
+        rms=np.array([total for *_, total in whole]),
+        ngspice_density=np.stack([density for _, density, _ in plain]),
+        ngspice_rms=np.array([total for *_, total in plain]),
+        outputs=voltages[positive] - voltages[negative],
+    )
+
+
+def _added(circuit: Circuit, voltages: np.ndarray) -> Iterator[str]:
+    """Cards of the noise that ``.noise`` leaves out: of 1 Ω each, as a current between a diode's terminals."""
+    left_out, names = unknown_to_spice(circuit, voltages), circuit.node_names
+    # Of 1 Ω, 4 k_B T one-sided; the densities here are two-sided.
+    transfer = np.sqrt(2 * left_out.density / (4 * BOLTZMANN * circuit.temperature))
+    for k, (p, n, siemens) in enumerate(zip(left_out.first, left_out.second, transfer, strict=True)):
+        if siemens:
+            yield f"r_noise_{k} _noise_{k} 0 1.0"
+            yield f"g_noise_{k} {names[p]} {names[n]} _noise_{k} 0 {number(float(siemens))}"
+
+
+def _power(frequency: np.ndarray, power: np.ndarray) -> float:
+    """Integral of a spectrum over its band, each stretch between two frequencies taken as a power law. [V²]"""
+    ratio, span = power[1:] / power[:-1], frequency[1:] / frequency[:-1]
+    exponent = np.log(ratio) / np.log(span) + 1
+    # (span^exponent − 1)/exponent, which is log(span) where the exponent vanishes.
+    safe = np.where(np.abs(exponent) < 1e-9, 1.0, exponent)
+    stretch = np.where(np.abs(exponent) < 1e-9, np.log(span), np.expm1(safe * np.log(span)) / safe)
+    return float((power[:-1] * frequency[:-1] * stretch).sum())

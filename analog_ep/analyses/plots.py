@@ -1,0 +1,177 @@
+"""Pictures of the studies of a circuit, as PNG."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator
+
+from analog_ep.analyses.corners import Corners
+from analog_ep.analyses.energy import Energy
+from analog_ep.analyses.noise import OutputNoise
+from analog_ep.analyses.operating_point import OperatingPoint
+from analog_ep.analyses.response import SmallSignalGradient
+from analog_ep.analyses.settling_report import SettlingReport
+from analog_ep.analyses.transient_noise import TransientNoise
+
+_SHOWN = 4
+"""Outputs whose course is drawn."""
+
+
+def study_plot(report: object, title: str) -> bytes:
+    """The picture that goes with a report of a study."""
+    figure = _PLOTS[type(report)](report)
+    figure.suptitle(title)
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=120)
+    return image.getvalue()
+
+
+def _settling(report: SettlingReport) -> Figure:
+    """Distance of each layer from its end state, a panel a phase; dots where it has settled to 1 %."""
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    panels = figure.subplots(1, len(report.curves), squeeze=False)[0]
+    for panel, (phase, curve) in zip(panels, report.curves.items(), strict=True):
+        settled = curve.within_share()
+        for name, volts in curve.layers.items():
+            distance = np.abs(volts - curve.final[name]).max(axis=1)
+            (line,) = panel.plot(curve.times, distance, label=f"layer {name}")
+            panel.plot(settled[name], 0.01 * distance[0], "o", color=line.get_color())
+        panel.axhline(report.lsb, color="grey", linestyle=":", label="1 LSB")
+        largest = max(np.abs(v[0] - curve.final[n]).max() for n, v in curve.layers.items())
+        panel.set(
+            yscale="log", ylim=(1e-4 * largest, 3 * max(largest, report.lsb)), xlabel="time", title=f"{phase} phase"
+        )
+        panel.xaxis.set_major_formatter(EngFormatter("s"))
+        panel.yaxis.set_major_formatter(EngFormatter("V"))
+    panels[0].set_ylabel("largest distance from equilibrium")
+    panels[0].legend()
+    return figure
+
+
+def _noise(report: OutputNoise) -> Figure:
+    """Spectra of all outputs, dotted those of a plain ``.noise``, and the rms that gathers below a frequency."""
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    spectrum, total = figure.subplots(1, 2)
+    for i, density in enumerate(report.density):
+        (line,) = spectrum.loglog(report.frequencies, density, label=f"output {i}")
+        if not np.array_equal(density, report.ngspice_density[i]):
+            spectrum.loglog(report.frequencies, report.ngspice_density[i], ":", color=line.get_color())
+        power = np.concatenate([[0.0], np.cumsum(np.diff(report.frequencies) * 0.5 * (density**2)[1:])])
+        power += np.concatenate([[0.0], np.cumsum(np.diff(report.frequencies) * 0.5 * (density**2)[:-1])])
+        total.semilogx(report.frequencies, np.sqrt(power))
+    spectrum.set(ylabel="density [V/√Hz]")
+    total.set(ylabel="rms up to the frequency")
+    total.yaxis.set_major_formatter(EngFormatter("V"))
+    for panel in (spectrum, total):
+        panel.set_xlabel("frequency")
+        panel.tick_params(axis="x", labelsize="small")
+        panel.xaxis.set_major_formatter(EngFormatter("Hz"))
+    spectrum.legend(fontsize="small", ncols=2)
+    return figure
+
+
+def _transient_noise(report: TransientNoise) -> Figure:
+    """A stretch of the first outputs, and the distribution of all beside a normal one."""
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    record, values = figure.subplots(1, 2, width_ratios=(2, 1))
+    shown = slice(0, min(len(report.times), 1000))
+    for i, output in enumerate(report.outputs.T[:_SHOWN]):
+        record.plot(report.times[shown], output[shown] - 8 * i * report.rms.max(), linewidth=0.7, label=f"output {i}")
+    values.hist((report.outputs / report.rms).ravel(), bins=60, range=(-5, 5), density=True, color="lightsteelblue")
+    grid = np.linspace(-5, 5, 200)
+    values.plot(grid, np.exp(-0.5 * grid**2) / np.sqrt(2 * np.pi), color="black", linewidth=0.8, label="normal")
+    record.set(xlabel="time", ylabel="output less its equilibrium, shifted")
+    record.xaxis.set_major_formatter(EngFormatter("s"))
+    record.yaxis.set_major_formatter(EngFormatter("V"))
+    record.legend(fontsize="small", loc="upper right")
+    values.set(xlabel="all outputs, in their rms", ylabel="density")
+    values.legend(fontsize="small")
+    return figure
+
+
+def _energy(report: Energy) -> Figure:
+    """What each class of branches dissipates and delivers, in both phases."""
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for panel, what in zip(panels, ("dissipated", "delivered"), strict=True):
+        names = list(getattr(report.nudged, what))
+        places = np.arange(len(names))
+        for shift, phase in ((-0.2, "free"), (0.2, "nudged")):
+            watts = getattr(getattr(report, phase), what)
+            panel.barh(places + shift, [watts.get(name, 0.0) for name in names], 0.38, label=f"{phase} phase")
+        panel.set_yticks(places, [textwrap.fill(name, 16) for name in names], fontsize="small")
+        panel.invert_yaxis()
+        panel.set(xlabel="power", title=what, xscale="log")
+        shown = [w for phase in (report.free, report.nudged) for w in getattr(phase, what).values() if w > 0]
+        panel.set_xlim(0.2 * min(shown, default=1e-9), 3 * max(shown, default=1.0))
+        panel.xaxis.set_major_locator(LogLocator(numticks=6))
+        panel.xaxis.set_major_formatter(EngFormatter("W"))
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def _corners(report: Corners) -> Figure:
+    """Largest change of an output over the temperature, a line for each pair of scales."""
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    changes, classes = figure.subplots(1, 2)
+    lines: dict[tuple[float, float], list[tuple[float, float, float]]] = {}
+    for corner in report.corners:
+        row = (corner.celsius, corner.largest_change, corner.same_class)
+        lines.setdefault((corner.conductance_scale, corner.saturation_scale), []).append(row)
+    for (conductance, saturation), rows in lines.items():
+        celsius, change, same = zip(*sorted(rows), strict=True)
+        label = f"g × {conductance:g}, IS × {saturation:g}"
+        changes.plot(celsius, change, marker="o", label=label)
+        classes.plot(celsius, [100 * share for share in same], marker="o")
+    changes.set(xlabel="temperature [°C]", ylabel="largest change of an output")
+    changes.yaxis.set_major_formatter(EngFormatter("V"))
+    classes.set(xlabel="temperature [°C]", ylabel="samples of the same class [%]", ylim=(-3, 103))
+    figure.legend(*changes.get_legend_handles_labels(), loc="outside right center", fontsize="small")
+    return figure
+
+
+def _operating_point(report: OperatingPoint) -> Figure:
+    """Voltages of each layer's nodes, and currents of the diodes."""
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    volts, amperes = figure.subplots(1, 2)
+    for name, values in report.layers.items():
+        volts.plot(np.linspace(0, 1, len(values)), np.sort(values), ".", label=f"layer {name}, {len(values)} nodes")
+    volts.set(xlabel="share of the layer's nodes", ylabel="voltage, in order")
+    volts.yaxis.set_major_formatter(EngFormatter("V"))
+    volts.legend(fontsize="small")
+    for label, values in report.diodes.items():
+        amperes.plot(np.linspace(0, 1, len(values)), np.sort(np.abs(values)), ".", label=label)
+    amperes.set(xlabel="share of the diodes", ylabel="|current|, in order", yscale="log")
+    amperes.yaxis.set_major_formatter(EngFormatter("A"))
+    if report.diodes:
+        amperes.legend(fontsize="small")
+    return figure
+
+
+def _gradient(report: SmallSignalGradient) -> Figure:
+    """Norm of the gradient of each crossbar, and its distance from the exact direction."""
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    norms, distances = figure.subplots(1, 2)
+    norms.bar(list(report.norms), list(report.norms.values()))
+    norms.set(ylabel="norm of dC/dθ")
+    distances.bar(list(report.cosines), [max(1 - cosine, 1e-16) for cosine in report.cosines.values()])
+    distances.axhline(1e-6, color="grey", linestyle=":")
+    distances.set(ylabel="1 − cosine with implicit differentiation", yscale="log")
+    return figure
+
+
+_PLOTS: dict[type, Callable[[Any], Figure]] = {
+    SettlingReport: _settling,
+    OutputNoise: _noise,
+    TransientNoise: _transient_noise,
+    Energy: _energy,
+    Corners: _corners,
+    OperatingPoint: _operating_point,
+    SmallSignalGradient: _gradient,
+}

@@ -1,0 +1,1 @@
+"""Kirchhoff's equations of any circuit: how they are reduced, solved and judged."""

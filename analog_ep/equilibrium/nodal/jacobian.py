@@ -1,0 +1,187 @@
+"""The Jacobian of the reduced equations: where it has entries, and its linear solves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.sparse import csc_array, csr_array
+from scipy.sparse.linalg import SuperLU, splu
+from torch import Tensor
+
+from analog_ep.equilibrium.nodal.assembly import apply
+from analog_ep.equilibrium.nodal.reduction import ReducedSystem
+
+_SMALL = 256
+"""Unknowns up to which dense factorisations are used whatever the pattern."""
+
+_DENSE_LIMIT = 6000
+_DENSE_FILL = 0.05
+
+
+class Jacobian:
+    """J = M + Σ g (law column) ⊗ (voltage row), the sum over the controls of the nonlinear branches, g their slopes.
+
+    The law column is that of the branch, the voltage row that of the control. An elastic nudge adds all pairs of
+    outputs, with the elements of β ∂²C/∂o² for slopes. J is kept as the entries of one pattern for all samples.
+
+    Parameters
+    ----------
+    system : ReducedSystem
+        What it is the derivative of.
+    elastic : bool
+        Whether there are elastic nudges.
+    symmetric : bool
+        Whether diag(weights) J is symmetric, to be factorised as such.
+
+    Attributes
+    ----------
+    rows, columns : ndarray (n_entries,)
+        Places of the entries, in the order of compressed columns.
+    n_slopes : int
+        Number of nonlinear branches.
+    is_dense : bool
+        Whether it is factorised as a dense matrix: where it is small, or more than a twentieth full.
+    """
+
+    def __init__(self, system: ReducedSystem, elastic: bool = False, symmetric: bool = False):
+        self.size = system.n_unknowns
+        self.weights = system.weights if symmetric else None
+        couplings = [_coupling(csc_array(system.nonlinear.law)[:, system.controlled], system.controls.voltage)]
+        if elastic:
+            n_outputs = len(system.outputs.voltage.indptr) - 1
+            first, second = np.divmod(np.arange(n_outputs**2), n_outputs)
+            couplings.append(_coupling(csc_array(system.outputs.law)[:, first], system.outputs.voltage[second]))
+        self._set_pattern(system.matrix, couplings)
+        filled = len(self.rows) > _DENSE_FILL * self.size**2
+        self.is_dense = self.size <= _SMALL or (filled and self.size <= _DENSE_LIMIT)
+
+    def _set_pattern(self, matrix: csr_array, couplings: list[_Coupling]) -> None:
+        base, diagonal = matrix.tocoo(), np.arange(self.size)
+        # The diagonal is always stored, so that a symmetric factorisation finds its pivots there.
+        places = [base.col * self.size + base.row, diagonal * (self.size + 1)]
+        places += [coupling.columns * self.size + coupling.rows for coupling in couplings]
+        unique, position = np.unique(np.concatenate(places).astype(np.int64), return_inverse=True)
+        self.columns, self.rows = np.divmod(unique, max(self.size, 1))
+        self._base = np.bincount(position[: base.nnz], base.data, minlength=len(unique))
+        first = np.cumsum([0, *(coupling.n_branches for coupling in couplings)])
+        self.n_slopes = int(first[-1])
+        branch = np.concatenate([start + coupling.branches for start, coupling in zip(first, couplings, strict=False)])
+        value = np.concatenate([coupling.values for coupling in couplings])
+        self._slopes = csr_array((value, (position[base.nnz + self.size :], branch)), shape=(len(unique), first[-1]))
+
+    def values(self, slopes: np.ndarray) -> np.ndarray:
+        """Entries `(n_samples, n_entries)` for slopes `(n_samples, n_slopes)`, as `State.slopes` gives them."""
+        return self._base + apply(self._slopes, slopes)
+
+    def row_norms(self, values: np.ndarray) -> np.ndarray:
+        """Sum of the magnitudes in each row, `(n_samples, n_unknowns)`."""
+        place = (self.rows, np.arange(len(self.rows)))
+        gather = csr_array((np.ones(len(self.rows)), place), shape=(self.size, len(self.rows)))
+        return apply(gather, np.abs(values))
+
+    def dense(self, values: np.ndarray) -> Tensor:
+        """The matrices `(n_samples, n_unknowns, n_unknowns)`, not weighted."""
+        matrices = np.zeros((len(values), self.size * self.size))
+        matrices[:, self.rows * self.size + self.columns] = values
+        return torch.from_numpy(matrices.reshape(len(values), self.size, self.size))
+
+    def sparse(self, values: np.ndarray) -> csc_array:
+        """The matrix of one sample, from its entries `(n_entries,)`."""
+        pointers = np.searchsorted(self.columns, np.arange(self.size + 1))
+        return csc_array((values, self.rows, pointers), shape=(self.size, self.size))
+
+    def solve(self, values: np.ndarray, right: np.ndarray, transposed: bool = False) -> np.ndarray:
+        """Solutions `(n_samples, n_unknowns)` of J x = right, or of Jᵀ x = right; NaN where J is singular."""
+        if not self.is_dense:
+            pairs = zip(values, right, strict=True)
+            return np.stack([self._solve_sparse(*pair, transposed) for pair in pairs]) if len(right) else right
+        matrices, column = self.dense(values), torch.from_numpy(right)[..., None]
+        if self.weights is None:
+            return _solve_general(matrices.mT if transposed else matrices, column)[..., 0].numpy()
+        weights = torch.from_numpy(self.weights)[:, None]
+        # S = diag(w) J is symmetric: J⁻¹ = S⁻¹ diag(w) and J⁻ᵀ = diag(w) S⁻¹.
+        symmetric = weights * matrices
+        column = column if transposed else weights * column
+        factors, failed = torch.linalg.cholesky_ex(symmetric)
+        solution = torch.cholesky_solve(column, factors)
+        bad = failed > 0
+        if bool(bad.any()):
+            solution[bad] = _solve_general(symmetric[bad], column[bad])
+        return (weights * solution if transposed else solution)[..., 0].numpy()
+
+    def factorised(self, values: np.ndarray) -> Callable[[np.ndarray, bool], np.ndarray]:
+        """Solutions of J x = right, or, where the second argument is set, of Jᵀ x = right, for one sample's entries."""
+        if self.is_dense:
+            factors, pivots, _ = torch.linalg.lu_factor_ex(self.dense(values[None])[0])
+            return lambda right, transposed: torch.linalg.lu_solve(
+                factors, pivots, torch.from_numpy(right)[:, None], adjoint=transposed
+            )[:, 0].numpy()
+        sparse = _factorise(self.sparse(values))
+        if sparse is None:
+            return lambda right, transposed: np.full_like(right, np.nan)
+        return lambda right, transposed: sparse.solve(right, "T" if transposed else "N")
+
+    def is_definite(self, values: np.ndarray, weights: np.ndarray) -> bool:
+        """Whether the symmetric part of diag(weights) J of one sample is positive definite, by its sparse factors."""
+        weighted = self.sparse(weights[self.rows] * values)
+        factors = _factorise_symmetric(csc_array(weighted + weighted.T))
+        # With the pivots taken on the diagonal their signs are those of the eigenvalues.
+        return factors is not None and bool(
+            (factors.perm_r == factors.perm_c).all() and (factors.U.diagonal() > 0).all()
+        )
+
+    def _solve_sparse(self, values: np.ndarray, right: np.ndarray, transposed: bool) -> np.ndarray:
+        if self.weights is None:
+            factors = _factorise(self.sparse(values))
+            return np.full_like(right, np.nan) if factors is None else factors.solve(right, "T" if transposed else "N")
+        factors = _factorise_symmetric(self.sparse(self.weights[self.rows] * values))
+        if factors is None:
+            return np.full_like(right, np.nan)
+        return self.weights * factors.solve(right) if transposed else factors.solve(self.weights * right)
+
+
+class _Coupling(NamedTuple):
+    """Products of the law column and the voltage row of each branch, as triples."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    branches: np.ndarray
+    values: np.ndarray
+    n_branches: int
+
+
+def _coupling(law: csr_array, voltage: csr_array) -> _Coupling:
+    by_branch = csc_array(law)
+    n_left, n_right = np.diff(by_branch.indptr), np.diff(voltage.indptr)
+    branch = np.repeat(np.arange(len(n_left)), n_left)
+    repeats = n_right[branch]
+    left = np.repeat(np.arange(len(branch)), repeats)
+    within = np.arange(len(left)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
+    right = voltage.indptr[branch[left]] + within
+    value = by_branch.data[left] * voltage.data[right]
+    rows, columns = by_branch.indices[left].astype(np.int64), voltage.indices[right].astype(np.int64)
+    return _Coupling(rows, columns, branch[left], value, len(n_left))
+
+
+def _solve_general(matrices: Tensor, columns: Tensor) -> Tensor:
+    solution, failed = torch.linalg.solve_ex(matrices, columns)
+    solution[failed > 0] = torch.nan
+    return solution
+
+
+def _factorise(matrix: csc_array) -> SuperLU | None:
+    try:
+        return splu(matrix)
+    except RuntimeError:
+        return None
+
+
+def _factorise_symmetric(matrix: csc_array) -> SuperLU | None:
+    options = {"SymmetricMode": True}
+    try:
+        return splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
+    except RuntimeError:
+        return None

@@ -1,0 +1,273 @@
+"""Newton's method on Kirchhoff's equations: any circuit, float64, to rounding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from analog_ep.circuit import Circuit, CurrentLaw, check_circuit, energy_weights
+from analog_ep.equilibrium.equilibrium import CircuitSolver, CircuitState
+from analog_ep.equilibrium.inexactness import allowed_error, inexact_message
+from analog_ep.equilibrium.nodal.assembly import apply
+from analog_ep.equilibrium.nodal.equations import Equations, State
+from analog_ep.equilibrium.nodal.error_bound import ErrorBounds, Stimulus
+from analog_ep.equilibrium.nodal.jacobian import Jacobian
+from analog_ep.equilibrium.nodal.line_search import search_convex, search_residual
+from analog_ep.equilibrium.nodal.reduction import ReducedSystem
+from analog_ep.equilibrium.nodal.spectrum import stable_samples
+from analog_ep.stimulus import Nudge
+
+_MATRIX_CHUNK = 2**23
+"""Entries of dense Jacobians held at a time: 64 MiB, and as much again for their factors."""
+
+_PATIENCE = 40
+"""Steps without less residual after which a sample is left to the refinement with twice the digits."""
+
+_STALLED = 1e-9
+"""Relative residual below which no more progress means that rounding is reached."""
+
+_SYSTEMS: WeakKeyDictionary[Circuit, ReducedSystem] = WeakKeyDictionary()
+
+
+_ADVICE = "join the nodes of the largest conductances, change the gain, or allow more with accuracy"
+
+_BOUNDS: WeakKeyDictionary[Circuit, ErrorBounds] = WeakKeyDictionary()
+
+
+def reduced_system(circuit: Circuit) -> ReducedSystem:
+    """The reduced equations of a circuit, checked and formed once for each circuit."""
+    if circuit not in _SYSTEMS:
+        check_circuit(circuit)
+        _SYSTEMS[circuit] = ReducedSystem(circuit)
+    return _SYSTEMS[circuit]
+
+
+def error_bounds(circuit: Circuit) -> ErrorBounds:
+    """The bounds of a circuit's errors, formed once for each circuit."""
+    if circuit not in _BOUNDS:
+        _BOUNDS[circuit] = ErrorBounds(circuit, reduced_system(circuit))
+    return _BOUNDS[circuit]
+
+
+def unstable_samples(
+    circuit: Circuit, inputs: np.ndarray, voltages: np.ndarray, nudge: Nudge | None, free_outputs: np.ndarray | None
+) -> np.ndarray:
+    """Equilibria `(n_samples, n_nodes)` [V] of any solver that are unstable, bool `(n_samples,)`.
+
+    False where energy and nudge are convex, and where there are too many unknowns to tell; see `stable_samples`.
+    """
+    if _is_surely_convex(circuit, nudge):
+        return np.zeros(len(inputs), dtype=bool)
+    system = reduced_system(circuit)
+    equations = Equations.of(system, inputs, nudge, free_outputs)
+    jacobian = Jacobian(system, equations.elastic is not None, equations.is_reciprocal)
+    unknowns = system.unknowns(voltages)
+    parts = np.array_split(np.arange(len(inputs)), -(-len(inputs) * len(jacobian.rows) // _MATRIX_CHUNK) or 1)
+    return np.concatenate([~_stable(jacobian, equations.select(part), unknowns[part])[0] for part in parts])
+
+
+def _is_surely_convex(circuit: Circuit, nudge: Nudge | None) -> bool:
+    """What `Equations.is_convex` says, without the cost of the equations."""
+    weights = energy_weights(circuit).nodes
+    if weights is None or not all(group.is_monotone() for group in circuit.of_kind(CurrentLaw) if group.controls()):
+        return False
+    if nudge is None or nudge.kind == "frozen" or circuit.outputs is None:
+        return True
+    at_outputs = weights[np.stack(circuit.outputs)]
+    return nudge.strength >= 0 and bool((at_outputs == at_outputs.flat[0]).all())
+
+
+def _stable(jacobian: Jacobian, equations: Equations, unknowns: np.ndarray) -> tuple[np.ndarray, bool]:
+    state = equations.at(unknowns)
+    return stable_samples(jacobian, jacobian.values(state.slopes), equations.system.n_voltages)
+
+
+@dataclass(frozen=True)
+class Newton(CircuitSolver):
+    """Damped Newton iteration on the reduced Kirchhoff equations (`ReducedSystem`), the whole batch at once.
+
+    It ends with one full step after every row's residual is at most `rtol` of the sum of the magnitudes in it, or
+    where rounding allows no more progress. What decides about convergence is the bound on the error of the voltages
+    (`ErrorBounds`): a sample beyond `accuracy` is solved on with twice the digits, in voltages along the heaviest
+    branches, where no ratio of conductances costs a digit. Symmetric factorisations and a line search on the energy are
+    used where the circuit has one; LU and a line search on the residual where it has none. Small or full Jacobians are
+    factorised as dense batches, large sparse ones one by one. An unstable equilibrium, which only amplifiers,
+    controlled sources and negative nudges can cause, counts as not converged.
+
+    Parameters
+    ----------
+    rtol : float
+        Residual relative to the sum of the magnitudes of its terms.
+    atol : float
+        Residual that is always small enough. [A], border rows [V]
+    max_steps : int
+        Newton steps at most, and as many with twice the digits.
+    accuracy : float
+        Largest bound on the error of a node's voltage, relative to the largest voltage of the sample, at which the
+        sample counts as converged; 1e-18 V always do.
+    """
+
+    rtol: float = 1e-13
+    atol: float = 1e-18
+    max_steps: int = 200
+    accuracy: float = 1e-9
+
+    def solve_circuit(
+        self,
+        circuit: Circuit,
+        inputs: np.ndarray,
+        nudge: Nudge | None = None,
+        free_outputs: np.ndarray | None = None,
+        start: np.ndarray | None = None,
+    ) -> CircuitState:
+        system = reduced_system(circuit)
+        equations = Equations.of(system, inputs, nudge, free_outputs)
+        iteration = _Iteration(self, Jacobian(system, equations.elastic is not None, equations.is_reciprocal))
+        unknowns = np.zeros((len(inputs), system.n_unknowns)) if start is None else system.unknowns(start)
+        outcome = _Outcome(np.zeros(len(inputs), dtype=bool), np.zeros(len(inputs), dtype=bool))
+        for begin in range(0, len(inputs), iteration.chunk):
+            part = np.arange(begin, min(begin + iteration.chunk, len(inputs)))
+            iteration.run(equations.select(part), unknowns, part, outcome, started=start is not None)
+        voltages = system.node_voltages(unknowns, equations.drive)
+        bounds = error_bounds(circuit)
+        law = bounds.law.residual(voltages, equations.injected_into_nodes(unknowns))
+        stimulus = Stimulus(inputs, equations.elastic, equations.injected)
+        allowed = allowed_error(voltages, self.accuracy)
+        found = bounds.near(stimulus, voltages, bounds.far(stimulus, voltages, law), allowed, self.max_steps)
+        exact = found.bound <= allowed_error(found.voltages, self.accuracy)
+        iteration.judge(equations, system.unknowns(found.voltages), np.flatnonzero(exact & ~outcome.solved), outcome)
+        residual = np.abs(law[0]).max(axis=1, initial=0.0)
+        outcome.solved |= exact
+        message = outcome.failure(residual)
+        message = message or inexact_message(circuit, found.bound, found.voltages, exact, self.accuracy, _ADVICE)
+        message = message or outcome.success()
+        return CircuitState(found.voltages, exact & ~outcome.unstable, residual, outcome.steps, message, found.bound)
+
+    def solve_small_signal(
+        self, circuit: Circuit, inputs: np.ndarray, voltages: np.ndarray, currents: np.ndarray
+    ) -> np.ndarray:
+        system = reduced_system(circuit)
+        jacobian = Jacobian(system, symmetric=system.weights is not None)
+        response, step = np.empty((len(voltages), system.n_unknowns)), _Iteration(self, jacobian).chunk
+        for begin in range(0, len(voltages), step):
+            part = slice(begin, begin + step)
+            _, slopes = system.currents(system.control_voltages(voltages[part]))
+            injected = apply(system.outputs.law, currents[part])
+            response[part] = jacobian.solve(jacobian.values(slopes), injected)
+        return apply(system.expansion, response)
+
+
+@dataclass
+class _Outcome:
+    """What became of every sample."""
+
+    solved: np.ndarray
+    unstable: np.ndarray
+    steps: int = 0
+    judged: bool = True
+
+    def failure(self, residual: np.ndarray) -> str:
+        """The status in a sentence where a sample is not solved or unstable, "" otherwise."""
+        n_samples, missed = len(self.solved), np.flatnonzero(~self.solved)
+        if len(missed):
+            return (
+                f"{len(missed)} of {n_samples} samples did not converge in {self.steps} Newton steps; the Kirchhoff "
+                f"residual of sample {missed[0]} is {residual[missed[0]]:.1e} A"
+            )
+        if self.unstable.any():
+            return (
+                f"the equilibrium of {int(self.unstable.sum())} of {n_samples} samples is unstable (sample "
+                f"{np.flatnonzero(self.unstable)[0]} first): a disturbance grows, so hardware would not stay there; "
+                f"look for a loop gain above 1 or a negative nudge"
+            )
+        return ""
+
+    def success(self) -> str:
+        """The status in a sentence."""
+        n_samples = len(self.solved)
+        unjudged = "" if self.judged else "; too many unknowns to judge the stability"
+        return f"all {n_samples} samples converged in {self.steps} Newton steps{unjudged}"
+
+
+class _Iteration:
+    """The loop of Newton's method over the samples that still move."""
+
+    def __init__(self, newton: Newton, jacobian: Jacobian):
+        self.newton, self.jacobian = newton, jacobian
+        entries = max(1, len(jacobian.rows), jacobian.size**2 if jacobian.is_dense else 0)
+        self.chunk = max(1, _MATRIX_CHUNK // entries)
+
+    def run(
+        self, equations: Equations, unknowns: np.ndarray, samples: np.ndarray, outcome: _Outcome, started: bool
+    ) -> None:
+        """Solve `samples` of the batch, whose equations these are, and write down what came out."""
+        x = unknowns[samples]
+        caps = equations.first_caps(x if started else None)
+        solved, previous = np.zeros(len(x), dtype=bool), np.full(len(x), np.inf)
+        moving, steps = np.arange(len(x)), 0
+        best, stale = np.full(len(x), np.inf), np.zeros(len(x), dtype=np.int64)
+        while len(moving) and steps < self.newton.max_steps:
+            steps += 1
+            here = equations.select(moving)
+            state = here.at(x[moving], caps[moving])
+            scale = here.scale(x[moving], state)
+            settled, previous[moving] = self._settled(state, scale, caps[moving], previous[moving])
+            direction, length = self._step(here, x[moving], caps[moving], state, settled)
+            singular = ~np.isfinite(direction).all(1)
+            direction[singular] = 0.0
+            x[moving] += length[:, None] * direction
+            caps[moving] = equations.raised(caps[moving], here.volts(x[moving]))
+            solved[moving] = settled & ~singular
+            better = previous[moving] < 0.9 * best[moving]
+            best[moving] = np.where(better, previous[moving], best[moving])
+            stale[moving] = np.where(better, 0, stale[moving] + 1)
+            moving = moving[~settled & ~singular & (stale[moving] < _PATIENCE)]
+        unknowns[samples], outcome.solved[samples] = x, solved
+        outcome.steps = max(outcome.steps, steps)
+        self._judge(equations.select(np.flatnonzero(solved)), x[solved], samples[solved], outcome)
+
+    def judge(self, equations: Equations, unknowns: np.ndarray, samples: np.ndarray, outcome: _Outcome) -> None:
+        """Judge the stability of `samples` of the batch, whose equations and unknowns these are."""
+        for part in np.array_split(samples, -(-len(samples) // self.chunk)) if len(samples) else []:
+            self._judge(equations.select(part), unknowns[part], part, outcome)
+
+    def _judge(self, equations: Equations, x: np.ndarray, samples: np.ndarray, outcome: _Outcome) -> None:
+        if not len(samples):
+            return
+        stable, judged = _stable(self.jacobian, equations, x)
+        outcome.unstable[samples] = ~stable
+        outcome.judged &= judged
+
+    def _settled(
+        self, state: State, scale: np.ndarray, caps: np.ndarray, previous: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Which samples need only one more step, and the relative residuals."""
+        excess = np.abs(state.residual) - self.newton.atol
+        relative = (excess / np.maximum(scale, np.finfo(np.float64).tiny)).max(axis=1, initial=0.0)
+        small = (relative <= self.newton.rtol) | ((relative <= _STALLED) & (relative > 0.5 * previous))
+        return small & (state.volts <= caps).all(1), relative
+
+    def _step(
+        self, equations: Equations, x: np.ndarray, caps: np.ndarray, state: State, settled: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Newton's direction, and how far to go along it: all the way for settled samples."""
+        values = self.jacobian.values(state.slopes)
+        direction = self.jacobian.solve(values, -state.residual)
+        length = np.ones(len(x))
+        searched = np.flatnonzero(~settled & np.isfinite(direction).all(1))
+        if not len(searched):
+            return direction, length
+        equations, x, caps, ahead = equations.select(searched), x[searched], caps[searched], direction[searched]
+
+        def evaluate(chosen: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+            point = x[chosen] + lengths[:, None] * ahead[chosen]
+            return equations.select(chosen).at(point, caps[chosen]).residual
+
+        if equations.is_convex and self.jacobian.weights is not None:
+            length[searched] = search_convex(evaluate, state.residual[searched], ahead, self.jacobian.weights)
+        else:
+            norms = self.jacobian.row_norms(values[searched])
+            length[searched] = search_residual(evaluate, state.residual[searched], norms)
+        return direction, length

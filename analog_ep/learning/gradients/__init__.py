@@ -1,0 +1,1 @@
+"""How a gradient is obtained: equilibrium propagation, its relatives, and what judges them."""

@@ -1,0 +1,1 @@
+"""How a gradient becomes new conductances: optimisers, pulses on devices, chips."""

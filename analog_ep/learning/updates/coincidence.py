@@ -1,0 +1,93 @@
+"""Stochastic pulse trains on the rows and columns of a crossbar, and the pulses where they coincide."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from analog_ep.devices.pulses.array import PulsedArray
+from analog_ep.learning.updates.kernels import coincidences, lit_lines
+from analog_ep.support.compiled import runs_compiled
+
+
+def outer_pulses(array: PulsedArray, rows: Tensor, columns: Tensor, train_length: int, manage_length: bool) -> None:
+    """Pulse an array with ΔG = x δᵀ on average.
+
+    With BL slots, a row has a pulse in a slot with probability x √(1/(BL ΔG_0)) √(max δ/max x), a column likewise, so
+    that a device gets BL p_x p_δ = x δ/ΔG_0 pulses of the mean step ΔG_0; probabilities end at 1.
+
+    Parameters
+    ----------
+    array : PulsedArray
+        `(n_rows, n_columns)`.
+    rows, columns : Tensor (n_rows,), (n_columns,)
+        x and δ; a product is in [S].
+    train_length : int
+        Most slots, BL.
+    manage_length : bool
+        Whether BL is only as large as the largest product needs.
+    """
+    trains = _Trains(array.step, train_length, manage_length, array.generator)
+    one_pass = runs_compiled(rows) and columns.dtype == rows.dtype
+    found = (_coincidences_compiled if one_pass else _coincidences)(rows, columns, trains)
+    if found is not None:
+        array.pulse_at(*found)
+
+
+@dataclass(frozen=True)
+class _Trains:
+    """How products x δ become trains."""
+
+    step: float
+    longest: int
+    manage_length: bool
+    generator: torch.Generator
+
+    def plan(self, most_row: float, most_column: float) -> tuple[int, float, float]:
+        """Number of slots, 0 for none, and what turns a row and a column into its chance of a pulse in one of them."""
+        steps = most_row * most_column / self.step
+        if steps == 0:
+            return 0, 0.0, 0.0
+        slots = min(max(math.ceil(steps), 1), self.longest) if self.manage_length else self.longest
+        # Balanced trains: the largest row and the largest column pulse equally often.
+        largest = math.sqrt(steps / slots)
+        return slots, largest / most_row, largest / most_column
+
+    def draws(self, slots: int, like: Tensor, n_lines: int) -> Tensor:
+        """Uniform numbers in 0…1, (slots, n_lines)."""
+        return like.new_empty((slots, n_lines)).uniform_(generator=self.generator)
+
+
+def _coincidences_compiled(rows: Tensor, columns: Tensor, trains: _Trains) -> tuple[Tensor, Tensor] | None:
+    row_lines, column_lines = rows.detach().numpy(), columns.detach().numpy()
+    lit, n_rows, most_row, most_column = lit_lines(row_lines, column_lines)
+    slots, row_scale, column_scale = trains.plan(most_row, most_column)
+    if not slots:
+        return None
+    draws = trains.draws(slots, rows, len(lit)).numpy()
+    index, counts = coincidences(row_lines, column_lines, lit, n_rows, (row_scale, column_scale), draws)
+    return torch.from_numpy(index), torch.from_numpy(counts)
+
+
+@torch.inference_mode()
+def _coincidences(rows: Tensor, columns: Tensor, trains: _Trains) -> tuple[Tensor, Tensor] | None:
+    slots, row_scale, column_scale = trains.plan(float(rows.abs().max()), float(columns.abs().max()))
+    if not slots:
+        return None
+    lines = torch.cat((rows * row_scale, columns * column_scale))
+    # Most rows of an input are dark, and few lines pulse in a short train.
+    line = lines.nonzero().squeeze(1)
+    lines = lines.index_select(0, line)
+    draws = trains.draws(slots, lines, line.numel())
+    # In place, 0 and 1 stay numbers, which is several times as fast as booleans.
+    pulses = draws.lt_(lines.abs())
+    pulsed = pulses.amax(0).nonzero().squeeze(1)
+    line, pulses = line.index_select(0, pulsed), pulses.copysign_(lines).index_select(1, pulsed)
+    n_rows = int(torch.searchsorted(line, rows.numel()))
+    row_pulses, column_pulses = pulses.tensor_split((n_rows,), 1)
+    counts = row_pulses.T @ column_pulses
+    row, column = line[:n_rows].unsqueeze(1), line[n_rows:] - rows.numel()
+    return (row * columns.numel() + column).flatten(), counts.flatten().long()

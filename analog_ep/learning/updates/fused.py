@@ -1,0 +1,141 @@
+"""Equilibrium propagation and the SGD update in one pass over the conductances."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from analog_ep.devices import DiodeClamp
+from analog_ep.equilibrium.layered.relaxation import Relaxation
+from analog_ep.equilibrium.layered.resistive_layers import Ladder, LadderState, stamp_of
+from analog_ep.equilibrium.layered.sweeps import Status
+from analog_ep.errors import ConvergenceError, NetworkError, StimulusError
+from analog_ep.learning.gradients.propagation import EquilibriumPropagation, SmallSignal
+from analog_ep.learning.updates.fused_crossbar import FusedCrossbar
+from analog_ep.networks import ResistiveNetwork
+from analog_ep.stimulus import Nudge, require_finite, require_strength
+
+Response = tuple[Tensor, ...]
+"""Change of each layer in one phase. [V]"""
+
+
+class FusedStep:
+    """One step of stochastic gradient descent, equal to `backward` and `Update(SGD)` to rounding.
+
+    The gradient of a crossbar is one product, which the +u and the −u rows share, and sums over the batch: these are
+    applied in place, projected on the conductance range, and the crossbar's equations for the next step follow. On a
+    CPU with one or two threads that is one compiled pass.
+
+    Parameters
+    ----------
+    method : SmallSignal or EquilibriumPropagation
+        With the solver `Relaxation`, a frozen nudge or none, and without a chip.
+    learning_rate : float or sequence of float
+        One for all crossbars, or one each; of θ = g/g_ref.
+
+    Raises
+    ------
+    NetworkError
+        If the method's network is no `ResistiveNetwork`, or the number of learning rates is not that of its crossbars.
+    StimulusError
+        If the method has a chip, an elastic nudge or another solver.
+    """
+
+    def __init__(self, method: SmallSignal | EquilibriumPropagation, learning_rate: float | Sequence[float]):
+        network = method.network
+        if not isinstance(network, ResistiveNetwork):
+            raise NetworkError(f"a fused step needs a ResistiveNetwork, found a {type(network).__name__}")
+        if method.chip is not None or (isinstance(method, EquilibriumPropagation) and method.kind != "frozen"):
+            raise StimulusError("a fused step needs a frozen nudge and no chip; use backward and Update for others")
+        if not isinstance(method.solver, Relaxation):
+            raise StimulusError(f"a fused step needs the solver Relaxation, found {type(method.solver).__name__}")
+        rates = [learning_rate] * network.n_stages if isinstance(learning_rate, (int, float)) else list(learning_rate)
+        if len(rates) != network.n_stages:
+            raise NetworkError(f"one learning rate per crossbar is needed, {network.n_stages}, found {len(rates)}")
+        self.method, self.network, self.learning_rates = method, network, rates
+        self._solver = method.solver
+        self._crossbars: list[FusedCrossbar] = []
+        self._clamps: tuple[DiodeClamp | None, ...] = ()
+        self._stamp: object = None
+
+    def refresh(self) -> None:
+        """Form the crossbars' equations anew; needed only after θ was changed past autograd, through `.data`."""
+        self._stamp = None
+
+    def step(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Learn one batch in place and return its mean cost before the step.
+
+        Parameters
+        ----------
+        inputs : Tensor (n_samples, n_inputs)
+            Inputs. [V]
+        targets : Tensor (n_samples, n_outputs)
+            Targets of the cost.
+
+        Raises
+        ------
+        StimulusError
+            If inputs or targets do not fit the network or each other, or are not finite.
+        ConvergenceError
+            If an equilibrium was not reached; nothing is changed then.
+        """
+        inputs, targets = self.network.shaped_stimulus(inputs, targets)
+        self._refresh(inputs)
+        # Nothing made here goes through autograd, and without its books every call is a tenth faster.
+        with torch.inference_mode():
+            ladder = Ladder.from_stages(tuple(crossbar.stage for crossbar in self._crossbars), self._clamps)
+            state, free = self._solver.free_state(ladder, inputs)
+            outputs = self.network.outputs_of(state.layers)
+            value, error = self.method.cost.value_and_gradient(outputs, targets)
+            phases, statuses = self._phases(state, outputs, error, targets)
+            for status in (free, *statuses):
+                if not status.complete:
+                    # What is not finite ends no phase: there is no need to look for it where all have ended.
+                    require_finite("inputs", inputs)
+                    require_finite("targets", targets)
+                    raise ConvergenceError(status.message)
+            self._update(inputs, state.layers, phases)
+        return value.mean()
+
+    def _refresh(self, like: Tensor) -> None:
+        """Form the equations anew if θ was changed: with conductances in units of g_ref, currents in g_ref · 1 V."""
+        network = self.network
+        if stamp_of(network.parameters(), None) == self._stamp:
+            return
+        network.require_conductances()
+        # Written anew at every crossbar: fresh memory for a product would cost as much as the product.
+        scratch = like.new_empty(max(layout.n_in * layout.n_out for layout in network.layouts))
+        self._crossbars = [FusedCrossbar(network, s, scratch) for s in range(network.n_stages)]
+        clamps = network.layer_clamps(like)
+        self._clamps = tuple(clamp and clamp.in_parallel(1 / network.reference_conductance) for clamp in clamps)
+
+    def _phases(
+        self, state: LadderState, outputs: Tensor, error: Tensor, targets: Tensor
+    ) -> tuple[list[tuple[float, Response]], list[Status]]:
+        """Weight of each phase in the gradient by θ, with its response, and how they ended."""
+        method, reference = self.method, self.network.reference_conductance
+        if isinstance(method, SmallSignal):
+            # Linear in the error: its unit and its sign may as well stand in the weight.
+            response, status = self._solver.linear_response(state, error)
+            return [(-1.0, response)], [status]
+        strengths = method.strengths()
+        require_strength(method.nudging / reference, outputs.dtype)
+        nudges = [Nudge(strength / reference, targets, method.cost, "frozen") for strength in strengths]
+        found = [self._solver.response(state, outputs, nudge) for nudge in nudges]
+        weights = [reference / (strength * len(strengths)) for strength in strengths]
+        return [(w, response) for w, (response, _) in zip(weights, found, strict=True)], [s for _, s in found]
+
+    def _update(self, inputs: Tensor, layers: tuple[Tensor, ...], phases: list[tuple[float, Response]]) -> None:
+        network, linear = self.network, isinstance(self.method, SmallSignal)
+        # All phases are measured in the first one's weight, so that a single one need not be scaled.
+        ratios = [weight / phases[0][0] for weight, _ in phases]
+        before, changes = inputs, None
+        for s, (crossbar, rate) in enumerate(zip(self._crossbars, self.learning_rates, strict=True)):
+            responses = [response[s] for _, response in phases]
+            wanted = crossbar.wanted(before, changes, layers[s], responses, ratios, linear)
+            factor = rate * network.weight_ratios[s] * phases[0][0] / len(inputs)
+            crossbar.apply(wanted, factor)
+            before, changes = layers[s], responses
+        self._stamp = stamp_of((crossbar.theta for crossbar in self._crossbars), None)

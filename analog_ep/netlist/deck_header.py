@@ -1,0 +1,141 @@
+"""The comments at the head of a deck: what it is, how to run it, what it prints, and for which sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from analog_ep.circuit import Circuit
+from analog_ep.netlist.dialects import DIALECTS, Dialect
+from analog_ep.netlist.netlist import in_celsius, number
+from analog_ep.netlist.nudge_cards import NudgeCurrent
+from analog_ep.netlist.timing import TwoPhaseTiming
+from analog_ep.stimulus import CrossEntropy, Nudge
+
+_SOLVES = {
+    "free": "It solves the free phase: inputs held, outputs open.",
+    "nudged": "It solves the nudged phase: inputs held, currents into the outputs.",
+    "both": "It solves the free phase (outputs open) and the nudged phase (currents into the outputs).",
+}
+_PRINTS_CHANGES = (
+    "It prints contrast_<branch>_<sample>, half the difference of the squares of a branch's nudged and free voltages "
+    "in V^2, and delta_<branch>_<sample>, by what each trainable conductance should change, in S."
+)
+_PRINTS_RESPONSES = (
+    "It prints free_<node>_<sample> and response_<node>_<sample>, the free voltage v0 and the response d of each node "
+    "in V. A conductance between nodes i and j of the stage with weight w should change by -rate w/(w_L beta) "
+    "(d_i - d_j) ((v0_i - v0_j) + (d_i - d_j)/2), where a node that a source holds has d = 0; below are w/(w_L beta) "
+    "by stage."
+)
+
+_MAX_LISTED = 32
+"""Values that a line of the header lists; longer ones stand on the cards alone."""
+
+
+def header(
+    circuit: Circuit,
+    sample: np.ndarray,
+    nudge: Nudge | None,
+    currents: Sequence[NudgeCurrent],
+    phase: str,
+    dialect: Dialect,
+) -> Iterator[str]:
+    """Comment lines for one sample `(n_inputs,)` [V] of a circuit and its nudge currents, if any."""
+    energy = "the energy v(energy) [W], where the circuit has one; " if dialect.has_energy else ""
+    subcircuits = "; x_ elements are subcircuits" if dialect.has_library else ""
+    paragraphs = [
+        "One sample of a circuit that learns by equilibrium propagation.",
+        dialect.how_to_run,
+        _SOLVES[phase],
+        f"{dialect.prints} In them: {energy}the differential outputs [V]; node voltages [V].",
+        f"Names: an element is its letter, its group and its index in the group{subcircuits}. _p and _n are the two "
+        "sides of a differential signal.",
+        f"Size: {circuit.n_nodes - 1} nodes, {circuit.n_branches} branches.",
+        _temperature(circuit, dialect.has_energy, currents),
+        *_layers(circuit),
+        _listed("Inputs [V]", sample.tolist()),
+        *_nudge(nudge, currents),
+    ]
+    for paragraph in paragraphs:
+        yield from dialect.paragraph(paragraph)
+
+
+def _temperature(circuit: Circuit, has_energy: bool, currents: Sequence[NudgeCurrent] = ()) -> str:
+    energy = ", and so does the energy" if has_energy else ""
+    constant = currents and all(current.constant for current in currents)
+    nudge = "; the constant currents of the nudge stay those of this temperature" if constant else ""
+    return (
+        f"Temperature: {in_celsius(circuit.temperature)} degrees Celsius. Where the simulation is given another, all "
+        f"elements follow that say none of their own{energy}{nudge}."
+    )
+
+
+def _layers(circuit: Circuit) -> Iterator[str]:
+    for name, nodes in circuit.layers.items():
+        first, last = circuit.node_names[nodes[0]], circuit.node_names[nodes[-1]]
+        yield f"Layer {name}: {len(nodes)} nodes, {first} to {last}."
+
+
+def _nudge(nudge: Nudge | None, currents: Sequence[NudgeCurrent]) -> Iterator[str]:
+    if nudge is None or not currents:
+        return
+    yield _listed("Target", nudge.target.tolist())
+    yield f"Nudge: {nudge.kind}, beta = {number(nudge.strength)}, cost {type(nudge.cost).__name__}."
+    if all(current.constant for current in currents):
+        values = [float(current.expression) for current in currents]
+        yield _listed("Nudge currents [A], computed from the outputs of the free phase", values)
+
+
+def _listed(what: str, values: list[float]) -> str:
+    if len(values) > _MAX_LISTED:
+        return f"{what}: {len(values)} values, on the cards below."
+    return f"{what}: {' '.join(f'{value:.9g}' for value in values) or 'none'}"
+
+
+def settling_header(
+    circuit: Circuit, sample: np.ndarray, nudge: Nudge | None, currents: Sequence[NudgeCurrent], duration: float
+) -> Iterator[str]:
+    """Comment lines of a deck in which one sample settles from rest, free and then nudged."""
+    paragraphs = [
+        "One sample of a circuit that learns by equilibrium propagation, settling from rest.",
+        "Run it with: ngspice -b FILE (checked with ngspice 39.3).",
+        f"Every node begins at 0 V; after {duration:.9g} s v(phase) rises to 1 V and switches the nudge on."
+        if nudge is not None
+        else f"Every node begins at 0 V and is left alone for {duration:.9g} s.",
+        "It prints free_<node>, the voltage at the end of the free phase, and nudged_<node>, at that of the nudged "
+        "one, where there is one. [V]",
+        f"Size: {circuit.n_nodes - 1} nodes, {circuit.n_branches} branches.",
+        _temperature(circuit, False, currents),
+        *_layers(circuit),
+        _listed("Inputs [V]", sample.tolist()),
+        *_nudge(nudge, currents),
+    ]
+    for paragraph in paragraphs:
+        yield from DIALECTS["ngspice"].paragraph(paragraph)
+
+
+def transient_header(
+    circuit: Circuit, nudge: Nudge, timing: TwoPhaseTiming, n_samples: int, factors: Mapping[str, np.ndarray], rate: str
+) -> Iterator[str]:
+    """Comment lines of a transient deck; `factors` are w_s/(w_L β) by crossbar where ΔG is left to the reader.
+
+    `rate` is the factor from −∂C/∂g to ΔG and where it comes from.
+    """
+    unit = "S^2" if isinstance(nudge.cost, CrossEntropy) else "S^2/V^2"
+    paragraphs = [
+        "The cycle of equilibrium propagation as one transient.",
+        "Run it with: ngspice -b FILE (checked with ngspice 39.3).",
+        f"Samples: {n_samples}, each {timing.free:.9g} s free, then {timing.nudged:.9g} s nudged.",
+        "In a sample the inputs change first; the stores follow the nodes while v(_track) is 1 V and keep the free "
+        "voltages when it falls; then v(phase) rises to 1 V and switches the nudge on.",
+        _PRINTS_RESPONSES if factors else _PRINTS_CHANGES,
+        f"The rate from -dC/dg to a change, in {unit}: {rate}.",
+        f"Nudge: {nudge.kind}, beta = {number(nudge.strength)}, cost {type(nudge.cost).__name__}.",
+        f"Size: {circuit.n_nodes - 1} nodes, {circuit.n_branches} branches.",
+        _temperature(circuit, False),
+        *_layers(circuit),
+        *(f"{name}: w/(w_L beta) = {' '.join(f'{f:.9g}' for f in values)}." for name, values in factors.items()),
+    ]
+    for paragraph in paragraphs:
+        yield from DIALECTS["ngspice"].paragraph(paragraph)

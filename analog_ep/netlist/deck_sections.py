@@ -1,0 +1,98 @@
+"""What every deck holds between its header and its analysis: settings, libraries, elements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from analog_ep.circuit import Branches, Circuit
+from analog_ep.errors import NodeNameError
+from analog_ep.netlist.dialects import Dialect
+from analog_ep.netlist.netlist import NetlistWriter, SpiceOptions, constant_drive
+from analog_ep.netlist.subcircuits import SubcircuitWriter
+from analog_ep.support.resources import netlists_folder
+
+
+class DeckSections:
+    """Writes the sections of one circuit's deck.
+
+    Parameters
+    ----------
+    circuit : Circuit
+        What the deck holds.
+    sample : ndarray (n_inputs,)
+        Values of its inputs. [V]
+    options : SpiceOptions, optional
+        Tolerances.
+    dialect : Dialect
+        The simulator's.
+
+    Attributes
+    ----------
+    writer : NetlistWriter
+        Of the whole circuit.
+    """
+
+    def __init__(self, circuit: Circuit, sample: np.ndarray, options: SpiceOptions | None, dialect: Dialect):
+        self.circuit, self.dialect = circuit, dialect
+        self.writer = NetlistWriter(circuit, constant_drive(sample), options, dialect)
+        self._subcircuits = SubcircuitWriter(circuit)
+        # Models of the diodes that the library holds would stand in the deck unused.
+        flat = circuit.with_groups(group for group in circuit.groups if not self._is_instance(group))
+        options = replace(self.writer.options, gmin=self.writer.gmin)
+        self._flat = NetlistWriter(flat, constant_drive(sample), options, dialect)
+
+    def _is_instance(self, group: Branches) -> bool:
+        return self.dialect.has_library and self._subcircuits.writes(group)
+
+    def settings(self) -> Iterator[str]:
+        """Digits to print, tolerances and temperatures."""
+        yield from self.dialect.print_settings()
+        yield self.writer.options_card()
+
+    def libraries(self, include_from: str | None, more: Mapping[str, set[str]] | None = None) -> Iterator[str]:
+        """Subcircuits that the elements need, and `more` by file: written out, or included from a folder."""
+        if not self.dialect.has_library:
+            return
+        for file, used in {**self._subcircuits.libraries(), **(more or {})}.items():
+            yield ""
+            if include_from is None:
+                yield _used_part((netlists_folder() / file).read_text(encoding="ascii"), used)
+            else:
+                yield f".include {_folder(include_from)}{file}"
+
+    def elements(self, instead: Mapping[str, list[str]] | None = None) -> Iterator[str]:
+        """Models, and a section a group; `instead` has cards for groups that are not written as usual, by label."""
+        instead = instead or {}
+        if models := self._flat.model_cards():
+            yield from self.section("diode models", models)
+        for group in self.circuit.groups:
+            writer = self._subcircuits if self._is_instance(group) else self._flat
+            cards = instead[group.label] if group.label in instead else list(writer.group_cards(group))
+            yield from self.section(_describe(group, cards), cards)
+
+    def section(self, title: str, cards: Iterable[str]) -> Iterator[str]:
+        """Cards under a comment."""
+        yield ""
+        yield self.dialect.comment(title)
+        yield from cards
+
+
+def _used_part(library: str, used: set[str]) -> str:
+    """Head of a library and the subcircuits named in `used`; blank lines separate them in the file."""
+    head, *subcircuits = library.strip().split("\n\n")
+    return "\n\n".join([head, *(text for text in subcircuits if used & set(text.split()))])
+
+
+def _describe(group: Branches, cards: list[str]) -> str:
+    kind = "".join(f" {c.lower()}" if c.isupper() else c for c in type(group).__name__).strip()
+    elsewhere = ", each part of the other side's clamp_between" if len(group) and not cards else ""
+    return f"{group.label}: {len(group)} {kind if len(group) != 1 else kind.removesuffix('s')}{elsewhere}"
+
+
+def _folder(folder: str) -> str:
+    if not all(c.isascii() and (c.isalnum() or c in "/._-") for c in folder):
+        raise NodeNameError(f"include_from may hold letters, digits and /._- only, found {folder!r}; use a plain path")
+    return folder if folder.endswith("/") or not folder else f"{folder}/"

@@ -1,0 +1,57 @@
+"""White noise currents as SPICE elements of a transient analysis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from analog_ep.circuit import Circuit, NoiseCurrents
+from analog_ep.errors import StimulusError
+from analog_ep.netlist.netlist import number
+
+
+def noise_cards(
+    circuits: Sequence[Circuit], currents: Sequence[NoiseCurrents], interval: float, seed: int
+) -> Iterator[str]:
+    """Cards of Gaussian currents that are constant over each interval and independent between intervals.
+
+    A random voltage (``TRRANDOM``) of 1 V rms stands at a node of its own, and a controlled source for each circuit
+    turns it into that circuit's current, so that all circuits see the same noise. ``TRRANDOM`` is used instead of
+    ``TRNOISE`` since it follows the seed: ngspice 39 fills the pool behind ``TRNOISE`` from its process number. Where
+    there is one circuit, its currents are random themselves, without nodes of their own.
+
+    Parameters
+    ----------
+    circuits : sequence of Circuit
+        Circuits in one deck, which name the nodes.
+    currents : sequence of NoiseCurrents
+        Of each circuit; equally many.
+    interval : float
+        Over which a current is constant; short against the circuit's time constants. [s]
+    seed : int
+        Of ngspice's random numbers; positive.
+
+    Raises
+    ------
+    StimulusError
+        If interval or seed are not positive, or the circuits have different numbers of currents.
+    """
+    if not 0 < interval < math.inf or seed < 1:
+        raise StimulusError(f"transient noise needs a positive interval and seed, found {interval} s and {seed}")
+    if len({len(noise) for noise in currents}) != 1:
+        raise StimulusError("circuits that share noise need equally many currents, found different numbers")
+    yield f".options seed={int(seed)}"
+    shared = len(circuits) > 1
+    for k in range(len(currents[0]) if shared else 0):
+        yield f"v_noise_{k} _noise_{k} 0 dc 0 trrandom(2 {number(interval)} 0 1.0 0)"
+    for i, (circuit, noise) in enumerate(zip(circuits, currents, strict=True)):
+        names = circuit.node_names
+        # Held for an interval h, a current of variance S/h has the two-sided density S at low frequencies.
+        amperes = np.sqrt(noise.density / interval)
+        for k, (p, n, rms) in enumerate(zip(noise.first, noise.second, amperes, strict=True)):
+            if shared:
+                yield f"g_noise_{i}_{k} {names[n]} {names[p]} _noise_{k} 0 {number(rms)}"
+            else:
+                yield f"i_noise_{k} {names[n]} {names[p]} dc 0 trrandom(2 {number(interval)} 0 {number(rms)} 0)"

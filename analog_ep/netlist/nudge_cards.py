@@ -1,0 +1,125 @@
+"""The nudge of one sample as SPICE elements that the node `phase` switches: 0 V free, 1 V nudged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from analog_ep.circuit import Circuit
+from analog_ep.errors import StimulusError
+from analog_ep.netlist.dialects import Dialect
+from analog_ep.netlist.netlist import number
+from analog_ep.stimulus import Cost, CrossEntropy, Nudge, SquaredError
+
+
+@dataclass(frozen=True)
+class NudgeCurrent:
+    """The current into v₊ and out of v₋ of one differential output.
+
+    Attributes
+    ----------
+    positive, negative : int
+        Nodes v₊ and v₋.
+    expression : str
+        The current at v(phase) = 1, in ngspice's words. [A]
+    constant : bool
+        Whether the expression is a number.
+    """
+
+    positive: int
+    negative: int
+    expression: str
+    constant: bool
+
+
+def nudge_currents(circuit: Circuit, nudge: Nudge, free_outputs: np.ndarray | None) -> list[NudgeCurrent]:
+    """The nudge currents of one sample; a frozen nudge takes its from the free-phase outputs `(n_outputs,)` [V].
+
+    Raises
+    ------
+    StimulusError
+        If the circuit has no outputs, the target has another width, a frozen nudge lacks the free-phase outputs, or no
+        expression stands for the cost.
+    """
+    if circuit.outputs is None:
+        raise StimulusError(f"a nudge needs outputs, found none in {circuit.title!r}; declare them with set_outputs")
+    nodes = list(zip(*(side.tolist() for side in circuit.outputs), strict=True))
+    target = nudge.target.detach().to("cpu", torch.float64).numpy()
+    if target.shape != (len(nodes),):
+        raise StimulusError(
+            f"a deck holds one sample: its target must have shape ({len(nodes)},), found {target.shape}"
+        )
+    if nudge.kind == "frozen":
+        return [NudgeCurrent(p, n, i, True) for (p, n), i in zip(nodes, _frozen(nudge, free_outputs), strict=True)]
+    elastic = elastic_currents(circuit, nudge, [number(y) for y in target])
+    return [NudgeCurrent(p, n, i, False) for (p, n), i in zip(nodes, elastic, strict=True)]
+
+
+def nudge_cards(circuit: Circuit, currents: list[NudgeCurrent], dialect: Dialect) -> list[str]:
+    """One controlled source per output; it drives the current from v₋ through itself into v₊."""
+    names, cards = circuit.node_names, []
+    for i, current in enumerate(currents):
+        ends = (names[current.negative], names[current.positive])
+        if current.constant:
+            cards.append(dialect.element(f"g_phase_{i}", (*ends, "phase", "0"), current.expression))
+        else:
+            cards.append(dialect.behavioural(f"b_phase_{i}", ends, "i", f"({current.expression})*v(phase)"))
+    return cards
+
+
+def _frozen(nudge: Nudge, free_outputs: np.ndarray | None) -> list[str]:
+    if free_outputs is None:
+        raise StimulusError(
+            "a frozen nudge needs the outputs of the free phase, found none; solve the free phase first"
+        )
+    free = torch.as_tensor(free_outputs).detach().to("cpu", torch.float64)
+    if free.shape != nudge.target.shape or not bool(torch.isfinite(free).all()):
+        raise StimulusError(f"free_outputs must be {nudge.target.numel()} finite values, found {free.tolist()}")
+    target = nudge.target.detach().to(free)
+    return [number(i) for i in Nudge(nudge.strength, target, nudge.cost).current(free).tolist()]
+
+
+def elastic_currents(circuit: Circuit, nudge: Nudge, targets: Sequence[str]) -> list[str]:
+    """Current of an elastic nudge into each v₊ and out of v₋, as an expression of the live outputs. [A]
+
+    Raises
+    ------
+    StimulusError
+        If no expression stands for the cost.
+    """
+    assert circuit.outputs is not None
+    names = circuit.node_names
+    return current_expressions(
+        nudge, [f"v({names[p]},{names[n]})" for p, n in zip(*circuit.outputs, strict=True)], targets
+    )
+
+
+def is_expressible(cost: Cost) -> bool:
+    """Whether ngspice can form the currents of a nudge by this cost itself: see `current_expressions`."""
+    return type(cost) in (SquaredError, CrossEntropy)
+
+
+def current_expressions(nudge: Nudge, outputs: Sequence[str], targets: Sequence[str]) -> list[str]:
+    """The nudge's current at outputs and targets that are expressions themselves. [A]
+
+    Raises
+    ------
+    StimulusError
+        If no expression stands for the cost.
+    """
+    if isinstance(nudge.cost, SquaredError):
+        strength = number(nudge.strength)
+        return [f"({strength})*({y}-{o})" for o, y in zip(outputs, targets, strict=True)]
+    if isinstance(nudge.cost, CrossEntropy):
+        scale = number(nudge.cost.logit_scale)
+        strength = number(nudge.strength / nudge.cost.logit_scale)
+        # softmax_i = 1/Σ_j exp((o_j − o_i)/v_0), which does not overflow into 0/0 as a quotient of exponentials does.
+        sums = ["+".join(f"exp(({other}-{o})/{scale})" for other in outputs) for o in outputs]
+        return [f"({strength})*({y}-1/({total}))" for total, y in zip(sums, targets, strict=True)]
+    raise StimulusError(
+        f"a netlist carries elastic nudges of SquaredError and CrossEntropy, found {type(nudge.cost).__name__}; "
+        f"use a frozen nudge"
+    )

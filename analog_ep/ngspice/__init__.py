@@ -1,0 +1,1 @@
+"""What starts ngspice, asks it and reads its answers."""

@@ -1,0 +1,118 @@
+"""A circuit under a slow sinusoidal nudge in ngspice's `.tran`, read out as a lock-in amplifier does."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+
+from analog_ep.circuit import Capacitors, Circuit, Conductances, check_circuit
+from analog_ep.errors import StimulusError
+from analog_ep.netlist.netlist import SpiceOptions, number
+from analog_ep.ngspice.batch import run_twice
+from analog_ep.ngspice.process import run_plots
+from analog_ep.ngspice.sweep import Batch, Sweep
+
+_STEPS = 1024
+"""Most of a period's time that ngspice may step over, as 1 in so many: the trapezoidal rule is then off by 3e-6."""
+
+_OPTIONS = SpiceOptions(reltol=1e-6, vntol=1e-10, abstol=1e-14)
+
+
+@dataclass(frozen=True, eq=False)
+class LockIn:
+    """Node voltages over the last period.
+
+    Attributes
+    ----------
+    circuit : Circuit
+        What was nudged.
+    voltages : ndarray (n_phases, n_nodes)
+        At equidistant phases θ of a period from 0, ground first. [V]
+    """
+
+    circuit: Circuit
+    voltages: np.ndarray
+
+    def harmonics(self, highest: int) -> dict[str, np.ndarray]:
+        """In-phase harmonics c_0 … c_K of ½ v² of every trainable conductance, `(K + 1, n_parameters)`. [V²]
+
+        Values of elements that share a parameter add up.
+        """
+        angles = 2 * math.pi * np.arange(len(self.voltages)) / len(self.voltages)
+        reference = np.cos(np.arange(highest + 1)[:, None] * angles) * 2 / len(angles)
+        reference[0] /= 2
+        result: dict[str, np.ndarray] = {}
+        for group in self.circuit.of_kind(Conductances):
+            if group.parameter is None or group.index is None:
+                continue
+            across = self.voltages[:, group.positive] - self.voltages[:, group.negative]
+            total = result.setdefault(group.parameter, np.zeros((highest + 1, int(group.index.max()) + 1)))
+            np.add.at(total.T, group.index, (reference @ (0.5 * across**2)).T)
+        return result
+
+
+def lock_in(
+    circuit: Circuit,
+    inputs: np.ndarray,
+    amplitudes: np.ndarray,
+    frequency: float,
+    *,
+    phases: int = 256,
+    options: SpiceOptions = _OPTIONS,
+    executable: str | Path | None = None,
+    timeout: float | None = 600.0,
+) -> LockIn:
+    """Drive the outputs with currents I cos 2πft, over one period to settle and one to read.
+
+    Parameters
+    ----------
+    circuit : Circuit
+        With outputs and capacitors, see `with_node_capacitance`.
+    inputs : ndarray (n_inputs,)
+        Inputs of the sample. [V]
+    amplitudes : ndarray (n_outputs,)
+        I: the current into v₊ and out of v₋ at phase 0. [A]
+    frequency : float
+        f; slow against the circuit's time constants τ. In-phase harmonics are off by O((2πkfτ)²). [Hz]
+    phases : int
+        Phases of a period at which the voltages are given; twice the highest harmonic of ½ v² or more.
+    options, executable, timeout
+        See `SpiceOptions` and `run_ngspice`.
+
+    Raises
+    ------
+    StimulusError
+        If there are no outputs or capacitors, or other amplitudes, or the frequency is not positive.
+    NgspiceError
+        If ngspice fails.
+    """
+    if circuit.outputs is None or not circuit.of_kind(Capacitors):
+        raise StimulusError(f"a sinusoidal nudge needs outputs and capacitors, found none in {circuit.title!r}")
+    positive, negative = circuit.outputs
+    if not 0 < frequency < math.inf or np.shape(amplitudes) != positive.shape:
+        raise StimulusError(
+            f"a sinusoidal nudge needs a positive frequency and {len(positive)} amplitudes, found {frequency} Hz and "
+            f"shape {np.shape(amplitudes)}"
+        )
+    check_circuit(circuit)
+    names, period = circuit.node_names, 1 / frequency
+    cards = [
+        f"i_nudge_{i} {names[n]} {names[p]} sin(0 {number(a)} {number(frequency)} 0 0 90)"
+        for i, (p, n, a) in enumerate(zip(positive, negative, amplitudes, strict=True))
+    ]
+    step = number(period / _STEPS)
+    cards.append(f".tran {step} {number(2 * period)} 0 {step}")
+    sweep = Sweep(circuit, options, executable=executable, timeout=timeout)
+    batch = Batch(np.asarray(inputs, dtype=np.float64)[None])
+    (plot,) = run_twice(lambda: run_plots(sweep.deck(batch, cards), executable, timeout))
+    times, index = np.unique(plot.columns(["time"])[:, 0], return_index=True)
+    voltages = np.empty((phases, circuit.n_nodes))
+    voltages[:, ~np.isin(np.arange(circuit.n_nodes), sweep.free)] = sweep.held(batch)
+    voltages[:, sweep.free] = CubicSpline(times, plot.columns(sweep.saved)[index])(
+        period * (1 + np.arange(phases) / phases)
+    )
+    return LockIn(circuit, voltages)

@@ -1,0 +1,144 @@
+"""A deck that writes a crossbar of memristors with the pulses of an update, and reads the conductances back."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analog_ep.constants import DEFAULT_TEMPERATURE
+from analog_ep.devices.memristors import Memristor
+from analog_ep.devices.memristors.writing import WriteSchedule, WrittenCrossbar
+from analog_ep.errors import NgspiceResultError, StimulusError
+from analog_ep.netlist.dialects import Dialect
+from analog_ep.netlist.netlist import in_celsius, number
+from analog_ep.ngspice.process import run_plots
+from analog_ep.support.resources import netlists_folder
+
+_LIBRARY = "memristors.lib"
+_STEPS_AN_EDGE = 10
+_WIDTH = 110
+
+
+def memristor_write_deck(memristor: Memristor, start: Tensor, schedule: WriteSchedule) -> str:
+    """Text of a deck for plain ``ngspice -b``: it prints each device's conductance g_ROW_COLUMN as it is read. [S]
+
+    Lines are ideal; each device is an instance of the subcircuit, from its row to its column.
+
+    Parameters
+    ----------
+    memristor : Memristor
+        The devices.
+    start : Tensor (n_rows, n_columns)
+        States before.
+    schedule : WriteSchedule
+        Voltages of the lines.
+
+    Raises
+    ------
+    StimulusError
+        If the schedule is of another shape.
+    """
+    read = [
+        card
+        for row, time in enumerate(schedule.times[schedule.read_corners])
+        for column in range(start.shape[1])
+        for card in _measurement(row, column, float(time), schedule.read_voltage)
+    ]
+    return "\n".join([*_cards(memristor, start, schedule), *read, ".end"]) + "\n"
+
+
+def ngspice_write_crossbar(
+    memristor: Memristor,
+    start: Tensor,
+    schedule: WriteSchedule,
+    executable: str | Path | None = None,
+    timeout: float | None = 600.0,
+) -> WrittenCrossbar:
+    """What `analog_ep.devices.memristors.writing.write_crossbar` computes, from ngspice.
+
+    Parameters and errors of the schedule are those of `memristor_write_deck`, the others those of
+    `analog_ep.ngspice.process.run_ngspice`.
+    """
+    n_rows, n_columns = start.shape
+    states = [f"v(state_{row}_{column})" for row in range(n_rows) for column in range(n_columns)]
+    currents = [f"i(v_column_{column})" for column in range(n_columns)]
+    cards = [*_cards(memristor, start, schedule), f".save {' '.join([*states, *currents])}", ".end"]
+    (plot,) = run_plots("\n".join(cards) + "\n", executable, timeout)
+    times = plot.columns(["time"])[:, 0]
+    if times[-1] < schedule.times[-1] * (1 - 1e-9):
+        raise NgspiceResultError(f"ngspice must reach {schedule.times[-1]:g} s, found its end at {times[-1]:g} s")
+    instants = schedule.times[schedule.read_corners]
+    read = np.stack([np.interp(instants, times, current) for current in plot.columns(currents).T], axis=1)
+    final = plot.columns(states)[-1].reshape(n_rows, n_columns)
+    return WrittenCrossbar(torch.from_numpy(read / schedule.read_voltage), torch.from_numpy(final))
+
+
+def _cards(memristor: Memristor, start: Tensor, schedule: WriteSchedule) -> Iterator[str]:
+    shape = (schedule.rows.shape[1], schedule.columns.shape[1])
+    if tuple(start.shape) != shape:
+        raise StimulusError(f"states must have the schedule's shape {shape}, found {tuple(start.shape)}")
+    yield from _header(memristor, shape)
+    kelvin = _temperatures(memristor, shape)
+    ambient = float(kelvin.flatten()[0])
+    yield f".options TEMP={in_celsius(ambient)} TNOM=27 reltol=1e-6 vntol=1e-9 abstol=1e-15 chgtol=1e-18 gmin=1e-15"
+    yield from ["", *_subcircuit(memristor.subcircuit).splitlines(), "", "* Lines"]
+    for name, lines in (("row", schedule.rows), ("column", schedule.columns)):
+        for k, values in enumerate(lines.T):
+            yield from _source(f"{name}_{k}", schedule.times, values)
+    yield from ["", "* Devices"]
+    values = {
+        field.name: torch.as_tensor(getattr(memristor, field.name), dtype=torch.float64).expand(shape)
+        for field in dataclasses.fields(memristor)
+        if field.name != "ambient"
+    } | {"x0": start.double()}
+    for row, column in np.ndindex(*shape):
+        parameters = " ".join(f"{key}={number(float(value[row, column]))}" for key, value in values.items())
+        if kelvin[row, column] != ambient:
+            parameters += f" warmer={number(float(kelvin[row, column]) - ambient)}"
+        nodes = f"row_{row} column_{column} state_{row}_{column}"
+        yield from textwrap.wrap(
+            f"x_{row}_{column} {nodes} {memristor.subcircuit} {parameters}", _WIDTH, subsequent_indent="+ "
+        )
+    step = float(f"{np.diff(schedule.times).min() / _STEPS_AN_EDGE:.3g}")
+    yield ""
+    yield f".tran {number(step)} {number(schedule.times[-1])} 0 {number(step)} uic"
+
+
+def _temperatures(memristor: Memristor, shape: tuple[int, int]) -> Tensor:
+    """Of the devices without current, where their law has one; the simulation's is the first one's. [K]"""
+    own = getattr(memristor, "ambient", DEFAULT_TEMPERATURE)
+    return torch.as_tensor(own, dtype=torch.float64).expand(shape)
+
+
+def _header(memristor: Memristor, shape: tuple[int, int]) -> Iterator[str]:
+    yield f"* Writing a crossbar of {shape[0]} x {shape[1]} memristors ({memristor.subcircuit}) by the V/2 scheme"
+    yield f"* {Dialect.how_to_run}"
+    yield "* A pulse puts half its voltage on a row and minus half on a column. Then each row is read in turn."
+    yield "* Names: x_ROW_COLUMN a device, state_ROW_COLUMN its state, g_ROW_COLUMN its conductance as read [S]."
+
+
+def _subcircuit(name: str) -> str:
+    library = (netlists_folder() / _LIBRARY).read_text(encoding="utf-8")
+    found = re.search(rf"^\.subckt {name} .*?^\.ends {name}$", library, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return found[0]
+
+
+def _source(name: str, times: np.ndarray, values: np.ndarray) -> Iterator[str]:
+    """A PWL source; corners on a straight line with their neighbours are left out."""
+    slopes = np.diff(values) / np.diff(times)
+    keep = np.concatenate([[True], slopes[1:] != slopes[:-1], [True]])
+    points = " ".join(f"{number(t)} {number(v)}" for t, v in zip(times[keep], values[keep], strict=True))
+    yield from textwrap.wrap(f"v_{name} {name} 0 pwl({points})", _WIDTH, subsequent_indent="+ ")
+
+
+def _measurement(row: int, column: int, time: float, voltage: float) -> Iterator[str]:
+    yield f".meas tran i_{row}_{column} find i(v_column_{column}) at={number(time)}"
+    yield f".meas tran g_{row}_{column} param='i_{row}_{column}/{number(voltage)}'"

@@ -1,0 +1,288 @@
+"""A batch as one `.dc` over a sample index.
+
+ngspice orders its matrix anew for every operating point, but in a `.dc` only for the first: sources that are
+piecewise-linear in the index make a batch many times faster than one run a sample.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from analog_ep.circuit import (
+    GROUND,
+    Circuit,
+    CurrentControlledCurrentSources,
+    CurrentControlledVoltageSources,
+    VoltageSources,
+)
+from analog_ep.circuit.branches import NONE
+from analog_ep.circuit.energy import held_nodes
+from analog_ep.errors import CircuitError, NgspiceResultError, StimulusError
+from analog_ep.netlist.netlist import NetlistWriter, SpiceOptions
+from analog_ep.netlist.nudge_cards import current_expressions, elastic_currents
+from analog_ep.ngspice.norton import NortonReduction
+from analog_ep.ngspice.process import Stop, find_ngspice, has_klu, run_ngspice
+from analog_ep.stimulus import Nudge
+
+SWEEP_OPTIONS = SpiceOptions(reltol=1e-12)
+"""Tolerances of sweeps. With 1e-9 ngspice may stop one Newton step early, some 1e-9 |v| from the solution; the step
+more costs 2 to 5 % of the iterations."""
+
+_PIN = 1e3
+"""Conductance of a pin: a node that draws 1 mA begins 1 uV off. [S]"""
+
+_DRIVEN = (VoltageSources, CurrentControlledCurrentSources, CurrentControlledVoltageSources)
+"""Groups whose cards depend on the samples: the sources, and those that call a source by its name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Samples and what is done to their outputs.
+
+    Attributes
+    ----------
+    inputs : ndarray (n_samples, n_inputs)
+        Inputs. [V]
+    nudge : Nudge or None
+        With targets `(n_samples, n_outputs)`; ngspice forms its currents.
+    free_outputs : ndarray (n_samples, n_outputs) or None
+        Where a frozen nudge takes its error. [V]
+    frozen_currents : ndarray (n_samples, n_outputs) or None
+        Constant currents into v₊ and out of v₋, in place of a nudge whose cost has no expression. [A]
+    start : ndarray (n_samples, n_nodes) or None
+        Node voltages at which the search for each sample's state begins. [V]
+    """
+
+    inputs: np.ndarray
+    nudge: Nudge | None = None
+    frozen_currents: np.ndarray | None = None
+    start: np.ndarray | None = None
+    free_outputs: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def is_nudged(self) -> bool:
+        """Whether currents flow into the outputs."""
+        return self.nudge is not None or self.frozen_currents is not None
+
+    def part(self, begin: int, end: int) -> Batch:
+        """Some consecutive samples."""
+        return self.at(slice(begin, end))
+
+    def twice(self) -> Batch:
+        """Every sample two times in a row."""
+        return self.at(np.repeat(np.arange(len(self)), 2))
+
+    def at(self, which: slice | np.ndarray) -> Batch:
+        """The samples at these indices."""
+        nudge, currents, start = self.nudge, self.frozen_currents, self.start
+        if nudge is not None:
+            nudge = Nudge(nudge.strength, nudge.target[which], nudge.cost, nudge.kind)
+        currents, start, outputs = (
+            None if values is None else values[which] for values in (currents, start, self.free_outputs)
+        )
+        return Batch(self.inputs[which], nudge, currents, start, outputs)
+
+
+class Sweep:
+    """One circuit, ready to be run for parts of a batch; the cards that the samples share are written once.
+
+    Parameters
+    ----------
+    circuit : Circuit
+        One that `check_circuit` accepts.
+    options : SpiceOptions, optional
+        Tolerances; by default `SWEEP_OPTIONS`.
+    reduction : NortonReduction, optional
+        Of the circuit, to be run in its place; the voltages are the same.
+    executable, timeout
+        See `run_ngspice`.
+
+    Attributes
+    ----------
+    written : Circuit
+        What the deck holds: the circuit or its reduction.
+    free : ndarray (n_free,)
+        Nodes that no grounded independent source holds.
+    saved : list of str
+        Their names as ngspice's vectors.
+    """
+
+    def __init__(
+        self,
+        circuit: Circuit,
+        options: SpiceOptions | None = None,
+        reduction: NortonReduction | None = None,
+        executable: str | Path | None = None,
+        timeout: float | None = 600.0,
+    ):
+        self.circuit, self.options, self.reduction = circuit, options or SWEEP_OPTIONS, reduction
+        self.executable, self.timeout = executable, timeout
+        # Side by side, threads that write would all be late; in turn, ngspice runs the first deck meanwhile.
+        self._turn = threading.Lock()
+        self.written = circuit if reduction is None else reduction.circuit
+        self.free = np.flatnonzero(~held_nodes(circuit))
+        self.saved = [f"v({circuit.node_names[node]})" for node in self.free]
+        writer = NetlistWriter(self.written, lambda group: np.zeros(len(group)), self.options)
+        shared = [group for group in self.written.groups if not isinstance(group, _DRIVEN)]
+        self._shared = "\n".join(card for group in shared for card in writer.group_cards(group))
+        solver = [".options klu"] if has_klu(find_ngspice(executable)) else []
+        self._settings = "\n".join(["* samples of one circuit", writer.options_card(), *solver, *writer.model_cards()])
+
+    def run(self, batch: Batch, stop: Stop | None = None) -> np.ndarray:
+        """Voltages of all nodes for every sample, `(n_samples, n_nodes)`, from one run of ngspice. [V]
+
+        Nodes that grounded independent sources hold are filled in; all others are ngspice's own. Each sample is
+        searched for from the one before, or, where the batch has a `start`, from there, as a ``.nodeset`` has it.
+        Keep to a few thousand samples a run: ngspice 39 crashes at 200 000 points.
+
+        Raises
+        ------
+        StimulusError
+            If currents or targets do not fit the circuit's outputs.
+        NgspiceError
+            If ngspice fails, or its result must not be believed.
+        """
+        voltages = held_voltages(self.circuit, batch.inputs)
+        if not len(batch) or not len(self.free):
+            return voltages
+        started = batch.start is not None
+        points = batch.twice() if started else batch
+        last = len(points) - 1
+        with self._turn:
+            analysis = [*self.nudge_cards(points), *self._pins(points), "vidx idx 0 0.0", f".dc vidx 0 {last} 1"]
+            deck = self.deck(points, analysis)
+        raw = run_ngspice(deck, len(points), self.executable, self.timeout, stop)
+        if not np.array_equal(raw.columns(["v(v-sweep)"])[:, 0], np.arange(len(points))):
+            raise NgspiceResultError(f"ngspice must sweep the points 0…{last} in order, found another sweep")
+        found = raw.columns(self.saved)
+        voltages[:, self.free] = found[1::2] if started else found
+        return voltages
+
+    def _pins(self, points: Batch) -> Iterator[str]:
+        """Conductances that hold every free node at the start in even points and are gone in odd ones.
+
+        A point of a ``.dc`` begins where the one before ended, so that this is a ``.nodeset`` for each sample.
+        """
+        if points.start is None:
+            return
+        names = self.circuit.node_names
+        pinned = _columns(np.tile([_PIN, 0.0], len(points) // 2)[:, None])[0]
+        yield f"bpin _pin 0 v={pinned}"
+        for node, start in zip(self.free, _columns(points.start[:, self.free]), strict=True):
+            yield f"bpin_{names[node]} {names[node]} 0 i=v(_pin)*(v({names[node]})-({start}))"
+
+    def deck(self, batch: Batch, analysis: Sequence[str], save: bool = True) -> str:
+        """The circuit with the sources of a batch, constant ones for a batch of one, and the cards of an analysis.
+
+        Without `save` ngspice keeps every vector of its own choice, which a ``.noise`` needs.
+        """
+        driven = [group for group in self.written.groups if isinstance(group, _DRIVEN)]
+        circuit = self.written.with_groups(driven)
+        writer = NetlistWriter(circuit, lambda group: self._source_values(group, batch.inputs), self.options)
+        return "\n".join(
+            [
+                self._settings,
+                *writer.element_cards(),
+                *self._norton_cards(batch.inputs),
+                self._shared,
+                *analysis,
+                *([f".save {' '.join(self.saved)}"] if save else []),
+                ".end\n",
+            ]
+        )
+
+    def nudge_cards(self, batch: Batch) -> Iterator[str]:
+        """One source per output that carries the nudge's current from v₋ through itself into v₊."""
+        if not batch.is_nudged:
+            return
+        outputs, names = self.circuit.outputs, self.circuit.node_names
+        if outputs is None:
+            raise StimulusError(
+                f"a nudge needs outputs, found none in {self.circuit.title!r}; declare them with set_outputs"
+            )
+        if batch.frozen_currents is not None:
+            currents = [str(value) for value in _columns(batch.frozen_currents)]
+        else:
+            assert batch.nudge is not None
+            targets = [str(value) for value in _columns(batch.nudge.target.numpy())]
+            if batch.free_outputs is None:
+                currents = elastic_currents(self.circuit, batch.nudge, targets)
+            else:
+                # As nodes, since an expression of a cost holds each output many times.
+                held = [f"_free_{i}" for i in range(len(outputs[0]))]
+                for node, value in zip(held, _columns(batch.free_outputs), strict=True):
+                    yield f"b{node} {node} 0 v={value}"
+                currents = current_expressions(batch.nudge, [f"v({node})" for node in held], targets)
+        for i, (p, n, current) in enumerate(zip(*outputs, currents, strict=True)):
+            yield f"bnudge_{i} {names[n]} {names[p]} i={current}"
+
+    def held(self, batch: Batch) -> np.ndarray:
+        """Voltages of the nodes that are not `free`, `(n_samples, n_nodes - n_free)`. [V]"""
+        return np.delete(held_voltages(self.circuit, batch.inputs), self.free, axis=1)
+
+    def _source_values(self, group: VoltageSources, inputs: np.ndarray) -> list[float | str]:
+        """Values over the samples; a source whose mirror image is there already has that one's, with a minus."""
+        mirror = _mirror_images(group)
+        drawn = mirror == NONE
+        values = np.empty(len(group), dtype=object)
+        values[drawn] = _columns(group.source_values(inputs)[:, drawn])
+        for i in np.flatnonzero(~drawn):
+            image = values[mirror[i]]
+            name = self.circuit.node_names[group.positive[mirror[i]]]
+            values[i] = f"-v({name})" if isinstance(image, str) else -image
+        return values.tolist()
+
+    def _norton_cards(self, inputs: np.ndarray) -> Iterator[str]:
+        if self.reduction is None:
+            return
+        names = self.circuit.node_names
+        columns = _columns(self.reduction.currents(held_voltages(self.circuit, inputs)))
+        for i, (node, current) in enumerate(zip(self.reduction.nodes, columns, strict=True)):
+            yield f"bnorton_{i} 0 {names[node]} i={current}"
+
+
+def _mirror_images(group: VoltageSources) -> np.ndarray:
+    """For each source an earlier one of the opposite voltage for any inputs, `(n_elements,)`; `NONE` without one."""
+    first: dict[tuple[int, float, float], int] = {}
+    images = np.full(len(group), NONE)
+    sources = (group.input, group.volts, group.scale, group.negative)
+    for i, (k, volts, scale, negative) in enumerate(zip(*(a.tolist() for a in sources), strict=True)):
+        if k != NONE and negative == GROUND:
+            images[i] = first.get((k, -volts, -scale), NONE)
+            first.setdefault((k, volts, scale), i)
+    return images
+
+
+def _columns(values: np.ndarray) -> list[float | str]:
+    if not np.isfinite(values).all():
+        raise CircuitError("a netlist carries finite numbers only, found NaN or infinity; check the values")
+    index = [f"{i}," for i in range(len(values))]
+    return [_over_samples(column, index) for column in np.ascontiguousarray(values.T)]
+
+
+def _over_samples(column: np.ndarray, index: list[str]) -> float | str:
+    """One number where all samples agree, otherwise an expression of the sample index."""
+    if np.all(column == column[0]):
+        return float(column[0])
+    points = ",".join(map(str.__add__, index, map(repr, column.tolist())))
+    return f"pwl(v(idx),{points})"
+
+
+def held_voltages(circuit: Circuit, inputs: np.ndarray) -> np.ndarray:
+    """Voltages `(n_samples, n_nodes)` of the nodes that grounded independent sources hold, NaN at the others. [V]"""
+    voltages = np.full((len(inputs), circuit.n_nodes), np.nan)
+    voltages[:, GROUND] = 0.0
+    for group in circuit.of_kind(VoltageSources):
+        values = group.source_values(inputs)
+        up, down = group.negative == GROUND, group.positive == GROUND
+        voltages[:, group.positive[up]] = values[:, up]
+        voltages[:, group.negative[down]] = -values[:, down]
+    return voltages

@@ -1,0 +1,276 @@
+"""What is done with a trained run: the comparison with ngspice, and netlists."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from analog_ep.runs.building import (
+    build_cost,
+    build_dataset,
+    build_gradient,
+    build_network,
+    build_nudge,
+    build_resistive,
+    build_solver,
+)
+from analog_ep.checking import MOST_BRANCHES, check_decks, decks_left_out
+from analog_ep.circuit import Chip
+from analog_ep.equilibrium.equilibrium import solve
+from analog_ep.equilibrium.ngspice import Ngspice
+from analog_ep.equilibrium.ngspice_settling import NgspiceSettling
+from analog_ep.errors import CheckpointError, DataError, StimulusError
+from analog_ep.export import write_netlist, write_settling_netlist, write_transient_netlist
+from analog_ep.checking import CrossCheck, HopfieldCrossCheck, cross_check, hopfield_cross_check
+from analog_ep.checking.agreement import Classes
+from analog_ep.learning.checkpoint import Checkpoint
+from analog_ep.circuit.reading import driven
+from analog_ep.networks import HopfieldNetwork, Network, ResistiveNetwork
+from analog_ep.runs.folder import CHECKPOINT, stored_chip, stored_spec
+from analog_ep.spec import Spec
+from analog_ep.ngspice.batch import Progress
+from analog_ep.netlist.deck import Phase
+from analog_ep.netlist.dialects import DialectName
+
+_PART = 500
+"""Test samples a run of ngspice: how often the progress is told."""
+
+Array = Literal["first", "twin"]
+"""The array that runs the free phase, and of two nudged ones the earlier; or its twin, which runs the later one."""
+
+
+def trained_network(path: Path, dtype: torch.dtype = torch.float64) -> tuple[Spec, ResistiveNetwork]:
+    """Spec and resistive network of a run, with the conductances of its last checkpoint.
+
+    Parameters
+    ----------
+    path : Path
+        The run folder.
+    dtype : torch.dtype
+        Type of the parameters; they were trained in the spec's own.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder has no usable checkpoint.
+    SpecError
+        If the network is not resistive.
+    """
+    spec, checkpoint = stored_spec(path), Checkpoint.load(path / CHECKPOINT)
+    network = build_resistive(spec, dtype)
+    checkpoint.load_parameters(network)
+    return spec, network
+
+
+def trained_circuit(path: Path) -> tuple[Spec, ResistiveNetwork | HopfieldNetwork, Chip | None]:
+    """Spec, network of any kind in float64, and chip of a run.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder has no usable checkpoint, or its chip is missing or damaged.
+    """
+    spec, checkpoint = stored_spec(path), Checkpoint.load(path / CHECKPOINT)
+    network = build_network(spec, torch.float64)
+    checkpoint.load_parameters(network)
+    return spec, network, stored_chip(path, spec, network) if isinstance(network, ResistiveNetwork) else None
+
+
+def test_samples(spec: Spec, network: Network, which: slice, chip: Chip | None) -> tuple[Tensor, Tensor]:
+    """Inputs `(n, n_inputs)` [V], as a chip's DACs drive them, and targets `(n, n_outputs)` of some test samples.
+
+    Raises
+    ------
+    DataError
+        If the data cannot be loaded, or have fewer samples than `which` asks for.
+    """
+    dataset = build_dataset(spec)
+    available = len(dataset.test_labels)
+    if not 0 <= which.start < which.stop <= available:
+        raise DataError(
+            f"{dataset.name} has test samples 0…{available - 1}, found {which.start}…{which.stop - 1} asked for"
+        )
+    inputs = driven(dataset.test_inputs[which].to(next(network.parameters())), chip)
+    return inputs, build_cost(spec).encode(dataset.test_labels[which], network.n_outputs, like=inputs)
+
+
+def cross_checked(
+    path: Path,
+    samples: int,
+    progress: Progress | None = None,
+    array: Array = "first",
+    processes: int = 1,
+    accuracy: bool = False,
+) -> CrossCheck | HopfieldCrossCheck:
+    """Compare PyTorch with ngspice on a run's network and the first test samples, with the spec's nudge.
+
+    Of a resistive network also run the netlists that `export` writes of one sample. Beyond `MOST_BRANCHES` those are
+    left out, and ngspice runs reduced ones, which the result says. A Hopfield network is nudged as its variant of
+    equilibrium propagation nudges it: "random" shows both signs.
+
+    Parameters
+    ----------
+    path : Path
+        The run folder.
+    samples : int
+        Number of test samples.
+    progress : callable, optional
+        See `analog_ep.equilibrium.ngspice.Ngspice`; told anew in each phase.
+    array : "first" or "twin"
+        Which array of the run's chip.
+    processes : int
+        Runs of ngspice at a time.
+    accuracy : bool
+        Whether ngspice classifies the whole test part, with reduced netlists: see `Ngspice`.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder has no usable checkpoint, or its chip no twin array.
+    DataError
+        If there are fewer samples.
+    StimulusError
+        If the accuracy of a Hopfield network is asked for.
+    NgspiceError
+        If there is no ngspice, or it fails.
+    """
+    spec, network, chip = trained_circuit(path)
+    inputs, targets = test_samples(spec, network, slice(0, samples), chip)
+    nudge, chip = spec.gradient, _array_of(chip, array)
+    if isinstance(network, HopfieldNetwork):
+        if accuracy:
+            raise StimulusError(
+                "the accuracy of the whole test part needs a ResistiveNetwork, found a HopfieldNetwork, whose samples "
+                "settle one by one; raise the number of samples instead"
+            )
+        return hopfield_cross_check(
+            network,
+            inputs,
+            targets,
+            strengths=[sign * nudge.nudging for sign in nudge.signs],
+            cost=build_cost(spec),
+            kind=nudge.kind,
+            settling=NgspiceSettling(processes=processes, progress=progress),
+        )
+    trained = trained_network(path, getattr(torch, spec.training.dtype))[1]
+    exact = None if chip is None else replace(chip, converters=None, learning=None, twin=None)
+    reduced = network.circuit(chip).n_branches > MOST_BRANCHES
+    result = cross_check(
+        trained,
+        inputs,
+        targets,
+        nudging=nudge.nudging,
+        cost=build_cost(spec),
+        kind=nudge.kind,
+        chip=chip,
+        reference=Ngspice(progress=progress, processes=processes, reduced=reduced, forms_nudges=True),
+        method=build_gradient(spec, trained, exact, exact),
+    )
+    decks = check_decks(network, inputs[0], build_nudge(spec, targets[0]), chip)
+    classes = _classes(spec, trained, chip, progress, processes) if accuracy else None
+    left_out = decks_left_out(network.circuit(chip), chip)
+    return replace(result, decks=decks, decks_left_out=left_out, reduced=reduced, test_classes=classes)
+
+
+def _classes(
+    spec: Spec, network: ResistiveNetwork, chip: Chip | None, progress: Progress | None, processes: int
+) -> Classes:
+    """Classes of the whole test part, by the network as it was trained and by ngspice."""
+    count = len(build_dataset(spec).test_labels)
+    inputs, targets = test_samples(spec, network.double(), slice(0, count), chip)
+    dtype = getattr(torch, spec.training.dtype)
+    solver = Ngspice(reduced=True, progress=progress, processes=processes, timeout=None, max_points=_PART)
+    theirs = solve(network, inputs, solver=solver, chip=chip)
+    ours = solve(network.to(dtype), inputs.to(dtype), solver=build_solver(spec), chip=chip)
+    return Classes.of(ours.outputs, theirs.outputs, targets)
+
+
+def _array_of(chip: Chip | None, array: Array) -> Chip | None:
+    if array == "first":
+        return chip
+    if chip is None or chip.twin is None:
+        raise CheckpointError("the run's chip must have twin arrays, found one array; leave out the choice")
+    return chip.twin
+
+
+def export_deck(
+    path: Path, sample: int, phase: Phase, out: Path, dialect: DialectName = "ngspice", array: Array = "first"
+) -> None:
+    """Write a run's network with one test sample as a deck for a simulator alone; see `write_netlist`.
+
+    Parameters
+    ----------
+    path : Path
+        The run folder.
+    sample : int
+        Index in the test part.
+    phase : "free", "nudged" or "both"
+        What the deck solves.
+    out : Path
+        Where to write it.
+    dialect : str
+        The simulator, see `write_netlist`.
+    array : "first" or "twin"
+        Which array of the run's chip.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder has no usable checkpoint, or its chip no twin array.
+    DataError
+        If there is no such sample.
+    """
+    spec, network, chip = trained_circuit(path)
+    inputs, targets = (values[0] for values in test_samples(spec, network, slice(sample, sample + 1), chip))
+    nudge = None if phase == "free" else build_nudge(spec, targets)
+    write_netlist(network, inputs, nudge, path=out, phase=phase, chip=_array_of(chip, array), dialect=dialect)
+
+
+def export_transient(
+    path: Path, samples: slice, out: Path, capacitance: float | None = None, rate: float | None = None
+) -> None:
+    """Write phases of a run's network over time as a deck for plain ``ngspice -b``.
+
+    Of a resistive network the whole cycle, test samples in turn: see `write_transient_netlist`. Of a Hopfield network
+    one sample that settles from rest, free and nudged: see `write_settling_netlist`.
+
+    Parameters
+    ----------
+    path : Path
+        The run folder.
+    samples : slice
+        Which of the test part.
+    out : Path
+        Where to write it.
+    capacitance : float, optional
+        Of every node that neither a source nor an amplifier holds, by default 1 pF; a Hopfield network has its own. [F]
+    rate : float, optional
+        Factor from −∂C/∂g to ΔG, see `write_transient_netlist`.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder has no usable checkpoint.
+    DataError
+        If there are no such samples.
+    StimulusError, EnergyUnavailableError, CircuitError
+        See `write_transient_netlist`; also if a Hopfield network is given several samples, a capacitance or a
+        rate.
+    """
+    spec, network, chip = trained_circuit(path)
+    given = capacitance is not None or rate is not None
+    if isinstance(network, HopfieldNetwork) and (given or samples.stop - samples.start > 1):
+        raise StimulusError(
+            "the transient of a Hopfield network shows one sample with the spec's network.capacitance and no change, "
+            "found another number of samples, a capacitance or a rate; leave them out"
+        )
+    inputs, targets = test_samples(spec, network, samples, chip)
+    if isinstance(network, HopfieldNetwork):
+        write_settling_netlist(network, inputs[0], build_nudge(spec, targets[0]), path=out)
+        return
+    farads, nudge = 1e-12 if capacitance is None else capacitance, build_nudge(spec, targets)
+    write_transient_netlist(network, inputs, nudge, path=out, capacitance=farads, rate=rate, chip=chip)

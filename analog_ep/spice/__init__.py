@@ -1,6 +1,0 @@
-"""Netlists, and the one module that starts ngspice."""
-
-from analog_ep.spice.deck import save_deck, write_deck
-from analog_ep.spice.netlist import SpiceOptions
-
-__all__ = ["SpiceOptions", "save_deck", "write_deck"]

@@ -1,0 +1,1 @@
+"""Files, processes, compiled loops: what every room may use and which knows none of them."""
