@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -107,6 +107,9 @@ def as_number(name: str, value: object) -> float:
 class Cost(ABC):
     """A cost C(o, y) of the differential outputs o `(*batch, n_outputs)` [V] and targets y of the same shape."""
 
+    quadratic: ClassVar[bool] = False
+    """Whether C = ½ Σ (o − y)²: targets are outputs, and ∂C/∂o is linear in these, of slope 1."""
+
     @abstractmethod
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """C, `(*batch,)`."""
@@ -148,6 +151,7 @@ class SquaredError(Cost):
     """
 
     target_voltage: float = 1.0
+    quadratic: ClassVar[bool] = True
 
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return 0.5 * (outputs - targets).square().sum(-1)

@@ -30,7 +30,7 @@ from analog_ep.circuit.output_currents import with_output_currents
 from analog_ep.circuit.real_amplifiers import AmplifierModel, with_amplifiers
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.ngspice import Ngspice
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.networks import CrossbarNetwork
 from analog_ep.runs.building import build_cost, build_nudge
 from analog_ep.runs.folder import stored_chip
 from analog_ep.runs.trained import test_samples, trained_network
@@ -154,7 +154,7 @@ class _Subject:
     """A network with its chip and samples."""
 
     spec: Spec
-    network: ResistiveNetwork
+    network: CrossbarNetwork
     chip: Chip | None
     inputs: Tensor
     targets: Tensor

@@ -17,7 +17,7 @@ from analog_ep.equilibrium.equilibrium import Solver, solve
 from analog_ep.equilibrium.layered.relaxation import Relaxation
 from analog_ep.equilibrium.layered.resistive_layers import Ladder
 from analog_ep.errors import DataError
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.networks import CrossbarNetwork
 
 _FIRST_TRIM = 1e-12
 """Smallest bias that a comparator's trim looks for. [V²]"""
@@ -72,7 +72,7 @@ class ChipCalibration:
 
 
 def calibrate_chip(
-    network: ResistiveNetwork,
+    network: CrossbarNetwork,
     chip: Chip,
     *,
     inputs: Tensor | None = None,
@@ -92,7 +92,7 @@ def calibrate_chip(
 
     Parameters
     ----------
-    network : ResistiveNetwork
+    network : CrossbarNetwork
         The nominal network with the programmed conductances.
     chip : Chip
         The hardware; only its equilibria, its converters and its learning circuits are used.
@@ -131,7 +131,7 @@ def calibrate_chip(
 
 
 def _offsets(
-    network: ResistiveNetwork, chip: Chip, inputs: Tensor, reads: int, solver: Solver, generator: torch.Generator
+    network: CrossbarNetwork, chip: Chip, inputs: Tensor, reads: int, solver: Solver, generator: torch.Generator
 ) -> tuple[dict[str, np.ndarray], dict[str, float], bool]:
     """Offsets by the chip's keys, 1 σ of each stage, and whether every amplifier was reached."""
     state = solve(network, inputs, solver=solver, chip=chip)
@@ -146,7 +146,7 @@ def _offsets(
     return values, spread, reached
 
 
-def _offsets_of(network: ResistiveNetwork, inputs: Tensor, layers: tuple[Tensor, ...]) -> dict[str, np.ndarray]:
+def _offsets_of(network: CrossbarNetwork, inputs: Tensor, layers: tuple[Tensor, ...]) -> dict[str, np.ndarray]:
     """Offsets from one set of reads; NaN behind nodes that an ideal diode holds at every input."""
     known: dict[str, np.ndarray] = {}
     for k in range(network.n_stages - 1):
@@ -174,7 +174,7 @@ def _offsets_of(network: ResistiveNetwork, inputs: Tensor, layers: tuple[Tensor,
 class _Comparisons:
     """Comparisons of two free phases, and how many there were."""
 
-    def __init__(self, network: ResistiveNetwork, chip: Chip, solver: Solver, generator: torch.Generator):
+    def __init__(self, network: CrossbarNetwork, chip: Chip, solver: Solver, generator: torch.Generator):
         self.network, self.chip, self.generator = network, chip, generator
         self.count = 0
         self._inputs = torch.zeros(1, network.n_inputs, dtype=torch.float64)

@@ -12,15 +12,15 @@ from analog_ep.networks.network import ConductanceNetwork, CrossbarNetwork, Netw
 Needed = TypeVar("Needed")
 
 
-def units_of(system: Network | Circuit, asker: str, advice: str) -> UnitNetwork:
+def units_of(system: Network | Circuit, need: str, advice: str) -> UnitNetwork:
     """The network as layers of leaky integrators.
 
     Parameters
     ----------
     system : Network or Circuit
         What was given.
-    asker : str
-        What needs it, with a verb: "persistent states need".
+    need : str
+        What needs which network: "persistent states need a HopfieldNetwork".
     advice : str
         What to use otherwise.
 
@@ -29,17 +29,17 @@ def units_of(system: Network | Circuit, asker: str, advice: str) -> UnitNetwork:
     StimulusError
         If it is something else.
     """
-    return _asked(_Units(f"{asker} a HopfieldNetwork", advice), system)
+    return _asked(_Units(need, advice), system)
 
 
-def crossbars_of(system: Network | Circuit, asker: str, advice: str) -> CrossbarNetwork:
+def crossbars_of(system: Network | Circuit, need: str, advice: str) -> CrossbarNetwork:
     """The network as crossbars in layers; arguments and error as of `units_of`."""
-    return _asked(_Crossbars(f"{asker} a ResistiveNetwork", advice), system)
+    return _asked(_Crossbars(need, advice), system)
 
 
-def conductances_of(system: Network | Circuit, asker: str, advice: str) -> ConductanceNetwork:
+def conductances_of(system: Network | Circuit, need: str, advice: str) -> ConductanceNetwork:
     """The network as a circuit of conductances; arguments and error as of `units_of`."""
-    return _asked(_Conductances(f"{asker} a ResistiveNetwork or a CircuitNetwork", advice), system)
+    return _asked(_Conductances(need, advice), system)
 
 
 def _asked(question: _Needed[Needed], system: Network | Circuit) -> Needed:
@@ -50,11 +50,11 @@ def _asked(question: _Needed[Needed], system: Network | Circuit) -> Needed:
 
 @dataclass(frozen=True)
 class _Needed(Question[Needed]):
-    words: str
+    need: str
     advice: str
 
     def error(self, found: object) -> StimulusError:
-        return StimulusError(f"{self.words}, found a {type(found).__name__}; {self.advice}")
+        return StimulusError(f"{self.need}, found a {type(found).__name__}; {self.advice}")
 
     def network(self, network: Network) -> Needed:
         raise self.error(network)

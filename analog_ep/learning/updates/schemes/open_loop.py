@@ -110,5 +110,4 @@ class StochasticCoincidence(Scheme):
             self.write_outer(crossbar, left[:, k] * root, right[k] * root)
 
     def write_outer(self, crossbar: PulsedCrossbar, rows: Tensor, columns: Tensor) -> None:
-        """Give the pulses for ΔG = x δᵀ, x (n_rows,) and δ (n_columns,), whose products are in [S]."""
         outer_pulses(crossbar.array, rows, columns, self.train_length, self.manage_length)
