@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Chip, Circuit
+from analog_ep.circuit import Capacitors, Chip, Circuit
 from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.dynamics.time_constants import slowest_time_constant
 from analog_ep.equilibrium import Equilibrium, Newton, solve
@@ -200,7 +200,8 @@ def write_settling_netlist(
         Of each phase; by default 40 time constants of a Hopfield network's unit alone, or 25 of the slowest of another
         circuit, linearised at the free state and where all is discharged. [s]
     capacitance : float, optional
-        Of every node that neither a source nor an amplifier holds, for a circuit that has none of its own. [F]
+        Of every node that neither a source nor an amplifier holds; by default 1 pF where the circuit has no capacitor
+        of its own. [F]
 
     Returns
     -------
@@ -215,7 +216,8 @@ def write_settling_netlist(
         If the free state was not reached.
     """
     circuit, free = _free_state(network, inputs, None)
-    circuit = circuit if capacitance is None else with_node_capacitance(circuit, capacitance)
+    if capacitance is not None or not circuit.of_kind(Capacitors):
+        circuit = with_node_capacitance(circuit, 1e-12 if capacitance is None else capacitance)
     seconds = network.answer(_SettledAfter(circuit, free)) if duration is None else duration
     nudge = None if nudge is None else network.in_circuit(nudge)
     save_deck(write_settling_deck(circuit, free.inputs, nudge, free.outputs, duration=seconds), Path(path))

@@ -17,7 +17,7 @@ from analog_ep.runs.building import (
 from analog_ep.runs.chips import build_chip, require_chip_of
 from analog_ep.circuit import Chip
 from analog_ep.datasets import BUILT_IN
-from analog_ep.errors import CheckpointError, SpecError
+from analog_ep.errors import CheckpointError, SpecError, StimulusError
 from analog_ep.support.files import draft_folder, is_utf8, remove_abandoned, write_atomically
 from analog_ep.learning.checkpoint import Checkpoint
 from analog_ep.learning.parallel import Ranks
@@ -295,7 +295,10 @@ def _given(**values: object) -> dict[str, object]:
 
 def _start_from(network: Network, table: Path, device: str) -> None:
     need = "a table of conductances to begin from needs a resistive network"
-    conductances = conductances_of(network, need, "begin from the spec's own seed")
+    try:
+        conductances = conductances_of(network, need, "leave --start out")
+    except StimulusError as error:
+        raise SpecError(str(error)) from None
     conductances.set_conductances(
         {name: value.to(device) for name, value in read_conductances(conductances, table).items()}
     )

@@ -104,7 +104,9 @@ class StochasticCoincidence(Scheme):
         self._require(isinstance(self.manage_length, bool), "manage_length must be true or false", self.manage_length)
 
     def write(self, crossbar: PulsedCrossbar, change: Tensor) -> None:
-        left, sizes, right = torch.linalg.svd(change, full_matrices=False)
+        # Single elements are a column: each has a line of its own, and all share the other one.
+        matrix = change if change.ndim == 2 else change.flatten()[:, None]
+        left, sizes, right = torch.linalg.svd(matrix, full_matrices=False)
         for k in range(min(self.rank, len(sizes))):
             root = sizes[k].sqrt()
             self.write_outer(crossbar, left[:, k] * root, right[k] * root)
