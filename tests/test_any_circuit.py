@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from plain_ngspice import run_plain
 from test_circuit_network import BOUNDS, graph, relative, samples
 
 from analog_ep import (
@@ -19,6 +18,7 @@ from analog_ep import (
     EquilibriumPropagation,
     ImplicitDifferentiation,
     Newton,
+    Ngspice,
     Nudge,
     PulsedUpdate,
     ResistiveNetwork,
@@ -39,9 +39,11 @@ from analog_ep.analyses.response import small_signal_gradient
 from analog_ep.analyses.settling_report import settling_report
 from analog_ep.calibration.chip import calibrate_chip
 from analog_ep.checking import check_decks
+from analog_ep.checking.printed import printed_measurements
 from analog_ep.circuit import Cells, Chip, Circuit, Converter, Converters, LearningCircuit, draw_faults
 from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.datasets import Dataset
+from analog_ep.dynamics.time_constants import slowest_time_constant
 from analog_ep.errors import CircuitError, DeviceParameterError, UnstableNudgeError
 from analog_ep.learning.checkpoint import Checkpoint
 from analog_ep.learning.gradients.implicit import implicit_gradients
@@ -51,6 +53,7 @@ from analog_ep.learning.updates.schemes import OneOfPair, TikiTaka
 from analog_ep.learning.updates.update import ParameterUpdate
 from analog_ep.netlist.conductance_table import read_conductances, write_conductances
 from analog_ep.networks import ConductanceNetwork
+from analog_ep.ngspice.process import run_printed
 
 SCHEMES = ["fixed", "sign", "stochastic", "verify", "mixed_precision", "tiki_taka"]
 
@@ -62,7 +65,7 @@ class Quiet:
 
 
 def network() -> CircuitNetwork:
-    return CircuitNetwork(graph(nodes=8), BOUNDS)
+    return CircuitNetwork(graph(nodes=10), BOUNDS)
 
 
 def mismatch(circuit: Circuit, seed: int = 0) -> Chip:
@@ -76,8 +79,9 @@ def faulty(circuit: Circuit) -> Chip:
 
 def toy() -> Dataset:
     generator = torch.Generator().manual_seed(0)
-    inputs = torch.rand(48, 3, generator=generator, dtype=torch.float64)
-    labels = (inputs[:, 0] > inputs[:, 1]).long()
+    inputs = torch.rand(48, 3, generator=generator, dtype=torch.float64) - 0.5
+    # All that the second block sees of the inputs is one node, an average of theirs with positive weights.
+    labels = (inputs @ torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64) > 0).long()
     return Dataset("toy", inputs[:32], labels[:32], inputs[32:], labels[32:], 2)
 
 
@@ -131,12 +135,11 @@ def test_a_training_that_is_resumed_comes_to_the_same_bits(update, tmp_path: Pat
 
 def test_a_graph_learns_a_task():
     net = network()
-    training = Trainer(
-        net, SmallSignal(net, SquaredError(0.1)), Update(adam(net), net), toy(), batch_size=8, epochs=20
-    )
+    method, update = SmallSignal(net, SquaredError(0.1)), Update(torch.optim.Adam(net.parameters(), lr=0.05), net)
+    training = Trainer(net, method, update, toy(), batch_size=8, epochs=20)
     training.train(Quiet())
     assert training.history[-1].test_accuracy >= 0.9
-    assert training.history[-1].cost < 0.5 * training.history[0].cost
+    assert training.history[-1].cost < 0.8 * training.history[0].cost
 
 
 def test_pulses_are_told_branch_by_branch():
@@ -160,7 +163,9 @@ def test_what_single_devices_cannot_do_is_said():
     with pytest.raises(DeviceParameterError, match="one of a pair can be held only where rows come in pairs"):
         PulsedUpdate(adam(net), net, scheme=OneOfPair(TikiTaka()))
     update = PulsedUpdate(adam(net), net, scheme="stochastic")
-    with pytest.raises(DeviceParameterError, match="rows and columns of a crossbar, found 21 single elements in g_near"):
+    with pytest.raises(
+        DeviceParameterError, match="rows and columns of a crossbar, found 32 single elements in g_near"
+    ):
         update.coincide("g_near", torch.ones(3), torch.ones(4))
 
 
@@ -304,7 +309,8 @@ def test_exported_decks_print_what_pytorch_finds(on_chip):
 def test_a_graph_settles_from_rest_in_plain_ngspice(tmp_path: Path):
     net, (x, y) = network(), samples(1)
     nudge = Nudge(1e-4, y[0], SquaredError())
-    printed = run_plain(write_settling_netlist(net, x[0], nudge, path=tmp_path / "settling.cir"))
+    path = write_settling_netlist(net, x[0], nudge, path=tmp_path / "settling.cir")
+    printed = printed_measurements(run_printed(path))
     free = solve(net, x, solver=Newton())
     nudged = solve(net, x, Nudge(1e-4, y, SquaredError()), solver=Newton(), start=free)
     for phase, state in (("free", free), ("nudged", nudged)):
@@ -337,16 +343,18 @@ def test_the_table_of_a_graph_comes_back(tmp_path: Path):
 @pytest.mark.ngspice
 def test_the_analyses_of_any_circuit_take_a_graph():
     net, (x, y) = network(), samples(1)
-    circuit = with_node_capacitance(net.circuit(), 1e-12)
     free = solve(net, x, solver=Newton())
+    circuit, currents = with_node_capacitance(net.circuit(), 1e-12), np.full(2, 1e-8)
     assert small_signal_gradient(net, SquaredError(), x, y).passed
-    point = operating_point(net.circuit(), x[0].numpy())
-    assert point.table().row_count > 0
-    power = branch_power(net.circuit(), free.voltages.numpy(), 1e-6)
-    assert power.to_json() != "{}"
-    settling = settling_report(
-        circuit, x[0].numpy(), free.voltages[0].numpy(), np.full(2, 1e-8), capacitance=1e-12, lsb=1e-3, integrator="torch"
-    )
-    assert settling.output_time("free") > 0
-    assert output_noise(circuit, x[0].numpy()).table().row_count > 0
-    assert corners(net.circuit(), x).table().row_count > 0
+    point = operating_point(net.circuit(), x[0].numpy(), solver=Ngspice())
+    volts = free.voltages[0].numpy()
+    assert all(volts[circuit.node(name)] == pytest.approx(found, abs=1e-9) for name, found in point.nodes.items())
+    power = branch_power(net.circuit(), free.voltages.numpy())
+    assert sum(power.dissipated.values()) == pytest.approx(sum(power.delivered.values()), rel=1e-6)
+    report = settling_report(circuit, x[0].numpy(), volts, currents, capacitance=1e-12, lsb=1e-3, integrator="torch")
+    slowest = slowest_time_constant(circuit, x.numpy(), free.voltages.numpy())
+    assert 0 < report.output_time("free") < 10 * slowest
+    # k_B T/C bounds the noise of a node of a passive network; the amplifier's gain of 3 raises it.
+    noise = output_noise(circuit, x[0].numpy())
+    assert all(0 < rms < 3 * (2 * 4.15e-21 / 1e-12) ** 0.5 for rms in noise.rms)
+    assert corners(net.circuit(), x, solver=Newton()).table().row_count > 0

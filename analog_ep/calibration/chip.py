@@ -154,9 +154,7 @@ class _OffsetsOf(Question[_Offsets]):
         return _Offsets({}, {}, 0, ("offsets of amplifiers that lie behind no layer",))
 
     def crossbars(self, network: CrossbarNetwork) -> _Offsets:
-        values, deviations, reached = _offsets(
-            network, self.chip, self.inputs, self.reads, self.solver, self.generator
-        )
+        values, deviations, reached = _offsets(network, self.chip, self.inputs, self.reads, self.solver, self.generator)
         untold = () if reached else ("offsets behind nodes that an ideal diode holds at every input",)
         return _Offsets(values, deviations, self.reads * len(self.inputs), untold)
 
