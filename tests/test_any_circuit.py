@@ -1,6 +1,4 @@
-"""A random graph does by default what a layered network does, and an inheritor's layered network as a plain circuit learns
-on a chip bit for bit as the layered one does.
-"""
+"""A random graph does by default what layered networks do; one of these as a plain circuit measures alike on a chip."""
 
 import dataclasses
 import json
@@ -163,9 +161,7 @@ def test_what_single_devices_cannot_do_is_said():
     with pytest.raises(DeviceParameterError, match="one of a pair can be held only where rows come in pairs"):
         PulsedUpdate(adam(net), net, scheme=OneOfPair(TikiTaka()))
     update = PulsedUpdate(adam(net), net, scheme="stochastic")
-    with pytest.raises(
-        DeviceParameterError, match="rows and columns of a crossbar, found 32 single elements in g_near"
-    ):
+    with pytest.raises(DeviceParameterError, match="of a crossbar, found 32 single elements in g_near"):
         update.coincide("g_near", torch.ones(3), torch.ones(4))
 
 

@@ -69,7 +69,7 @@ class CircuitNetwork(ConductanceNetwork):
         if not 0 < low < high < float("inf"):
             raise NetworkError(f"bounds must be 0 < g_min < g_max, found {low} and {high} S")
         if circuit.outputs is None:
-            raise NetworkError(f"a network needs outputs, found none in {circuit.title!r}; declare them: set_outputs")
+            raise NetworkError(f"a network needs outputs, found none in {circuit.title!r}; see set_outputs")
         self._described, self._outputs = circuit, circuit.outputs
         self.conductance_range = (low, high)
         self.reference_conductance = high if reference_conductance is None else reference_conductance

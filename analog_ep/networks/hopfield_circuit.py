@@ -65,10 +65,10 @@ def hopfield_circuit(network: UnitNetwork) -> Circuit:
         _add_amplifiers(builder, curve, leak, *(np.concatenate(nodes) for nodes in (units, rates, drives)))
         _add_drives(builder, network, [inputs, *rates], drives)
         return builder.build()
-    assert clamp is not None
     _add_drives(builder, network, [inputs, *units], units)
     for layer, nodes in enumerate(units, start=1):
-        add_clamp(builder, f"clamp{layer}", _in_siemens(clamp, leak), nodes)
+        if clamp is not None:
+            add_clamp(builder, f"clamp{layer}", _in_siemens(clamp, leak), nodes)
     return builder.build()
 
 
@@ -118,7 +118,8 @@ def _synapses(
 def _in_siemens(clamp: DiodeClamp, leak: float) -> DiodeClamp:
     """A clamp whose conductance is counted in leaks, in siemens."""
     diode = clamp.diode
-    assert isinstance(diode, PiecewiseLinearDiode)
+    if not isinstance(diode, PiecewiseLinearDiode):
+        raise NetworkError(f"an activation's clamp must have a PiecewiseLinearDiode, found a {type(diode).__name__}")
     # Beyond 15 digits lies the rounding of the quotient that the stiffness is.
     scaled = PiecewiseLinearDiode(diode.thresholds, tuple(float(f"{leak * g:.15g}") for g in diode.increments))
     return DiodeClamp(scaled, clamp.upper, clamp.lower)

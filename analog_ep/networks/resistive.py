@@ -319,10 +319,11 @@ class ResistiveNetwork(CrossbarNetwork):
         """Nodes behind the diodes' series resistances, which the layer equations do not carry."""
         clamps = self.layer_clamps(voltages, chip)
         for number, (clamp, layer) in enumerate(zip(clamps[:-1], layers[:-1], strict=True), start=1):
-            if clamp is None or not isinstance(clamp.diode, ShockleyDiode) or not clamp.diode.has_series_resistance:
+            if clamp is None:
                 continue
             for name, (sign, bound, diode) in zip(side_names(clamp), clamp.sides(), strict=True):
-                assert isinstance(diode, ShockleyDiode)
+                if not isinstance(diode, ShockleyDiode) or not diode.has_series_resistance:
+                    continue
                 bias = torch.as_tensor(bound, dtype=layer.dtype, device=layer.device).expand(layer.shape[-1])
                 across = torch.where(torch.isfinite(bias), sign * (layer - bias), 0.0)
                 # The resistor stands at the anode: the node on the upper side, the rail on the lower one.
