@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from analog_ep.constants import thermal_voltage
-from analog_ep.devices.diode import Diode, require, require_finite, shot_density, split_at
+from analog_ep.devices.diode import Diode, shot_density, split_at
+from analog_ep.devices.parameters import require, require_finite
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from analog_ep.constants import (
     SIMULATION_GMIN,
     thermal_voltage,
 )
-from analog_ep.devices.diode import Diode, require, require_finite, shot_density, split_at
+from analog_ep.devices.diode import Diode, shot_density, split_at
+from analog_ep.devices.parameters import require, require_finite
 
 _TAIL_START = -3.0
 """ngspice leaves the exponential at this many n V_t and goes on with a cubic tail."""
