@@ -257,7 +257,7 @@ def test_a_diode_makes_the_clamp_that_fits_it():
     assert type(SHOCKLEY.clamp(upper=0.1)) is DiodeClamp
     assert type(IdealDiode().clamp(upper=0.1)) is HardClamp
     assert type(Clamp.alternating(PIECEWISE, 2)) is DiodeClamp
-    with pytest.raises(DeviceParameterError, match="the diode must be a Diode, found IdealDiode; write diode.clamp"):
+    with pytest.raises(DeviceParameterError, match=r"the diode must be a Diode, found IdealDiode; write diode\.clamp"):
         DiodeClamp(IdealDiode(), upper=0.1)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(DeviceParameterError, match="must be an IdealDiode, found ShockleyDiode; write diode.clamp"):
+    with pytest.raises(DeviceParameterError, match=r"must be an IdealDiode, found ShockleyDiode; write diode\.clamp"):
         HardClamp(SHOCKLEY, upper=0.1)  # pyright: ignore[reportArgumentType]

@@ -51,6 +51,27 @@ class Diode(ABC):
         """The device at another temperature [K], its saturation current times a factor; None where it does not tell."""
         return None
 
+    @property
+    def own_temperature(self) -> Parameter | None:
+        """Temperature that the device has of its own; None where it is its circuit's, or does not matter. [K]"""
+        return None
+
+    def at_temperature(self, kelvin: float) -> Self | None:
+        """The device at another temperature of its own [K]; None where it has none."""
+        return None
+
+    def behind_resistance(self) -> tuple[Parameter, Self] | None:
+        """Resistance in series [Ω], 0 for none, and the device without it; None where no element has one."""
+        return None
+
+    def condition(self) -> Parameter:
+        """Error that float64 makes in the current over that of four roundings, see `CurrentLaw.condition`."""
+        return 1.0
+
+    def steepness(self) -> tuple[Parameter, Parameter] | None:
+        """Voltage V [V] and slope g [S] with di/dv ≤ |i|/V + g at every voltage; None where it does not tell."""
+        return None
+
     def expressions(self, voltages: Sequence[str]) -> Sequence[str] | None:
         """Current of each element as an expression of the text of its voltage: see `CurrentLaw.expressions`."""
         return None
