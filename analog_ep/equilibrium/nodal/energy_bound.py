@@ -8,9 +8,8 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.sparse import csc_array, csr_array
 
-from analog_ep.circuit import Circuit, CurrentLaw, Diodes
+from analog_ep.circuit import Circuit, CurrentLaw
 from analog_ep.circuit.energy import held_nodes
-from analog_ep.devices import PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.equilibrium.nodal.assembly import apply
 from analog_ep.equilibrium.nodal.elimination import elimination_of
 from analog_ep.equilibrium.nodal.reduction import ReducedSystem
@@ -18,7 +17,6 @@ from analog_ep.equilibrium.nodal.uncertainty import (
     EPSILON,
     current_uncertainty,
     nudge_uncertainty,
-    steepness,
     sum_uncertainty,
 )
 from analog_ep.stimulus import Nudge
@@ -34,9 +32,6 @@ _TRUSTED = 0.01
 
 _OPERATIONS = 4
 """Roundings of a characteristic, as in `current_uncertainty`."""
-
-_DEVICES = (ShockleyDiode, PiecewiseLinearDiode)
-"""Diodes whose slope follows from their current."""
 
 _ALIGNED = 1e-9
 
@@ -142,28 +137,26 @@ class EnergyBound:
         self._prepare_quick(circuit)
 
     def _prepare_quick(self, circuit: Circuit) -> None:
-        """Weights of `quick`; None where a diode, or an amplifier whose input is held, forbids it."""
+        """Weights of `quick`; None where a law does not tell its steepness, or an amplifier's input is held."""
         driven = np.flatnonzero(np.diff(self._known_expansion.indptr))
         self._driven, self._driven_expansion = self._known[driven], csr_array(self._known_expansion[driven])
         drive = csr_array(self._known_sources[driven]).toarray()
         self._driven_offset = drive[:, -1] if len(driven) else np.zeros(0)
-        laws = [group.law for group in self.system.groups]
-        self._diodes = [law for law in laws if isinstance(law, Diodes) and isinstance(law.device, _DEVICES)]
-        kinds = len(self._diodes) == len(laws)
         plain = held_nodes(circuit)[np.delete(self._known, driven)].all() and not drive[:, :-1].any()
-        self._quick = self._weights_of_quick(circuit.n_nodes) if plain and kinds else None
+        self._quick = self._weights_of_quick(circuit.n_nodes) if plain else None
 
-    def _weights_of_quick(self, n_nodes: int) -> _Quick:
+    def _weights_of_quick(self, n_nodes: int) -> _Quick | None:
         root = self._weights * self._root
         on_nodes = self._law.T @ root
         emission, bare = np.full(n_nodes, np.inf), np.zeros(n_nodes)
         condition = np.ones(n_nodes)
-        for group in self._diodes:
-            sharpness, rest, conditions = steepness(group)
-            for node in group.ends():
-                np.minimum.at(emission, node, sharpness)
-                np.maximum.at(condition, node, conditions)
-                np.add.at(bare, node, rest)
+        for law in (group.law for group in self.system.groups):
+            if (steepness := law.steepness()) is None:
+                return None
+            for node in law.ends():
+                np.minimum.at(emission, node, steepness[0])
+                np.maximum.at(condition, node, law.condition())
+                np.add.at(bare, node, steepness[1])
         residual = np.zeros(n_nodes)
         residual[self._free] = root
         rounding = sum_uncertainty(self._terms) * root
