@@ -14,7 +14,6 @@ from analog_ep.checking.agreement import Classes, CrossCheck, Tolerances
 from analog_ep.checking.hopfield_agreement import HopfieldCrossCheck, HopfieldTolerances
 from analog_ep.checking.hopfield_check import hopfield_cross_check
 from analog_ep.circuit import Chip, Circuit, energy_weights
-from analog_ep.devices import IdealDiode
 from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, solve
 from analog_ep.equilibrium.layered.resistive_layers import Ladder
 from analog_ep.equilibrium.ngspice import Ngspice
@@ -323,7 +322,5 @@ class _ClampFigures(Question[_Clamps]):
 
     def _beyond(self, network: CrossbarNetwork) -> Iterator[tuple[float, float]]:
         for clamp, layer in zip(network.layer_clamps(self.free.inputs, self.chip), self.free.layers, strict=True):
-            if clamp is not None and isinstance(clamp.diode, IdealDiode):
-                low, high = clamp.limits_like(layer)
-                beyond = torch.maximum(layer - high, low - layer).clamp(min=0)
-                yield float(beyond.max()), max(_largest(layer), _RESOLVED)
+            if clamp is not None and not clamp.has_current:
+                yield float(clamp.beyond(layer).max()), max(_largest(layer), _RESOLVED)

@@ -27,7 +27,7 @@ from analog_ep.circuit import (
     energy_weights,
 )
 from analog_ep.circuit.energy import branch_weights, held_nodes
-from analog_ep.circuit.laws import GROUND
+from analog_ep.circuit.nodes import GROUND
 from analog_ep.constants import BOLTZMANN, ELEMENTARY_CHARGE, ZERO_CELSIUS
 from analog_ep.devices import PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.netlist.netlist import NetlistWriter, number

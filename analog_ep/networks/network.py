@@ -12,7 +12,7 @@ from torch import Tensor
 
 from analog_ep.circuit import Chip, Circuit
 from analog_ep.circuit.reading import read_layers
-from analog_ep.devices import DiodeClamp
+from analog_ep.devices import Clamp
 from analog_ep.networks.activation import Activation
 from analog_ep.networks.layout import ArrayLayout, Drive, StageLayout
 from analog_ep.networks.leaky_integrators import LeakyIntegrators
@@ -240,7 +240,7 @@ class CrossbarNetwork(ConductanceNetwork):
 
     Attributes
     ----------
-    clamps : tuple of DiodeClamp
+    clamps : tuple of Clamp
         Diodes of each hidden layer.
     gain, feedback : float
         Amplifiers' a and k.
@@ -250,7 +250,7 @@ class CrossbarNetwork(ConductanceNetwork):
         Rows at ± this voltage end each crossbar. [V]
     """
 
-    clamps: tuple[DiodeClamp, ...]
+    clamps: tuple[Clamp, ...]
     gain: float
     feedback: float
     drive: Drive
@@ -278,7 +278,7 @@ class CrossbarNetwork(ConductanceNetwork):
 
     @property
     @abstractmethod
-    def spice_clamps(self) -> tuple[DiodeClamp, ...]:
+    def spice_clamps(self) -> tuple[Clamp, ...]:
         """The clamps as a circuit has them: ideal diodes with stand-ins for the present conductances."""
 
     @abstractmethod
@@ -293,7 +293,7 @@ class CrossbarNetwork(ConductanceNetwork):
         """
 
     @abstractmethod
-    def layer_clamps(self, like: Tensor, chip: Chip | None = None) -> tuple[DiodeClamp | None, ...]:
+    def layer_clamps(self, like: Tensor, chip: Chip | None = None) -> tuple[Clamp | None, ...]:
         """The clamp of each layer in the dtype of `like`; None at the outputs."""
 
     @abstractmethod

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Amplifiers, Chip, Circuit, VoltageSources
-from analog_ep.devices import Diode, DiodeClamp, IdealDiode, ShockleyDiode
+from analog_ep.devices import Clamp, Diode, IdealDiode, ShockleyDiode
 from analog_ep.errors import NetworkError
 from analog_ep.networks.chip_clamp import chip_clamp
 from analog_ep.networks.crossbar import crossbar_contrast, crossbar_energy
@@ -22,6 +22,9 @@ from analog_ep.networks.network import CrossbarNetwork
 from analog_ep.networks.resistive_circuit import resistive_circuit
 from analog_ep.networks.sizes import checked_sizes, require_precision
 from analog_ep.networks.stage import Stage
+
+_Clamped = Diode | IdealDiode | Clamp
+"""What a hidden layer is held by: its clamp, or the diode of an alternating one."""
 
 
 class ResistiveNetwork(CrossbarNetwork):
@@ -34,7 +37,7 @@ class ResistiveNetwork(CrossbarNetwork):
     ----------
     sizes : sequence of int
         Units of the inputs, the hidden layers and the outputs, such as [64, 100, 10].
-    diode : Diode, IdealDiode, DiodeClamp or a sequence of DiodeClamp, one per hidden layer
+    diode : Diode, IdealDiode, Clamp or a sequence of them, one per hidden layer
         A bare device stands for alternating clamps at 0 V: even nodes held below it, odd ones above.
     gain : float
         Amplifiers' a; positive.
@@ -75,7 +78,7 @@ class ResistiveNetwork(CrossbarNetwork):
         self,
         sizes: Sequence[int],
         *,
-        diode: Diode | IdealDiode | DiodeClamp | Sequence[DiodeClamp] | None = None,
+        diode: _Clamped | Sequence[_Clamped] | None = None,
         gain: float = 4.0,
         feedback: float | None = None,
         drive: Drive = "differential",
@@ -133,13 +136,12 @@ class ResistiveNetwork(CrossbarNetwork):
                 f"{self.gain / self.feedback:g} in {self.n_stages} stages: 10^{decades:.0f}; bring the two nearer"
             )
 
-    def _clamps(self, diode: Diode | IdealDiode | DiodeClamp | Sequence[DiodeClamp]) -> tuple[DiodeClamp, ...]:
+    def _clamps(self, diode: _Clamped | Sequence[_Clamped]) -> tuple[Clamp, ...]:
         hidden = self.sizes[1:-1]
-        if isinstance(diode, (Diode, IdealDiode)):
-            return tuple(DiodeClamp.alternating(diode, size) for size in hidden)
-        clamps = (diode,) * len(hidden) if isinstance(diode, DiodeClamp) else tuple(diode)
-        if len(clamps) != len(hidden):
-            raise NetworkError(f"one clamp per hidden layer is needed, {len(hidden)}, found {len(clamps)}")
+        given = tuple(diode) if isinstance(diode, Sequence) else (diode,) * len(hidden)
+        if len(given) != len(hidden):
+            raise NetworkError(f"one clamp per hidden layer is needed, {len(hidden)}, found {len(given)}")
+        clamps = tuple(one.of_layer(size) for one, size in zip(given, hidden, strict=True))
         for clamp, size in zip(clamps, hidden, strict=True):
             for bound in (clamp.upper, clamp.lower):
                 if isinstance(bound, Tensor) and bound.shape != (size,):
@@ -249,11 +251,8 @@ class ResistiveNetwork(CrossbarNetwork):
         return self._amplifier(s, "gain", self.gain, chip, like), self._amplifier(s, "offset", 0.0, chip, like)
 
     @property
-    def spice_clamps(self) -> tuple[DiodeClamp, ...]:
-        return tuple(
-            clamp.for_spice(self._node_conductance(layer)) if isinstance(clamp.diode, IdealDiode) else clamp
-            for layer, clamp in enumerate(self.clamps)
-        )
+    def spice_clamps(self) -> tuple[Clamp, ...]:
+        return tuple(clamp.for_spice(self._node_conductance(layer)) for layer, clamp in enumerate(self.clamps))
 
     def _node_conductance(self, layer: int) -> float:
         """Largest sum of the conductances at a node of a hidden layer, that of the amplifiers' load included. [S]"""
@@ -263,11 +262,11 @@ class ResistiveNetwork(CrossbarNetwork):
         total = own.sum(0) + self.gain * self.feedback * load
         return float(total.max()) * self.reference_conductance
 
-    def layer_clamps(self, like: Tensor, chip: Chip | None = None) -> tuple[DiodeClamp | None, ...]:
+    def layer_clamps(self, like: Tensor, chip: Chip | None = None) -> tuple[Clamp | None, ...]:
         clamps = self.clamps if chip is None else tuple(self._chip_clamp(n, chip) for n in range(len(self.clamps)))
         return (*(clamp.to(like) for clamp in clamps), None)
 
-    def _chip_clamp(self, layer: int, chip: Chip) -> DiodeClamp:
+    def _chip_clamp(self, layer: int, chip: Chip) -> Clamp:
         return chip_clamp(self.clamps[layer], self.sizes[layer + 1], f"clamp{layer + 1}", chip)
 
     @property
@@ -343,7 +342,7 @@ class ResistiveNetwork(CrossbarNetwork):
         for s, (layout, layer) in enumerate(zip(self.layouts, layers, strict=True)):
             content = crossbar_energy(layout, self.conductances[layout.label], self._bias(), before, layer)
             clamp = clamps[s]
-            if clamp is not None and isinstance(clamp.diode, Diode):
+            if clamp is not None:
                 content = content + clamp.cocontent(layer).sum(-1)
             total = total + weight * content
             before, weight = self.gain * layer, weight * self.feedback / self.gain

@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from analog_ep.cards import load_card
-from analog_ep.devices import Diode, DiodeClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
+from analog_ep.devices import Clamp, Diode, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.errors import CardError, DeviceParameterError
 from analog_ep.spec.table import TABLE, listed
 
 
 class _ClampSpec(BaseModel, ABC):
-    """Where a hidden layer's diodes stand: see `analog_ep.devices.DiodeClamp`.
+    """Where a hidden layer's diodes stand: see `analog_ep.devices.Clamp`.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class _ClampSpec(BaseModel, ABC):
     def require_at(self, temperature: float) -> None:
         """Raise a `ValueError` where the device does not hold at a temperature. [K]"""
 
-    def build(self, n_nodes: int) -> DiodeClamp:
+    def build(self, n_nodes: int) -> Clamp:
         """The clamp of a layer with so many nodes.
 
         Raises
@@ -54,10 +54,10 @@ class _ClampSpec(BaseModel, ABC):
         """
         diode = self.diode()
         if self.clamp == "alternating":
-            return DiodeClamp.alternating(diode, n_nodes, upper=self.upper, lower=self.lower)
+            return Clamp.alternating(diode, n_nodes, upper=self.upper, lower=self.lower)
         upper = None if self.clamp == "lower" else self.upper
         lower = None if self.clamp == "upper" else self.lower
-        return DiodeClamp(diode, upper=upper, lower=lower)
+        return diode.clamp(upper=upper, lower=lower)
 
 
 class ShockleySpec(_ClampSpec):
