@@ -104,8 +104,8 @@ def implicit_gradients(
         C of the differential outputs.
     inputs, targets : Tensor (*batch, n_inputs), (*batch, n_outputs)
         Inputs [V], and targets of the cost.
-    free : Equilibrium, optional
-        The free equilibrium, where it is known; by default `solver` finds it, by default `Newton()`.
+    free, solver : Equilibrium, Solver, optional
+        The free equilibrium, where it is known; else the solver finds it, by default `Newton()`.
 
     Returns
     -------
