@@ -318,7 +318,7 @@ class ResistiveNetwork(CrossbarNetwork):
         """Nodes behind the diodes' series resistances, which the layer equations do not carry."""
         clamps = self.layer_clamps(voltages, chip)
         for number, (clamp, layer) in enumerate(zip(clamps[:-1], layers[:-1], strict=True), start=1):
-            if clamp is None:
+            if clamp is None or not clamp.has_current:
                 continue
             for name, (sign, bound, diode) in zip(side_names(clamp), clamp.sides(), strict=True):
                 if not isinstance(diode, ShockleyDiode) or not diode.has_series_resistance:
