@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
@@ -24,6 +24,19 @@ from analog_ep.circuit.laws import (
 )
 from analog_ep.constants import BOLTZMANN
 from analog_ep.devices import Diode, TanhCurve
+from analog_ep.devices.forms import (
+    Assembly,
+    ClampParameters,
+    Content,
+    Follower,
+    LibraryForm,
+    LibraryInstance,
+    NetlistForm,
+    Part,
+    Primitive,
+    Resistors,
+    Source,
+)
 from analog_ep.errors import CircuitError
 
 _FAR_BELOW = -1e3
@@ -70,6 +83,12 @@ class Conductances(CurrentLaw):
             raise CircuitError(f"Johnson noise needs passive conductances, found {self.siemens.min():.3g} S")
         return 2 * BOLTZMANN * kelvin * self.siemens
 
+    def netlist_form(self) -> NetlistForm:
+        return Resistors(self.siemens)
+
+    def resistors(self) -> np.ndarray:
+        return self.siemens
+
     def is_monotone(self) -> bool:
         return bool((self.siemens >= 0).all())
 
@@ -111,6 +130,15 @@ class Diodes(CurrentLaw):
     def expressions(self, *volts: Sequence[str]) -> Sequence[str] | None:
         return self.device.expand(len(self)).expressions(volts[0])
 
+    def netlist_form(self) -> NetlistForm:
+        return self.device.expand(len(self)).netlist_form()
+
+    def content(self, kelvin: float) -> Content | str:
+        return self.device.expand(len(self)).content(kelvin)
+
+    def clamp_parameters(self, kelvin: float) -> ClampParameters | None:
+        return self.device.expand(len(self)).clamp_parameters(kelvin)
+
     @property
     def law_type(self) -> type:
         return type(self.device)
@@ -143,6 +171,9 @@ class Capacitors(ChargeLaw):
     def capacitances(self) -> np.ndarray:
         return self.farads
 
+    def netlist_form(self) -> NetlistForm:
+        return Primitive("c", self.farads)
+
     def positive_values(self) -> tuple[str, ...]:
         return self.values
 
@@ -168,10 +199,10 @@ class VoltageSources(VoltageLaw):
 
     def source_values(self, inputs: np.ndarray) -> np.ndarray:
         """Source voltages `(*batch, n_elements)` for inputs `(*batch, n_inputs)`. [V]"""
-        driven = np.where(self.input >= 0, self.scale, 0.0)
-        if not driven.any():
-            return np.broadcast_to(self.volts, (*inputs.shape[:-1], len(self)))
-        return self.volts + driven * inputs[..., np.maximum(self.input, 0)]
+        return self.rows().values(inputs)
+
+    def netlist_form(self) -> NetlistForm:
+        return Source()
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,6 +221,9 @@ class CurrentSources(CurrentLaw):
 
     def current(self, *volts: np.ndarray) -> np.ndarray:
         return self.amperes
+
+    def netlist_form(self) -> NetlistForm:
+        return Primitive("i", self.amperes)
 
     def noise_density(self, kelvin: float, *volts: np.ndarray) -> np.ndarray:
         return np.zeros(len(self))
@@ -214,6 +248,9 @@ class VoltageControlledVoltageSources(VoltageLaw):
     def rows(self) -> VoltageRows:
         control = (self.control_positive, self.control_negative)
         return VoltageRows.between(self.positive, self.negative, control=control, gain=self.gain)
+
+    def netlist_form(self) -> NetlistForm:
+        return Primitive("e", self.gain)
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,6 +279,9 @@ class VoltageControlledCurrentSources(CurrentLaw):
 
     def slopes(self, *volts: np.ndarray) -> tuple[np.ndarray]:
         return (self.gain,)
+
+    def netlist_form(self) -> NetlistForm:
+        return Primitive("g", self.gain)
 
 
 @dataclass(frozen=True, eq=False)
@@ -298,6 +338,9 @@ class NonlinearCurrentSources(CurrentLaw):
 class CurrentControlledCurrentSources(CurrentFollower):
     """SPICE's F: gain times the current through voltage source `control` of group `control_label`."""
 
+    def netlist_form(self) -> NetlistForm:
+        return Follower("f", self.gain)
+
 
 @dataclass(frozen=True, eq=False)
 class CurrentControlledVoltageSources(VoltageLaw):
@@ -320,6 +363,9 @@ class CurrentControlledVoltageSources(VoltageLaw):
 
     def rows(self) -> VoltageRows:
         return VoltageRows.between(self.positive, self.negative, resistance=self.gain)
+
+    def netlist_form(self) -> NetlistForm:
+        return Follower("h", self.gain)
 
 
 @dataclass(frozen=True, eq=False)
@@ -371,6 +417,44 @@ class Amplifiers(VoltageLaw):
             np.concatenate([self.output, self.inverted[has]]),
             np.concatenate([np.ones(len(self)), -np.ones(int(has.sum()))]),
         )
+
+    def netlist_form(self) -> NetlistForm:
+        return Assembly("e", list(map(self._parts, *self._columns())))
+
+    def library_form(self) -> LibraryForm:
+        element, _, sign = self.outputs()
+        senses = np.where(sign < 0, "v_sense_n", np.where(self.inverted[element] >= 0, "v_sense_p", "v_sense"))
+        instances = list(map(self._instance, *self._columns()))
+        return LibraryForm("amplifier.lib", instances, list(zip(element.tolist(), senses.tolist(), strict=True)))
+
+    def _columns(self) -> Iterator[list[float]]:
+        """Input, output, inverted output, gain, feedback and offset of each amplifier, as lists of Python's numbers."""
+        arrays = (self.input, self.output, self.inverted, self.gain, self.feedback, self.offset)
+        return (array.tolist() for array in arrays)
+
+    @staticmethod
+    def _parts(u: int, p: int, n: int, gain: float, feedback: float, offset: float) -> list[Part]:
+        """For each output a gain, a 0 V ammeter for the current that leaves it, and what it draws from the input."""
+        source, parts = _offset(u, offset)
+        for node, suffix, sign in ((p, "", 1.0), (n, "_inv", -1.0)):
+            if node >= 0:
+                parts += [
+                    Part("e", suffix, (suffix, GROUND, source, GROUND), sign * gain),
+                    Part("v", suffix, (suffix, node), 0.0),
+                    Part("f", suffix, (source, GROUND), sign * feedback, sensed=suffix),
+                ]
+        return parts
+
+    @staticmethod
+    def _instance(u: int, p: int, n: int, gain: float, feedback: float, offset: float) -> LibraryInstance:
+        source, before = _offset(u, offset)
+        nodes, kind = ((source, p, n), "amplifier_pair") if n >= 0 else ((source, p), "amplifier")
+        return LibraryInstance(kind, nodes, {"a": gain, "k": feedback}, before)
+
+
+def _offset(node: int, offset: float) -> tuple[int | str, list[Part]]:
+    """The node that an amplifier sees as its input, and the source that puts the offset before it, if there is one."""
+    return ("_in", [Part("v", "_offset", ("_in", node), offset)]) if offset else (node, [])
 
 
 def _numpy(function: Callable[[Tensor], Tensor], volts: np.ndarray) -> np.ndarray:

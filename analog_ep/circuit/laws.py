@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from analog_ep.devices.forms import ClampParameters, Content, Expression, LibraryForm, NetlistForm
 from analog_ep.errors import CircuitError
 
 Indices = Any
@@ -56,6 +57,10 @@ class Branches(ABC):
     """Fields that hold node indices."""
     optional_terminals: ClassVar[tuple[str, ...]] = ()
     """Fields that hold node indices, or `NONE`."""
+    law_method: ClassVar[str]
+    """The method that says the law; who overrides it says the forms that follow from it anew."""
+    is_open_at_rest: ClassVar[bool] = False
+    """Whether no current flows at rest: without these elements an operating point is the same."""
 
     def __post_init__(self):
         if not isinstance(self, (CurrentLaw, VoltageLaw, CurrentFollower, ChargeLaw)):
@@ -116,6 +121,31 @@ class Branches(ABC):
         """Label and elements of the voltage sources whose currents control these; None where none do."""
         return None
 
+    @property
+    def law_type(self) -> type:
+        """The class whose law it is."""
+        return type(self)
+
+    def rows(self) -> VoltageRows | None:
+        """What voltages are prescribed; None where none are."""
+        return None
+
+    def resistors(self) -> np.ndarray | None:
+        """Conductances `(n_elements,)` where each current is one times the element's own voltage; else None. [S]"""
+        return None
+
+    def netlist_form(self) -> NetlistForm | None:
+        """How the elements stand in a netlist; None where no form does."""
+        return None
+
+    def library_form(self) -> LibraryForm | None:
+        """The elements as instances of subcircuits in ``netlists/``; None where there are none."""
+        return None
+
+    def clamp_parameters(self, kelvin: float) -> ClampParameters | None:
+        """What the library's clamps take for these elements in a circuit at `kelvin`; None where they cannot be."""
+        return None
+
 
 class CurrentLaw(Branches):
     r"""The current of each element, from its first terminal to its second, is a function of voltages.
@@ -127,6 +157,7 @@ class CurrentLaw(Branches):
     slopes are compared with differences of the currents when a kind is first solved.
     """
 
+    law_method: ClassVar[str] = "current"
     linear: ClassVar[bool] = False
     """Whether the current is a sum of constant slopes times the controls, and a constant."""
 
@@ -155,11 +186,6 @@ class CurrentLaw(Branches):
         return None
 
     @property
-    def law_type(self) -> type:
-        """The class whose law it is."""
-        return type(self)
-
-    @property
     def is_two_terminal(self) -> bool:
         """Whether the current is one of the element's own voltage alone."""
         pairs = [(*control, *self.ends()) for control in self.controls()]
@@ -171,6 +197,12 @@ class CurrentLaw(Branches):
     def has_cocontent(self) -> bool:
         """Whether `cocontent` gives numbers."""
         return type(self).cocontent is not CurrentLaw.cocontent
+
+    def resistors(self) -> np.ndarray | None:
+        rest = np.zeros(len(self))
+        if not self.linear or not self.is_two_terminal or np.any(self.current(rest)):
+            return None
+        return np.broadcast_to(self.slopes(rest)[0], (len(self),))
 
     def expressions(self, *volts: Sequence[str]) -> Sequence[str] | None:
         """Current of each element as an expression for netlists; None where there is none.
@@ -188,6 +220,20 @@ class CurrentLaw(Branches):
             its base in ngspice and not elsewhere; the logarithm's name has another base in each. [A]
         """
         return None
+
+    def netlist_form(self) -> NetlistForm | None:
+        """By default the `expressions`; a kind may give another form, see `analog_ep.devices.forms`."""
+        return Expression(self.expressions)
+
+    def content(self, kelvin: float) -> Content | str:
+        """Current and co-content as functions for ngspice's energy, or why there are none.
+
+        Parameters
+        ----------
+        kelvin : float
+            Temperature of the circuit; elements at another one do not follow the simulation's. [K]
+        """
+        return "has no expression for its co-content"
 
     def noise_density(self, kelvin: float, *volts: np.ndarray) -> np.ndarray | None:
         """White noise of each current, two-sided, `(*batch, n_elements)` [A²/Hz]; None where it is not known.
@@ -223,6 +269,8 @@ class CurrentLaw(Branches):
 
 class VoltageLaw(Branches):
     """The voltage of each element is prescribed; its current follows from Kirchhoff's law at its ends."""
+
+    law_method: ClassVar[str] = "rows"
 
     @abstractmethod
     def rows(self) -> VoltageRows:
@@ -293,6 +341,13 @@ class VoltageRows:
         """Whether the rows are controlled and give nothing back: then there is no energy."""
         return self.resistance is not None or (self.gain is not None and self.feedback is None)
 
+    def values(self, inputs: np.ndarray) -> np.ndarray:
+        """Voltages `(*batch, n_rows)` of independent rows for inputs `(*batch, n_inputs)`. [V]"""
+        driven = np.where(self.input >= 0, self.scale, 0.0)
+        if not driven.any():
+            return np.broadcast_to(self.volts, (*inputs.shape[:-1], len(self)))
+        return self.volts + driven * inputs[..., np.maximum(self.input, 0)]
+
     @property
     def grounded(self) -> np.ndarray:
         """Rows with one end at ground, bool `(n_rows,)`."""
@@ -309,6 +364,7 @@ class CurrentFollower(Branches):
     control: Indices
     gain: Values
 
+    law_method: ClassVar[str] = "followed"
     values: ClassVar[tuple[str, ...]] = ("gain",)
 
     def __post_init__(self):
@@ -321,6 +377,9 @@ class CurrentFollower(Branches):
 
 class ChargeLaw(Branches):
     """No current at rest: the charge of each element is its capacitance times the voltage across it."""
+
+    law_method: ClassVar[str] = "capacitances"
+    is_open_at_rest: ClassVar[bool] = True
 
     @abstractmethod
     def capacitances(self) -> np.ndarray:
