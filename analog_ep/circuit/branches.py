@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from analog_ep.circuit.amplifier_forms import amplifier_assembly, amplifier_instances
 from analog_ep.circuit.laws import (
     GROUND,
     NONE,
@@ -24,19 +25,9 @@ from analog_ep.circuit.laws import (
 )
 from analog_ep.constants import BOLTZMANN
 from analog_ep.devices import Diode, TanhCurve
-from analog_ep.devices.forms import (
-    Assembly,
-    ClampParameters,
-    Content,
-    Follower,
-    LibraryForm,
-    LibraryInstance,
-    NetlistForm,
-    Part,
-    Primitive,
-    Resistors,
-    Source,
-)
+from analog_ep.devices.content import Content
+from analog_ep.devices.forms import Follower, NetlistForm, Primitive, Resistors, Source
+from analog_ep.devices.library import ClampParameters, LibraryForm
 from analog_ep.errors import CircuitError
 
 _FAR_BELOW = -1e3
@@ -419,42 +410,16 @@ class Amplifiers(VoltageLaw):
         )
 
     def netlist_form(self) -> NetlistForm:
-        return Assembly("e", list(map(self._parts, *self._columns())))
+        return amplifier_assembly(*self._columns())
 
     def library_form(self) -> LibraryForm:
         element, _, sign = self.outputs()
-        senses = np.where(sign < 0, "v_sense_n", np.where(self.inverted[element] >= 0, "v_sense_p", "v_sense"))
-        instances = list(map(self._instance, *self._columns()))
-        return LibraryForm("amplifier.lib", instances, list(zip(element.tolist(), senses.tolist(), strict=True)))
+        return amplifier_instances(element, sign, *self._columns())
 
     def _columns(self) -> Iterator[list[float]]:
         """Input, output, inverted output, gain, feedback and offset of each amplifier, as lists of Python's numbers."""
         arrays = (self.input, self.output, self.inverted, self.gain, self.feedback, self.offset)
         return (array.tolist() for array in arrays)
-
-    @staticmethod
-    def _parts(u: int, p: int, n: int, gain: float, feedback: float, offset: float) -> list[Part]:
-        """For each output a gain, a 0 V ammeter for the current that leaves it, and what it draws from the input."""
-        source, parts = _offset(u, offset)
-        for node, suffix, sign in ((p, "", 1.0), (n, "_inv", -1.0)):
-            if node >= 0:
-                parts += [
-                    Part("e", suffix, (suffix, GROUND, source, GROUND), sign * gain),
-                    Part("v", suffix, (suffix, node), 0.0),
-                    Part("f", suffix, (source, GROUND), sign * feedback, sensed=suffix),
-                ]
-        return parts
-
-    @staticmethod
-    def _instance(u: int, p: int, n: int, gain: float, feedback: float, offset: float) -> LibraryInstance:
-        source, before = _offset(u, offset)
-        nodes, kind = ((source, p, n), "amplifier_pair") if n >= 0 else ((source, p), "amplifier")
-        return LibraryInstance(kind, nodes, {"a": gain, "k": feedback}, before)
-
-
-def _offset(node: int, offset: float) -> tuple[int | str, list[Part]]:
-    """The node that an amplifier sees as its input, and the source that puts the offset before it, if there is one."""
-    return ("_in", [Part("v", "_offset", ("_in", node), offset)]) if offset else (node, [])
 
 
 def _numpy(function: Callable[[Tensor], Tensor], volts: np.ndarray) -> np.ndarray:

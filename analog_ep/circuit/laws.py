@@ -18,7 +18,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from analog_ep.devices.forms import ClampParameters, Content, Expression, LibraryForm, NetlistForm
+from analog_ep.devices.content import Content
+from analog_ep.devices.forms import Expression, NetlistForm
+from analog_ep.devices.library import ClampParameters, LibraryForm
 from analog_ep.errors import CircuitError
 
 Indices = Any

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from analog_ep.constants import ELEMENTARY_CHARGE
-from analog_ep.devices.forms import ClampParameters, Content, Expression, NetlistForm
+from analog_ep.devices.content import Content
+from analog_ep.devices.forms import Expression, NetlistForm
+from analog_ep.devices.library import ClampParameters
 from analog_ep.errors import DeviceParameterError
 
 Parameter = float | Tensor

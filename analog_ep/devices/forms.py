@@ -69,15 +69,15 @@ class NetlistForm(ABC):
 class FormWriter(Protocol):
     """What makes the cards of each form: the writer of netlists."""
 
-    def primitives(self, group: Any, form: Primitive) -> Iterator[str]: ...  # noqa: D102
-    def sources(self, group: Any, form: Source) -> Iterator[str]: ...  # noqa: D102
-    def followers(self, group: Any, form: Follower) -> Iterator[str]: ...  # noqa: D102
-    def assemblies(self, group: Any, form: Assembly) -> Iterator[str]: ...  # noqa: D102
-    def junctions(self, group: Any, form: Junction) -> Iterator[str]: ...  # noqa: D102
-    def instances(self, group: Any, form: ModelInstance) -> Iterator[str]: ...  # noqa: D102
-    def piecewise(self, group: Any, form: PiecewiseLinear) -> Iterator[str]: ...  # noqa: D102
-    def expressions(self, group: Any, form: Expression) -> Iterator[str]: ...  # noqa: D102
-    def tables(self, group: Any, form: Table) -> Iterator[str]: ...  # noqa: D102
+    def primitives(self, group: Any, form: Primitive) -> Iterator[str]: ...
+    def sources(self, group: Any, form: Source) -> Iterator[str]: ...
+    def followers(self, group: Any, form: Follower) -> Iterator[str]: ...
+    def assemblies(self, group: Any, form: Assembly) -> Iterator[str]: ...
+    def junctions(self, group: Any, form: Junction) -> Iterator[str]: ...
+    def instances(self, group: Any, form: ModelInstance) -> Iterator[str]: ...
+    def piecewise(self, group: Any, form: PiecewiseLinear) -> Iterator[str]: ...
+    def expressions(self, group: Any, form: Expression) -> Iterator[str]: ...
+    def tables(self, group: Any, form: Table) -> Iterator[str]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -408,116 +408,11 @@ class Table(NetlistForm):
         return each[np.arange(at.shape[-1]), at]
 
 
-@dataclass(frozen=True)
-class Shared:
-    """A factor times a quantity that follows the simulation's temperature and that many elements share.
-
-    Attributes
-    ----------
-    factor : float
-        The number.
-    name : str
-        Word for the quantity.
-    expression : str
-        In ngspice's words, with ``temper``, the simulation's temperature in °C.
-    alone : bool
-        Whether the name stands for one quantity in all of a deck.
-    """
-
-    factor: float
-    name: str
-    expression: str
-    alone: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Content:
-    """Current and co-content of elements of two terminals, as functions in ngspice's words: what its energy is of.
-
-    Parameters
-    ----------
-    name : str
-        Stem of the functions, which end in ``_current`` and ``_content``.
-    parameters : sequence of str
-        What they take after ``u``, the voltage across [V].
-    current, content : str
-        Current [A], and its integral from 0 to u [W].
-    arguments : sequence of sequence of float or Shared
-        Values of the parameters, for each element.
-    shared : bool
-        Whether all groups have the same functions; otherwise each has its own.
-    """
-
-    name: str
-    parameters: Sequence[str]
-    current: str
-    content: str
-    arguments: Sequence[Sequence[float | Shared]]
-    shared: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class ClampParameters:
-    """What the subcircuits of ``netlists/diode_clamp.lib`` ask of a diode.
-
-    Attributes
-    ----------
-    kind : str
-        Ends the subcircuit's name: nothing for junctions, ``_linear``.
-    names : tuple of str
-        Parameters.
-    values : ndarray (n_elements, n_parameters)
-        Their values.
-    """
-
-    kind: str
-    names: tuple[str, ...]
-    values: np.ndarray
-
-
-@dataclass(frozen=True)
-class LibraryInstance:
-    """One element as an instance of a subcircuit in ``netlists/``.
-
-    Attributes
-    ----------
-    subcircuit : str
-        Its name.
-    nodes : tuple of int or str
-        As of a `Part`.
-    parameters : dict of str to float
-        Values.
-    before : sequence of Part
-        Parts outside of the subcircuit.
-    """
-
-    subcircuit: str
-    nodes: tuple[int | str, ...]
-    parameters: dict[str, float]
-    before: Sequence[Part] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class LibraryForm:
-    """A group as instances of subcircuits, for simulators that read the library.
-
-    Attributes
-    ----------
-    file : str
-        In ``netlists/``.
-    instances : sequence of LibraryInstance
-        For each element.
-    senses : sequence of (int, str)
-        For each row of `VoltageLaw.rows` the element and the source inside it that carries the row's current.
-    """
-
-    file: str
-    instances: Sequence[LibraryInstance]
-    senses: Sequence[tuple[int, str]]
-
-
 def states(kind: type, statement: Sequence[str], law: str) -> bool:
-    """Whether a class says one of `statement` where it says `law`, or later: what it inherits would be of another law."""
-    order = {name: next((i for i, c in enumerate(kind.__mro__) if name in vars(c)), None) for name in (*statement, law)}
-    said = [place for name in statement if (place := order[name]) is not None]
-    return order[law] is None or (bool(said) and min(said) <= order[law])
+    """Whether a class says one of `statement` where it says `law` or later; else what it inherits is of another law."""
+    for ancestor in kind.__mro__:
+        if not vars(ancestor).keys().isdisjoint(statement):
+            return True
+        if law in vars(ancestor):
+            return False
+    return False

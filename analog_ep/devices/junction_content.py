@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 import torch
 
 from analog_ep.constants import BOLTZMANN, ELEMENTARY_CHARGE, ZERO_CELSIUS
-from analog_ep.devices.forms import Content, Numbers, Shared
+from analog_ep.devices.content import Content, Shared
+from analog_ep.devices.forms import Numbers
 
 _KELVIN, _VOLTS = f"(temper+{ZERO_CELSIUS!r})", repr(BOLTZMANN / ELEMENTARY_CHARGE)
 

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from analog_ep.constants import thermal_voltage
+from analog_ep.devices.content import Content
 from analog_ep.devices.diode import Diode, require, require_finite, shot_density, split_at
-from analog_ep.devices.forms import ClampParameters, Content, NetlistForm, PiecewiseLinear
+from analog_ep.devices.forms import NetlistForm, PiecewiseLinear
+from analog_ep.devices.library import ClampParameters
 
 
 @dataclass(frozen=True)

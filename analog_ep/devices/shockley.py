@@ -18,9 +18,11 @@ from analog_ep.constants import (
     SIMULATION_GMIN,
     thermal_voltage,
 )
+from analog_ep.devices.content import Content
 from analog_ep.devices.diode import Diode, require, require_finite, shot_density, split_at
-from analog_ep.devices.forms import ClampParameters, Content, Junction, NetlistForm
+from analog_ep.devices.forms import Junction, NetlistForm
 from analog_ep.devices.junction_content import junction_content
+from analog_ep.devices.library import ClampParameters
 
 _TAIL_START = -3.0
 """ngspice leaves the exponential at this many n V_t and goes on with a cubic tail."""
@@ -159,7 +161,8 @@ class ShockleyDiode(Diode):
         """Parameters in SPICE's words."""
         names = "saturation_current ideality series_resistance energy_gap saturation_exponent nominal_temperature"
         return {
-            word: getattr(self, name) for word, name in zip("IS N RS EG XTI TNOM".split(), names.split(), strict=True)
+            word: getattr(self, name)
+            for word, name in zip(["IS", "N", "RS", "EG", "XTI", "TNOM"], names.split(), strict=True)
         }
 
     def _at_one_temperature(self, kelvin: float) -> Self:

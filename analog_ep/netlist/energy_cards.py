@@ -17,7 +17,8 @@ import numpy as np
 
 from analog_ep.circuit import GROUND, Branches, CurrentLaw, VoltageRows, energy_weights
 from analog_ep.circuit.energy import branch_weights, held_nodes
-from analog_ep.devices.forms import Content, Shared, states
+from analog_ep.devices.content import Content, Shared
+from analog_ep.devices.forms import states
 from analog_ep.netlist.netlist import NetlistWriter
 from analog_ep.netlist.nudge_cards import NudgeCurrent
 from analog_ep.netlist.subcircuits import row_currents
@@ -90,6 +91,8 @@ class _Terms:
         self.held = held_nodes(self.circuit)
         resistors = ((group.label, group.resistors()) for group in self.circuit.groups)
         self.siemens = {label: siemens for label, siemens in resistors if siemens is not None}
+        constant = (group for group in self.circuit.of_kind(CurrentLaw) if not group.controls())
+        self.constant = {group.label: np.broadcast_to(group.current(), (len(group),)) for group in constant}
         self.terminal = self._terminal_weights()
         self.shared = _SharedNodes()
 
@@ -107,7 +110,7 @@ class _Terms:
             return self._contents(group, self.contents[group.label])
         if group.label in self.siemens:
             return self._other_blocks(group, self.siemens[group.label])
-        return iter(()) if group.is_open_at_rest else self._constant_currents(group)
+        return self._constant_currents(group, self.constant[group.label]) if group.label in self.constant else iter(())
 
     def _terminal_weights(self) -> np.ndarray:
         """ω of every node: its block's weight; at a held node that of most of its resistors, 0 where it has none."""
@@ -139,9 +142,7 @@ class _Terms:
             if power := self._power(-0.5, p, n):
                 yield f"{power}*i({self.writer.element_name(group, i)})"
 
-    def _constant_currents(self, group: Branches) -> Iterator[str]:
-        assert isinstance(group, CurrentLaw)
-        amperes = np.broadcast_to(group.current(), (len(group),))
+    def _constant_currents(self, group: Branches, amperes: np.ndarray) -> Iterator[str]:
         for p, n, current in zip(*group.ends(), amperes, strict=True):
             content = self._content_of_source(int(p), int(n))
             yield f"{number(current)}*({content}+({self._power(-0.5, p, n) or 0}))"
@@ -167,7 +168,9 @@ class _Terms:
             yield f"{scale}{name}_content({arguments}){resistors}"
 
     def _amplifiers(self, group: Branches, rows: VoltageRows) -> Iterator[str]:
-        assert rows.drawn_from is not None and rows.feedback is not None and rows.gain is not None
+        assert rows.drawn_from is not None
+        assert rows.feedback is not None
+        assert rows.gain is not None
         names, output = self.circuit.node_names, rows.positive
         drawn = self.terminal[rows.drawn_from] * (rows.feedback / rows.gain)
         shift = 0.5 * drawn * rows.volts

@@ -122,7 +122,7 @@ class FormCards:
         texts = zip(*columns, strict=True) if columns else [()] * len(group)
         rows = zip(zip(*self._nodes(group, form.terminals), strict=True), self.models(group), texts, strict=True)
         for i, (nodes, model, values) in enumerate(rows):
-            parameters = dict(zip(form.instance, values, strict=True))
+            parameters: dict[str, str] = dict(zip(form.instance, values, strict=True))
             yield self.dialect.instance(self.name(group, i), nodes, self._models[model], parameters)
 
     def piecewise(self, group: Branches, form: PiecewiseLinear) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,8 +68,35 @@ def nudge_cards(circuit: Circuit, currents: list[NudgeCurrent], dialect: Dialect
             cards.append(dialect.element(f"g_phase_{i}", (*ends, "phase", "0"), current.expression))
         else:
             require_form(dialect, "expressions", f"b_phase_{i}", "use a frozen nudge")
-            cards.append(dialect.behavioural(f"b_phase_{i}", ends, "i", f"({current.expression})*v(phase)"))
+            cards.append(dialect.behavioural(f"b_phase_{i}", ends, "i", switched(current.expression)))
     return cards
+
+
+def switched(current: str) -> str:
+    """A current that flows while the node `phase` is at 1 V."""
+    return f"({current})*v(phase)"
+
+
+def current_cards(
+    names: Sequence[str], outputs: Iterable[Sequence[int]], currents: Iterable[object], stem: str, dialect: Dialect
+) -> Iterator[str]:
+    """Cards of sources that carry a current each from v₋ through themselves into v₊ of an output.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the circuit's nodes.
+    outputs : iterable of pairs of int
+        Nodes v₊ and v₋.
+    currents : iterable
+        Expressions or numbers. [A]
+    stem : str
+        Of the sources' names.
+    dialect : Dialect
+        In which they are written.
+    """
+    for i, ((p, n), current) in enumerate(zip(outputs, currents, strict=True)):
+        yield dialect.behavioural(f"{stem}_{i}", (names[n], names[p]), "i", str(current))
 
 
 def _frozen(nudge: Nudge, free_outputs: np.ndarray | None) -> list[str]:

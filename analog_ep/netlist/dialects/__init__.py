@@ -4,6 +4,7 @@ from typing import Literal
 
 from analog_ep.devices.forms import Model
 from analog_ep.errors import CircuitError
+from analog_ep.netlist.dialects.analyses import Analyses
 from analog_ep.netlist.dialects.dialect import Dialect, Settings
 from analog_ep.netlist.dialects.gnucap import Gnucap
 from analog_ep.netlist.dialects.hspice import HSpice
@@ -19,6 +20,14 @@ DIALECTS: dict[str, Dialect] = {
 
 NGSPICE = DIALECTS["ngspice"]
 """The dialect of the simulator that the package runs itself."""
+
+
+def analyses_of(dialect: Dialect) -> Analyses:
+    """The analyses of a dialect, or `CircuitError` where it has none."""
+    if dialect.analyses is None:
+        able = ", ".join(name for name, other in DIALECTS.items() if other.analyses is not None)
+        raise CircuitError(f"{dialect.name} is not run by the package, which has its analyses for {able} alone")
+    return dialect.analyses
 
 
 def require_form(dialect: Dialect, form: str, element: str, otherwise: str) -> None:
@@ -42,4 +51,14 @@ def require_model(dialect: Dialect, model: Model, element: str) -> None:
         )
 
 
-__all__ = ["DIALECTS", "NGSPICE", "Dialect", "DialectName", "Settings", "require_form", "require_model"]
+__all__ = [
+    "DIALECTS",
+    "NGSPICE",
+    "Analyses",
+    "Dialect",
+    "DialectName",
+    "Settings",
+    "analyses_of",
+    "require_form",
+    "require_model",
+]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from analog_ep.netlist.dialects.analyses import Analyses
 from analog_ep.netlist.texts import number
 
 _WIDTH = 110
@@ -59,6 +60,8 @@ class Dialect:
     """Names of the netlist forms that can be written."""
     how_to_run: ClassVar[str] = "Run it with: ngspice -b FILE (checked with ngspice 39.3)."
     prints: ClassVar[str] = "It prints tables with a row a phase: v-sweep 0 is free, 1 is nudged."
+    analyses: ClassVar[Analyses | None] = Analyses()
+    """What solvers run and transients ask for; None for a simulator that is given decks of operating points alone."""
     has_energy: ClassVar[bool] = True
     """Whether the expressions of the energy, with functions and currents inside subcircuits, can be written."""
     has_library: ClassVar[bool] = True

@@ -14,6 +14,7 @@ class LTspice(Dialect):
     name = "ltspice"
     how_to_run = "Run it with: ltspice -b FILE. Written for LTspice 24, not run there."
     prints = "The raw file beside it holds a point a phase: v_phase 0 is free, 1 is nudged."
+    analyses = None
     has_energy = False
     has_library = False
 

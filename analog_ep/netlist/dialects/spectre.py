@@ -29,6 +29,7 @@ class Spectre(Dialect):
     comment_mark = "//"
     how_to_run = "Run it with: spectre FILE. Written for Spectre 23, not run there."
     prints = "The analysis `phases` holds a point a phase: dc 0 is free, 1 is nudged."
+    analyses = None
     has_energy = False
     has_library = False
 
@@ -55,7 +56,7 @@ class Spectre(Dialect):
 
     def has_model(self, type: str, parameters: Mapping[str, float]) -> bool:
         levels = {key.lower(): value for key, value in parameters.items()}
-        return not type or type.lower() in _MODELS and levels.get("level", 1.0) in (1.0, 2.0, 3.0)
+        return not type or (type.lower() in _MODELS and levels.get("level", 1.0) in (1.0, 2.0, 3.0))
 
     def instance(self, name: str, nodes: Sequence[str], model: str, parameters: dict[str, str]) -> str:
         return self._instance(name, nodes, " ".join([model, *(f"{k.lower()}={v}" for k, v in parameters.items())]))

@@ -15,6 +15,7 @@ class Xyce(Dialect):
     name = "xyce"
     how_to_run = "Run it with: Xyce FILE. Written for Xyce 7, not run there."
     prints = "FILE.prn holds a row a phase: the sweep of v_phase, 0 free and 1 nudged."
+    analyses = None
     has_energy = False
     has_library = False
 
