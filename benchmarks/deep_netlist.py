@@ -33,9 +33,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--images", type=int, help="first test images, by default all")
     parser.add_argument("--newton", type=int, default=0, metavar="N", help="images that Newton solves from 0 V")
-    parser.add_argument(
-        "--ngspice", type=int, default=0, metavar="N", help="images that ngspice solves"
-    )
+    parser.add_argument("--ngspice", type=int, default=0, metavar="N", help="images that ngspice solves")
     parser.add_argument("--processes", type=int, default=1, help="of ngspice")
     options = parser.parse_args()
     spec, trained = trained_network(options.run, torch.float32)
