@@ -161,9 +161,9 @@ class _Spectra:
         """Frequencies [Hz], density [V/√Hz] and rms [V] of one output, with more cards in the deck."""
         (output, more), sweep, (low, high) = task, self.sweep, self.band
         p, n = (sweep.circuit.node_names[side[output]] for side in self._outputs)
-        analysis = f"dec {self.points_per_decade} {number(low)} {number(high)}"
         # An analysis of noise asks for a source to refer it to; this one is there for that alone.
-        cards = [*more, f"inoise 0 {p if p != '0' else n} dc 0 ac 1.0", f".noise v({p},{n}) inoise {analysis}"]
+        source = sweep.dialect.element("inoise", ("0", p if p != "0" else n), sweep.analyses.stimulus(1.0))
+        cards = [*more, source, sweep.analyses.noise((p, n), "inoise", self.points_per_decade, low, high)]
         deck = sweep.deck(self._batch, cards, save=False)
         plots = run_twice(lambda: run_plots(deck, sweep.executable, sweep.timeout, stop))
         if len(plots) != 2 or plots[1].values.shape[0] != 1:

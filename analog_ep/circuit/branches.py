@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Self
 
@@ -10,11 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from analog_ep.circuit.amplifier_forms import amplifier_assembly, amplifier_instances
 from analog_ep.circuit.laws import ChargeLaw, CurrentFollower, CurrentLaw, VoltageLaw
 from analog_ep.circuit.nodes import GROUND, NONE, Indices, NodePair, Values
 from analog_ep.circuit.voltage_rows import VoltageRows
 from analog_ep.constants import BOLTZMANN
 from analog_ep.devices import Diode, TanhCurve
+from analog_ep.devices.content import Content
+from analog_ep.devices.forms import Follower, NetlistForm, Primitive, Resistors, Source
+from analog_ep.devices.library import ClampParameters, LibraryForm
 from analog_ep.errors import CircuitError
 
 _FAR_BELOW = -1e3
@@ -64,6 +68,12 @@ class Conductances(CurrentLaw):
     def places(self) -> np.ndarray:
         return super().places() if self.index is None else np.asarray(self.index)
 
+    def netlist_form(self) -> NetlistForm:
+        return Resistors(self.siemens)
+
+    def resistors(self) -> np.ndarray:
+        return self.siemens
+
     def is_monotone(self) -> bool:
         return bool((self.siemens >= 0).all())
 
@@ -104,6 +114,15 @@ class Diodes(CurrentLaw):
 
     def expressions(self, *volts: Sequence[str]) -> Sequence[str] | None:
         return self.device.expand(len(self)).expressions(volts[0])
+
+    def netlist_form(self) -> NetlistForm:
+        return self.device.expand(len(self)).netlist_form()
+
+    def content(self, kelvin: float) -> Content | str:
+        return self.device.expand(len(self)).content(kelvin)
+
+    def clamp_parameters(self, kelvin: float) -> ClampParameters | None:
+        return self.device.expand(len(self)).clamp_parameters(kelvin)
 
     @property
     def law_type(self) -> type:
@@ -166,6 +185,9 @@ class Capacitors(ChargeLaw):
     def capacitances(self) -> np.ndarray:
         return self.farads
 
+    def netlist_form(self) -> NetlistForm:
+        return Primitive("c", self.farads)
+
     def positive_values(self) -> tuple[str, ...]:
         return self.values
 
@@ -191,10 +213,10 @@ class VoltageSources(VoltageLaw):
 
     def source_values(self, inputs: np.ndarray) -> np.ndarray:
         """Source voltages `(*batch, n_elements)` for inputs `(*batch, n_inputs)`. [V]"""
-        driven = np.where(self.input >= 0, self.scale, 0.0)
-        if not driven.any():
-            return np.broadcast_to(self.volts, (*inputs.shape[:-1], len(self)))
-        return self.volts + driven * inputs[..., np.maximum(self.input, 0)]
+        return self.rows().values(inputs)
+
+    def netlist_form(self) -> NetlistForm:
+        return Source()
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,6 +235,9 @@ class CurrentSources(CurrentLaw):
 
     def current(self, *volts: np.ndarray) -> np.ndarray:
         return self.amperes
+
+    def netlist_form(self) -> NetlistForm:
+        return Primitive("i", self.amperes)
 
     def noise_density(self, kelvin: float, *volts: np.ndarray) -> np.ndarray:
         return np.zeros(len(self))
@@ -237,6 +262,9 @@ class VoltageControlledVoltageSources(VoltageLaw):
     def rows(self) -> VoltageRows:
         control = (self.control_positive, self.control_negative)
         return VoltageRows.between(self.positive, self.negative, control=control, gain=self.gain)
+
+    def netlist_form(self) -> NetlistForm:
+        return Primitive("e", self.gain)
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,6 +293,9 @@ class VoltageControlledCurrentSources(CurrentLaw):
 
     def slopes(self, *volts: np.ndarray) -> tuple[np.ndarray]:
         return (self.gain,)
+
+    def netlist_form(self) -> NetlistForm:
+        return Primitive("g", self.gain)
 
 
 @dataclass(frozen=True, eq=False)
@@ -321,6 +352,9 @@ class NonlinearCurrentSources(CurrentLaw):
 class CurrentControlledCurrentSources(CurrentFollower):
     """SPICE's F: gain times the current through voltage source `control` of group `control_label`."""
 
+    def netlist_form(self) -> NetlistForm:
+        return Follower("f", self.gain)
+
 
 @dataclass(frozen=True, eq=False)
 class CurrentControlledVoltageSources(VoltageLaw):
@@ -343,6 +377,9 @@ class CurrentControlledVoltageSources(VoltageLaw):
 
     def rows(self) -> VoltageRows:
         return VoltageRows.between(self.positive, self.negative, resistance=self.gain)
+
+    def netlist_form(self) -> NetlistForm:
+        return Follower("h", self.gain)
 
 
 @dataclass(frozen=True, eq=False)
@@ -397,6 +434,18 @@ class Amplifiers(VoltageLaw):
             np.concatenate([self.output, self.inverted[has]]),
             np.concatenate([np.ones(len(self)), -np.ones(int(has.sum()))]),
         )
+
+    def netlist_form(self) -> NetlistForm:
+        return amplifier_assembly(*self._columns())
+
+    def library_form(self) -> LibraryForm:
+        element, _, sign = self.outputs()
+        return amplifier_instances(element, sign, *self._columns())
+
+    def _columns(self) -> Iterator[list[float]]:
+        """Input, output, inverted output, gain, feedback and offset of each amplifier, as lists of Python's numbers."""
+        arrays = (self.input, self.output, self.inverted, self.gain, self.feedback, self.offset)
+        return (array.tolist() for array in arrays)
 
 
 def _numpy(function: Callable[[Tensor], Tensor], volts: np.ndarray) -> np.ndarray:

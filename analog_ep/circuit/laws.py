@@ -20,6 +20,9 @@ import numpy as np
 
 from analog_ep.circuit.nodes import Indices, NodePair, Values
 from analog_ep.circuit.voltage_rows import VoltageRows
+from analog_ep.devices.content import Content
+from analog_ep.devices.forms import Expression, NetlistForm
+from analog_ep.devices.library import ClampParameters, LibraryForm
 from analog_ep.errors import CircuitError
 
 _ONE_WAY = "is a one-way controlled source"
@@ -47,6 +50,10 @@ class Branches(ABC):
     """Fields that hold node indices, or `NONE`."""
     has_law: ClassVar[bool] = False
     """Whether it is said what the elements do, as each of the four laws says."""
+    law_method: ClassVar[str]
+    """The method that says the law; who overrides it says the forms that follow from it anew."""
+    is_open_at_rest: ClassVar[bool] = False
+    """Whether no current flows at rest: without these elements an operating point is the same."""
 
     def __post_init__(self):
         if not self.has_law:
@@ -148,6 +155,35 @@ class Branches(ABC):
         """Whether voltages or currents elsewhere control the elements, so that a loop through them may amplify."""
         return False
 
+    @property
+    def law_type(self) -> type:
+        """The class whose law it is."""
+        return type(self)
+
+    def rows(self) -> VoltageRows | None:
+        """What voltages are prescribed; None where none are."""
+        return None
+
+    def resistors(self) -> np.ndarray | None:
+        """Conductances `(n_elements,)` where each current is one times the element's own voltage; else None. [S]"""
+        return None
+
+    def conducts(self) -> np.ndarray:
+        """Elements that leave a resistive path between their ends whatever the voltages, bool `(n_elements,)`."""
+        return np.zeros(len(self), dtype=bool)
+
+    def netlist_form(self) -> NetlistForm | None:
+        """How the elements stand in a netlist; None where no form does."""
+        return None
+
+    def library_form(self) -> LibraryForm | None:
+        """The elements as instances of subcircuits in ``netlists/``; None where there are none."""
+        return None
+
+    def clamp_parameters(self, kelvin: float) -> ClampParameters | None:
+        """What the library's clamps take for these elements in a circuit at `kelvin`; None where they cannot be."""
+        return None
+
 
 class CurrentLaw(Branches):
     r"""The current of each element, from its first terminal to its second, is a function of voltages.
@@ -161,6 +197,7 @@ class CurrentLaw(Branches):
 
     has_law: ClassVar[bool] = True
 
+    law_method: ClassVar[str] = "current"
     linear: ClassVar[bool] = False
     """Whether the current is a sum of constant slopes times the controls, and a constant."""
 
@@ -189,11 +226,6 @@ class CurrentLaw(Branches):
         return None
 
     @property
-    def law_type(self) -> type:
-        """The class whose law it is."""
-        return type(self)
-
-    @property
     def is_two_terminal(self) -> bool:
         """Whether the current is one of the element's own voltage alone."""
         pairs = [(*control, *self.ends()) for control in self.controls()]
@@ -205,6 +237,12 @@ class CurrentLaw(Branches):
     def has_cocontent(self) -> bool:
         """Whether `cocontent` gives numbers."""
         return type(self).cocontent is not CurrentLaw.cocontent
+
+    def resistors(self) -> np.ndarray | None:
+        rest = np.zeros(len(self))
+        if not self.linear or not self.is_two_terminal or np.any(self.current(rest)):
+            return None
+        return np.broadcast_to(self.slopes(rest)[0], (len(self),))
 
     def expressions(self, *volts: Sequence[str]) -> Sequence[str] | None:
         """Current of each element as an expression for netlists; None where there is none.
@@ -222,6 +260,20 @@ class CurrentLaw(Branches):
             its base in ngspice and not elsewhere; the logarithm's name has another base in each. [A]
         """
         return None
+
+    def netlist_form(self) -> NetlistForm | None:
+        """By default the `expressions`; a kind may give another form, see `analog_ep.devices.forms`."""
+        return Expression(self.expressions)
+
+    def content(self, kelvin: float) -> Content | str:
+        """Current and co-content as functions for ngspice's energy, or why there are none.
+
+        Parameters
+        ----------
+        kelvin : float
+            Temperature of the circuit; elements at another one do not follow the simulation's. [K]
+        """
+        return "has no expression for its co-content"
 
     def noise_density(self, kelvin: float, *volts: np.ndarray) -> np.ndarray | None:
         """White noise of each current, two-sided, `(*batch, n_elements)` [A²/Hz]; None where it is not known.
@@ -270,10 +322,6 @@ class CurrentLaw(Branches):
         """Whether no element's current falls while its own voltage rises: with co-contents, whether E is convex."""
         return False
 
-    def conducts(self) -> np.ndarray:
-        """Elements that leave a resistive path between their ends whatever the voltages, bool `(n_elements,)`."""
-        return np.zeros(len(self), dtype=bool)
-
     def growth_voltages(self) -> tuple[np.ndarray, ...] | None:
         """Rise of each control that multiplies a current by e where it grows exponentially [V].
 
@@ -286,6 +334,7 @@ class VoltageLaw(Branches):
     """The voltage of each element is prescribed; its current follows from Kirchhoff's law at its ends."""
 
     has_law: ClassVar[bool] = True
+    law_method: ClassVar[str] = "rows"
 
     @abstractmethod
     def rows(self) -> VoltageRows:
@@ -323,6 +372,7 @@ class CurrentFollower(Branches):
     gain: Values
 
     has_law: ClassVar[bool] = True
+    law_method: ClassVar[str] = "followed"
     values: ClassVar[tuple[str, ...]] = ("gain",)
 
     def __post_init__(self):
@@ -343,6 +393,8 @@ class ChargeLaw(Branches):
     """No current at rest: the charge of each element is its capacitance times the voltage across it."""
 
     has_law: ClassVar[bool] = True
+    law_method: ClassVar[str] = "capacitances"
+    is_open_at_rest: ClassVar[bool] = True
 
     @abstractmethod
     def capacitances(self) -> np.ndarray:

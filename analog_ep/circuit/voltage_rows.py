@@ -94,6 +94,13 @@ class VoltageRows:
             )
         return control[0], drawn, gain, feedback
 
+    def values(self, inputs: np.ndarray) -> np.ndarray:
+        """Voltages `(*batch, n_rows)` of independent rows for inputs `(*batch, n_inputs)`. [V]"""
+        driven = np.where(self.input >= 0, self.scale, 0.0)
+        if not driven.any():
+            return np.broadcast_to(self.volts, (*inputs.shape[:-1], len(self)))
+        return self.volts + driven * inputs[..., np.maximum(self.input, 0)]
+
     @property
     def grounded(self) -> np.ndarray:
         """Rows with one end at ground, bool `(n_rows,)`."""

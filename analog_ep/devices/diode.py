@@ -14,6 +14,9 @@ from torch import Tensor
 
 from analog_ep.constants import ELEMENTARY_CHARGE
 from analog_ep.devices.clamp import Clamp
+from analog_ep.devices.content import Content
+from analog_ep.devices.forms import Expression, NetlistForm
+from analog_ep.devices.library import ClampParameters
 from analog_ep.devices.parameters import Parameter, require
 from analog_ep.devices.roots import bracketed_newton, newton_change
 from analog_ep.errors import DeviceParameterError
@@ -74,6 +77,18 @@ class Diode(ABC):
 
     def expressions(self, voltages: Sequence[str]) -> Sequence[str] | None:
         """Current of each element as an expression of the text of its voltage: see `CurrentLaw.expressions`."""
+        return None
+
+    def netlist_form(self) -> NetlistForm:
+        """How the diodes stand in a netlist, see `analog_ep.devices.forms`; by default by their `expressions`."""
+        return Expression(self.expressions)
+
+    def content(self, kelvin: float) -> Content | str:
+        """Current and co-content for ngspice's energy, or why there are none: see `CurrentLaw.content`."""
+        return "has no expression for its co-content"
+
+    def clamp_parameters(self, kelvin: float) -> ClampParameters | None:
+        """What the library's clamps take for these diodes in a circuit at `kelvin`; None where they cannot be."""
         return None
 
     @property
