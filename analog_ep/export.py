@@ -55,18 +55,13 @@ def write_netlist(
     nudge : Nudge, optional
         With a target `(n_outputs,)`; of a Hopfield network with a strength without unit, as everywhere.
     path : str or Path
-        The file, written whole or not at all.
+        The file, written whole or not at all; it is returned.
     phase : "free", "nudged" or "both", optional
         By default "both" with a nudge and "free" without.
     chip : Chip, optional
         Mismatch of the hardware.
     dialect : str
         The simulator to write for: "ngspice", "xyce", "ltspice", "hspice", "spectre" or "gnucap".
-
-    Returns
-    -------
-    Path
-        The file written.
 
     Raises
     ------
@@ -104,12 +99,10 @@ def write_transient_netlist(
     ----------
     system : HardwareNetwork or Circuit
         What to write.
-    inputs : Tensor (n_samples, n_inputs)
-        Inputs of the samples. [V]
-    nudge : Nudge
-        With targets `(n_samples, n_outputs)`.
+    inputs, nudge : Tensor (n_samples, n_inputs), Nudge
+        Inputs of the samples [V], and a nudge with targets `(n_samples, n_outputs)`.
     path : str or Path
-        The file, written whole or not at all.
+        The file, written whole or not at all; it is returned.
     capacitance : float, optional
         Of every node that neither a source nor an amplifier holds; None for a circuit that has its own. [F]
     timing : TwoPhaseTiming, optional
@@ -122,17 +115,10 @@ def write_transient_netlist(
     chip : Chip, optional
         Mismatch of the hardware.
 
-    Returns
-    -------
-    Path
-        The file written.
-
     Raises
     ------
-    StimulusError, EnergyUnavailableError, CircuitError
-        See `write_transient_deck` and `slowest_time_constant`.
-    ConvergenceError
-        If the free state was not reached, or the circuit would not settle.
+    StimulusError, EnergyUnavailableError, CircuitError, ConvergenceError
+        See `write_transient_deck` and `slowest_time_constant`; also if the free state was not reached.
     """
     circuit, free = _free_state(system, inputs, chip)
     loaded = circuit if capacitance is None else with_node_capacitance(circuit, capacitance)

@@ -89,10 +89,8 @@ def output_noise(
         With outputs, and capacitors where the noise is to have an end.
     inputs : ndarray (n_inputs,)
         Inputs of the sample. [V]
-    band : (float, float)
-        Lowest and highest frequency. [Hz]
-    points_per_decade : int
-        Frequencies; the rms is integrated over them, with an error of 0.1 % at 20.
+    band, points_per_decade : (float, float), int
+        Lowest and highest frequency [Hz], and how many; the rms, integrated over them, has an error of 0.1 % at 20.
     options, executable, timeout
         See `SpiceOptions` and `run_ngspice`.
     reduced : bool
@@ -111,43 +109,68 @@ def output_noise(
     NgspiceError
         If ngspice fails.
     """
+    _require_band(circuit, band, points_per_decade)
+    sweep = Sweep(circuit, options, NortonReduction.of(circuit) if reduced else None, executable, timeout)
+    return _Spectra(sweep, np.asarray(inputs, dtype=np.float64), band, int(points_per_decade)).noise(processes)
+
+
+def _require_band(circuit: Circuit, band: tuple[float, float], points_per_decade: int) -> None:
     low, high = band
     if not (0 < low < high < float("inf") and points_per_decade >= 1):
         raise StimulusError(f"a noise band must be 0 < low < high with points in it, found {band} Hz")
     if circuit.outputs is None:
         raise StimulusError(f"noise needs outputs, found none in {circuit.title!r}; declare them with set_outputs")
     check_circuit(circuit)
-    sweep = Sweep(circuit, options, NortonReduction.of(circuit) if reduced else None, executable, timeout)
-    batch = Batch(np.asarray(inputs, dtype=np.float64)[None])
-    positive, negative = circuit.outputs
-    voltages = run_twice(lambda: sweep.run(batch))[0]
 
-    added = list(_added(circuit, voltages))
 
-    def solve(task: tuple[int, list[str]], stop: Stop) -> tuple[np.ndarray, np.ndarray, float]:
-        output, more = task
-        p, n = (circuit.node_names[side[output]] for side in (positive, negative))
+@dataclass(frozen=True, eq=False)
+class _Spectra:
+    """Runs of ``.noise`` at one sample, one an output."""
+
+    sweep: Sweep
+    inputs: np.ndarray
+    band: tuple[float, float]
+    points_per_decade: int
+
+    def noise(self, processes: int) -> OutputNoise:
+        """Spectra of all outputs, as ngspice has them and with the noise that it leaves out."""
+        positive, negative = self._outputs
+        voltages = run_twice(lambda: self.sweep.run(self._batch))[0]
+        added, outputs = list(_added(self.sweep.circuit, voltages)), range(len(positive))
+        plain = run_parallel(self._run, [(output, []) for output in outputs], processes)
+        whole = run_parallel(self._run, [(output, added) for output in outputs], processes) if added else plain
+        return OutputNoise(
+            frequencies=plain[0][0] if plain else np.zeros(0),
+            density=np.stack([density for _, density, _ in whole]),
+            rms=np.array([total for *_, total in whole]),
+            ngspice_density=np.stack([density for _, density, _ in plain]),
+            ngspice_rms=np.array([total for *_, total in plain]),
+            outputs=voltages[positive] - voltages[negative],
+        )
+
+    @property
+    def _outputs(self) -> tuple[np.ndarray, np.ndarray]:
+        nowhere = np.zeros(0, dtype=np.int64)
+        return self.sweep.circuit.outputs or (nowhere, nowhere)
+
+    @property
+    def _batch(self) -> Batch:
+        return Batch(self.inputs[None])
+
+    def _run(self, task: tuple[int, list[str]], stop: Stop) -> tuple[np.ndarray, np.ndarray, float]:
+        """Frequencies [Hz], density [V/√Hz] and rms [V] of one output, with more cards in the deck."""
+        (output, more), sweep, (low, high) = task, self.sweep, self.band
+        p, n = (sweep.circuit.node_names[side[output]] for side in self._outputs)
         # An analysis of noise asks for a source to refer it to; this one is there for that alone.
         source = sweep.dialect.element("inoise", ("0", p if p != "0" else n), sweep.analyses.stimulus(1.0))
-        analysis = sweep.analyses.noise((p, n), "inoise", int(points_per_decade), low, high)
+        analysis = sweep.analyses.noise((p, n), "inoise", int(self.points_per_decade), low, high)
         cards = [*more, source, analysis]
-        deck = sweep.deck(batch, cards, save=False)
-        plots = run_twice(lambda: run_plots(deck, executable, timeout, stop))
+        deck = sweep.deck(self._batch, cards, save=False)
+        plots = run_twice(lambda: run_plots(deck, sweep.executable, sweep.timeout, stop))
         if len(plots) != 2 or plots[1].values.shape[0] != 1:
             raise NgspiceResultError(f"ngspice must return a spectrum and its integral, found {len(plots)} plots")
         frequency, density = np.real(plots[0].columns(["frequency", "onoise_spectrum"])).T
         return frequency, density, float(np.sqrt(_power(frequency, density**2)))
-
-    plain = run_parallel(solve, [(output, []) for output in range(len(positive))], processes)
-    whole = run_parallel(solve, [(output, added) for output in range(len(positive))], processes) if added else plain
-    return OutputNoise(
-        frequencies=plain[0][0] if plain else np.zeros(0),
-        density=np.stack([density for _, density, _ in whole]),
-        rms=np.array([total for *_, total in whole]),
-        ngspice_density=np.stack([density for _, density, _ in plain]),
-        ngspice_rms=np.array([total for *_, total in plain]),
-        outputs=voltages[positive] - voltages[negative],
-    )
 
 
 def _added(circuit: Circuit, voltages: np.ndarray) -> Iterator[str]:

@@ -108,12 +108,10 @@ def settling(
         Node voltages at time 0, such as those of the free phase; by default all are discharged. [V]
     duration : float, optional
         By default as long as it takes. [s]
-    options : SpiceOptions, optional
-        Tolerances; ngspice limits the error of the transient with `reltol`.
+    options, executable, timeout
+        See `SpiceOptions`, whose `reltol` limits the error of the transient, and `run_ngspice`.
     reduced : bool
         Whether a `NortonReduction` is run in place of the circuit.
-    executable, timeout
-        See `run_ngspice`.
 
     Raises
     ------

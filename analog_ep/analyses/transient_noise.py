@@ -15,7 +15,6 @@ from analog_ep.circuit import (
     Capacitors,
     Circuit,
     CurrentSources,
-    NoiseCurrents,
     VoltageSources,
     check_circuit,
     johnson_currents,
@@ -165,15 +164,10 @@ def output_noise_over_time(
     inputs = np.asarray(inputs, dtype=np.float64)
     reduction = NortonReduction.of(circuit) if reduced else None
     voltages = run_twice(lambda: Sweep(circuit, None, reduction, executable, timeout).run(Batch(inputs[None])))[0]
-    followed = circuit if reduction is None else _reduced_at(circuit, reduction, inputs)
-
-    def noise(system: Circuit) -> NoiseCurrents:
-        return johnson_currents(system) + shot_currents(system, voltages)
-
     found = transient_noise(
-        followed,
+        circuit if reduction is None else _reduced_at(circuit, reduction, inputs),
         inputs,
-        noise,
+        lambda system: johnson_currents(system) + shot_currents(system, voltages),
         interval=interval,
         samples=samples,
         burn_in=burn_in,

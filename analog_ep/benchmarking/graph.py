@@ -111,10 +111,8 @@ def benchmark_graph(
     ----------
     branches : int
         Trainable conductances, about.
-    samples : int
-        Samples of a step.
-    rounds : int
-        Steps that are timed; conductances and inputs differ from one to the next.
+    samples, rounds : int
+        Samples of a step, and steps that are timed; conductances and inputs differ from one to the next.
     seed : int
         Seed of conductances, diodes, inputs and targets.
     ngspice : bool

@@ -78,14 +78,10 @@ def benchmark_spice(
     ----------
     sizes : sequence of int
         Units of the network, such as [784, 100, 10].
-    samples : int
-        Samples of the batches.
-    rounds : int
-        How often each way is timed; a fresh ngspice with one sample a round.
-    processes : int, optional
-        Processes of the batch in ngspice; by default one a processor.
-    seed : int
-        Seed of conductances and inputs.
+    samples, rounds : int
+        Samples of the batches, and how often each way is timed; a fresh ngspice with one sample a round.
+    processes, seed : int
+        Processes of the batch in ngspice, by default one a processor; seed of conductances and inputs.
 
     Raises
     ------
@@ -96,11 +92,7 @@ def benchmark_spice(
     """
     if samples < 1 or rounds < 1:
         raise StimulusError(f"a benchmark needs samples and rounds, found {samples} and {rounds}")
-    network = ResistiveNetwork(sizes, diode=ShockleyDiode(saturation_current=1e-9), dtype=torch.float64, seed=seed)
-    random = torch.Generator().manual_seed(seed)
-    inputs = torch.rand(samples, network.n_inputs, dtype=torch.float64, generator=random)
-    labels = torch.randint(network.n_outputs, (samples,), generator=random)
-    targets = SquaredError().encode(labels, network.n_outputs, like=inputs)
+    network, inputs, targets = _problem(sizes, samples, seed)
     processes = os.cpu_count() or 1 if processes is None else processes
     batched, fresh = Ngspice(reduced=True, processes=processes), Ngspice(max_points=1)
     # The first call pays for what later ones share, such as starting threads.
@@ -123,6 +115,15 @@ def benchmark_spice(
         processes=processes,
         threads=torch.get_num_threads(),
     )
+
+
+def _problem(sizes: Sequence[int], samples: int, seed: int) -> tuple[ResistiveNetwork, Tensor, Tensor]:
+    """A network, inputs and targets."""
+    network = ResistiveNetwork(sizes, diode=ShockleyDiode(saturation_current=1e-9), dtype=torch.float64, seed=seed)
+    random = torch.Generator().manual_seed(seed)
+    inputs = torch.rand(samples, network.n_inputs, dtype=torch.float64, generator=random)
+    labels = torch.randint(network.n_outputs, (samples,), generator=random)
+    return network, inputs, SquaredError().encode(labels, network.n_outputs, like=inputs)
 
 
 def _phases(

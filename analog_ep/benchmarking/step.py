@@ -7,7 +7,7 @@ import itertools
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -24,6 +24,9 @@ from analog_ep.learning.gradients.propagation import EquilibriumPropagation, Pha
 from analog_ep.learning.updates.fused import FusedStep
 from analog_ep.learning.updates.update import Update
 from analog_ep.networks import CrossbarNetwork
+
+Draws = Iterator[tuple[Tensor, Tensor, Tensor]]
+"""Inputs, targets and labels of one batch after the other."""
 
 _SOLVER = Relaxation(rtol=1.5e-6, response_rtol=3.5e-4)
 """Looser than the default, and still within what is reported: 1e-6 of Σ|branch current| and 1e-3 of the response."""
@@ -98,20 +101,12 @@ def benchmark_step(
 
     Parameters
     ----------
-    network : CrossbarNetwork
-        Untrained; it is changed.
-    method : PhaseMethod
-        Gives the cost and the nudging.
-    inputs : Tensor (n_samples, n_inputs)
-        Training samples. [V]
-    labels : Tensor (n_samples,)
-        Their classes.
-    batch : int
-        Samples a step.
-    training_steps : int
-        Steps of Adam before the measurement.
-    rounds : int
-        Steps of each kind that are timed.
+    network, method : CrossbarNetwork, PhaseMethod
+        Untrained; it is changed. The method gives the cost and the nudging.
+    inputs, labels : Tensor (n_samples, n_inputs), (n_samples,)
+        Training samples [V], and their classes.
+    batch, training_steps, rounds : int
+        Samples a step, steps of Adam before the measurement, and steps of each kind that are timed.
 
     Raises
     ------
@@ -122,12 +117,7 @@ def benchmark_step(
         raise StimulusError(f"batch must lie in 1…{len(labels)} and rounds be positive, found {batch} and {rounds}")
     small_signal = SmallSignal(network, method.cost, solver=_SOLVER)
     draw = _batches(inputs, labels, small_signal, batch)
-    update = Update(torch.optim.Adam(network.parameters(), lr=5e-3), network)
-    for _ in range(training_steps):
-        x, y, _ = next(draw)
-        update.zero_grad()
-        small_signal.backward(x, y)
-        update.step()
+    _train(network, small_signal, draw, training_steps)
     nudging = next(map(abs, method.strengths()), 1e-6)
     steps = _steps(network, small_signal, EquilibriumPropagation(network, nudging, method.cost, solver=_SOLVER))
     steps["backprop"] = _backprop_step(network.sizes, inputs)
@@ -135,9 +125,7 @@ def benchmark_step(
     ratios = {name: milliseconds[name] / milliseconds["backprop"] for name in ("small signal", "centered")}
     better = min(ratios, key=ratios.__getitem__)
     x, y, _ = next(draw)
-    state, free = _SOLVER.free_state(Ladder.of(network, x), x)
-    error = -method.cost.gradient(network.outputs_of(state.layers), y)
-    response, status = _SOLVER.linear_response(state, error)
+    residual, sweeps = _judged_response(network, method, x, y)
     return StepBenchmark(
         ep_step_ms=milliseconds[better],
         ep_step_unfused_ms=milliseconds["unfused"],
@@ -146,12 +134,31 @@ def benchmark_step(
         ratios=ratios,
         gradient_error=gradient_error(network, small_signal, x[:_JUDGED], y[:_JUDGED]),
         free_residual=free_residual(network, x[:_JUDGED]),
-        response_residual=_response_residual(state, error, response),
-        sweeps=(free.sweeps, status.sweeps),
+        response_residual=residual,
+        sweeps=sweeps,
     )
 
 
-def _batches(inputs: Tensor, labels: Tensor, method: SmallSignal, batch: int):
+def _judged_response(
+    network: CrossbarNetwork, method: PhaseMethod, inputs: Tensor, targets: Tensor
+) -> tuple[float, tuple[int, int]]:
+    """Residual of the linearised response, and the sweeps of the free phase and of the response."""
+    state, free = _SOLVER.free_state(Ladder.of(network, inputs), inputs)
+    error = -method.cost.gradient(network.outputs_of(state.layers), targets)
+    response, status = _SOLVER.linear_response(state, error)
+    return _response_residual(state, error, response), (free.sweeps, status.sweeps)
+
+
+def _train(network: CrossbarNetwork, method: SmallSignal, draw: Draws, steps: int) -> None:
+    update = Update(torch.optim.Adam(network.parameters(), lr=5e-3), network)
+    for _ in range(steps):
+        x, y, _ = next(draw)
+        update.zero_grad()
+        method.backward(x, y)
+        update.step()
+
+
+def _batches(inputs: Tensor, labels: Tensor, method: SmallSignal, batch: int) -> Draws:
     generator = torch.Generator().manual_seed(0)
     while True:
         index = torch.randint(len(labels), (batch,), generator=generator)

@@ -93,22 +93,15 @@ def cross_check(
     Parameters
     ----------
     network : HardwareNetwork
-        What to check; it is not changed.
-    inputs : Tensor (n_samples, n_inputs)
-        Inputs. [V]
-    targets : Tensor (n_samples, n_outputs)
-        Targets of the cost; one-hot classes count for predictions.
-    nudging : float
-        Strength β > 0; nudged phases at −β and +β.
-    cost : Cost, optional
-        By default `SquaredError`.
-    kind : "frozen" or "elastic"
-        Kind of the nudge.
+        It is not changed.
+    inputs, targets : Tensor (n_samples, n_inputs), (n_samples, n_outputs)
+        Inputs [V], and targets of the cost; one-hot classes count for predictions.
+    nudging, cost, kind : float, Cost, "frozen" or "elastic"
+        Strength β > 0 of the phases at −β and +β, what it multiplies, by default `SquaredError`, and how.
     chip : Chip, optional
         Mismatch of the hardware.
     reference : Solver, optional
-        What PyTorch is compared with; by default `Ngspice(forms_nudges=True)`, and `NgspiceSettling()` for a Hopfield
-        network.
+        By default `Ngspice(forms_nudges=True)`, and `NgspiceSettling()` for a Hopfield network.
     tolerances : Tolerances or HopfieldTolerances, optional
         What counts as agreement.
     method : GradientMethod, optional

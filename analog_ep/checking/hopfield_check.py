@@ -50,10 +50,8 @@ def hopfield_cross_check(
         C.
     kind : "frozen" or "elastic"
         Kind of the nudge.
-    settling : Solver, optional
-        By default `NgspiceSettling()`.
-    operating_point : Solver, optional
-        By default `Ngspice(nodeset=True, forms_nudges=True)`.
+    settling, operating_point : Solver, optional
+        By default `NgspiceSettling()`, and `Ngspice(nodeset=True, forms_nudges=True)`.
     tolerances : HopfieldTolerances, optional
         What counts as agreement.
 

@@ -252,7 +252,6 @@ class ResistiveNetwork(CrossbarNetwork):
 
     @property
     def spice_clamps(self) -> tuple[Clamp, ...]:
-        """The clamps as a circuit has them: ideal diodes with stand-ins for the present conductances."""
         return tuple(clamp.for_spice(self._node_conductance(layer)) for layer, clamp in enumerate(self.clamps))
 
     def _node_conductance(self, layer: int) -> float:
@@ -264,7 +263,6 @@ class ResistiveNetwork(CrossbarNetwork):
         return float(total.max()) * self.reference_conductance
 
     def layer_clamps(self, like: Tensor, chip: Chip | None = None) -> tuple[Clamp | None, ...]:
-        """The clamp of each layer in the dtype of `like`; None at the outputs."""
         clamps = self.clamps if chip is None else tuple(self._chip_clamp(n, chip) for n in range(len(self.clamps)))
         return (*(clamp.to(like) for clamp in clamps), None)
 

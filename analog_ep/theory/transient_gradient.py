@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -92,18 +93,34 @@ def transient_gradient(
         options=options,
         executable=executable,
     )
-    voltages = torch.from_numpy(found.voltages)
-    outputs = network.outputs_of(network.layers_of(voltages))
-    negative, positive = (network.layers_of(voltages[:, phase].transpose(0, 1)) for phase in (0, 1))
-    response = tuple(p - n for p, n in zip(positive, negative, strict=True))
-    stimulus = inputs.detach().double().expand(samples, -1)
-    blocks: dict[str, list[Tensor]] = {}
-    for k in range(n_copies):
-        contrast = network.contrast(stimulus, tuple(n[k] for n in negative), tuple(r[k] for r in response))
-        for name, value in contrast.items():
-            blocks.setdefault(name, []).append(value * (network.parameter_scale / (2 * nudging * samples)))
-    mean = cost.value(outputs, goal.expand_as(outputs)).mean()
-    return GradientEstimate(mean, {name: torch.stack(values) for name, values in blocks.items()})
+    estimate = _Estimate(network, inputs.detach().double(), goal, cost, nudging)
+    return estimate.of(torch.from_numpy(found.voltages))
+
+
+@dataclass(frozen=True, eq=False)
+class _Estimate:
+    """The contrast of ±β that reads of both phases give."""
+
+    network: HardwareNetwork
+    inputs: Tensor
+    goal: Tensor
+    cost: Cost
+    nudging: float
+
+    def of(self, voltages: Tensor) -> GradientEstimate:
+        """From node voltages `(n_samples, 2, n_copies, n_nodes)`. [V]"""
+        network, (samples, _, n_copies, _) = self.network, voltages.shape
+        outputs = network.outputs_of(network.layers_of(voltages))
+        negative, positive = (network.layers_of(voltages[:, phase].transpose(0, 1)) for phase in (0, 1))
+        response = tuple(p - n for p, n in zip(positive, negative, strict=True))
+        stimulus = self.inputs.expand(samples, -1)
+        blocks: dict[str, list[Tensor]] = {}
+        for k in range(n_copies):
+            contrast = network.contrast(stimulus, tuple(n[k] for n in negative), tuple(r[k] for r in response))
+            for name, value in contrast.items():
+                blocks.setdefault(name, []).append(value * (network.parameter_scale / (2 * self.nudging * samples)))
+        mean = self.cost.value(outputs, self.goal.expand_as(outputs)).mean()
+        return GradientEstimate(mean, {name: torch.stack(values) for name, values in blocks.items()})
 
 
 def require_one_temperature(circuit: Circuit) -> None:

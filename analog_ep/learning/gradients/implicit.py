@@ -1,4 +1,11 @@
-"""The exact gradient by implicit differentiation of Kirchhoff's equations: what the other methods are judged by."""
+r"""The exact gradient by implicit differentiation of Kirchhoff's equations: what the other methods are judged by.
+
+The equilibrium solves F(x, g) = 0 (`ReducedSystem`). With the adjoint λ of :math:`J^T λ = ∂C/∂x`,
+:math:`dC/dg = -λ^T ∂F/∂g`. A conductance from node p to node n adds :math:`g (v_p - v_n)` to Kirchhoff's law at p
+and takes it from that at n, so that with :math:`μ = L^T λ`, a value at every node,
+
+.. math:: \frac{dC}{dg} = -(μ_p - μ_n) (v_p - v_n) .
+"""
 
 from __future__ import annotations
 
@@ -84,13 +91,7 @@ def implicit_gradients(
     *,
     solver: Solver | None = None,
 ) -> dict[str, Tensor]:
-    r"""Exact dC/dg at the free equilibrium, by the adjoint of the whole Jacobian in float64.
-
-    The equilibrium solves F(x, g) = 0 (`ReducedSystem`). With the adjoint λ of :math:`J^T λ = ∂C/∂x`,
-    :math:`dC/dg = -λ^T ∂F/∂g`. A conductance from node p to node n adds :math:`g (v_p - v_n)` to Kirchhoff's law at p
-    and takes it from that at n, so that with :math:`μ = L^T λ`, a value at every node,
-
-    .. math:: \frac{dC}{dg} = -(μ_p - μ_n) (v_p - v_n) .
+    """Exact dC/dg at the free equilibrium, by the adjoint of the whole Jacobian in float64.
 
     No reciprocity is asked for: amplifiers of any gain and feedback, transistors and one-way sources, are allowed. At
     the kink of a piecewise-linear diode the gradient is that of the right-hand side.
@@ -101,14 +102,10 @@ def implicit_gradients(
         What to differentiate; with outputs.
     cost : Cost
         C of the differential outputs.
-    inputs : Tensor (*batch, n_inputs)
-        Inputs. [V]
-    targets : Tensor (*batch, n_outputs)
-        Targets of the cost.
-    free : Equilibrium, optional
-        The free equilibrium, where it is known.
-    solver : Solver, optional
-        Finds it where it is not; by default `Newton()`.
+    inputs, targets : Tensor (*batch, n_inputs), (*batch, n_outputs)
+        Inputs [V], and targets of the cost.
+    free, solver : Equilibrium, Solver, optional
+        The free equilibrium, where it is known; else the solver finds it, by default `Newton()`.
 
     Returns
     -------
