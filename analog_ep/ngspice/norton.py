@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.sparse import csr_array
 
-from analog_ep.circuit import GROUND, Branches, Circuit, Conductances, VoltageLaw
+from analog_ep.circuit import GROUND, Branches, Circuit, Conductances, CurrentLaw, VoltageLaw
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +43,14 @@ class NortonReduction:
         held = _held_nodes(circuit)
         groups: list[Branches] = []
         rows = [np.zeros((0, 3))]
+        resistors = {
+            group.label: siemens
+            for group in circuit.of_kind(CurrentLaw)
+            if (siemens := group.resistors()) is not None and group.conducts().all()
+        }
         for group in circuit.groups:
-            siemens = group.resistors()
-            if siemens is not None and group.conducts().all():
-                kept, absorbed = _split(group, siemens, held)
+            if group.label in resistors:
+                kept, absorbed = _split(group, resistors[group.label], held)
                 groups.append(kept)
                 rows.append(absorbed)
             else:
