@@ -44,7 +44,7 @@ def loaded(*groups: Branches) -> Circuit:
     builder.add(Conductances("load", supply, [drain, other], LOAD, "load", [0, 1]))
     for group in groups:
         builder.add(group)
-    builder.set_outputs([drain, other], np.zeros(2, int))
+    builder.set_outputs(np.array([drain, other]), np.zeros(2, int))
     return builder.build()
 
 
@@ -179,7 +179,9 @@ def test_simulators_that_stop_at_the_ends_of_a_table_get_longer_ones(dialect):
             # Between the ends of the check's own table and those of the deck's the line is the same.
             line = at_voltage(math.copysign(8.0, v), currents), at_voltage(math.copysign(7.0, v), currents)
             beyond = line[0] + (line[0] - line[1]) * (abs(v) - 8.0)
-            np.testing.assert_allclose(np.interp(v, *points.T), beyond if expected is None else expected, rtol=1e-12)
+            np.testing.assert_allclose(
+                np.interp(v, points[:, 0], points[:, 1]), beyond if expected is None else expected, rtol=1e-12
+            )
 
 
 NO_TABLES = [([0.0], [1.0]), ([0.0, 0.0], [1.0, 2.0]), ([0.0, np.nan], [1.0, 2.0]), ([0, 1], [0])]
@@ -192,10 +194,10 @@ def test_tables_that_are_none(points):
 
 
 def test_what_dialects_lack_is_said_with_those_that_have_it():
-    advice = "found one needed for b_m_0; give it another netlist_form, or write it for"
+    advice = "found one needed for b_m_0; give it another netlist_form, or another dialect:"
     with pytest.raises(CircuitError, match=f"a gnucap netlist has no expressions, {advice} ngspice, xyce, ltsp"):
         write_deck(amplifier(SquareLawTransistors), np.array([0.9]), dialect="gnucap")
-    advice = "found one needed for b_t_0; give it another netlist_form, or write it for"
+    advice = "found one needed for b_t_0; give it another netlist_form, or another dialect:"
     for dialect in ("hspice", "spectre"):
         with pytest.raises(CircuitError, match=f"a {dialect} netlist has no tables, {advice} ngspice, xyce, ltsp"):
             write_deck(tabled(), np.array([0.9]), dialect=dialect)
