@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from analog_ep.circuit.laws import GROUND
+from analog_ep.circuit.nodes import GROUND
 from analog_ep.devices.forms import Assembly, Part
 from analog_ep.devices.library import LibraryForm, LibraryInstance
 

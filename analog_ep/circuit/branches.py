@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -11,18 +11,9 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit.amplifier_forms import amplifier_assembly, amplifier_instances
-from analog_ep.circuit.laws import (
-    GROUND,
-    NONE,
-    ChargeLaw,
-    CurrentFollower,
-    CurrentLaw,
-    Indices,
-    NodePair,
-    Values,
-    VoltageLaw,
-    VoltageRows,
-)
+from analog_ep.circuit.laws import ChargeLaw, CurrentFollower, CurrentLaw, VoltageLaw
+from analog_ep.circuit.nodes import GROUND, NONE, Indices, NodePair, Values
+from analog_ep.circuit.voltage_rows import VoltageRows
 from analog_ep.constants import BOLTZMANN
 from analog_ep.devices import Diode, TanhCurve
 from analog_ep.devices.content import Content
@@ -73,6 +64,9 @@ class Conductances(CurrentLaw):
         if (self.siemens < 0).any():
             raise CircuitError(f"Johnson noise needs passive conductances, found {self.siemens.min():.3g} S")
         return 2 * BOLTZMANN * kelvin * self.siemens
+
+    def places(self) -> np.ndarray:
+        return super().places() if self.index is None else np.asarray(self.index)
 
     def netlist_form(self) -> NetlistForm:
         return Resistors(self.siemens)
@@ -134,6 +128,36 @@ class Diodes(CurrentLaw):
     def law_type(self) -> type:
         return type(self.device)
 
+    def select(self, index: np.ndarray) -> Self:
+        device = self.device.expand(len(self)).select(torch.from_numpy(index))
+        return replace(super().select(index), device=device)
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """The device's parameters that are given one by one."""
+        found = {f.name: getattr(self.device, f.name) for f in fields(self.device)}
+        return {name: value.numpy() for name, value in found.items() if isinstance(value, Tensor)}
+
+    def with_parameters(self, values: Mapping[str, np.ndarray]) -> Self:
+        changed = {name: torch.from_numpy(value) for name, value in values.items()}
+        return replace(self, device=replace(self.device, **changed))
+
+    def spread_names(self) -> dict[str, str]:
+        return {"threshold" if name == "offset" else name: name for name in self.parameters()}
+
+    def own_temperatures(self) -> np.ndarray:
+        own = self.device.own_temperature
+        return np.zeros(0) if own is None else self._spread(own)
+
+    def condition(self) -> np.ndarray:
+        return self._spread(self.device.condition())
+
+    def steepness(self) -> tuple[np.ndarray, np.ndarray] | None:
+        found = self.device.steepness()
+        return None if found is None else (self._spread(found[0]), self._spread(found[1]))
+
+    def _spread(self, value: float | Tensor) -> np.ndarray:
+        return np.broadcast_to(np.asarray(value, dtype=np.float64), len(self))
+
     def is_monotone(self) -> bool:
         return True
 
@@ -145,8 +169,7 @@ class Diodes(CurrentLaw):
         return self.device.conductance(torch.full((len(self),), _FAR_BELOW, dtype=torch.float64)).numpy() > 0
 
     def growth_voltages(self) -> tuple[np.ndarray]:
-        growth = torch.as_tensor(self.device.growth_voltage, dtype=torch.float64)
-        return (growth.expand(len(self)).numpy(),)
+        return (self._spread(self.device.growth_voltage),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -381,6 +404,9 @@ class Amplifiers(VoltageLaw):
 
     def positive_values(self) -> tuple[str, ...]:
         return ("gain", "feedback")
+
+    def stages(self) -> np.ndarray:
+        return self.outputs()[0]
 
     def rows(self) -> VoltageRows:
         element, node, sign = self.outputs()

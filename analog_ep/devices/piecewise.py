@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
@@ -11,9 +12,10 @@ from torch import Tensor
 
 from analog_ep.constants import thermal_voltage
 from analog_ep.devices.content import Content
-from analog_ep.devices.diode import Diode, require, require_finite, shot_density, split_at
+from analog_ep.devices.diode import Diode, shot_density, split_at
 from analog_ep.devices.forms import NetlistForm, PiecewiseLinear
 from analog_ep.devices.library import ClampParameters
+from analog_ep.devices.parameters import require, require_finite
 
 
 @dataclass(frozen=True)
@@ -151,5 +153,11 @@ class PiecewiseLinearDiode(Diode):
         return replace(self, increments=increments, leakage=count * self.leakage)
 
     def voltage_estimate(self, current: Tensor) -> Tensor:
-        steepest = self.leakage + sum(max(increment, 0.0) for increment in self.increments)
-        return self.thresholds[0] + self.offset + current / steepest
+        return self.thresholds[0] + self.offset + current / self._steepest
+
+    def steepness(self) -> tuple[float, float | Tensor]:
+        return math.inf, self._steepest
+
+    @property
+    def _steepest(self) -> float | Tensor:
+        return self.leakage + sum(max(increment, 0.0) for increment in self.increments)

@@ -19,10 +19,11 @@ from analog_ep.constants import (
     thermal_voltage,
 )
 from analog_ep.devices.content import Content
-from analog_ep.devices.diode import Diode, require, require_finite, shot_density, split_at
+from analog_ep.devices.diode import Diode, shot_density, split_at
 from analog_ep.devices.forms import Junction, NetlistForm
 from analog_ep.devices.junction_content import junction_content
 from analog_ep.devices.library import ClampParameters
+from analog_ep.devices.parameters import require, require_finite
 
 _TAIL_START = -3.0
 """ngspice leaves the exponential at this many n V_t and goes on with a cubic tail."""
@@ -110,6 +111,36 @@ class ShockleyDiode(Diode):
     def at_corner(self, kelvin: float, saturation_scale: float) -> Self:
         like = torch.as_tensor(self.saturation_current, dtype=torch.float64)
         return replace(self, temperature=torch.full_like(like, kelvin), saturation_current=like * saturation_scale)
+
+    @property
+    def own_temperature(self) -> float | Tensor:
+        return self.temperature
+
+    def at_temperature(self, kelvin: float) -> Self:
+        return replace(self, temperature=kelvin)
+
+    def behind_resistance(self) -> tuple[float | Tensor, Self] | None:
+        if not self.has_series_resistance:
+            return None
+        return self.series_resistance, replace(self, series_resistance=0.0)
+
+    def condition(self) -> float | Tensor:
+        # The saturation current follows T by an exponential. Its exponent (T/T_ref − 1) EG/(n V_t) has some three
+        # roundings of its own and carries that of T/T_ref; so does the power of T/T_ref. At T_ref none are made.
+        temperature, ideality, emission = (
+            torch.as_tensor(value, dtype=torch.float64)
+            for value in (self.temperature, self.ideality, self.emission_voltage)
+        )
+        ratio = temperature / self.nominal_temperature
+        power = (self.saturation_exponent / ideality).abs()
+        gap = abs(self.energy_gap) / emission
+        exponential = 0.5 * (ratio - 1).abs() * gap + 0.15 * ratio.abs() * gap
+        condition = exponential + 0.25 * power * (1 + ratio.log().abs())
+        return 1 + torch.where(temperature == self.nominal_temperature, 0.0, condition)
+
+    def steepness(self) -> tuple[float | Tensor, float | Tensor]:
+        emission, saturation = self.emission_voltage, self.effective_saturation_current
+        return emission, saturation / emission + self.gmin
 
     @property
     def growth_voltage(self) -> float | Tensor:
