@@ -67,7 +67,7 @@ class FormCards:
     def primitives(self, group: Branches, form: Primitive) -> Iterator[str]:
         values, stem = form.values_of(group.label), f"{form.letter}_{group.label}_"
         # There may be millions: only where one is not finite does each get its own check, which names it.
-        texts = map(repr if np.isfinite(values).all() else number, values)
+        texts = list(map(repr if np.isfinite(values).all() else number, values))
         rows = zip(*self._nodes(group, group.terminals), texts, strict=True)
         if len(group.terminals) == 2:
             return self.dialect.elements(stem, rows)
