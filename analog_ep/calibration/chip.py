@@ -70,6 +70,10 @@ class ChipCalibration:
         return table
 
 
+_UNTOLD = ("errors of the amplifiers' gains", "offsets of the converters apart from those of the amplifiers")
+_UNREACHED = "offsets behind nodes that an ideal diode holds at every input"
+
+
 def calibrate_chip(
     network: ResistiveNetwork,
     chip: Chip,
@@ -82,9 +86,8 @@ def calibrate_chip(
 ) -> ChipCalibration:
     """Measure offsets and learning biases on a chip, with nothing but what the chip itself can read.
 
-    - *Amplifiers.* Kirchhoff's law at a hidden node leaves one unknown, the current that the offset of
-      the amplifier behind it makes that amplifier draw: k a R per volt, R all its conductances. The node voltages are
-      read, the conductances are those that were programmed.
+    - *Amplifiers.* Kirchhoff's law at a hidden node leaves one unknown, the current that the offset of the amplifier
+      behind it makes that one draw: k a R per volt, R all its conductances. Node voltages are read, conductances known.
     - *Learning circuits.* Two phases without a nudge have no contrast: what the circuit beside a cell sees is its
       bias. Where only a sign comes out, a trim is moved until the sign changes: by factors until it has, then by
       halves.
@@ -112,27 +115,28 @@ def calibrate_chip(
     DataError
         If reads or bits are fewer than one, or there is nothing on the chip that they could find.
     """
-    if reads < 1 or bits < 1:
-        raise DataError(f"reads and bits must be at least 1, found {reads} and {bits}")
-    if network.n_stages < 2 and chip.learning is None:
-        raise DataError("the chip must have amplifiers or learning circuits to calibrate, found neither")
+    _require_work(network, chip, reads, bits)
     generator = torch.Generator().manual_seed(seed)
     solver = Relaxation() if solver is None else solver
     network = copy.deepcopy(network).double()
     inputs = torch.zeros(1, network.n_inputs, dtype=torch.float64) if inputs is None else inputs.double()
-    offsets, deviations, reached = _offsets(network, chip, inputs, reads, solver, generator)
+    offsets, deviations, untold = _offsets(network, chip, inputs, reads, solver, generator)
     comparisons = _Comparisons(network, chip, solver, generator)
-    learning = None if chip.learning is None else LearningCircuit(comparisons.biases(bits, reads))
-    untold = ("errors of the amplifiers' gains", "offsets of the converters apart from those of the amplifiers")
-    if not reached:
-        untold = ("offsets behind nodes that an ideal diode holds at every input", *untold)
-    return ChipCalibration(Chip({}, offsets, learning), reads * len(inputs), comparisons.count, deviations, untold)
+    known = Chip({}, offsets, comparisons.learning(bits, reads))
+    return ChipCalibration(known, reads * len(inputs), comparisons.count, deviations, untold)
+
+
+def _require_work(network: ResistiveNetwork, chip: Chip, reads: int, bits: int) -> None:
+    if reads < 1 or bits < 1:
+        raise DataError(f"reads and bits must be at least 1, found {reads} and {bits}")
+    if network.n_stages < 2 and chip.learning is None:
+        raise DataError("the chip must have amplifiers or learning circuits to calibrate, found neither")
 
 
 def _offsets(
     network: ResistiveNetwork, chip: Chip, inputs: Tensor, reads: int, solver: Solver, generator: torch.Generator
-) -> tuple[dict[str, np.ndarray], dict[str, float], bool]:
-    """Offsets by the chip's keys, 1 σ of each stage, and whether every amplifier was reached."""
+) -> tuple[dict[str, np.ndarray], dict[str, float], tuple[str, ...]]:
+    """Offsets by the chip's keys, 1 σ of each stage, and what the reads cannot tell."""
     state = solve(network, inputs, solver=solver, chip=chip)
     each = [_offsets_of(network, inputs, read_layers(state.layers, chip, generator)) for _ in range(reads)]
     found = {key: np.array([offsets[key] for offsets in each]) for key in each[0]}
@@ -142,7 +146,7 @@ def _offsets(
         key: float(np.nan_to_num(values).std(axis=0, ddof=1).mean() / np.sqrt(reads)) if reads > 1 else 0.0
         for key, values in found.items()
     }
-    return values, spread, reached
+    return values, spread, _UNTOLD if reached else (_UNREACHED, *_UNTOLD)
 
 
 def _offsets_of(network: ResistiveNetwork, inputs: Tensor, layers: tuple[Tensor, ...]) -> dict[str, np.ndarray]:
@@ -177,37 +181,36 @@ class _Comparisons:
         self._inputs = torch.zeros(1, network.n_inputs, dtype=torch.float64)
         self._layers = solve(network, self._inputs, solver=solver, chip=chip).layers
 
-    def biases(self, bits: int, reads: int) -> dict[str, np.ndarray]:
-        """Estimated biases by parameter. [V²]"""
+    def learning(self, bits: int, reads: int) -> LearningCircuit | None:
+        """Circuits with the estimated biases; None where the chip has none."""
         learning = self.chip.learning
-        assert learning is not None
+        if learning is None:
+            return None
         if not learning.comparator:
-            each = [self._seen({}) for _ in range(reads)]
-            return {name: np.mean([seen[name] for seen in each], axis=0) for name in learning.bias}
-        return self._trimmed(bits)
+            each = [self._seen(learning, {}) for _ in range(reads)]
+            return LearningCircuit({name: np.mean([seen[name] for seen in each], axis=0) for name in learning.bias})
+        return LearningCircuit(self._trimmed(learning, bits))
 
-    def _trimmed(self, bits: int) -> dict[str, np.ndarray]:
-        zero = {name: np.zeros(len(bias)) for name, bias in self.chip.learning.bias.items()}  # pyright: ignore
-        sign = self._seen(zero)
+    def _trimmed(self, learning: LearningCircuit, bits: int) -> dict[str, np.ndarray]:
+        zero = {name: np.zeros(len(bias)) for name, bias in learning.bias.items()}
+        sign = self._seen(learning, zero)
         inner, outer = zero, {name: s * _FIRST_TRIM for name, s in sign.items()}
         for _ in range(_MOST_GROWTHS):
-            beyond = {name: seen * sign[name] <= 0 for name, seen in self._seen(outer).items()}
+            beyond = {name: seen * sign[name] <= 0 for name, seen in self._seen(learning, outer).items()}
             if all(done.all() for done in beyond.values()):
                 break
             inner = {name: np.where(beyond[name], inner[name], outer[name]) for name in zero}
             outer = {name: np.where(beyond[name], outer[name], _GROWTH * outer[name]) for name in zero}
         for _ in range(bits):
             middle = {name: (inner[name] + outer[name]) / 2 for name in zero}
-            short = {name: seen * sign[name] > 0 for name, seen in self._seen(middle).items()}
+            short = {name: seen * sign[name] > 0 for name, seen in self._seen(learning, middle).items()}
             inner = {name: np.where(short[name], middle[name], inner[name]) for name in zero}
             outer = {name: np.where(short[name], outer[name], middle[name]) for name in zero}
         return {name: (inner[name] + outer[name]) / 2 for name in zero}
 
-    def _seen(self, trim: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _seen(self, learning: LearningCircuit, trim: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """What the learning circuits make of two phases without a nudge, each less its trim."""
         self.count += 1
-        learning = self.chip.learning
-        assert learning is not None
         before, after = (read_layers(self._layers, self.chip, self.generator) for _ in range(2))
         change = tuple(b - a for a, b in zip(before, after, strict=True))
         contrast: dict[str, Tensor] = self.network.contrast(self._inputs, before, change)

@@ -12,6 +12,7 @@ import numpy as np
 
 from analog_ep.circuit.branches import Conductances, Diodes
 from analog_ep.circuit.laws import Branches, VoltageLaw
+from analog_ep.circuit.nodes import Indices
 from analog_ep.constants import DEFAULT_TEMPERATURE
 from analog_ep.devices import Diode
 from analog_ep.errors import CircuitError, NodeNameError
@@ -201,7 +202,7 @@ class CircuitBuilder:
             raise CircuitError(f"{group.label}: node indices must lie in 0…{len(self._names) - 1}, found others")
         self._groups.append(group)
 
-    def add_diodes(self, label: str, anode: np.ndarray, cathode: np.ndarray, device: Diode) -> None:
+    def add_diodes(self, label: str, anode: Indices, cathode: Indices, device: Diode) -> None:
         """Add diodes; a series resistance becomes a node `label_j<i>` and a resistor of its own.
 
         The junction can then be probed, and every solver sees the same node.
@@ -217,7 +218,7 @@ class CircuitBuilder:
             anode[behind] = junction
         self.add(Diodes(label, anode, cathode, device))
 
-    def set_outputs(self, positive: np.ndarray, negative: np.ndarray) -> None:
+    def set_outputs(self, positive: Indices, negative: Indices) -> None:
         """Declare the differential outputs o = v₊ − v₋."""
         self._outputs = (np.atleast_1d(positive), np.atleast_1d(negative))
 
