@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Circuit, check_circuit
-from analog_ep.constants import DEFAULT_TEMPERATURE, SIMULATION_GMIN, ZERO_CELSIUS
+from analog_ep.constants import DEFAULT_TEMPERATURE, ZERO_CELSIUS
 from analog_ep.designs.assembly import PARAMETER, Assembly, Branch, assemble
 from analog_ep.designs.definitions import Contents, sort_cards
 from analog_ep.designs.diode_models import Conditions
@@ -25,6 +25,9 @@ from analog_ep.designs.source import Card, Lines, SourceFile, Span, split_lines
 from analog_ep.designs.writing import save_design, written_text
 from analog_ep.errors import CircuitError, NetlistError
 from analog_ep.networks import CircuitNetwork
+
+_SPICE_GMIN = 1e-12
+"""Conductance across every junction where a deck gives none: SPICE's own, and not the one of circuits here. [S]"""
 
 Output = str | tuple[str, str]
 
@@ -302,7 +305,7 @@ def _conditions(contents: Contents) -> Conditions:
         word = contents.options.get(name) or contents.options.get("temp")
         if number <= 0 and word is not None:
             raise word.refuse(f"a temperature must be above {-ZERO_CELSIUS} °C, found {number - ZERO_CELSIUS:g} °C")
-    gmin = values.get("gmin", SIMULATION_GMIN)
+    gmin = values.get("gmin", _SPICE_GMIN)
     if gmin < 0:
         raise contents.options["gmin"].refuse(f"gmin must not be negative, found {gmin:g} S")
     return Conditions(round(kelvin, 10), round(nominal, 10), gmin)

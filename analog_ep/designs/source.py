@@ -186,7 +186,7 @@ class Lines:
     title : str
         First line, where it is no card.
     cards : tuple of Card
-        In order, up to ``.end``; control blocks are left out.
+        In order; control blocks are left out.
     marks : tuple of Card
         Comments for us, without the characters that begin them.
     skipped : tuple of str
@@ -257,7 +257,7 @@ def split_lines(file: SourceFile, is_main: bool) -> Lines:
     cards: list[list[tuple[str, int, int]]] = []
     marks: list[Card] = []
     skipped: list[str] = []
-    title, block, number = "", 0, 0
+    title, block, ended, number = "", 0, 0, 0
     for number, offset, raw in _physical(file):
         if number == 1 and is_main:
             title = raw.strip()
@@ -271,8 +271,13 @@ def split_lines(file: SourceFile, is_main: bool) -> Lines:
         elif lower.startswith(".control"):
             block = number
             skipped.append(f"line {number}: a control block, which nothing here runs")
+        elif ended and _without_comment(line[begin:]):
+            # ngspice reads on.
+            raise NetlistError(
+                f"{file.path}, line {number}: nothing may stand behind the .end in line {ended}, found {line.strip()[:40]!r}"
+            )
         elif lower.split(" ", 1)[0] == ".end":
-            break
+            ended = number
         elif line[begin : begin + 2] == MARKS[1] or line[begin : begin + 2] == MARKS[0]:
             marks += _mark(file, raw, offset, number)
         else:

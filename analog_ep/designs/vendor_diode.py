@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -19,6 +19,10 @@ _TAIL_START = -3.0
 _GENERATION_FLOOR = 0.005
 _KNEE_FROM = 1e-18
 """Current from which ngspice counts high injection. [A]"""
+
+_LARGEST_EXPONENT = 600.0
+_NONE = 1e29
+_NO_CURRENT = 1e-30
 
 _NODES, _WEIGHTS = (torch.from_numpy(values) for values in np.polynomial.legendre.leggauss(12))
 _PANELS = 48
@@ -70,7 +74,7 @@ class VendorDiode(Diode):
     breakdown_voltage: float | Tensor = 1e30
     breakdown_ideality: float | Tensor = 1.0
     recombination_current: float | Tensor = 0.0
-    recombination_ideality: float | Tensor = 2.0
+    recombination_ideality: float | Tensor = 1.0
     junction_potential: float | Tensor = 1.0
     grading: float | Tensor = 0.5
     knee_current: float | Tensor = 1e30
@@ -96,16 +100,28 @@ class VendorDiode(Diode):
     def _thermal(self) -> float | Tensor:
         return thermal_voltage(self.temperature)  # pyright: ignore[reportArgumentType]
 
-    def model_parameters(self) -> Mapping[str, float | Tensor]:
-        """What a SPICE ``.model`` at the junction's temperature needs beside IS, N, RS, EG, XTI and TNOM."""
+    @property
+    def nominal_temperature(self) -> float | Tensor:
+        """The junction's temperature, at which its parameters hold. [K]"""
+        return self.temperature
+
+    def junction_parameters(self) -> dict[str, float | Tensor]:
+        breaks, knees = (torch.as_tensor(v, dtype=torch.float64) < _NONE for v in (self.breakdown_voltage, self.knee_current))
+        recombines = torch.as_tensor(self.recombination_current, dtype=torch.float64) > 0
+        reverse = torch.as_tensor(self.reverse_knee_current, dtype=torch.float64) < _NONE
+        # With so small a current at the breakdown ngspice takes BV itself for where the exponential begins.
         return {
-            "NBV": self.breakdown_ideality,
-            "ISR": self.recombination_current,
-            "NR": self.recombination_ideality,
-            "VJ": self.junction_potential,
-            "M": self.grading,
-            "IKF": self.knee_current,
-            "IKR": self.reverse_knee_current,
+            "IS": self.saturation_current,
+            "N": self.ideality,
+            "BV": _where(breaks, self.breakdown_voltage),
+            "IBV": _where(breaks, _NO_CURRENT),
+            "NBV": _where(breaks, self.breakdown_ideality),
+            "ISR": _where(recombines, self.recombination_current),
+            "NR": _where(recombines, self.recombination_ideality),
+            "VJ": _where(recombines, self.junction_potential),
+            "M": _where(recombines, self.grading),
+            "IKF": _where(knees, self.knee_current),
+            "IKR": _where(reverse, self.reverse_knee_current),
         }
 
     def current(self, voltage: Tensor) -> Tensor:
@@ -163,7 +179,8 @@ class VendorDiode(Diode):
         cube = (3 * emission / (math.e * below)) ** 3
         broken = below < -_like(self.breakdown_voltage, v)
         avalanche_voltage = self.breakdown_ideality * self._thermal
-        avalanche = torch.exp(torch.where(broken, -(self.breakdown_voltage + below) / avalanche_voltage, 0.0))
+        beyond = torch.where(broken, -(self.breakdown_voltage + below) / avalanche_voltage, 0.0)
+        avalanche = torch.exp(torch.clamp(beyond, max=_LARGEST_EXPONENT))
         reverse = torch.where(broken, -avalanche, -(1 + cube))
         reverse_slope = torch.where(broken, avalanche / avalanche_voltage, 3 * cube / below)
         current = torch.where(forward, saturation * torch.expm1(u) + recombined, saturation * reverse)
@@ -250,6 +267,10 @@ class VendorDiode(Diode):
                 total = total + 0.5 * weight * function(middle + 0.5 * node * width)
         # Without width there is nothing, whatever the function is there.
         return torch.where(width == 0, 0.0, total * width)
+
+
+def _where(counts: Tensor, value: float | Tensor) -> Tensor:
+    return torch.where(counts, torch.as_tensor(value, dtype=torch.float64), math.nan)
 
 
 def _like(value: float | Tensor, like: Tensor) -> Tensor:

@@ -57,6 +57,14 @@ class Diode(ABC):
         """Current of each element as an expression of the text of its voltage: see `CurrentLaw.expressions`."""
         return None
 
+    def junction_parameters(self) -> dict[str, Parameter] | None:
+        """Parameters of SPICE's junction model that stand for the device, in SPICE's words; None where none do.
+
+        Beside them the model has TNOM, the nominal temperature, and its instance the temperature: a junction has the
+        fields `temperature`, `nominal_temperature` and `gmin`. Those that have no effect are NaN.
+        """
+        return None
+
     @property
     def growth_voltage(self) -> Parameter:
         """Rise of the voltage that multiplies the current by e where it grows exponentially; infinite where slopes are

@@ -107,6 +107,16 @@ class ShockleyDiode(Diode):
         like = torch.as_tensor(self.saturation_current, dtype=torch.float64)
         return replace(self, temperature=torch.full_like(like, kelvin), saturation_current=like * saturation_scale)
 
+    def junction_parameters(self) -> dict[str, float | Tensor]:
+        resistance = torch.as_tensor(self.series_resistance, dtype=torch.float64)
+        return {
+            "IS": self.saturation_current,
+            "N": self.ideality,
+            "RS": torch.where(resistance > 0, resistance, math.nan),
+            "EG": self.energy_gap,
+            "XTI": self.saturation_exponent,
+        }
+
     @property
     def growth_voltage(self) -> float | Tensor:
         """N k_B T / q of a bare junction; behind a series resistance the slope is bounded. [V]"""

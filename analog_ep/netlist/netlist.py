@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,9 +63,6 @@ INSTANCE_LETTERS: dict[type[Branches], str] = {
 }
 """Letter that begins the names of a kind's elements; "b" instead where the element needs an expression."""
 
-_JUNCTION_PARAMETERS = (
-    "saturation_current ideality series_resistance energy_gap saturation_exponent nominal_temperature temperature"
-)
 _SHARED_FUNCTIONS = frozenset(["v", "exp", "sqrt", "abs", "min", "max", "sin", "cos", "tanh"])
 _EXPRESSION_CHARACTERS = b"abcdefghijklmnopqrstuvwxyz0123456789_+-*/(),. "
 
@@ -193,7 +191,7 @@ class NetlistWriter:
     def element_name(self, group: Branches, i: int) -> str:
         """Name of element `i` of a group; for an amplifier that of the source that drives its output."""
         letter = INSTANCE_LETTERS.get(type(group), "b")
-        if isinstance(group, Diodes) and not isinstance(group.device, ShockleyDiode):
+        if isinstance(group, Diodes) and group.device.junction_parameters() is None:
             letter = "b"
         if isinstance(group, VoltageSources) and isinstance(self._source_values[group.label][i], str):
             letter = "b"
@@ -209,24 +207,23 @@ class NetlistWriter:
         """Names of the diode models by their parameters, in order of appearance."""
         models: dict[Model, str] = {}
         for group in self.circuit.of_kind(Diodes):
-            if isinstance(group.device, ShockleyDiode):
+            if group.device.junction_parameters() is not None:
                 for parameters, _ in self.diode_parameters(group):
                     models.setdefault(parameters, f"diode_{len(models)}")
         return models
 
     def diode_parameters(self, group: Diodes) -> Iterator[tuple[Model, str | None]]:
         """Pairs (model, temperature of its own [°C]) of each junction diode of a group; None for the circuit's."""
-        device = group.device
-        assert isinstance(device, ShockleyDiode)
+        device: Any = group.device
         if not self.dialect.has_device_temperature:
             device = _at_one_temperature(device, self.circuit.temperature)
-        columns = [_per_element(group, getattr(device, name)) for name in _JUNCTION_PARAMETERS.split()]
-        for saturation, ideality, resistance, gap, exponent, nominal, temperature in zip(*columns, strict=True):
-            model = {"IS": number(saturation), "N": number(ideality)}
-            if resistance > 0:
-                model["RS"] = number(resistance)
-            model |= {"EG": number(gap), "XTI": number(exponent), "TNOM": in_celsius(nominal)}
-            own = in_celsius(temperature) if temperature != self.circuit.temperature else None
+        parameters = device.junction_parameters()
+        nominal, temperature = (_per_element(group, t) for t in (device.nominal_temperature, device.temperature))
+        columns = [_per_element(group, value) for value in parameters.values()]
+        for *values, at_nominal, kelvin in zip(*columns, nominal, temperature, strict=True):
+            present = {n: number(v) for n, v in zip(parameters, values, strict=True) if not math.isnan(v)}
+            model = {**present, "TNOM": in_celsius(at_nominal)}
+            own = in_celsius(kelvin) if kelvin != self.circuit.temperature else None
             yield tuple(model.items()), own
 
     def _two_terminal(self, group: Branches, values: Sequence[str]) -> Iterator[str]:
@@ -257,7 +254,7 @@ class NetlistWriter:
             yield self.dialect.element(self.element_name(group, i), (names[p], names[n]), self.source_value(group, i))
 
     def _diodes(self, group: Diodes) -> Iterator[str]:
-        if isinstance(group.device, ShockleyDiode):
+        if group.device.junction_parameters() is not None:
             return self._junctions(group)
         if isinstance(group.device, PiecewiseLinearDiode):
             return self._piecewise_diodes(group, group.device)
@@ -371,7 +368,7 @@ def _gmin(circuit: Circuit, options: SpiceOptions) -> float:
     found = {
         gmin
         for group in circuit.of_kind(Diodes)
-        if isinstance(group.device, ShockleyDiode)
+        if group.device.junction_parameters() is not None
         for gmin in torch.as_tensor(group.device.gmin, dtype=torch.float64).reshape(-1).tolist()
     }
     wanted = found if options.gmin is None else found | {options.gmin}
@@ -402,12 +399,19 @@ def _current_resolution(circuit: Circuit) -> float:
     return resolution
 
 
-def _at_one_temperature(device: ShockleyDiode, kelvin: float) -> ShockleyDiode:
+def _at_one_temperature(device: Any, kelvin: float) -> Any:
     """The junctions that at `kelvin` have the characteristics of these at their own temperatures.
 
     Those that are at `kelvin` keep their parameters, and so follow the simulation's temperature.
     """
     own = torch.as_tensor(device.temperature, dtype=torch.float64)
+    if bool((own == kelvin).all()):
+        return device
+    if not isinstance(device, ShockleyDiode):
+        raise CircuitError(
+            f"this dialect has no temperatures of single diodes, found a {type(device).__name__} at {float(own.max())} K "
+            f"in a circuit at {kelvin} K; write another dialect"
+        )
     changed = {
         "saturation_current": device.effective_saturation_current,
         "ideality": device.ideality * (own / kelvin),
