@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from analog_ep.designs.expressions import parse
 from analog_ep.designs.scopes import Function, Scope
-from analog_ep.designs.source import Card, Word, words_of
+from analog_ep.designs.source import Card, Word, require_blanks, words_of
 from analog_ep.errors import NetlistError
 
 WITHOUT_EFFECT = frozenset(
@@ -165,6 +165,7 @@ def split_pairs(words: list[Word]) -> tuple[list[Word], list[tuple[Word, Word]]]
 
 
 def _subcircuit(card: Card, outer: Definition) -> Definition:
+    require_blanks(card, words_of(card))
     words = words_of(card)[1:]
     if not words or words[0].text == "=":
         raise card.refuse("a .subckt must have a name, found none")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -405,9 +406,9 @@ def _require_sound(design: Design, assembly: Assembly) -> None:
         check_circuit(design.circuit)
     except CircuitError as error:
         back = {safe: name for name, safe in design.nodes.items()}
-        words = [word.strip("',;:.") for word in str(error).split()]
+        words = re.findall(r"'(\w+)'", str(error)) + re.findall(r"\w+", str(error).partition("such as ")[2])
         node = next((back[word] for word in words if word in back and word != "0"), None)
-        if node is None or not ("found" in str(error)):
+        if node is None:
             raise NetlistError(f"{design.path}: {error}") from None
         shown = f" (node {node!r})" if design.nodes[node] != node else ""
         raise assembly.first_use[node].refuse(f"{error}{shown}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from analog_ep.constants import ZERO_CELSIUS
@@ -220,6 +221,7 @@ class Reader:
             raise head[2].refuse(
                 f"{letter.upper()} must have a gain or an expression, found {head[2].text!r}; write it as value={{…}}"
             )
+        _require_brackets_around(element)
         given = _named(pairs, ("gain", "m") if letter == "g" else ("gain",), f"{letter.upper()}")
         if len(head) != 4 + ("gain" not in given) or any(w.is_expression for w in head[:4]):
             raise element.refuse(f"{letter.upper()} must have four nodes and a gain, found {element.card.text[:40]!r}")
@@ -337,6 +339,13 @@ class Reader:
         node = self.assembly.internal(element, "current")
         self.assembly.current_controlled["h"].append((Branch(element, (node, "0"), 1.0), source))
         return node
+
+
+def _require_brackets_around(element: Element) -> None:
+    """Raise where brackets of an E or G stand within a word: they may stand around the controlling nodes."""
+    for match in re.finditer(r"\S?[(]|[)]\S?|,", re.sub(r"\{[^}]*\}|'[^']*'", "", element.card.text)):
+        if match[0] not in ("(", ")", ",") and not match[0].isspace():
+            raise element.refuse(f"brackets must stand around the controlling nodes, found {match[0]!r}")
 
 
 def _scope_of(scope: Scope, definition: Definition) -> Scope:

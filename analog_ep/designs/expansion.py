@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from analog_ep.designs.definitions import Contents, Definition, design_scope, split_pairs
 from analog_ep.designs.scopes import Scope
-from analog_ep.designs.source import Card, Word, words_of
+from analog_ep.designs.source import Card, Word, require_blanks, words_of
 from analog_ep.errors import NetlistError
 
 MOST_ELEMENTS = 200_000
@@ -76,7 +76,10 @@ def expand(contents: Contents) -> Iterator[Element]:
     """
     _require_few(contents)
     globals_ = {name: "0" if name in GROUND_NAMES else name for name in contents.global_nodes}
-    yield from _elements(contents.top, design_scope(contents), "", globals_, globals_)
+    scope = design_scope(contents)
+    for name in scope.bindings:
+        scope.quantity(name)
+    yield from _elements(contents.top, scope, "", globals_, globals_)
 
 
 def _elements(
@@ -92,6 +95,10 @@ def _elements(
             raise card.refuse(f"elements must have different names, found {name!r} in {seen[name].place()} too")
         seen[name] = card
         element = Element(f"{path}{name}", words[1:], card, scope, definition, path, nodes)
+        if name[0] in "rcldfhkx":
+            require_blanks(card, words)
+        elif name[0] in "vib":
+            require_blanks(Card(card.text[: words[min(2, len(words) - 1)].end], card.file, card.pieces), words[:3])
         if name[0] == "x":
             yield from _instance(element, globals_)
         else:
@@ -121,6 +128,12 @@ def _instance(element: Element, globals_: Mapping[str, str]) -> Iterator[Element
             scope.bind(name, default, scope)
     for name, value in inner.parameters:
         scope.bind(name, value, scope)
+    for pin in inner.pins:
+        if pin.lower in globals_:
+            raise pin.refuse(f"a pin must not have the name of a global node, found {pin.text!r}; rename it")
+    # ngspice reads all of them, used or not.
+    for name in scope.bindings:
+        scope.quantity(name)
     nodes = {pin.lower: element.node(word.text) for pin, word in zip(inner.pins, pins, strict=True)}
     yield from _elements(inner, scope, f"{element.name}.", {**globals_, **nodes}, globals_)
 

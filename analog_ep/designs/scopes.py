@@ -127,11 +127,15 @@ class Scope:
         if name in self._open:
             raise binding.word.refuse(f"a parameter must not need itself, found that {name!r} does")
         self._open.add(name)
-        self._known[name] = binding.scope.read(binding.word, binding.may_be_bare)
+        self._known[name] = binding.scope.value_of(binding.word, binding.may_be_bare)
         self._open.discard(name)
         return self._known[name]
 
-    def read(self, word: Word, may_be_bare: bool = False) -> Quantity:
+    def read(self, word: Word) -> Quantity:
+        """Value of a word for the element that is read: see `value_of`."""
+        return self.uses.add(self.value_of(word))
+
+    def value_of(self, word: Word, may_be_bare: bool = False) -> Quantity:
         """Value of a word: a number, or an expression in braces or quotes.
 
         Parameters
@@ -149,13 +153,13 @@ class Scope:
         try:
             if not word.is_expression and is_number(word.text) and _is_literal(word.text):
                 number = read_number(word.text)
-                return self.uses.add(Quantity.written(number, word.card.span(word.start, word.end)))
+                return Quantity.written(number, word.card.span(word.start, word.end))
             if not word.is_expression and not may_be_bare:
                 raise NetlistError(
                     f"a value must be a number or an {{expression}}, found {word.text[:40]!r}; write "
                     f"{{{word.text[:40]}}} for a parameter"
                 )
-            return self.uses.add(self.quantity_of(word))
+            return self.quantity_of(word)
         except RecursionError:
             raise word.refuse("an expression must be less deep, found too many parameters of parameters") from None
         except NetlistError as error:

@@ -222,6 +222,15 @@ def words_of(card: Card, start: int = 0) -> list[Word]:
     return found
 
 
+def require_blanks(card: Card, words: list[Word]) -> None:
+    """Raise `NetlistError` where brackets or commas stand between words: simulators differ in what they make of them."""
+    ends = [0, *(word.end for word in words)]
+    for end, start in zip(ends, [*(word.start for word in words), len(card.text)], strict=True):
+        between = card.text[end:start].strip(" ")
+        if between:
+            raise card.refuse(f"words must be parted by blanks, found {between[:10]!r} between them; take it out", end)
+
+
 def _closed(card: Card, start: int) -> int:
     """The character behind the brace or quote that closes the one at `start`."""
     text = card.text
