@@ -253,5 +253,12 @@ DECKS: dict[str, dict[str, str | bytes]] = {
             "V1 limit 0 1\nR1 limit table 1k\nR2 table all 1k\nR3 all frequency 1k\nR4 frequency ground 1k\nR5 ground 0 1k\nR6 if 0 1k\nR7 if all 1k\n"
         )
     },
+    "many voltages": {
+        "main.cir": _deck(
+            "".join(f"V{i} a{i} 0 {0.1 * i - 0.4:.1f}\nRa{i} a{i} 0 1k\n" for i in range(9))
+            + "B1 q 0 V=tanh(" + "+".join(f"{i + 1}*V(a{i})/3" for i in range(9)) + "-0.2)+V(a1)*V(a2)*0.5-(V(a3)-V(a4))\nR1 q 0 1k\n"
+            + "B2 0 r I=1m*(" + "-".join(f"V(a{i})" for i in range(9)) + ")\nR2 r 0 1k\n"
+        )
+    },
     "latin-1 comment": {"main.cir": b"latin\n" + TIGHT.encode() + b"V1 a 0 1\nR1 a b 1k\nR2 b 0 2k\n.op\n.end\n"},
 }

@@ -315,7 +315,7 @@ def _conditions(contents: Contents) -> Conditions:
 def _inputs(marks: Marks, assembly: Assembly) -> tuple[str, ...]:
     found: list[str] = []
     for wish in marks.inputs:
-        names = matching(wish.name, [n for n in assembly.sources if n not in assembly.inductors])
+        names = matching(wish.name, [n for n in assembly.sources if n not in assembly.inductors], whole=True)
         if not names:
             raise wish.refuse(
                 f"an input must be a voltage source, found none called {wish.name!r}; there are "

@@ -157,3 +157,37 @@ def value_and_slopes(term: Term, controls: Sequence[Any], constants: Sequence[An
             term_slope = np.where(slope == 0, 0.0, rise * slope)
             slopes[place] = slopes[place] + term_slope if place in slopes else term_slope
     return value, slopes
+
+
+def affine(term: Term) -> tuple[dict[tuple[str, str], float], float] | None:
+    """Weights of the voltages and the constant of an expression that is a weighted sum; None where it is none."""
+    if term.kind == "number":
+        return {}, float(term.value)  # pyright: ignore[reportArgumentType]
+    if term.kind == "voltage":
+        return {(str(term.value[0]), str(term.value[1])): 1.0}, 0.0  # pyright: ignore[reportIndexIssue]
+    if term.kind not in ("neg", "+", "-", "*", "/"):
+        return None
+    parts = [affine(part) for part in term.parts]
+    if any(part is None for part in parts):
+        return None
+    (weights, constant), *others = (part for part in parts if part is not None)
+    if term.kind == "neg":
+        return _scaled((weights, constant), -1.0)
+    second = others[0]
+    if term.kind in "+-":
+        sign = 1.0 if term.kind == "+" else -1.0
+        total = dict(weights)
+        for pair, weight in second[0].items():
+            total[pair] = total.get(pair, 0.0) + sign * weight
+        return total, constant + sign * second[1]
+    if term.kind == "*" and not weights:
+        return _scaled(second, constant)
+    if second[0] or (term.kind == "/" and second[1] == 0):
+        return None
+    return _scaled((weights, constant), second[1] if term.kind == "*" else 1 / second[1])
+
+
+def _scaled(
+    found: tuple[dict[tuple[str, str], float], float], factor: float
+) -> tuple[dict[tuple[str, str], float], float]:
+    return {pair: factor * weight for pair, weight in found[0].items()}, factor * found[1]

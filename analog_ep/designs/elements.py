@@ -11,7 +11,7 @@ from analog_ep.designs.behaviour import MOST_CONTROLS, Formed, formed
 from analog_ep.designs.definitions import Definition, split_pairs
 from analog_ep.designs.diode_models import Conditions, Model, device_of, read_instance, read_model
 from analog_ep.designs.evaluation import evaluate
-from analog_ep.designs.differentiation import rule_of, value_and_slopes
+from analog_ep.designs.differentiation import affine, rule_of, value_and_slopes
 from analog_ep.designs.expansion import Element
 from analog_ep.designs.expressions import Term, parse
 from analog_ep.designs.scopes import Quantity, Scope
@@ -22,6 +22,7 @@ from analog_ep.errors import NetlistError
 _SMALLEST_OHMS = 1e-3
 """What ngspice takes a resistance of 0 for. [Ω]"""
 
+_FEW_CONTROLS = 3
 _NOT_AT_REST = ("time", "hertz", "freq", "frequency")
 _REFUSED = {
     "m": "a MOSFET",
@@ -266,7 +267,7 @@ class Reader:
             term = self._term(element, text)
         except NetlistError as error:
             raise element.card.refuse(str(error), start) if ", line " not in str(error).partition(": ")[0] else error from None
-        taken = formed(term)
+        taken = formed(self._with_fewer_voltages(element, term))
         if len(taken.controls) > MOST_CONTROLS:
             raise element.refuse(f"an expression must be of at most {MOST_CONTROLS} voltages, found {len(taken.controls)}")
         if not taken.controls:
@@ -279,6 +280,29 @@ class Reader:
             self.assembly.expressions.append((element, "0", node, taken))
             self.assembly.resistors.append(Branch(element, (node, "0"), 1.0))
             self.assembly.voltage_controlled["e"].append(Branch(element, (*nodes, node, "0"), 1.0))
+
+    def _with_fewer_voltages(self, element: Element, term: Term) -> Term:
+        """An expression of many voltages with a node for each sum of voltages in it.
+
+        A solver looks at all corners of a law's voltages: a law of few, and linear sources, take it less time.
+        """
+        if len(formed(term).controls) <= _FEW_CONTROLS:
+            return term
+        found = affine(term)
+        if found is not None and len(found[0]) > 1:
+            return self._sum(element, *found)
+        parts = tuple(self._with_fewer_voltages(element, part) for part in term.parts)
+        return Term(term.kind, parts, term.value)
+
+    def _sum(self, element: Element, weights: dict[tuple[str, str], float], constant: float) -> Term:
+        """A node at a weighted sum of voltages, made by currents through 1 S."""
+        node = self.assembly.internal(element, "sum")
+        self.assembly.resistors.append(Branch(element, (node, "0"), 1.0))
+        for pair, weight in weights.items():
+            self.assembly.voltage_controlled["g"].append(Branch(element, ("0", node, *pair), weight))
+        if constant:
+            self.assembly.currents.append(Branch(element, ("0", node), constant))
+        return Term("voltage", value=(node, "0"))
 
     def _constant(self, element: Element, nodes: tuple[str, ...], quantity: str, taken: Formed) -> None:
         value = float(value_and_slopes(taken.form, [], taken.constants)[0])

@@ -123,9 +123,9 @@ def output_pairs(words: Sequence[str]) -> list[tuple[str, str]]:
     return found
 
 
-def matching(pattern: str, names: Iterable[str]) -> list[str]:
-    """Names that a pattern with ``*`` and ``?`` fits: with a dot the whole path, without the last part of it."""
+def matching(pattern: str, names: Iterable[str], whole: bool = False) -> list[str]:
+    """Names that a pattern with ``*`` and ``?`` fits: the whole path, or, without a dot in it, the last part of it."""
     expression = re.compile("".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in pattern))
-    if "." in pattern:
+    if whole or "." in pattern:
         return [name for name in names if expression.fullmatch(name)]
     return [name for name in names if expression.fullmatch(name.rpartition(".")[2])]

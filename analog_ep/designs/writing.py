@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from analog_ep.designs.numbers import read_number
 from analog_ep.designs.source import SourceFile
 from analog_ep.errors import NetlistError
 from analog_ep.networks import CircuitNetwork
@@ -34,7 +36,9 @@ def written_files(design: Design, learnt: Learnt) -> dict[Path, bytes]:
     values: dict[int, dict[tuple[int, int], str]] = {id(file): {} for file in design.files}
     for part in design.trainable:
         number = ohms[part.names[0]] / part.factor
-        values[id(part.origin.file)][(part.origin.start, part.origin.end)] = repr(float(number))
+        # What has not changed stays as it was written.
+        if not math.isclose(number, read_number(part.origin.text), rel_tol=4e-16):
+            values[id(part.origin.file)][(part.origin.start, part.origin.end)] = repr(float(number))
     return {file.path: file.changed(values[id(file)]) for file in design.files}
 
 
