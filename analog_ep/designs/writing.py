@@ -37,7 +37,7 @@ def written_files(design: Design, learnt: Learnt) -> dict[Path, bytes]:
     for part in design.trainable:
         number = ohms[part.names[0]] / part.factor
         # What has not changed stays as it was written.
-        if not math.isclose(number, read_number(part.origin.text), rel_tol=4e-16):
+        if not math.isclose(number, read_number(part.origin.text), rel_tol=1e-14):
             values[id(part.origin.file)][(part.origin.start, part.origin.end)] = repr(float(number))
     return {file.path: file.changed(values[id(file)]) for file in design.files}
 
