@@ -10,7 +10,6 @@ from analog_ep.designs.assembly import Assembly, Branch
 from analog_ep.designs.behaviour import MOST_CONTROLS, Formed, formed
 from analog_ep.designs.definitions import Definition, split_pairs
 from analog_ep.designs.diode_models import Conditions, Model, device_of, read_instance, read_model
-from analog_ep.designs.evaluation import evaluate
 from analog_ep.designs.differentiation import affine, rule_of, value_and_slopes
 from analog_ep.designs.expansion import Element
 from analog_ep.designs.expressions import Term, parse
@@ -321,8 +320,6 @@ class Reader:
         written = scope.written_out(parse(text, quantities=True))
 
         def resolved(term: Term) -> Term:
-            if term.kind == "braces":
-                return self._braces(term.parts[0], scope, resolved)
             if term.kind == "name":
                 return Term("number", value=self._name(str(term.value), scope, constants))
             if term.kind == "voltage":
@@ -335,14 +332,6 @@ class Reader:
             return Term(term.kind, tuple(resolved(part) for part in term.parts), term.value)
 
         return resolved(written)
-
-    def _braces(self, term: Term, scope: Scope, resolved: Callable[[Term], Term]) -> Term:
-        """What stands in braces: parameters by their own rules, where no voltage is among them."""
-        leaves = {part.kind for part in term.walk()}
-        names = {str(part.value) for part in term.walk() if part.kind == "name"}
-        if leaves & {"voltage", "current"} or names & {*_NOT_AT_REST, "pi", "e", "temper"}:
-            return resolved(term)
-        return Term("number", value=evaluate(term, lambda name: scope.used(name).value))
 
     def _name(self, name: str, scope: Scope, constants: dict[str, float]) -> float:
         if name in _NOT_AT_REST:

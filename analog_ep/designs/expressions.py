@@ -42,8 +42,7 @@ class Term:
     Attributes
     ----------
     kind : str
-        "number", "name", "call", "voltage", "current", an operator, "neg", "!", "?", or, in an expression with
-        quantities, "braces" of what may be an expression of parameters alone.
+        "number", "name", "call", "voltage", "current", an operator, "neg", "!" or "?".
     parts : tuple of Term
         Operands or arguments.
     value : float or str or tuple of str
@@ -161,7 +160,7 @@ class _Parser:
             inside = self.choice()
             self._expect(_CLOSES[token])
             self.quoted = outer
-            return Term("braces", (inside,)) if self.quantities and token != "(" else inside
+            return inside
         self._refuse("a value must be a number, a name, a function or a bracket")
 
     def _named(self, name: str) -> Term:
