@@ -4,7 +4,9 @@ from __future__ import annotations
 
 TIGHT = ".options reltol=1e-9 vntol=1e-12 abstol=1e-15 itl1=1000\n"
 
-VENDOR = ".MODEL 1N4148 D(IS=4.352E-9 N=1.906 BV=110 IBV=0.0001 RS=0.6458 CJO=7.048E-13 VJ=0.869 M=0.03 FC=0.5 TT=3.48E-9)\n"
+VENDOR = (
+    ".MODEL 1N4148 D(IS=4.352E-9 N=1.906 BV=110 IBV=0.0001 RS=0.6458 CJO=7.048E-13 VJ=0.869 M=0.03 FC=0.5 TT=3.48E-9)\n"
+)
 
 
 def _deck(body: str, title: str = "a deck") -> str:
@@ -91,9 +93,7 @@ R7 w 0 1k
 """
 
 _STYLE = (
-    "\ufeffstyle: CRLF, tabs, µ, comments of every kind\r\n"
-    + TIGHT.replace("\n", "\r\n")
-    + "* a comment\r\n"
+    "\ufeffstyle: CRLF, tabs, µ, comments of every kind\r\n" + TIGHT.replace("\n", "\r\n") + "* a comment\r\n"
     "$ another\r\n"
     "; and another\r\n"
     "// and one more\r\n"
@@ -140,14 +140,18 @@ DECKS: dict[str, dict[str, str | bytes]] = {
     "expressions": {"main.cir": _deck(_BEHAVIOUR)},
     "style": {"main.cir": _STYLE},
     "odd nodes": {"main.cir": _deck(_ODD_NODES)},
-    "vendor signal diode": {"main.cir": _deck(VENDOR + "V1 a 0 5\nR1 a b 470\nD1 b c 1n4148\nD2 c 0 1N4148 3\nR2 b 0 1k\n")},
+    "vendor signal diode": {
+        "main.cir": _deck(VENDOR + "V1 a 0 5\nR1 a b 470\nD1 b c 1n4148\nD2 c 0 1N4148 3\nR2 b 0 1k\n")
+    },
     "warm junctions": {
         "main.cir": _deck(
             ".temp 85\nV1 a 0 2\nR1 a b 10k tc1=1m tc2=2u\nD1 b 0 DS\nR2 a c 10k\nD2 c 0 DS temp=0\n"
             "R3 a d 1k dtemp=20 tc1=3.9m\nD3 d 0 DS dtemp=-30\n.model DS D(IS=1u N=1.05 RS=1 EG=.69 XTI=2 TRS=2m)\n"
         )
     },
-    "options": {"main.cir": _deck(".options temp=50 tnom=40 gmin=1e-10\nI1 0 a 1u\nD1 a 0 DM\n.model DM D(IS=1e-14)\n")},
+    "options": {
+        "main.cir": _deck(".options temp=50 tnom=40 gmin=1e-10\nI1 0 a 1u\nD1 a 0 DM\n.model DM D(IS=1e-14)\n")
+    },
     "recombination and knee": {
         "main.cir": _deck(
             "V1 a 0 5\nR1 a b 100\nD1 b 0 DV\nR2 a c 10meg\nD2 c 0 DV\nVN m 0 -0.04\nR3 m d 10meg\nD3 d 0 DV\n"
@@ -162,7 +166,8 @@ DECKS: dict[str, dict[str, str | bytes]] = {
     },
     "area and multiples": {
         "main.cir": _deck(
-            "I1 0 a 1m\nD1 a 0 DM 2.5\nI2 0 b 1m\nD2 b 0 DM area=2\nI3 0 c 1m\nD3 c 0 DM m=3\nI4 0 d 1m\nD4 d 0 DM off\n"
+            "I1 0 a 1m\nD1 a 0 DM 2.5\nI2 0 b 1m\nD2 b 0 DM area=2\nI3 0 c 1m\nD3 c 0 DM m=3\nI4 0 d 1m\n"
+            "D4 d 0 DM off\n"
             "I5 0 e 2m\nR5 e 0 1k m=2\nI6 0 f 1m\nR6 f 0 1k scale=3\n.model DM D(IS=1e-12 RS=10 BV=50)\n"
         )
     },
@@ -174,39 +179,45 @@ DECKS: dict[str, dict[str, str | bytes]] = {
     },
     "bridge": {
         "main.cir": _deck(
-            "VAC p n SIN(4 10 50 0 0 30)\nD1 p o DD\nD2 n o DD\nD3 0 p DD\nD4 0 n DD\nRL o 0 1k\nC1 o 0 100u\nRX p 0 1meg\n"
-            + VENDOR.replace("1N4148", "DD")
+            "VAC p n SIN(4 10 50 0 0 30)\nD1 p o DD\nD2 n o DD\nD3 0 p DD\nD4 0 n DD\nRL o 0 1k\nC1 o 0 100u\n"
+            "RX p 0 1meg\n" + VENDOR.replace("1N4148", "DD")
         )
     },
     "waveforms": {
         "main.cir": _deck(
             "V1 a 0 SIN(1 2 1k 0 0 45)\nV2 b 0 PWL(0 2 1u 3)\nV3 c 0 PWL(-1 4 1 5)\nV4 d 0 EXP(3 4 1u 1u 2u 1u)\n"
-            "V5 e 0 DC 7 SIN(1 2 1k)\nI1 0 f PULSE(1m 2m 0 1n 1n 1u 2u)\nR1 f 0 1k\nV6 g 0 AC 1\nV7 h 0\nV8 i 0 SIN 2 3 1k\n"
+            "V5 e 0 DC 7 SIN(1 2 1k)\nI1 0 f PULSE(1m 2m 0 1n 1n 1u 2u)\nR1 f 0 1k\nV6 g 0 AC 1\nV7 h 0\n"
+            "V8 i 0 SIN 2 3 1k\n"
             "R2 a b 1k\nR3 c d 1k\nR4 e g 1k\nR5 h i 1k\n"
         )
     },
     "functions": {
         "main.cir": _deck(
-            ".func par(a,b) {a*b/(a+b)}\n.func twice(x) '2*x'\n.param r1=1k r2={par(r1,twice(3k))} n={int(3.7)+nint(2.5)}\n"
-            ".param p={-2^2+pow(-2,3)+pwr(-2,3)+2**3**2} q={r1>500 ? 2 : 3}\nV1 a 0 {n}\nR1 a b {r2}\nR2 b 0 {par(r1,r1)*q}\n"
+            ".func par(a,b) {a*b/(a+b)}\n.func twice(x) '2*x'\n"
+            ".param r1=1k r2={par(r1,twice(3k))} n={int(3.7)+nint(2.5)}\n"
+            ".param p={-2^2+pow(-2,3)+pwr(-2,3)+2**3**2} q={r1>500 ? 2 : 3}\nV1 a 0 {n}\nR1 a b {r2}\n"
+            "R2 b 0 {par(r1,r1)*q}\n"
             "I1 0 c {p*1m}\nR3 c 0 'sqrt(r1)*10'\nB1 d 0 V=twice(V(b))+par(V(a),2)\nR4 d 0 1k\n"
         )
     },
     "globals": {
         "main.cir": _deck(
-            ".global vcc vss\nV1 vcc 0 5\nV2 vss 0 -5\n.subckt half a\nR1 vcc a 10k\nR2 a vss 20k\nR3 a inner 1k\nR4 inner gnd 1k\n"
+            ".global vcc vss\nV1 vcc 0 5\nV2 vss 0 -5\n.subckt half a\nR1 vcc a 10k\nR2 a vss 20k\n"
+            "R3 a inner 1k\nR4 inner gnd 1k\n"
             ".ends\nX1 m half\nX2 n half\nR1 m n 1k\n"
         )
     },
     "scopes": {
         "main.cir": _deck(
-            ".param r=1k\n.subckt leaf a b\nR1 a b {r}\n.ends\n.subckt stem a b\n.param r={2*base}\nX1 a m leaf\nR2 m b {r}\n.ends\n"
+            ".param r=1k\n.subckt leaf a b\nR1 a b {r}\n.ends\n.subckt stem a b\n.param r={2*base}\nX1 a m leaf\n"
+            "R2 m b {r}\n.ends\n"
             ".param base=3k\nV1 a 0 1\nX1 a b stem\nX2 b 0 leaf\n"
         )
     },
     "includes": {
         "main.cir": _deck(
-            ".include 'parts/cells.inc'\n.lib models.lib TT\nV1 a 0 2\nX1 a b cell\nD1 b 0 dlib\n.include \"parts/load.inc\"\n"
+            ".include 'parts/cells.inc'\n.lib models.lib TT\nV1 a 0 2\nX1 a b cell\nD1 b 0 dlib\n"
+            '.include "parts/load.inc"\n'
         ),
         "parts/cells.inc": ".subckt cell p q\n.include deeper.inc\n.ends\n",
         "parts/deeper.inc": "R1 p q 2.2k\n",
@@ -239,25 +250,32 @@ DECKS: dict[str, dict[str, str | bytes]] = {
     },
     "comparator": {
         "main.cir": _deck(
-            "V1 p 0 0.52\nV2 n 0 0.5\nR0 p n 1meg\nB1 o 0 V=2.5+2.5*tanh(100*(V(p)-V(n)))\nR1 o 0 1k\nB2 0 x I=V(o)>2.5 ? 1m : 0\nR2 x 0 1k\n"
+            "V1 p 0 0.52\nV2 n 0 0.5\nR0 p n 1meg\nB1 o 0 V=2.5+2.5*tanh(100*(V(p)-V(n)))\nR1 o 0 1k\n"
+            "B2 0 x I=V(o)>2.5 ? 1m : 0\nR2 x 0 1k\n"
         )
     },
     "op amp": {
         "main.cir": _deck(
-            "* inverting amplifier\n.subckt opamp inp inn out\nRin inp inn 1meg\nE1 x 0 inp inn 100k\nRo x out 75\n.ends\n"
+            "* inverting amplifier\n.subckt opamp inp inn out\nRin inp inn 1meg\nE1 x 0 inp inn 100k\n"
+            "Ro x out 75\n.ends\n"
             "V1 in 0 0.1\nR1 in m 10k\nR2 m out 47k\nX1 0 m out opamp\nRL out 0 10k\n"
         )
     },
     "keywords of other simulators": {
         "main.cir": _deck(
-            "V1 limit 0 1\nR1 limit table 1k\nR2 table all 1k\nR3 all frequency 1k\nR4 frequency ground 1k\nR5 ground 0 1k\nR6 if 0 1k\nR7 if all 1k\n"
+            "V1 limit 0 1\nR1 limit table 1k\nR2 table all 1k\nR3 all frequency 1k\nR4 frequency ground 1k\n"
+            "R5 ground 0 1k\nR6 if 0 1k\nR7 if all 1k\n"
         )
     },
     "many voltages": {
         "main.cir": _deck(
             "".join(f"V{i} a{i} 0 {0.1 * i - 0.4:.1f}\nRa{i} a{i} 0 1k\n" for i in range(9))
-            + "B1 q 0 V=tanh(" + "+".join(f"{i + 1}*V(a{i})/3" for i in range(9)) + "-0.2)+V(a1)*V(a2)*0.5-(V(a3)-V(a4))\nR1 q 0 1k\n"
-            + "B2 0 r I=1m*(" + "-".join(f"V(a{i})" for i in range(9)) + ")\nR2 r 0 1k\n"
+            + "B1 q 0 V=tanh("
+            + "+".join(f"{i + 1}*V(a{i})/3" for i in range(9))
+            + "-0.2)+V(a1)*V(a2)*0.5-(V(a3)-V(a4))\nR1 q 0 1k\n"
+            + "B2 0 r I=1m*("
+            + "-".join(f"V(a{i})" for i in range(9))
+            + ")\nR2 r 0 1k\n"
         )
     },
     "latin-1 comment": {"main.cir": b"latin\n" + TIGHT.encode() + b"V1 a 0 1\nR1 a b 1k\nR2 b 0 2k\n.op\n.end\n"},

@@ -10,16 +10,24 @@ from pathlib import Path
 import numpy as np
 
 _COMPLAINTS = re.compile(r"error|warning|can't|cannot|undefined|unknown|singular|unusual", re.IGNORECASE)
-_HARMLESS = re.compile(r"^Note|only marginally supported|Unusual leading characters|gmin (stepping|increment)|^Trying gmin")
+_HARMLESS = re.compile(
+    r"^Note|only marginally supported|Unusual leading characters|gmin (stepping|increment)|^Trying gmin"
+)
 
 
-def plain_voltages(files: dict[str, str | bytes], main: str = "main.cir", seconds: float = 20.0) -> dict[str, float] | None:
+def plain_voltages(
+    files: dict[str, str | bytes], main: str = "main.cir", seconds: float = 20.0
+) -> dict[str, float] | None:
     """Node voltages of the operating point by name [V]; None where ngspice complains or gives none.
 
     Parameters
     ----------
     files : dict of str to str or bytes
         Content of each file by its name.
+    main : str
+        Which one is the netlist.
+    seconds : float
+        Time limit.
     """
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():

@@ -59,7 +59,9 @@ def ring_modulator():
 
 def diode_clamps():
     circuit = netlist.Circuit("Diode clamps")
-    circuit.PulseVoltageSource("input", "vin", circuit.gnd, initial_value=4, pulsed_value=-4, pulse_width=1e-6, period=2e-6)
+    circuit.PulseVoltageSource(
+        "input", "vin", circuit.gnd, initial_value=4, pulsed_value=-4, pulse_width=1e-6, period=2e-6
+    )
     circuit.R("w1", "vin", "out", 1e3)
     diode(circuit)
     circuit.Diode(1, "out", "top", model="DSIG")
@@ -121,7 +123,8 @@ def test_a_circuit_goes_in_and_out_again(build):
         circuit, output = build()
     design = from_pyspice(circuit, trainable=["rw*"], bounds=(1e-6, 1.0), inputs=["vinput"], outputs=[output])
     theirs, ours = in_ngspice(circuit), newton_voltages(design)
-    assert ours.keys() <= theirs.keys() and len(ours) > 1
+    assert ours.keys() <= theirs.keys()
+    assert len(ours) > 1
     assert {n: v for n, v in ours.items() if abs(v - theirs[n]) > 1e-9} == {}
 
     network = design.network()
@@ -139,7 +142,8 @@ def test_resistors_of_a_subcircuit_are_shared():
     assert [part.names for part in design.trainable] == [("x1.rw1", "x2.rw1"), ("x1.rw2", "x2.rw2"), ("rw3",)]
     set_pyspice(circuit, design, torch.tensor([1 / 1.5e3, 1 / 2.5e3, 1 / 3.5e3], dtype=torch.float64))
     text = str(circuit)
-    assert "Rw1 p m 1500.0" in text and ".param load=3500.0" in text.replace("3499.9999999999995", "3500.0")
+    assert "Rw1 p m 1500.0" in text
+    assert ".param load=3500.0" in text.replace("3499.9999999999995", "3500.0")
 
 
 def test_what_cannot_be_set_is_refused():
@@ -150,8 +154,10 @@ def test_what_cannot_be_set_is_refused():
     circuit.V("input", "a", circuit.gnd, 1)
     circuit.X("1", "cell", "a", r=2e3)
     design = from_pyspice(circuit, trainable=["rw"], bounds=(1e-6, 1.0), inputs=["vinput"], outputs=["a"])
-    with pytest.raises(NetlistError, match="must be that of a resistor or of a parameter of the circuit, found it in 'X1"):
+    with pytest.raises(
+        NetlistError, match="must be that of a resistor or of a parameter of the circuit, found it in 'X1"
+    ):
         set_pyspice(circuit, design, {"x1.rw": 3e3})
+    circuit.MOSFET(1, "a", "a", circuit.gnd, circuit.gnd, model="NM")
     with pytest.raises(NetlistError, match=r"PySpice circuit 'Parameters of an instance', line 7: an element must be"):
-        circuit.MOSFET(1, "a", "a", circuit.gnd, circuit.gnd, model="NM")
         from_pyspice(circuit)

@@ -19,8 +19,16 @@ MODELS = {
     "zener": ("IS=1f N=1 BV=5.1 IBV=5m NBV=1.3 RS=2", "", 27.0),
     "recombination": ("IS=10f N=1.1 ISR=0.1n NR=2 IKF=1m RS=1", "", 27.0),
     "default NR": ("IS=1e-20 N=1.1 ISR=0.1p", "", 27.0),
-    "hot": ("IS=10f N=1.1 ISR=.1n NR=1.8 IKF=1m RS=1 BV=8 IBV=1u VJ=.8 M=.4 EG=1.2 XTI=4 TRS=1m TRS2=1u TCV=1m", "area=2 m=3", 57.0),
-    "own nominal": ("IS=10f N=1.1 ISR=.1n NR=1.8 BV=8 IBV=1u IKR=1u VJ=.8 M=.4 TNOM=50 TLEV=1 TCV=1m", "temp=60 area=.5", 17.0),
+    "hot": (
+        "IS=10f N=1.1 ISR=.1n NR=1.8 IKF=1m RS=1 BV=8 IBV=1u VJ=.8 M=.4 EG=1.2 XTI=4 TRS=1m TRS2=1u TCV=1m",
+        "area=2 m=3",
+        57.0,
+    ),
+    "own nominal": (
+        "IS=10f N=1.1 ISR=.1n NR=1.8 BV=8 IBV=1u IKR=1u VJ=.8 M=.4 TNOM=50 TLEV=1 TCV=1m",
+        "temp=60 area=.5",
+        17.0,
+    ),
     "low leakage": ("IS=805.84E-18 N=1.0246 RS=50m IKF=362.16u ISR=298.95f BV=98 IBV=1.42m", "", 27.0),
     "grading with temperature": ("IS=1e-16 ISR=1p NR=2 VJ=.7 M=.3 TM1=1m TM2=1u TLEVC=1 TPB=1m", "", 80.0),
 }
@@ -67,7 +75,9 @@ def test_slope_cocontent_and_differences_follow_from_the_current():
     assert float(FULL.cocontent(torch.zeros(1, dtype=torch.float64))) == 0
     for change in (1e-3, -0.02, 0.3):
         plain = FULL.current(voltage + change) - current
-        assert torch.allclose(FULL.current_difference(voltage, torch.full_like(voltage, change)), plain, rtol=1e-9, atol=1e-20)
+        assert torch.allclose(
+            FULL.current_difference(voltage, torch.full_like(voltage, change)), plain, rtol=1e-9, atol=1e-20
+        )
     tiny = FULL.current_difference(voltage, torch.full_like(voltage, 1e-13)) / 1e-13
     assert torch.allclose(tiny, slope, rtol=1e-4)
 
@@ -88,7 +98,10 @@ def test_several_in_parallel_and_an_estimate_for_the_start():
     assert bool((reached / wanted > 0.1).all() and (reached / wanted < 10).all())
 
 
-@pytest.mark.parametrize(("name", "value"), [("saturation_current", 0.0), ("breakdown_voltage", -1.0), ("knee_current", np.inf), ("grading", -0.1)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("saturation_current", 0.0), ("breakdown_voltage", -1.0), ("knee_current", np.inf), ("grading", -0.1)],
+)
 def test_parameters_out_of_range_are_refused(name: str, value: float):
     with pytest.raises(DeviceParameterError, match=f"VendorDiode: {name} must"):
         VendorDiode(**{name: value})

@@ -34,7 +34,8 @@ def train(
     data: Annotated[
         str | None,
         typer.Option(
-            metavar="digits|iris|xor|DIR|mnist|TABLE.csv", help="Data; DIR is a folder of idx files, a table a netlist's."
+            metavar="digits|iris|xor|DIR|mnist|TABLE.csv",
+            help="Data; DIR is a folder of idx files, a table a netlist's.",
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of split, conductances and shuffles.")] = None,

@@ -16,7 +16,7 @@ from analog_ep.designs.expressions import Term
 MOST_CONTROLS = 8
 """Different voltages in an expression, sums of them aside: a solver looks at all their corners."""
 
-_SHARED = frozenset("exp sqrt abs min max sin cos tanh".split())
+_SHARED = frozenset(["exp", "sqrt", "abs", "min", "max", "sin", "cos", "tanh"])
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,17 +1,15 @@
-"""Whether PyTorch and ngspice agree on a design: on the designer's own cards, and on the netlist written of the circuit."""
+"""Whether PyTorch and ngspice agree on a design: on the designer's own cards, and on those written of the circuit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-
 import torch
 
 from analog_ep.constants import ZERO_CELSIUS
 from analog_ep.designs.definitions import WITHOUT_EFFECT
 from analog_ep.designs.design import Design
-from analog_ep.designs.source import words_of
 from analog_ep.equilibrium import Newton, Ngspice, solve
 from analog_ep.errors import AnalogEPError, CircuitError, NetlistError, NgspiceError, NgspiceNotFoundError
 from analog_ep.ngspice.process import run_ngspice
@@ -147,5 +145,3 @@ def _rewritten(design: Design, inputs: torch.Tensor) -> dict[str, float]:
         raise CircuitError(str(error)) from None
     volts = state.node_voltages()[0].double().numpy()
     return {name: float(volts[design.circuit.node(safe)]) for name, safe in design.nodes.items()}
-
-

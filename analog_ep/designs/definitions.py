@@ -11,16 +11,87 @@ from analog_ep.designs.source import Card, Word, require_blanks, words_of
 from analog_ep.errors import NetlistError
 
 WITHOUT_EFFECT = frozenset(
-    "op dc ac tran noise pz sens tf disto sp four fourier meas measure save print plot probe width title ic nodeset "
-    "csparam".split()
+    [
+        "op",
+        "dc",
+        "ac",
+        "tran",
+        "noise",
+        "pz",
+        "sens",
+        "tf",
+        "disto",
+        "sp",
+        "four",
+        "fourier",
+        "meas",
+        "measure",
+        "save",
+        "print",
+        "plot",
+        "probe",
+        "width",
+        "title",
+        "ic",
+        "nodeset",
+        "csparam",
+    ]
 )
 """Cards that ask for an analysis or its output, or say where one begins: nothing of the circuit at rest."""
 
 _OPTIONS_WITHOUT_EFFECT = frozenset(
-    "reltol abstol vntol chgtol trtol pivtol pivrel itl1 itl2 itl3 itl4 itl5 itl6 maxord method gminsteps srcsteps numdgt "
-    "list node nopage opts acct noacct noinit nomod seed interp savecurrents sparse klu keepopinfo warn maxwarns "
-    "nobreak trytocompact noopiter noopalter xmu post probe ingold brief limpts autostop rseries ramptime cptime "
-    "wnflag bypass".split()
+    [
+        "reltol",
+        "abstol",
+        "vntol",
+        "chgtol",
+        "trtol",
+        "pivtol",
+        "pivrel",
+        "itl1",
+        "itl2",
+        "itl3",
+        "itl4",
+        "itl5",
+        "itl6",
+        "maxord",
+        "method",
+        "gminsteps",
+        "srcsteps",
+        "numdgt",
+        "list",
+        "node",
+        "nopage",
+        "opts",
+        "acct",
+        "noacct",
+        "noinit",
+        "nomod",
+        "seed",
+        "interp",
+        "savecurrents",
+        "sparse",
+        "klu",
+        "keepopinfo",
+        "warn",
+        "maxwarns",
+        "nobreak",
+        "trytocompact",
+        "noopiter",
+        "noopalter",
+        "xmu",
+        "post",
+        "probe",
+        "ingold",
+        "brief",
+        "limpts",
+        "autostop",
+        "rseries",
+        "ramptime",
+        "cptime",
+        "wnflag",
+        "bypass",
+    ]
 ) - {"rseries"}
 _OPTIONS_THAT_COUNT = ("temp", "tnom", "gmin")
 
@@ -200,9 +271,7 @@ def _add_model(card: Card, here: Definition) -> None:
         raise card.refuse("a .model must have a name and a type, found less")
     name = words[1]
     if name.lower in here.models:
-        raise name.refuse(
-            f"a model must be defined once, found {name.text!r} in {here.models[name.lower].place()} too"
-        )
+        raise name.refuse(f"a model must be defined once, found {name.text!r} in {here.models[name.lower].place()} too")
     here.models[name.lower] = card
 
 
@@ -255,7 +324,7 @@ def _options(contents: Contents, card: Card) -> None:
             _set_option(contents, name.lower, words[at + 2])
         elif name.lower not in _OPTIONS_WITHOUT_EFFECT:
             raise name.refuse(
-                f"an option must be temp, tnom, gmin or one that leaves the circuit as it is, found {name.text[:40]!r}; "
+                f"an option must be temp, tnom, gmin or one that leaves the circuit alone, found {name.text[:40]!r}; "
                 f"take it out"
             )
         at += 3 if has_value else 1

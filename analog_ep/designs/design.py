@@ -152,9 +152,7 @@ class Design:
         """The designer's text with learnt values in place; see `resistances` for what they may be given as."""
         return written_text(self, learnt)
 
-    def save(
-        self, path: str | os.PathLike[str], learnt: CircuitNetwork | Tensor | Mapping[str, float]
-    ) -> list[Path]:
+    def save(self, path: str | os.PathLike[str], learnt: CircuitNetwork | Tensor | Mapping[str, float]) -> list[Path]:
         """Write the netlist with learnt values to a path, and what it includes beside it: see `save_design`."""
         return save_design(self, path, learnt)
 
@@ -164,13 +162,13 @@ class Design:
         for name, value in wanted.items():
             if name not in found or not 0 < value < float("inf"):
                 raise NetlistError(
-                    f"{self.path}: a trainable resistor must be given a positive resistance, found {value:g} for {name!r}"
+                    f"{self.path}: a trainable part must have a positive resistance, found {value:g} for {name!r}"
                 )
         for part in self.trainable:
             given = {wanted[name] for name in part.names if name in wanted}
             if len(given) > 1:
                 raise NetlistError(
-                    f"{part.origin.place}: {', '.join(part.names[:3])} share one number, found different values for them"
+                    f"{part.origin.place}: {', '.join(part.names[:3])} share one number, found several for them"
                 )
             if given:
                 found.update(dict.fromkeys(part.names, given.pop()))
@@ -352,14 +350,17 @@ def _trainable(marks: Marks, assembly: Assembly, scope: Scope) -> tuple[tuple[Tr
     for wish in marks.trainable:
         names = matching(wish.name, places)
         if not names:
-            raise wish.refuse(f"a trainable part must be a resistor, found none that fits {wish.name!r}; there are {_listed(places)}")
+            raise wish.refuse(
+                f"a trainable part must be a resistor, found none that fits {wish.name!r}; there are {_listed(places)}"
+            )
         chosen.update((name, wish) for name in names)
     groups: dict[Span, list[Branch]] = {}
     for name in places:
         if name in chosen:
             branch = assembly.resistors[places[name]]
             _require_trainable(branch, marks.bounds)
-            assert branch.quantity is not None and branch.quantity.origin is not None
+            assert branch.quantity is not None
+            assert branch.quantity.origin is not None
             groups.setdefault(branch.quantity.origin, []).append(branch)
     found, indices = [], {}
     for index, (origin, branches) in enumerate(groups.items()):
@@ -371,11 +372,12 @@ def _trainable(marks: Marks, assembly: Assembly, scope: Scope) -> tuple[tuple[Tr
 
 
 def _require_trainable(branch: Branch, bounds: tuple[float, float] | None) -> None:
-    assert branch.quantity is not None and bounds is not None
+    assert branch.quantity is not None
+    assert bounds is not None
     if branch.quantity.origin is None:
         raise branch.element.refuse(
-            f"a trainable resistor must have a number for its value, or a parameter that is one, found an expression for "
-            f"{branch.element.name}"
+            "a trainable resistor must have a number for its value, or a parameter that is one, found an expression "
+            f"for {branch.element.name}"
         )
     low, high = bounds
     if not (branch.value > 0 and low * (1 - 1e-12) <= 1 / branch.value <= high * (1 + 1e-12)):
@@ -391,7 +393,7 @@ def _require_alone(origin: Span, branches: list[Branch], scope: Scope) -> None:
     others = sorted(scope.uses.readers.get(origin, set()) - names)
     if others:
         raise branches[0].element.refuse(
-            f"the number {origin.text!r} in line {origin.file.line_of(origin.start)} must be that of trainable resistors "
+            f"the number {origin.text!r} in line {origin.file.line_of(origin.start)} must be that of trainable parts "
             f"alone, found that {_listed(others)} has it too; mark that as well, or give it a number of its own"
         )
     if any(branch.factor != branches[0].factor for branch in branches):

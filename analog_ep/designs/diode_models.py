@@ -14,7 +14,18 @@ from analog_ep.designs.source import Card, Word, words_of
 from analog_ep.designs.vendor_diode import VendorDiode
 from analog_ep.devices import Diode, ShockleyDiode
 
-_OLD_NAMES = {"js": "is", "cj0": "cjo", "cj": "cjo", "pb": "vj", "mj": "m", "tref": "tnom", "nz": "nbv", "ik": "ikf", "jsw": "jsw", "trs1": "trs"}
+_OLD_NAMES = {
+    "js": "is",
+    "cj0": "cjo",
+    "cj": "cjo",
+    "pb": "vj",
+    "mj": "m",
+    "tref": "tnom",
+    "nz": "nbv",
+    "ik": "ikf",
+    "jsw": "jsw",
+    "trs1": "trs",
+}
 
 _DEFAULTS = {
     "is": 1e-14,
@@ -38,10 +49,12 @@ _DEFAULTS = {
     "tm2": 0.0,
 }
 _WITHOUT_DEFAULT = ("bv", "nbv", "ikf", "ikr", "tnom", "level")
-_CHARGE = frozenset("cjo tt cjp cjsw php vjsw mjsw fcs cta ctc ctp tphp ttt1 ttt2 kf af".split())
+_CHARGE = frozenset(
+    ["cjo", "tt", "cjp", "cjsw", "php", "vjsw", "mjsw", "fcs", "cta", "ctc", "ctp", "tphp", "ttt1", "ttt2", "kf", "af"]
+)
 """Capacitance, transit time and flicker noise: nothing at rest."""
 
-_RATINGS = frozenset("fv_max bv_max id_max te_max pd_max jsw ns rth0 cth0".split())
+_RATINGS = frozenset(["fv_max", "bv_max", "id_max", "te_max", "pd_max", "jsw", "ns", "rth0", "cth0"])
 """Limits, the sidewall of a junction without a perimeter, and the heating of one that is held at its temperature."""
 
 _REFERENCE = 300.15
@@ -216,7 +229,7 @@ def _breakdown(model: Model, instance: Instance, nominal: float, saturation: flo
         found = wanted - avalanche * math.log(argument)
     if found <= 3 * v["n"] * thermal:
         raise model.card.refuse(
-            f"the breakdown must begin below −3 N Vt, found it at {-found:.3g} V of BV {v['bv']:g} V; give a smaller IBV"
+            f"the breakdown must begin below −3 N Vt, found it at {-found:.3g} V of BV {v['bv']:g} V; lower IBV"
         )
     return found
 
@@ -259,7 +272,11 @@ def read_instance(words: list[Word], pairs: list[tuple[Word, Word]], scope: Scop
     seen: set[str] = set()
     for name, word in pairs:
         value = scope.read(word).value if name.lower != "ic" else 0.0
-        if name.lower in seen or name.lower not in ("area", "m", "temp", "dtemp", "ic") or (rest and name.lower == "area"):
+        if (
+            name.lower in seen
+            or name.lower not in ("area", "m", "temp", "dtemp", "ic")
+            or (rest and name.lower == "area")
+        ):
             raise name.refuse(f"a diode may have area, m, temp, dtemp and ic, each once, found {name.text!r}")
         seen.add(name.lower)
         if name.lower == "area":

@@ -9,8 +9,8 @@ from analog_ep.constants import ZERO_CELSIUS
 from analog_ep.designs.assembly import Assembly, Branch
 from analog_ep.designs.behaviour import MOST_CONTROLS, Formed, formed
 from analog_ep.designs.definitions import Definition, split_pairs
-from analog_ep.designs.diode_models import Conditions, Model, device_of, read_instance, read_model
 from analog_ep.designs.differentiation import affine, rule_of, value_and_slopes
+from analog_ep.designs.diode_models import Conditions, Model, device_of, read_instance, read_model
 from analog_ep.designs.expansion import Element
 from analog_ep.designs.expressions import Term, parse
 from analog_ep.designs.scopes import Quantity, Scope
@@ -96,14 +96,18 @@ class Reader:
         """The nodes of an element, and the words behind them."""
         words = element.words
         if len(words) < count or any(w.is_expression or w.text == "=" for w in words[:count]):
-            raise element.refuse(f"an element {element.letter.upper()} must have {count} nodes, found {element.card.text[:40]!r}")
+            raise element.refuse(
+                f"an element {element.letter.upper()} must have {count} nodes, found {element.card.text[:40]!r}"
+            )
         names = [element.node(word.text) for word in words[:count]]
         return self.assembly.use(element, *names), words[count:]
 
     def _resistor(self, element: Element) -> None:
         nodes, words = self._nodes(element, 2)
         head, pairs = split_pairs(words)
-        given = _named(pairs, ("r", "resistance", "tc", "tc1", "tc2", "m", "scale", "temp", "dtemp", "ac", "noisy"), "a resistor")
+        given = _named(
+            pairs, ("r", "resistance", "tc", "tc1", "tc2", "m", "scale", "temp", "dtemp", "ac", "noisy"), "a resistor"
+        )
         value, head = _value(element, head, given, ("r", "resistance"))
         if head:
             raise head[0].refuse(
@@ -144,12 +148,16 @@ class Reader:
         if farads * multiplier > 0:
             self.assembly.capacitors.append(Branch(element, nodes, farads * multiplier))
         else:
-            self.assembly.notes.append(f"{element.card.place()}: {element.name} of {farads:g} F, without effect at rest")
+            self.assembly.notes.append(
+                f"{element.card.place()}: {element.name} of {farads:g} F, without effect at rest"
+            )
 
     def _inductor(self, element: Element) -> None:
         nodes, words = self._nodes(element, 2)
         head, pairs = split_pairs(words)
-        given = _named(pairs, ("l", "inductance", "ic", "m", "tc1", "tc2", "scale", "temp", "dtemp", "nt"), "an inductor")
+        given = _named(
+            pairs, ("l", "inductance", "ic", "m", "tc1", "tc2", "scale", "temp", "dtemp", "nt"), "an inductor"
+        )
         value, head = _value(element, head, given, ("l", "inductance"))
         if head:
             raise head[0].refuse(f"an inductor must have one value and no model, found {head[0].text[:40]!r}")
@@ -173,7 +181,7 @@ class Reader:
 
     def _current_source(self, element: Element) -> None:
         nodes, words = self._nodes(element, 2)
-        head, pairs = split_pairs([w for w in words]) if any(w.lower == "m" for w in words) else (words, [])
+        head, pairs = split_pairs(list(words)) if any(w.lower == "m" for w in words) else (words, [])
         multiplier = element.scope.read(_named(pairs, ("m",), "a current source")["m"]).value if pairs else 1.0
         quantity = source_value(element.card, head, element.scope)
         self.assembly.currents.append(Branch(element, nodes, quantity.value * multiplier, quantity, multiplier))
@@ -184,7 +192,9 @@ class Reader:
         if not head:
             raise element.refuse("a diode must name its model, found none")
         device, resistance = device_of(
-            self._model(element, head[0]), read_instance(head[1:], pairs, element.scope, self.conditions), self.conditions
+            self._model(element, head[0]),
+            read_instance(head[1:], pairs, element.scope, self.conditions),
+            self.conditions,
         )
         anode, cathode = nodes
         if resistance > 0:
@@ -238,7 +248,9 @@ class Reader:
             raise head[0].refuse(f"{element.letter.upper()} must have a source and a gain, found {head[0].text!r}")
         given = _named(pairs, ("gain", "m") if element.letter == "f" else ("gain",), element.letter.upper())
         if len(head) != 1 + ("gain" not in given):
-            raise element.refuse(f"{element.letter.upper()} must have nodes, a source and a gain, found {element.card.text[:40]!r}")
+            raise element.refuse(
+                f"{element.letter.upper()} must have nodes, a source and a gain, found {element.card.text[:40]!r}"
+            )
         source = self._source(element, head[0])
         gain = element.scope.read(given.get("gain") or head[1]).value
         gain *= element.scope.read(given["m"]).value if "m" in given else 1.0
@@ -250,7 +262,9 @@ class Reader:
     def _source_called(self, element: Element, name: str, refuse: Callable[[str], NetlistError]) -> str:
         source = element.element(name)
         if source not in self.assembly.sources or source in self.assembly.inductors:
-            raise refuse(f"a current must be that of a voltage source V beside it, found {name!r}; put a 0 V source in its way")
+            raise refuse(
+                f"a current must be that of a voltage source V beside it, found {name!r}; put a 0 V source in its way"
+            )
         return source
 
     def _behavioural(self, element: Element) -> None:
@@ -265,10 +279,14 @@ class Reader:
         try:
             term = self._term(element, text)
         except NetlistError as error:
-            raise element.card.refuse(str(error), start) if ", line " not in str(error).partition(": ")[0] else error from None
+            raise (
+                element.card.refuse(str(error), start) if ", line " not in str(error).partition(": ")[0] else error
+            ) from None
         taken = formed(self._with_fewer_voltages(element, term))
         if len(taken.controls) > MOST_CONTROLS:
-            raise element.refuse(f"an expression must be of at most {MOST_CONTROLS} voltages, found {len(taken.controls)}")
+            raise element.refuse(
+                f"an expression must be of at most {MOST_CONTROLS} voltages, found {len(taken.controls)}"
+            )
         if not taken.controls:
             self._constant(element, nodes, quantity, taken)
         elif quantity == "i":
@@ -384,7 +402,9 @@ def _value(
     by_name = [given[name] for name in names if name in given]
     if len(by_name) + bool(head) != 1:
         found = "none" if not by_name and not head else "two"
-        raise element.refuse(f"{element.letter.upper()} must have one value, found {found} in {element.card.text[:40]!r}")
+        raise element.refuse(
+            f"{element.letter.upper()} must have one value, found {found} in {element.card.text[:40]!r}"
+        )
     return (by_name[0], head) if by_name else (head[0], head[1:])
 
 

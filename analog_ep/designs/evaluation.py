@@ -14,7 +14,25 @@ Value = Callable[[str], float]
 FUNCTIONS: Mapping[str, tuple[int, Callable[..., float]]] = {
     **{
         name: (1, getattr(math, name))
-        for name in "sin cos tan atan sinh cosh tanh asin acos asinh acosh atanh exp sqrt floor ceil log10".split()
+        for name in [
+            "sin",
+            "cos",
+            "tan",
+            "atan",
+            "sinh",
+            "cosh",
+            "tanh",
+            "asin",
+            "acos",
+            "asinh",
+            "acosh",
+            "atanh",
+            "exp",
+            "sqrt",
+            "floor",
+            "ceil",
+            "log10",
+        ]
     },
     "arctan": (1, math.atan),
     "abs": (1, abs),

@@ -108,9 +108,7 @@ def _elements(
 def _instance(element: Element, globals_: Mapping[str, str]) -> Iterator[Element]:
     inner, pins, pairs = _called(element.card, element.words, element.definition)
     if len(pins) != len(inner.pins):
-        raise element.refuse(
-            f"an instance of {inner.name!r} must have {len(inner.pins)} nodes, found {len(pins)}"
-        )
+        raise element.refuse(f"an instance of {inner.name!r} must have {len(inner.pins)} nodes, found {len(pins)}")
     scope = Scope(element.scope, owner=inner)
     given = {name.lower: (name, value) for name, value in pairs}
     if len(given) < len(pairs):

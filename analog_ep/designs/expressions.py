@@ -1,9 +1,9 @@
 """A bounded parser of the expressions in netlists: text becomes a tree of terms, and nothing is ever executed.
 
-    term      := choice
-    choice    := disjunction ["?" choice ":" choice]
-    ...       := || , && , comparison , + - , * / , sign and ! , ^ and ** (to the left, as ngspice has it)
-    atom      := number | name | name(arguments) | v(node[,node]) | i(source) | (term) | {term} | 'term'
+term      := choice
+choice    := disjunction ["?" choice ":" choice]
+...       := || , && , comparison , + - , * / , sign and ! , ^ and ** (to the left, as ngspice has it)
+atom      := number | name | name(arguments) | v(node[,node]) | i(source) | (term) | {term} | 'term'
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Term:
     value: float | str | tuple[str, ...] = ""
 
     def walk(self) -> Iterator[Term]:
-        """This term and all below it."""
+        """The term itself and all below it."""
         yield self
         for part in self.parts:
             yield from part.walk()

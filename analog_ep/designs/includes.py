@@ -80,8 +80,8 @@ class Files:
         # Whether a file is there outside of the folder is not told either.
         if not path.is_relative_to(self.folder):
             raise card.refuse(
-                f"an included file must lie in {self.folder}, found {name[:60]!r} outside of it; copy it there, or give "
-                f"a folder that holds all files"
+                f"an included file must lie in {self.folder}, found {name[:60]!r} outside of it; copy it there, or "
+                f"give a folder that holds all files"
             )
         if not is_file:
             raise card.refuse(f"an included file must be there, found none called {name[:60]!r}")
@@ -121,7 +121,9 @@ def _section(card: Card, lines: Lines, section: str) -> tuple[Card, ...]:
         elif inside:
             found.append(line)
     if section not in seen:
-        raise card.refuse(f"{lines.file.path.name} must have the section {section!r}, found {', '.join(seen) or 'none'}")
+        raise card.refuse(
+            f"{lines.file.path.name} must have the section {section!r}, found {', '.join(seen) or 'none'}"
+        )
     if not closed:
         raise card.refuse(f"the section {section!r} of {lines.file.path.name} must end with .endl, found none")
     return tuple(found)

@@ -56,6 +56,8 @@ def set_pyspice(circuit: Any, design: Design, learnt: CircuitNetwork | Tensor | 
     ----------
     circuit : PySpice.Spice.Netlist.Circuit
         The one that `from_pyspice` made `design` of; it is changed.
+    design : Design
+        What was read.
     learnt : CircuitNetwork, Tensor or mapping
         See `Design.resistances`.
 
@@ -86,8 +88,8 @@ def _holder(circuit: Any, design: Design, part: Trainable) -> tuple[Any, str]:
     element = next((e for e in netlist.elements if str(e.name).lower() == word.lower), None)
     if element is None or word.lower[0] != "r":
         raise NetlistError(
-            f"{part.origin.place}: a learnt value must be that of a resistor or of a parameter of the circuit, found it in "
-            f"{card.text[:40]!r}; give the resistor {part.names[0]} a number"
+            f"{part.origin.place}: a learnt value must be that of a resistor or of a parameter of the circuit, found "
+            f"it in {card.text[:40]!r}; give the resistor {part.names[0]} a number"
         )
     return element, ""
 

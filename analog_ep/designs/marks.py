@@ -1,8 +1,8 @@
 """What learns, what drives and what is read: marked by comments in the deck, or given as arguments.
 
-    *@ train r_w* 1e-6 1e-4 S        names with * and ?, the range, and its unit: S (the default) or ohm
-    *@ input vin1 vin2               voltage sources, in the order of the inputs
-    *@ output out1 y+ y- a,b         nodes against ground; n+ and n- behind each other, or a,b, are a pair
+*@ train r_w* 1e-6 1e-4 S        names with * and ?, the range, and its unit: S (the default) or ohm
+*@ input vin1 vin2               voltage sources, in the order of the inputs
+*@ output out1 y+ y- a,b         nodes against ground; n+ and n- behind each other, or a,b, are a pair
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from analog_ep.errors import NetlistError
 Refuse = Callable[[str], NetlistError]
 """Makes an error that begins with where the mark stands."""
 
-_UNITS = {"s": False, "siemens": False, "ohm": True, "ohms": True, "Ω": True, "Ω": True}
+_UNITS = {"s": False, "siemens": False, "ohm": True, "ohms": True, "Ω": True}
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,9 @@ def read_marks(cards: Iterable[Card]) -> Marks:
         is_command = card.file.text[card.pieces[0][1] - 2 : card.pieces[0][1]] == MARKS[1]
         if kind not in ("train", "input", "output"):
             if is_command:
-                marks.notes.append(f"{card.place()}: a line that begins with *#, which ngspice runs and nothing here does")
+                marks.notes.append(
+                    f"{card.place()}: a line that begins with *#, which ngspice runs and nothing here does"
+                )
                 continue
             raise card.refuse(f"a mark must be train, input or output, found {card.text.strip()[:30]!r}")
         if is_command:
@@ -99,7 +101,9 @@ def _train(marks: Marks, card: Card, words: list[str]) -> None:
     except NetlistError as error:
         raise card.refuse(str(error)) from None
     if not 0 < first < second:
-        raise card.refuse(f"the range of a mark train must be two rising positive numbers, found {first:g} and {second:g}")
+        raise card.refuse(
+            f"the range of a mark train must be two rising positive numbers, found {first:g} and {second:g}"
+        )
     bounds = (1 / second, 1 / first) if unit else (first, second)
     if marks.bounds is not None and marks.bounds != bounds:
         raise card.refuse(

@@ -122,7 +122,9 @@ class Scope:
         binding = self.bindings.get(name)
         if binding is None:
             if self.outer is None:
-                raise NetlistError(f"a parameter must be given a value, found none called {name!r}; write .param {name}=…")
+                raise NetlistError(
+                    f"a parameter must be given a value, found none called {name!r}; write .param {name}=…"
+                )
             return self.outer.quantity(name)
         if name in self._open:
             raise binding.word.refuse(f"a parameter must not need itself, found that {name!r} does")

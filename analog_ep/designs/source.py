@@ -23,7 +23,7 @@ _BLANK = str.maketrans({"\t": " ", "µ": "u", "μ": "u"})
 _WORD = re.compile(r"[^\s,()={}']+|=|(?P<open>[{'])")
 _SEPARATORS = " ,()"
 MARKS = ("*@", "*#")
-"""What begins a comment that is meant for us. ngspice runs lines with the second as commands, which it does not know."""
+"""What begins a comment that is meant for us; ngspice runs lines with the second as commands that it does not know."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,7 +223,7 @@ def words_of(card: Card, start: int = 0) -> list[Word]:
 
 
 def require_blanks(card: Card, words: list[Word]) -> None:
-    """Raise `NetlistError` where brackets or commas stand between words: simulators differ in what they make of them."""
+    """Raise `NetlistError` where brackets or commas stand between words, of which simulators make different things."""
     ends = [0, *(word.end for word in words)]
     for end, start in zip(ends, [*(word.start for word in words), len(card.text)], strict=True):
         between = card.text[end:start].strip(" ")
@@ -283,7 +283,8 @@ def split_lines(file: SourceFile, is_main: bool) -> Lines:
         elif ended and _without_comment(line[begin:]):
             # ngspice reads on.
             raise NetlistError(
-                f"{file.path}, line {number}: nothing may stand behind the .end in line {ended}, found {line.strip()[:40]!r}"
+                f"{file.path}, line {number}: nothing may stand behind the .end in line {ended}, found "
+                f"{line.strip()[:40]!r}"
             )
         elif lower.split(" ", 1)[0] == ".end":
             ended = number
@@ -321,9 +322,9 @@ def _add(
     if not text:
         return
     for at, character in enumerate(text):
-        if not " " <= character <= "~" or character in '`"\\' and not text.lower().startswith((".inc", ".lib")):
+        if not " " <= character <= "~" or (character in '`"\\' and not text.lower().startswith((".inc", ".lib"))):
             raise NetlistError(
-                f"{file.path}, line {number}: outside of comments a netlist must be in plain ASCII without ` \" and "
+                f'{file.path}, line {number}: outside of comments a netlist must be in plain ASCII without ` " and '
                 f"\\, found {character!r} at column {begin + at + 1}; take it out"
             )
     if not text.startswith("+"):

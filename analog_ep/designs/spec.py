@@ -83,15 +83,15 @@ class CircuitCostSpec(_Table):
 
 
 class CircuitGradientSpec(_Table):
-    """`ImplicitDifferentiation`, for any circuit, or `SmallSignal`, equilibrium propagation in the limit of no nudge, for
-    one that has an energy.
+    """`ImplicitDifferentiation`, for any circuit, or `SmallSignal`, equilibrium propagation in the limit of no nudge,
+    for one that has an energy.
     """
 
     method: Literal["implicit", "small_signal"] = "implicit"
 
 
 class CircuitTrainingSpec(_Table):
-    """Epochs, samples a step (0 for all), Adam's rate, in units of the largest conductance, and the seed of shuffles."""
+    """Epochs, samples a step (0 for all), Adam's rate in units of the largest conductance, the seed of shuffles."""
 
     epochs: PositiveInt = 100
     batch_size: NonNegativeInt = 0

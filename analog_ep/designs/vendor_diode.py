@@ -42,7 +42,8 @@ class VendorDiode(Diode):
     .. math:: I_S (e^{v/V} - 1) + I_{SR} (e^{v/n_R V_t} - 1) [(1 - v/V_J)^2 + 0.005]^{M/2} \quad (v ≥ -3V), \qquad
               -I_S [1 + (3V/ev)^3] \quad (-V_B ≤ v < -3V), \qquad -I_S e^{-(V_B + v)/n_B V_t} \quad (v < -V_B)
 
-    the current is :math:`c/(1 + \sqrt{|c|/I_K}) + g_{min} v`, with one knee current for c > 0 from −3V on and one below [1]_.
+    the current is :math:`c/(1 + \sqrt{|c|/I_K}) + g_{min} v`, with a knee current for c > 0 from
+    −3V on and another one below [1]_.
     ngspice lets the recombination begin at −3V: the current falls there by up to the recombination current.
 
     Parameters
@@ -111,7 +112,9 @@ class VendorDiode(Diode):
         return self.temperature
 
     def junction_parameters(self) -> dict[str, float | Tensor]:
-        breaks, knees = (torch.as_tensor(v, dtype=torch.float64) < _NONE for v in (self.breakdown_voltage, self.knee_current))
+        breaks, knees = (
+            torch.as_tensor(v, dtype=torch.float64) < _NONE for v in (self.breakdown_voltage, self.knee_current)
+        )
         recombines = torch.as_tensor(self.recombination_current, dtype=torch.float64) > 0
         reverse = torch.as_tensor(self.reverse_knee_current, dtype=torch.float64) < _NONE
         # With so small a current at the breakdown ngspice takes BV itself for where the exponential begins.
@@ -139,7 +142,7 @@ class VendorDiode(Diode):
         return self._difference(voltage, change)
 
     def in_parallel(self, count: float) -> Self:
-        scaled = "saturation_current gmin recombination_current knee_current reverse_knee_current".split()
+        scaled = ["saturation_current", "gmin", "recombination_current", "knee_current", "reverse_knee_current"]
         return replace(
             self,
             **{name: count * getattr(self, name) for name in scaled},
@@ -197,7 +200,9 @@ class VendorDiode(Diode):
         t = (1 - v / self.junction_potential) ** 2 + _GENERATION_FLOOR
         factor = self.recombination_current * t ** (self.grading / 2)
         rise = -self.grading * (1 - v / self.junction_potential) / (self.junction_potential * t)
-        return factor * torch.expm1(v / emission), factor * (torch.exp(v / emission) / emission + rise * torch.expm1(v / emission))
+        return factor * torch.expm1(v / emission), factor * (
+            torch.exp(v / emission) / emission + rise * torch.expm1(v / emission)
+        )
 
     def _difference(self, v: Tensor, d: Tensor) -> Tensor:
         """i(v + d) − i(v) of the junction without cancellation where both ends lie on the same branch."""
@@ -209,7 +214,9 @@ class VendorDiode(Diode):
         step = torch.where(above, d, 0.0)
         rise = self.saturation_current * torch.exp(start / emission) * torch.expm1(step / emission)
         t = (1 - start / self.junction_potential) ** 2 + _GENERATION_FLOOR
-        change = -(step / self.junction_potential) * (2 * (1 - start / self.junction_potential) - step / self.junction_potential)
+        change = -(step / self.junction_potential) * (
+            2 * (1 - start / self.junction_potential) - step / self.junction_potential
+        )
         before = self.recombination_current * t ** (self.grading / 2)
         grown = torch.exp(0.5 * self.grading * torch.log1p(change / t))
         rise = rise + before * (
@@ -226,7 +233,9 @@ class VendorDiode(Diode):
         begin, finish = (torch.where(inside, x, -1.0) for x in (v, v + d))
         cubes = (3 * self.ideality * self._thermal / math.e) ** 3
         step = torch.where(inside, d, 0.0)
-        within = self.saturation_current * cubes * step * (begin**2 + begin * finish + finish**2) / (begin * finish) ** 3
+        within = (
+            self.saturation_current * cubes * step * (begin**2 + begin * finish + finish**2) / (begin * finish) ** 3
+        )
         broken = (v < low) & (v + d < low)
         avalanche = self.breakdown_ideality * self._thermal
         beyond = injected * torch.expm1(torch.where(broken, -d / avalanche, 0.0))
@@ -253,7 +262,10 @@ class VendorDiode(Diode):
         tail = _like(_TAIL_START * self.ideality * self._thermal, v).expand_as(v)
         low = torch.minimum(-_like(self.breakdown_voltage, v).expand_as(v), tail)
         zero = torch.zeros_like(v)
-        current = lambda x: self._junction(x)[0]
+
+        def current(x):
+            return self._junction(x)[0]
+
         forward = self._integral(zero, torch.maximum(v, tail), current)
         # Just below the tail's beginning, so that the whole piece lies on its branch; in ln |v| it is smooth.
         begin = torch.nextafter(tail, torch.full_like(tail, -math.inf))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from analog_ep.designs.scopes import Quantity, Scope
@@ -84,7 +85,7 @@ def _at_zero(word: Word, values: list[float]) -> float:
 def _corner(word: Word, values: list[float]) -> float:
     """A piecewise-linear waveform at time 0."""
     times, levels = values[::2], values[1::2]
-    if len(times) != len(levels) or any(b <= a for a, b in zip(times, times[1:], strict=False)):
+    if len(times) != len(levels) or any(b <= a for a, b in itertools.pairwise(times)):
         raise word.refuse("PWL must be pairs of a rising time and a value, found others")
     if times[0] >= 0:
         return levels[0]

@@ -65,6 +65,10 @@ def save_design(design: Design, path: str | os.PathLike[str], learnt: Learnt) ->
 
     Parameters
     ----------
+    design : Design
+        What was read.
+    learnt : CircuitNetwork, Tensor or mapping
+        See `Design.resistances`.
     path : path
         Of the netlist. Where its folder is another than that it was read from, all included files are written too, at
         the same places beneath it; in its own folder only the netlist changes.

@@ -409,8 +409,8 @@ def _at_one_temperature(device: Any, kelvin: float) -> Any:
         return device
     if not isinstance(device, ShockleyDiode):
         raise CircuitError(
-            f"this dialect has no temperatures of single diodes, found a {type(device).__name__} at {float(own.max())} K "
-            f"in a circuit at {kelvin} K; write another dialect"
+            f"this dialect has no temperatures of single diodes, found a {type(device).__name__} at {float(own.max())} "
+            f"K in a circuit at {kelvin} K; write another dialect"
         )
     changed = {
         "saturation_current": device.effective_saturation_current,
