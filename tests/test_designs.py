@@ -9,7 +9,7 @@ import pytest
 from analog_ep.designs import Design, read_netlist
 from analog_ep.equilibrium import Newton, solve
 from tests.design_decks import DECKS
-from tests.plain_ngspice import plain_voltages
+from tests.read_by_ngspice import plain_voltages
 
 VOLTS = 1e-8
 """What counts as the same node voltage. [V]"""

@@ -15,7 +15,7 @@ from analog_ep.designs.spec import load_design_spec, parse_design_spec
 from analog_ep.errors import CheckpointError, DataError, NetlistError, SpecError
 from tests.design_decks import DECKS
 from tests.learning_decks import xor_deck
-from tests.plain_ngspice import plain_voltages
+from tests.read_by_ngspice import plain_voltages
 from tests.test_designs import newton_voltages, write
 
 pytestmark = pytest.mark.ngspice

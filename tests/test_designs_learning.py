@@ -11,7 +11,7 @@ import analog_ep as aep
 from analog_ep.designs import Design, read_netlist
 from analog_ep.errors import NetlistError
 from tests.learning_decks import lattice_deck, xor_deck
-from tests.plain_ngspice import plain_voltages
+from tests.read_by_ngspice import plain_voltages
 from tests.test_designs import VOLTS, write
 
 

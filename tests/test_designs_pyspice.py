@@ -10,7 +10,7 @@ import torch
 import analog_ep as aep
 from analog_ep.designs import from_pyspice, set_pyspice
 from analog_ep.errors import NetlistError
-from tests.plain_ngspice import plain_voltages
+from tests.read_by_ngspice import plain_voltages
 from tests.test_designs import newton_voltages
 
 netlist = pytest.importorskip("PySpice.Spice.Netlist")

@@ -12,7 +12,7 @@ from analog_ep.designs import read_netlist
 from analog_ep.errors import ConvergenceError, NetlistError
 from tests.deck_mutations import mutated
 from tests.design_decks import DECKS, TIGHT
-from tests.plain_ngspice import plain_voltages
+from tests.read_by_ngspice import plain_voltages
 from tests.test_designs import VOLTS, newton_voltages, write
 
 BASE = "V1 a 0 1\nR1 a b 1k\nR2 b 0 2k\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from analog_ep.designs.spec import parse_design_spec
-from tests.plain_ngspice import plain_voltages
+from tests.read_by_ngspice import plain_voltages
 
 PAGE = (Path(__file__).parent.parent / "docs" / "own-circuits.md").read_text(encoding="utf-8")
 

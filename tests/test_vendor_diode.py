@@ -11,7 +11,7 @@ import torch
 from analog_ep.designs import VendorDiode, read_netlist
 from analog_ep.devices import ShockleyDiode
 from analog_ep.errors import DeviceParameterError
-from tests.plain_ngspice import plain_voltages
+from tests.read_by_ngspice import plain_voltages
 from tests.test_designs import newton_voltages, write
 
 MODELS = {

@@ -17,6 +17,7 @@ from analog_ep.circuit import (
     CurrentControlledCurrentSources,
     CurrentControlledVoltageSources,
     CurrentSources,
+    NodePair,
     VoltageControlledCurrentSources,
     VoltageControlledVoltageSources,
     VoltageSources,
@@ -147,9 +148,13 @@ class _Assembler:
     nodes: dict[str, int]
     assembly: Assembly
 
-    def ends(self, branches: Iterable[Branch], count: int = 2) -> list[np.ndarray]:
-        rows = [[self.nodes[node] for node in branch.nodes] for branch in branches]
-        return list(np.array(rows, dtype=np.int64).reshape(-1, count).T)
+    def ends(self, branches: Iterable[Branch]) -> NodePair:
+        first, second = np.array([[self.nodes[n] for n in branch.nodes[:2]] for branch in branches], np.int64).T
+        return first, second
+
+    def controls(self, branches: Iterable[Branch]) -> NodePair:
+        first, second = np.array([[self.nodes[n] for n in branch.nodes[2:]] for branch in branches], np.int64).T
+        return first, second
 
     def resistors(self, trainable: dict[int, int]) -> None:
         numbered = list(enumerate(self.assembly.resistors))
@@ -184,7 +189,7 @@ class _Assembler:
         kinds = {"e": VoltageControlledVoltageSources, "g": VoltageControlledCurrentSources}
         for letter, branches in assembly.voltage_controlled.items():
             if branches:
-                add(kinds[letter](letter, *self.ends(branches, 4), [b.value for b in branches]))
+                add(kinds[letter](letter, *self.ends(branches), *self.controls(branches), [b.value for b in branches]))
         followers = {"f": CurrentControlledCurrentSources, "h": CurrentControlledVoltageSources}
         place = {name: k for k, name in enumerate(sources)}
         for letter, pairs in assembly.current_controlled.items():
@@ -198,7 +203,7 @@ class _Assembler:
         for row in self.assembly.diodes:
             by_kind.setdefault(type(row[3]), []).append(row)
         for number, rows in enumerate(by_kind.values()):
-            anodes, cathodes = ([self.nodes[row[side]] for row in rows] for side in (1, 2))
+            anodes, cathodes = [self.nodes[row[1]] for row in rows], [self.nodes[row[2]] for row in rows]
             self.builder.add_diodes(f"d{number or ''}", np.array(anodes), np.array(cathodes), _together(rows))
 
     def expressions(self) -> None:
@@ -213,7 +218,7 @@ class _Assembler:
                 fields[f"reference_{k}"] = [self.nodes[row[3].controls[k][1]] for row in rows]
             for k in range(key[2]):
                 fields[f"constant_{k}"] = [row[3].constants[k] for row in rows]
-            positive, negative = ([self.nodes[row[side]] for row in rows] for side in (1, 2))
+            positive, negative = [self.nodes[row[1]] for row in rows], [self.nodes[row[2]] for row in rows]
             self.builder.add(expression_kind(*key)(f"b{number}", positive, negative, **fields))
 
 

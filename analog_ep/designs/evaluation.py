@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from analog_ep.designs.expressions import Term
 from analog_ep.errors import NetlistError
@@ -11,7 +12,7 @@ from analog_ep.errors import NetlistError
 Value = Callable[[str], float]
 """Gives the value of a parameter; raises `NetlistError` where there is none."""
 
-FUNCTIONS: Mapping[str, tuple[int, Callable[..., float]]] = {
+FUNCTIONS: Mapping[str, tuple[int, Callable[..., Any]]] = {
     **{
         name: (1, getattr(math, name))
         for name in [

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NoReturn
 
 from analog_ep.designs.numbers import read_number
 from analog_ep.errors import NetlistError
@@ -215,6 +216,6 @@ class _Parser:
         if self.depth > DEEPEST:
             raise NetlistError(f"an expression must have at most {DEEPEST} brackets and signs within each other")
 
-    def _refuse(self, what: str) -> Term:
+    def _refuse(self, what: str) -> NoReturn:
         found = self.token or "its end"
         raise NetlistError(f"in an expression {what}, found {found!r} in {self.text[:60]!r}")

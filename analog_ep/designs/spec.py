@@ -152,6 +152,6 @@ def parse_design_spec(tables: dict[str, Any], origin: str) -> DesignSpec:
         if first["type"] == "extra_forbidden":
             raise SpecError(f"{origin}: {key} is not a known key; take it out") from None
         if first["type"] == "value_error":
-            raise SpecError(f"{origin}: {key}: {first['ctx']['error']}") from None
+            raise SpecError(f"{origin}: {key}: {first.get('ctx', {}).get('error')}") from None
         words = first["msg"].replace("Input should", "must")
         raise SpecError(f"{origin}: {key} {words}, found {str(first['input'])[:60]!r}") from None
