@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from analog_ep.checking import CrossCheck, HopfieldCrossCheck, HopfieldTolerances, Tolerances, cross_check
     from analog_ep.circuit import Chip, Circuit, CircuitBuilder, check_circuit
-    from analog_ep.devices import Diode, DiodeClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
+    from analog_ep.devices import Clamp, Diode, DiodeClamp, HardClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
     from analog_ep.dynamics import Langevin
     from analog_ep.equilibrium import (
         Equilibrium,
@@ -51,6 +51,7 @@ __all__ = [
     "Circuit",
     "CircuitBuilder",
     "CircuitNetwork",
+    "Clamp",
     "ContrastiveDivergence",
     "ContrastiveHebbian",
     "Cost",
@@ -65,6 +66,7 @@ __all__ = [
     "EulerRelaxation",
     "FusedStep",
     "GradientMethod",
+    "HardClamp",
     "HarmonicEquilibriumPropagation",
     "HolomorphicEquilibriumPropagation",
     "HopfieldCrossCheck",

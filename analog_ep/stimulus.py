@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -107,6 +108,9 @@ def as_number(name: str, value: object) -> float:
 class Cost(ABC):
     """A cost C(o, y) of the differential outputs o `(*batch, n_outputs)` [V] and targets y of the same shape."""
 
+    unit: ClassVar[str] = ""
+    """Of C; empty for a number."""
+
     @abstractmethod
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """C, `(*batch,)`."""
@@ -132,6 +136,16 @@ class Cost(ABC):
     def curvature_bound(self) -> float:
         """Largest eigenvalue that `hessian` has at any output."""
 
+    def error_expressions(self, outputs: Sequence[str], targets: Sequence[str]) -> tuple[list[str], float] | None:
+        """Expressions e and a divisor d with −∂C/∂o = e/d, for netlists; None where there are none.
+
+        Parameters
+        ----------
+        outputs, targets : sequence of str
+            Texts of the outputs [V] and of the targets. The expressions use the words of `CurrentLaw.expressions`.
+        """
+        return None
+
     @abstractmethod
     def encode(self, labels: Tensor, n_classes: int, like: Tensor) -> Tensor:
         """Targets for class labels `(*batch,)`, in the dtype and on the device of `like`."""
@@ -149,6 +163,8 @@ class SquaredError(Cost):
 
     target_voltage: float = 1.0
 
+    unit: ClassVar[str] = "V^2"
+
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return 0.5 * (outputs - targets).square().sum(-1)
 
@@ -165,6 +181,9 @@ class SquaredError(Cost):
     @property
     def curvature_bound(self) -> float:
         return 1.0
+
+    def error_expressions(self, outputs: Sequence[str], targets: Sequence[str]) -> tuple[list[str], float]:
+        return [f"{y}-{o}" for o, y in zip(outputs, targets, strict=True)], 1.0
 
     def encode(self, labels: Tensor, n_classes: int, like: Tensor) -> Tensor:
         return self.target_voltage * _one_hot(labels, n_classes, like)
@@ -215,6 +234,11 @@ class CrossEntropy(Cost):
     def curvature_bound(self) -> float:
         # diag(p) − p pᵀ has no eigenvalue above ½, by Gershgorin: p(1 − p) + p(1 − p) ≤ ½.
         return 0.5 / self.logit_scale**2
+
+    def error_expressions(self, outputs: Sequence[str], targets: Sequence[str]) -> tuple[list[str], float]:
+        # softmax_i = 1/Σ_j exp((o_j − o_i)/v_0), which does not overflow into 0/0 as a quotient of exponentials does.
+        sums = ["+".join(f"exp(({other}-{o})/{float(self.logit_scale)!r})" for other in outputs) for o in outputs]
+        return [f"{y}-1/({total})" for total, y in zip(sums, targets, strict=True)], self.logit_scale
 
     def encode(self, labels: Tensor, n_classes: int, like: Tensor) -> Tensor:
         return _one_hot(labels, n_classes, like)

@@ -20,13 +20,13 @@ from analog_ep.circuit import (
     VoltageControlledVoltageSources,
     VoltageSources,
 )
-from analog_ep.devices import DiodeClamp, PiecewiseLinearDiode, ShockleyDiode
+from analog_ep.devices import Clamp, DiodeClamp, PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.networks import ResistiveNetwork
 
 
 def alternating(n: int) -> DiodeClamp:
     """Even nodes below 0.1 V, odd ones above -0.2 V."""
-    return DiodeClamp.alternating(ShockleyDiode(saturation_current=1e-9, ideality=1.3), n, upper=0.1, lower=-0.2)
+    return Clamp.alternating(ShockleyDiode(saturation_current=1e-9, ideality=1.3), n, upper=0.1, lower=-0.2)
 
 
 def measured() -> PiecewiseLinearDiode:

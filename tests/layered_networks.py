@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from analog_ep.circuit import Amplifiers, Circuit, Conductances, Diodes, VoltageSources, energy_weights
-from analog_ep.devices import Diode, DiodeClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
+from analog_ep.devices import Clamp, Diode, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.networks import ResistiveNetwork
 
 HIGHEST_CONDUCTANCE = 1e-4
@@ -54,9 +54,7 @@ class Case:
         return rebuilt(self.network, self.network.clamps, torch.float32), self.inputs.float(), self.targets.float()
 
 
-def rebuilt(
-    network: ResistiveNetwork, clamps: Sequence[DiodeClamp], dtype: torch.dtype = torch.float64
-) -> ResistiveNetwork:
+def rebuilt(network: ResistiveNetwork, clamps: Sequence[Clamp], dtype: torch.dtype = torch.float64) -> ResistiveNetwork:
     """The same network with other clamps or in another precision."""
     twin = ResistiveNetwork(
         network.sizes,
@@ -105,23 +103,23 @@ DIODES = {
 
 
 @st.composite
-def clamps(draw: st.DrawFn, n_nodes: int, kinds: Sequence[str]) -> DiodeClamp:
+def clamps(draw: st.DrawFn, n_nodes: int, kinds: Sequence[str]) -> Clamp:
     """Alternating, pairs, one-sided, or a mixture node by node."""
     diode: Diode | IdealDiode = draw(st.sampled_from(kinds).flatmap(lambda kind: DIODES[kind](n_nodes)))
     match draw(st.sampled_from(["alternating", "pair", "upper", "lower", "mixed"])):
         case "alternating":
-            return DiodeClamp.alternating(
+            return Clamp.alternating(
                 diode, n_nodes, upper=draw(st.sampled_from([0.0, 0.1])), lower=draw(st.sampled_from([0.0, -0.2]))
             )
         case "pair":
-            return DiodeClamp(diode, upper=0.3, lower=draw(st.sampled_from([0.0, -0.4])))
+            return diode.clamp(upper=0.3, lower=draw(st.sampled_from([0.0, -0.4])))
         case "upper":
-            return DiodeClamp(diode, upper=0.05)
+            return diode.clamp(upper=0.05)
         case "lower":
-            return DiodeClamp(diode, lower=-0.05)
+            return diode.clamp(lower=-0.05)
     pattern = torch.arange(n_nodes) % 3
     none = torch.tensor(torch.inf, dtype=torch.float64)
-    return DiodeClamp(diode, upper=torch.where(pattern == 0, none, 0.2), lower=torch.where(pattern == 1, -none, -0.1))
+    return diode.clamp(upper=torch.where(pattern == 0, none, 0.2), lower=torch.where(pattern == 1, -none, -0.1))
 
 
 @st.composite

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import CurrentLaw, NodePair
+from analog_ep.circuit import GROUND, NONE, CurrentLaw, NodePair, VoltageLaw, VoltageRows
 from analog_ep.devices import Diode
 
 
@@ -79,3 +79,63 @@ class CubicDiode(Diode):
     def expressions(self, voltages: Sequence[str]) -> Sequence[str]:
         rows = zip(torch.as_tensor(self.linear).tolist(), torch.as_tensor(self.cubic).tolist(), voltages, strict=True)
         return [f"({a!r})*{v}+({b!r})*{v}*{v}*{v}" for a, b, v in rows]
+
+
+@dataclass(frozen=True)
+class CubicDiodeBehindResistance(CubicDiode):
+    """The varistor with a wire of its own in series. [Ω]"""
+
+    wire: float | Tensor = 0.0
+
+    def behind_resistance(self) -> tuple[float | Tensor, CubicDiode]:
+        return self.wire, CubicDiode(self.linear, self.cubic)
+
+
+@dataclass(frozen=True)
+class SteepnessOfCubicDiode(CubicDiode):
+    """The varistor that tells its steepness: a + 3 b v² ≤ |i|/V + a + 4 b V² at every v, with V = 1 V."""
+
+    def steepness(self) -> tuple[float, float | Tensor]:
+        # 3 b v² − b |v|³/V is largest, 4 b V², at v = 2 V.
+        return 1.0, self.linear + 4 * self.cubic
+
+
+@dataclass(frozen=True, eq=False)
+class Batteries(VoltageLaw):
+    """Constant voltages. [V]"""
+
+    positive: Any
+    negative: Any
+    volts: Any
+
+    values: ClassVar[tuple[str, ...]] = ("volts",)
+
+    def rows(self) -> VoltageRows:
+        return VoltageRows.between(self.positive, self.negative, volts=self.volts)
+
+
+@dataclass(frozen=True, eq=False)
+class Followers(VoltageLaw):
+    """Single-ended bidirectional amplifiers, with gain and feedback alone."""
+
+    input: Any
+    output: Any
+    gain: Any
+    feedback: Any
+
+    terminals: ClassVar[tuple[str, ...]] = ("input", "output")
+    values: ClassVar[tuple[str, ...]] = ("gain", "feedback")
+    driven: ClassVar[bool] = False
+
+    def rows(self) -> VoltageRows:
+        ground = np.full(len(self), GROUND)
+        return VoltageRows.between(
+            self.output,
+            ground,
+            input=np.full(len(self), 0 if self.driven else NONE),
+            control=(self.input, ground),
+            gain=self.gain,
+            drawn_from=self.input,
+            feedback=self.feedback,
+            chained=True,
+        )

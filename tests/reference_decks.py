@@ -10,7 +10,7 @@ from deck_circuits import every_element, measured, mixed_circuit, network
 
 from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.constants import DEFAULT_TEMPERATURE
-from analog_ep.devices import DiodeClamp, IdealDiode, ShockleyDiode
+from analog_ep.devices import DiodeClamp, HardClamp, IdealDiode, ShockleyDiode
 from analog_ep.netlist.deck import save_deck, write_deck
 from analog_ep.netlist.dialects import DIALECTS, DialectName
 from analog_ep.netlist.timing import TwoPhaseTiming
@@ -51,7 +51,7 @@ def xor_deck(sample: tuple[float, float] = XOR_SAMPLES[1]) -> str:
 
 def softmax_deck() -> str:
     """Both phases of a single-ended network of ideal diodes and transformers, with the elastic nudge of a softmax."""
-    clamp = DiodeClamp(IdealDiode(on_conductance=1e-2), upper=0.06, lower=-0.06)
+    clamp = HardClamp(IdealDiode(on_conductance=1e-2), upper=0.06, lower=-0.06)
     network = ResistiveNetwork(
         [2, 3, 3], diode=clamp, gain=2.0, feedback=2.0, drive="single", seed=1, dtype=torch.float64
     )
@@ -82,7 +82,7 @@ def dialect_deck(dialect: str) -> str:
 
 def cycle_deck() -> str:
     """Two samples of a small network as one transient."""
-    clamp = DiodeClamp(IdealDiode(1e-2, 0.05), upper=0.1, lower=-0.1)
+    clamp = HardClamp(IdealDiode(1e-2, 0.05), upper=0.1, lower=-0.1)
     circuit = with_node_capacitance(network([2, 2, 1], clamp), 1e-12)
     samples, targets = np.array([[1.0, -0.5], [-1.0, 0.5]]), torch.tensor([[0.5], [0.5]], dtype=torch.float64)
     nudge, timing = Nudge(1e-5, targets, SquaredError()), TwoPhaseTiming(2e-6, 1e-6)

@@ -13,7 +13,7 @@ from analog_ep.calibration.solver import calibrate_device, fit_solver, read_devi
 from analog_ep.calibration.writing import card_of, write_card
 from analog_ep.cards import load_card
 from analog_ep.cli import main
-from analog_ep.devices import Diode, DiodeClamp, PiecewiseLinearDiode, ShockleyDiode
+from analog_ep.devices import Clamp, Diode, PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.equilibrium import Relaxation, solve
 from analog_ep.errors import AnalogEPError, CardError, CircuitError, DataError, NgspiceError
 from analog_ep.netlist.netlist import NetlistWriter, constant_drive
@@ -39,7 +39,7 @@ r2 m k 2000
 
 
 def network(diode: Diode) -> ResistiveNetwork:
-    clamp = DiodeClamp.alternating(diode, 100, upper=0.0, lower=0.0)
+    clamp = Clamp.alternating(diode, 100, upper=0.0, lower=0.0)
     return ResistiveNetwork([64, 100, 10], diode=clamp, gain=4.0, seed=3, dtype=torch.float64)
 
 

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from analog_ep.circuit import Chip, Converter, Converters, LearningCircuit, draw_faults
-from analog_ep.devices import DiodeClamp, IdealDiode, ShockleyDiode
+from analog_ep.devices import IdealDiode, ShockleyDiode
 from analog_ep.equilibrium import Newton, Ngspice, Relaxation, solve
 from analog_ep.errors import CheckpointError, CircuitError
 from analog_ep.export import write_netlist
@@ -55,7 +55,7 @@ def implicit(net, chip, inputs, targets):
 @pytest.mark.parametrize("upper_and_lower", ["alternating", "pair"])
 def test_junctions_of_a_chip_agree_with_newton_at_any_temperature(upper_and_lower):
     diode = ShockleyDiode(1e-9)
-    net = network((3, 4, 2), diode=diode if upper_and_lower == "alternating" else DiodeClamp(diode, 0.1, -0.2))
+    net = network((3, 4, 2), diode=diode if upper_and_lower == "alternating" else diode.clamp(0.1, -0.2))
     inputs, _ = samples(net)
     drawn = Chip.draw(net.circuit(), 3, saturation_current=0.5, ideality=0.05, offset=0.01)
     warm = {

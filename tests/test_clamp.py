@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 from scipy.special import lambertw
 
 from analog_ep.constants import BOLTZMANN, ELEMENTARY_CHARGE
-from analog_ep.devices import DiodeClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
+from analog_ep.devices import Clamp, DiodeClamp, HardClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.errors import DeviceParameterError
 
 INFINITY = math.inf
@@ -70,19 +70,19 @@ def test_infinite_bias_means_no_diode():
 
 
 def test_alternating_bounds_even_nodes_above_and_odd_ones_below():
-    clamp = DiodeClamp.alternating(IdealDiode(), 3, upper=0.5, lower=-0.25)
+    clamp = Clamp.alternating(IdealDiode(), 3, upper=0.5, lower=-0.25)
     low, high = clamp.limits
     assert torch.equal(torch.as_tensor(high), tensor(0.5, INFINITY, 0.5))
     assert torch.equal(torch.as_tensor(low), tensor(-INFINITY, -0.25, -INFINITY))
 
 
 def test_limits_include_the_forward_voltage_of_ideal_diodes():
-    assert DiodeClamp(IdealDiode(forward_voltage=0.25), upper=0.5, lower=-0.5).limits == (-0.75, 0.75)
-    assert DiodeClamp(IdealDiode(), upper=0.5).limits == (-INFINITY, 0.5)
+    assert HardClamp(IdealDiode(forward_voltage=0.25), upper=0.5, lower=-0.5).limits == (-0.75, 0.75)
+    assert HardClamp(IdealDiode(), upper=0.5).limits == (-INFINITY, 0.5)
 
 
 def test_ideal_diode_has_a_stand_in_for_spice():
-    clamp = DiodeClamp(IdealDiode(on_conductance=0.5, forward_voltage=0.25), upper=0.5)
+    clamp = HardClamp(IdealDiode(on_conductance=0.5, forward_voltage=0.25), upper=0.5)
     assert clamp.for_spice(3.0).current(tensor(0.75, 1.75)).tolist() == [0.0, 0.5]
     assert DiodeClamp(SHOCKLEY, upper=0.0).for_spice(3.0).diode is SHOCKLEY
     with pytest.raises(TypeError, match="an ideal diode has no current function; use for_spice"):
@@ -176,7 +176,7 @@ def test_change_of_a_node_keeps_its_relative_precision(diode, bounds, dtype):
 
 
 def test_change_of_an_ideal_node_stops_at_the_clamp_and_leaves_it():
-    clamp = DiodeClamp(IdealDiode(), upper=0.5, lower=-0.5)
+    clamp = HardClamp(IdealDiode(), upper=0.5, lower=-0.5)
     total, voltage = torch.full((4,), 2.0, dtype=torch.float64), tensor(0.4, 0.5, 0.5, -0.5)
     excess = tensor(0.0, 0.1, 0.1, -0.1)
     drive = tensor(1.0, -0.1, -0.4, 0.1)
@@ -193,11 +193,71 @@ def test_change_of_an_ideal_node_stops_at_the_clamp_and_leaves_it():
             r"DiodeClamp: lower must be a number, found tensor\(\[0., nan\]",
         ),
         (
-            lambda: DiodeClamp(IdealDiode(), upper=-0.5, lower=0.5),
-            "DiodeClamp: lower must be below upper, found 0.5 and -0.5",
+            lambda: HardClamp(IdealDiode(), upper=-0.5, lower=0.5),
+            "HardClamp: lower must be below upper, found 0.5 and -0.5",
         ),
     ],
 )
 def test_errors_say_what_must_hold(build, words):
     with pytest.raises(DeviceParameterError, match=words):
         build()
+
+
+CLAMPS = [
+    DiodeClamp(SHOCKLEY, upper=0.25, lower=-0.5),
+    DiodeClamp(PIECEWISE, upper=0.25),
+    HardClamp(IdealDiode(forward_voltage=0.1), upper=0.15, lower=-0.4),
+]
+
+
+@pytest.mark.parametrize("clamp", CLAMPS)
+def test_every_clamp_solves_its_node(clamp):
+    total, drive = tensor(1e-4, 1e-8), torch.linspace(-3e-4, 3e-4, 8, dtype=torch.float64)[:, None] * torch.ones(2)
+    voltage = clamp.solve_node(total, drive)
+    torch.testing.assert_close(clamp.solve_node(total, drive, 1 / total), voltage, rtol=1e-12, atol=1e-15)
+    held = clamp.holds(voltage)
+    current, slope = clamp.current_and_slope(voltage)
+    left = total * voltage + current - drive
+    assert (left[~held].abs() <= 1e-12 * drive.expand_as(left)[~held].abs()).all()
+    assert ((left * voltage)[held] < 0).all() or not held.any()
+    assert (held.any() and (~held).any()) == (not clamp.has_current)
+    rise = (clamp.current_and_slope(voltage + 1e-7)[0] - current) / 1e-7 * torch.ones_like(voltage)
+    torch.testing.assert_close(slope * torch.ones_like(voltage), rise, rtol=1e-3, atol=1e-12)
+    expected = torch.where(held, 7.0 * total, torch.as_tensor(slope, dtype=torch.float64))
+    torch.testing.assert_close(clamp.slope_at(voltage, total, 7.0), expected)
+
+
+@pytest.mark.parametrize("clamp", CLAMPS)
+def test_states_of_another_solver_are_made_consistent(clamp):
+    total, drive = tensor(1e-4, 1e-4), torch.linspace(-1e-4, 1e-4, 6, dtype=torch.float64)[:, None] * torch.ones(2)
+    exact = clamp.solve_node(total, drive)
+    voltage, current = clamp.consistent(exact * (1 + 1e-9), drive, 1 / total)
+    if clamp.has_current:
+        assert torch.equal(current, drive)
+        assert torch.equal(clamp.excess(voltage, current, 1 / total), torch.zeros_like(voltage))
+    else:
+        assert torch.equal(voltage, clamp.solve_node(total, current, 1 / total))
+        beyond = (drive / total - exact).abs()
+        torch.testing.assert_close(clamp.excess(voltage, current, 1 / total).abs(), beyond, rtol=1e-12, atol=1e-15)
+    response = clamp.response_resistance(voltage, total, current, 1 / total)
+    h = 1e-9
+    change = clamp.solve_node(total, current + h) - clamp.solve_node(total, current - h)
+    torch.testing.assert_close(response, change / (2 * h), rtol=1e-3, atol=1e-3)
+
+
+def test_how_far_beyond_ideal_diodes_a_node_is():
+    hard = HardClamp(IdealDiode(forward_voltage=0.25), upper=tensor(0.25, INFINITY), lower=-0.75)
+    assert hard.beyond(tensor(0.75, 9.0)).tolist() == [0.25, 0.0]
+    assert hard.beyond(tensor(-1.5, -1.0)).tolist() == [0.5, 0.0]
+    assert hard.holds(tensor(0.45, 0.45), margin=0.1).tolist() == [True, False]
+    assert DiodeClamp(SHOCKLEY, upper=0.0).beyond(tensor(9.0, -9.0)).tolist() == [0.0, 0.0]
+
+
+def test_a_diode_makes_the_clamp_that_fits_it():
+    assert type(SHOCKLEY.clamp(upper=0.1)) is DiodeClamp
+    assert type(IdealDiode().clamp(upper=0.1)) is HardClamp
+    assert type(Clamp.alternating(PIECEWISE, 2)) is DiodeClamp
+    with pytest.raises(DeviceParameterError, match=r"the diode must be a Diode, found IdealDiode; write diode\.clamp"):
+        DiodeClamp(IdealDiode(), upper=0.1)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(DeviceParameterError, match=r"must be an IdealDiode, found ShockleyDiode; write diode\.clamp"):
+        HardClamp(SHOCKLEY, upper=0.1)  # pyright: ignore[reportArgumentType]

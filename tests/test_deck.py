@@ -19,7 +19,7 @@ from analog_ep.circuit import (
     circuit_energy,
     energy_weights,
 )
-from analog_ep.devices import DiodeClamp, IdealDiode, ShockleyDiode
+from analog_ep.devices import DiodeClamp, HardClamp, IdealDiode, ShockleyDiode
 from analog_ep.errors import CircuitError, NodeNameError, StimulusError
 from analog_ep.netlist.deck import save_deck, write_deck
 from analog_ep.stimulus import Cost, CrossEntropy, Nudge, SquaredError
@@ -35,7 +35,7 @@ CASES = {
     "single": (lambda: network([3, 4, 2], alternating(4), drive="single", gain=2.0), SquaredError()),
     "ideal": (lambda: network([3, 4, 3, 2], IdealDiode(1e-2)), SquaredError()),
     "ideal pair": (
-        lambda: network([3, 4, 2], DiodeClamp(IdealDiode(1e-2, 0.05), upper=0.1, lower=-0.1)),
+        lambda: network([3, 4, 2], HardClamp(IdealDiode(1e-2, 0.05), upper=0.1, lower=-0.1)),
         SquaredError(),
     ),
     "measured": (lambda: network([3, 4, 2], DiodeClamp(measured(), upper=-0.2, lower=0.2)), SquaredError()),

@@ -16,7 +16,7 @@ from analog_ep.errors import CheckpointError, DataError, NetlistError, SpecError
 from tests.design_decks import DECKS
 from tests.learning_decks import xor_deck
 from tests.read_by_ngspice import plain_voltages
-from tests.test_designs import newton_voltages, write
+from tests.test_designs import write
 
 pytestmark = pytest.mark.ngspice
 
@@ -51,7 +51,18 @@ def run(*arguments: str):
 
 
 def test_a_netlist_is_trained_checked_and_exported(folder: Path):
-    options = ["--data", "table.csv", "--inputs", "a,b", "--outputs", "y", "--epochs", "100", "--learning-rate", "0.003"]
+    options = [
+        "--data",
+        "table.csv",
+        "--inputs",
+        "a,b",
+        "--outputs",
+        "y",
+        "--epochs",
+        "100",
+        "--learning-rate",
+        "0.003",
+    ]
     done = run("train", "mine.cir", *options, "--out", "RUN")
     assert done.exit_code == 0, done.output
     assert "your netlist with what it learnt: RUN/mine.cir" in done.output.replace("\n", " ")
@@ -154,7 +165,9 @@ def test_what_does_not_fit_is_named(folder: Path):
         DesignRun.of(spec, folder)
     Path("classes.csv").write_text("a [V],b [V],c\n1,2,0\n1,2,3\n")
     labels = spec.data.model_copy(update={"table": "classes.csv", "inputs": ["a", "b"], "outputs": None, "labels": "c"})
-    with pytest.raises(DataError, match=r"classes.csv, line 3: a class must be one of 0…0, one for each output, found 3"):
+    with pytest.raises(
+        DataError, match=r"classes.csv, line 3: a class must be one of 0…0, one for each output, found 3"
+    ):
         DesignRun.of(spec.model_copy(update={"data": labels}), folder)
     with pytest.raises(NetlistError, match="must be a readable netlist"):
         read_netlist(folder / "none.cir")
@@ -170,7 +183,10 @@ def test_what_does_not_fit_is_named(folder: Path):
         ({"network": {"kind": "circuit"}}, "network.netlist is required, found nothing"),
         ({"network": {"kind": "circuit", "netlist": "x", "gain": 3}}, "network.gain is not a known key"),
         ({"network": {"kind": "circuit", "netlist": 3}}, "network.netlist must be a valid string, found '3'"),
-        ({"network": {"kind": "circuit", "netlist": "x"}, "data": {"table": "t", "inputs": ["a"]}}, "data: outputs or labels"),
+        (
+            {"network": {"kind": "circuit", "netlist": "x"}, "data": {"table": "t", "inputs": ["a"]}},
+            "data: outputs or labels",
+        ),
     ],
 )
 def test_a_broken_spec_is_one_line(tables, words: str):

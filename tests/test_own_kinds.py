@@ -5,7 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from own_kinds import CubicDiode, SquareLawTransistors
+from own_kinds import (
+    Batteries,
+    CubicDiode,
+    CubicDiodeBehindResistance,
+    Followers,
+    SquareLawTransistors,
+    SteepnessOfCubicDiode,
+)
 from plain_ngspice import run_plain
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
@@ -14,19 +21,27 @@ from analog_ep import Newton, Ngspice, ResistiveNetwork, SquaredError, cross_che
 from analog_ep.analyses.corners import corners
 from analog_ep.analyses.power import branch_power
 from analog_ep.circuit import (
+    Amplifiers,
     Branches,
     Capacitors,
+    Chip,
     Circuit,
     CircuitBuilder,
     Conductances,
+    CurrentControlledCurrentSources,
     Diodes,
     VoltageSources,
     check_circuit,
     circuit_energy,
 )
+from analog_ep.circuit.copies import copies
 from analog_ep.circuit.noise import johnson_currents
+from analog_ep.circuit.real_amplifiers import AmplifierModel, with_amplifiers
 from analog_ep.dynamics.linear_noise import LinearNoise
 from analog_ep.dynamics.transient import transient
+from analog_ep.equilibrium.inexactness import inexact_message
+from analog_ep.equilibrium.nodal.energy_bound import EnergyBound
+from analog_ep.equilibrium.nodal.newton import reduced_system
 from analog_ep.equilibrium.nodal.residual import kirchhoff_residual
 from analog_ep.errors import CircuitError, EnergyUnavailableError
 from analog_ep.learning.gradients.implicit import implicit_gradients
@@ -233,3 +248,132 @@ def test_a_deck_without_an_energy_says_why(tmp_path):
     printed = run_plain(tmp_path / "own.cir")
     outputs = [printed[f"v(o{i}_p)-v(o{i}_n)"][0] for i in range(2)]
     np.testing.assert_allclose(outputs, solve(net, inputs[None], solver=Newton()).outputs[0], rtol=0, atol=1e-8)
+
+
+def test_a_chip_has_transistors_of_its_own():
+    circuit = common_source()
+    chip = Chip.draw(circuit, 1, factor=0.2, threshold=0.05)
+    applied = chip.apply(circuit)
+    transistor = applied.group("m")
+    assert isinstance(transistor, SquareLawTransistors)
+    assert transistor.factor == FACTOR * chip.factors["m.factor"]
+    assert transistor.threshold == chip.values["m.threshold"]
+    found = solve(circuit, GATES, solver=Newton(), chip=chip)
+    np.testing.assert_allclose(found.voltages.numpy(), solve(applied, GATES, solver=Newton()).voltages.numpy())
+
+
+def varistor(device: CubicDiode, volts: float = 2.0) -> Circuit:
+    """A source over 1 kΩ at a varistor to ground."""
+    builder = CircuitBuilder("varistor")
+    x, a = builder.add_nodes(["x", "a"])
+    builder.add(VoltageSources("v", x, 0, volts))
+    builder.add(Conductances("r", x, a, 1e-3))
+    builder.add_diodes("d", a, 0, device)
+    builder.set_outputs(a, 0)
+    return builder.build()
+
+
+NO_INPUT = torch.zeros(1, 0, dtype=torch.float64)
+
+
+def varistor_voltage(linear: float, cubic: float, ohms: float = 0.0) -> float:
+    total = 1e3 + ohms
+    current = lambda v: linear * v + cubic * v**3  # noqa: E731
+    return float(brentq(lambda v: v + total * current(v) - 2.0, 0.0, 2.0, xtol=1e-15))  # pyright: ignore
+
+
+def test_a_chip_has_diodes_of_its_own():
+    circuit = varistor(CubicDiode())
+    chip = Chip.draw(circuit, 3, cubic=0.3)
+    found = float(solve(circuit, NO_INPUT, solver=Newton(), chip=chip).outputs)
+    assert found == pytest.approx(varistor_voltage(1e-5, 1e-3 * chip.factors["d.cubic"][0]), rel=1e-12)
+    with pytest.raises(CircuitError, match="no branch has a parameter 'saturation_current'; there are cubic, linear"):
+        Chip.draw(circuit, 3, saturation_current=0.1)
+
+
+def test_a_series_resistance_of_its_own_becomes_a_node():
+    circuit = varistor(CubicDiodeBehindResistance(wire=500.0))
+    assert "d_j0" in circuit.node_names
+    voltages = solve(circuit, NO_INPUT, solver=Newton()).voltages[0]
+    assert float(voltages[circuit.node("d_j0")]) == pytest.approx(varistor_voltage(1e-5, 1e-3, 500.0), rel=1e-12)
+
+
+@pytest.mark.parametrize("circuit", [varistor(CubicDiode()), common_source()], ids=["diodes", "transistors"])
+def test_copies_are_each_the_circuit(circuit):
+    inputs = GATES if circuit.n_inputs else NO_INPUT
+    single = solve(circuit, inputs, solver=Newton()).outputs
+    thrice = solve(copies(circuit, 3), inputs, solver=Newton()).outputs
+    torch.testing.assert_close(thrice, single.expand(-1, 3), rtol=1e-12, atol=1e-15)
+
+
+def test_a_state_that_is_not_exact_names_what_may_amplify():
+    bound, voltages = np.array([1.0]), np.ones((1, 4))
+    text = inexact_message(common_source(), bound, voltages, np.array([False]), 1e-9, "advice")
+    assert "a loop through m may nearly cancel" in text
+    assert "kink of a diode" in inexact_message(varistor(CubicDiode()), bound, voltages, np.array([False]), 1e-9, "")
+
+
+def test_a_diode_that_tells_its_steepness_has_quick_bounds():
+    v = torch.linspace(-9, 9, 181, dtype=torch.float64)
+    device = SteepnessOfCubicDiode()
+    volts, slope = device.steepness()
+    assert (device.conductance(v) <= device.current(v).abs() / volts + slope + 1e-18).all()
+    for kind, quick in ((SteepnessOfCubicDiode(), True), (CubicDiode(), False)):
+        circuit = varistor(kind)
+        system = reduced_system(circuit)
+        bound = EnergyBound(circuit, system, np.ones(system.n_unknowns))
+        assert bound.is_available
+        assert bound.has_quick == quick
+    circuit = varistor(device)
+    system = reduced_system(circuit)
+    bound = EnergyBound(circuit, system, np.ones(system.n_unknowns))
+    exact = varistor_voltage(1e-5, 1e-3)
+    for off in (1e-3, 1e-9):
+        states = np.array([[0.0, 2.0, exact + off]])
+        residual, scale = kirchhoff_residual(circuit, states)
+        quick = bound.quick(states, np.abs(residual), scale)
+        assert off <= quick[0] < 10 * off
+
+
+def test_the_current_of_a_source_of_ones_own_is_followed():
+    builder = CircuitBuilder("mirror")
+    a, b = builder.add_nodes(["a", "b"])
+    builder.add(Batteries("cell", a, 0, 2.0))
+    builder.add(Conductances("r", [a, b], [0, 0], [1e-3, 1e-4]))
+    builder.add(CurrentControlledCurrentSources("f", b, 0, "cell", 0, 0.5))
+    builder.set_outputs(b, 0)
+    # 2 mA leave the cell's positive node, so −1 mA flow from b: 10 V across 10 kΩ.
+    assert float(solve(builder.build(), NO_INPUT, solver=Newton()).outputs) == pytest.approx(10.0, rel=1e-12)
+    builder = CircuitBuilder("of an amplifier")
+    a, b = builder.add_nodes(["a", "b"])
+    builder.add(Batteries("cell", a, 0, 2.0))
+    builder.add(Followers("amplifier", a, b, 2.0, 0.5))
+    builder.add(CurrentControlledCurrentSources("f", b, 0, "amplifier", 0, 0.5))
+    with pytest.raises(CircuitError, match="f: its current must be that of a voltage source, found amplifier"):
+        check_circuit(builder.build())
+
+
+def amplified(kind: type) -> Circuit:
+    builder = CircuitBuilder("amplified")
+    x, u, p = builder.add_nodes(["x", "u", "p"])
+    builder.add(VoltageSources("x", x, 0, 0.0, 0))
+    builder.add(Conductances("r", [x, p], [u, 0], [1e-4, 1e-3]))
+    builder.add(kind("amplifier", u, p, 4.0, 0.25))
+    builder.set_outputs(p, 0)
+    return builder.build()
+
+
+def test_amplifiers_of_ones_own_get_a_bandwidth():
+    inputs, model = torch.tensor([[0.7]], dtype=torch.float64), AmplifierModel(1e6, 100.0, 3.0)
+    own, known = (with_amplifiers(amplified(kind), model) for kind in (Followers, Amplifiers))
+    assert own.node_names == known.node_names
+    found = solve(own, inputs, solver=Newton()).voltages
+    torch.testing.assert_close(found, solve(known, inputs, solver=Newton()).voltages, rtol=0, atol=0)
+
+
+def test_amplifiers_that_do_something_else_as_well_are_refused():
+    class Driven(Followers):
+        driven = True
+
+    with pytest.raises(CircuitError, match="amplifier: an amplifier with a bandwidth must hold nodes against ground"):
+        with_amplifiers(amplified(Driven), AmplifierModel(1e6, 100.0))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from layered_networks import Case, cases, dense_hessian, examples
 
 from analog_ep.circuit import Chip
-from analog_ep.devices import DiodeClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
+from analog_ep.devices import HardClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.equilibrium.equilibrium import Equilibrium, solve
 from analog_ep.equilibrium.layered.relaxation import Relaxation
 from analog_ep.equilibrium.nodal.newton import Newton
@@ -46,7 +46,7 @@ def conducting_set(network: ResistiveNetwork, state: Equilibrium) -> list[torch.
     """On which linear piece each diode is, where diodes have pieces."""
     pieces = []
     for clamp, layer in zip(network.clamps, state.layers, strict=False):
-        if isinstance(clamp.diode, IdealDiode):
+        if isinstance(clamp, HardClamp):
             low, high = (torch.as_tensor(bound, dtype=layer.dtype) for bound in clamp.limits)
             pieces.append((layer >= high).double() - (layer <= low).double())
         elif isinstance(clamp.diode, PiecewiseLinearDiode):
@@ -234,7 +234,7 @@ def test_a_chip_is_nudged_as_itself():
 
 
 def linear_network() -> ResistiveNetwork:
-    clamp = DiodeClamp(IdealDiode(), upper=90.0, lower=-90.0)
+    clamp = HardClamp(IdealDiode(), upper=90.0, lower=-90.0)
     return ResistiveNetwork([2, 3, 2], diode=clamp, dtype=torch.float64)
 
 

@@ -20,7 +20,7 @@ from analog_ep.circuit import (
     circuit_energy,
     energy_weights,
 )
-from analog_ep.devices import DiodeClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
+from analog_ep.devices import Clamp, DiodeClamp, HardClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.errors import CircuitError, NetworkError
 from analog_ep.networks import ResistiveNetwork
 
@@ -208,7 +208,7 @@ def test_stages_of_a_chip_are_those_of_its_circuit(drive):
 )
 @pytest.mark.parametrize("shape", ["alternating", "pair"])
 def test_clamps_of_a_chip_are_those_of_its_circuit(diode, spread, shape):
-    clamp = DiodeClamp(diode, upper=0.2, lower=-0.1) if shape == "pair" else DiodeClamp.alternating(diode, 3, 0.1, -0.2)
+    clamp = DiodeClamp(diode, upper=0.2, lower=-0.1) if shape == "pair" else Clamp.alternating(diode, 3, 0.1, -0.2)
     network = ResistiveNetwork([2, 3, 1], diode=clamp, dtype=torch.float64)
     chip = Chip.draw(network.circuit(), seed=2, **spread)
     circuit = network.circuit(chip)
@@ -296,12 +296,12 @@ def test_set_conductances_refuses_and_leaves_everything_as_it_was():
         ),
         (
             [2, 3, 3, 1],
-            {"diode": [DiodeClamp(IdealDiode(), upper=0.0)]},
+            {"diode": [HardClamp(IdealDiode(), upper=0.0)]},
             "one clamp per hidden layer is needed, 2, found 1",
         ),
         (
             [2, 3, 1],
-            {"diode": DiodeClamp.alternating(IdealDiode(), 2)},
+            {"diode": Clamp.alternating(IdealDiode(), 2)},
             "a clamp of a layer of 3 needs 3 voltages, found 2",
         ),
     ],

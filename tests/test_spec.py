@@ -7,7 +7,7 @@ import pytest
 import torch
 from resistive import resistive_network
 
-from analog_ep.devices import IdealDiode, PiecewiseLinearDiode, ShockleyDiode
+from analog_ep.devices import HardClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.equilibrium import Relaxation
 from analog_ep.errors import DataError, SpecError
 from analog_ep.learning import CoupledLearning, EquilibriumPropagation, SmallSignal
@@ -200,6 +200,7 @@ def test_each_hidden_layer_may_have_diodes_of_its_own():
 def test_one_table_serves_all_hidden_layers():
     clamps = resistive_network(spec(diode={"model": "ideal", "upper": 0.2, "forward_voltage": 0.1})).clamps
     assert [clamp.diode for clamp in clamps] == [IdealDiode(forward_voltage=0.1)] * 2
+    assert isinstance(clamps[0], HardClamp)
     low, high = clamps[0].limits
     expected = torch.tensor([0.3, torch.inf, 0.3, torch.inf, 0.3, torch.inf], dtype=torch.float64)
     assert torch.allclose(torch.as_tensor(high), expected)

@@ -193,8 +193,14 @@ def test_inputs_need_values_and_kinds_need_cards():
     with pytest.raises(CircuitError, match="the circuit has 3 inputs; give the values"):
         cards(VoltageSources("x", 1, 0, 0.0, 2))
 
+    class Films(Conductances):
+        """Of the same law, and so of the same card."""
+
+    assert cards(Films("m", 1, 0, 1e-3)) == ["r_m_0 a 0 1000.0"]
+
     class Memristors(Conductances):
-        pass
+        def current(self, *volts):
+            return self.siemens * np.sinh(volts[0])
 
     with pytest.raises(CircuitError, match="m: no netlist card stands for Memristors"):
         cards(Memristors("m", 1, 0, 1e-3))

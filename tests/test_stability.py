@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from layered_networks import cases, dense_hessian, examples
 
-from analog_ep.devices import DiodeClamp, IdealDiode, ShockleyDiode
+from analog_ep.devices import DiodeClamp, HardClamp, IdealDiode, ShockleyDiode
 from analog_ep.equilibrium.equilibrium import Equilibrium, solve
 from analog_ep.equilibrium.layered.relaxation import Relaxation
 from analog_ep.equilibrium.layered.stability import require_stable_nudge
@@ -73,7 +73,7 @@ def test_the_worst_of_several_states_decides():
 
 def linear_network() -> tuple[ResistiveNetwork, torch.Tensor, torch.Tensor]:
     """Inputs so small that no ideal diode conducts."""
-    network = ResistiveNetwork([2, 3, 2], diode=DiodeClamp(IdealDiode(), upper=9.0, lower=-9.0), dtype=torch.float64)
+    network = ResistiveNetwork([2, 3, 2], diode=HardClamp(IdealDiode(), upper=9.0, lower=-9.0), dtype=torch.float64)
     inputs = torch.tensor([[0.3, -0.4], [0.1, 0.2]], dtype=torch.float64)
     return network, inputs, torch.eye(2, dtype=torch.float64)
 

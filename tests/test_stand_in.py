@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from analog_ep import DiodeClamp, IdealDiode, Ngspice, Relaxation, ResistiveNetwork, solve
+from analog_ep import Clamp, HardClamp, IdealDiode, Ngspice, Relaxation, ResistiveNetwork, solve
 from analog_ep.circuit import Conductances, Diodes
 from analog_ep.devices import PiecewiseLinearDiode
 from analog_ep.netlist.netlist import NetlistWriter
 
 CLAMPS = {
-    "alternating at 0 V": lambda n: DiodeClamp.alternating(IdealDiode(), n),
-    "alternating at rails": lambda n: DiodeClamp.alternating(IdealDiode(), n, upper=0.3, lower=-0.2),
-    "between rails": lambda n: DiodeClamp(IdealDiode(), upper=3.0, lower=-3.0),
-    "forward voltage": lambda n: DiodeClamp(IdealDiode(forward_voltage=0.05), upper=0.1, lower=-0.1),
+    "alternating at 0 V": lambda n: Clamp.alternating(IdealDiode(), n),
+    "alternating at rails": lambda n: Clamp.alternating(IdealDiode(), n, upper=0.3, lower=-0.2),
+    "between rails": lambda n: HardClamp(IdealDiode(), upper=3.0, lower=-3.0),
+    "forward voltage": lambda n: HardClamp(IdealDiode(forward_voltage=0.05), upper=0.1, lower=-0.1),
 }
 
 

@@ -12,7 +12,7 @@ from deck_circuits import alternating, every_element, measured, network
 from gnucap import ATOL, RTOL, gnucap_tables, with_gnucap_constants
 
 from analog_ep.circuit import Chip, Circuit
-from analog_ep.devices import DiodeClamp, IdealDiode, ShockleyDiode
+from analog_ep.devices import DiodeClamp, HardClamp, IdealDiode, ShockleyDiode
 from analog_ep.equilibrium.equilibrium import Equilibrium, solve
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.equilibrium.nodal.newton import Newton
@@ -38,7 +38,7 @@ CIRCUITS = {
     "junctions": lambda: network([4, 6, 3], alternating(6)),
     "two hidden layers": lambda: network([4, 5, 5, 3], [alternating(5), alternating(5)]),
     "single-ended": lambda: network([4, 6, 3], alternating(6), drive="single", gain=2.0),
-    "ideal": lambda: network([4, 6, 3], DiodeClamp(IdealDiode(1e-2, 0.05), upper=0.1, lower=-0.1)),
+    "ideal": lambda: network([4, 6, 3], HardClamp(IdealDiode(1e-2, 0.05), upper=0.1, lower=-0.1)),
     "measured": lambda: network([4, 6, 3], DiodeClamp(measured(), upper=-0.2, lower=0.2)),
     "mismatched": mismatched,
     "Hopfield": lambda: hopfield_network(sizes=(4, 6, 3)).circuit(),

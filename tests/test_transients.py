@@ -43,13 +43,13 @@ def ladder(farads: float = 1e-12) -> Circuit:
     return builder.build()
 
 
-def amplified(gain: float = 4.0, feedback: float = 0.25, inverted: bool = True) -> Circuit:
+def amplified(gain: float = 4.0, feedback: float = 0.25, inverted: bool = True, offset: float = 0.0) -> Circuit:
     """A source over 10 kΩ at an amplifier's input, and 1 kΩ at each output."""
     builder = CircuitBuilder("amplified")
     x, u, p, n = builder.add_nodes(["x", "u", "p", "n"]).tolist()
     builder.add(VoltageSources("x", x, 0, 0.0, 0))
     builder.add(Conductances("r", [x, p, n], [u, 0, 0], [1e-4, 1e-3, 1e-3]))
-    builder.add(Amplifiers("amplifier1", u, p, gain, feedback, n if inverted else -1))
+    builder.add(Amplifiers("amplifier1", u, p, gain, feedback, n if inverted else -1, offset))
     builder.set_layer("u", np.array([u]))
     builder.set_layer("p", np.array([p]))
     builder.set_outputs(np.array([p]), np.array([n]))
@@ -119,12 +119,14 @@ def test_the_steady_state_of_an_amplifier(volts, driven):
     assert 1e-4 * (volts - u) == pytest.approx(0.25 * 2 * 1e-3 * p)
 
 
+@pytest.mark.parametrize("offset", [0.0, 0.05])
 @pytest.mark.parametrize("inverted", [True, False])
-def test_a_fast_and_strong_amplifier_is_the_ideal_one(inverted):
+def test_a_fast_and_strong_amplifier_is_the_ideal_one(inverted, offset):
     inputs = torch.tensor([0.7], dtype=torch.float64)
     # 0.1 mΩ into 1 kΩ is 1e-7 of the output.
-    real = with_amplifiers(amplified(inverted=inverted), AmplifierModel(1e9, 1e-4))
-    expected = solve(amplified(inverted=inverted), inputs, solver=Newton()).voltages
+    ideal = amplified(inverted=inverted, offset=offset)
+    real = with_amplifiers(ideal, AmplifierModel(1e9, 1e-4))
+    expected = solve(ideal, inputs, solver=Newton()).voltages
     torch.testing.assert_close(solve(real, inputs, solver=Newton()).voltages[:5], expected, rtol=0, atol=2e-7)
 
 

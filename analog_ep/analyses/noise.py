@@ -121,7 +121,6 @@ def output_noise(
     batch = Batch(np.asarray(inputs, dtype=np.float64)[None])
     positive, negative = circuit.outputs
     voltages = run_twice(lambda: sweep.run(batch))[0]
-    analysis = f"dec {int(points_per_decade)} {number(low)} {number(high)}"
 
     added = list(_added(circuit, voltages))
 
@@ -129,7 +128,9 @@ def output_noise(
         output, more = task
         p, n = (circuit.node_names[side[output]] for side in (positive, negative))
         # An analysis of noise asks for a source to refer it to; this one is there for that alone.
-        cards = [*more, f"inoise 0 {p if p != '0' else n} dc 0 ac 1.0", f".noise v({p},{n}) inoise {analysis}"]
+        source = sweep.dialect.element("inoise", ("0", p if p != "0" else n), sweep.analyses.stimulus(1.0))
+        analysis = sweep.analyses.noise((p, n), "inoise", int(points_per_decade), low, high)
+        cards = [*more, source, analysis]
         deck = sweep.deck(batch, cards, save=False)
         plots = run_twice(lambda: run_plots(deck, executable, timeout, stop))
         if len(plots) != 2 or plots[1].values.shape[0] != 1:

@@ -16,7 +16,7 @@ from analog_ep.dynamics.transient import transient
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.nodal.newton import Newton
 from analog_ep.errors import ConvergenceError, StimulusError
-from analog_ep.netlist.netlist import SpiceOptions, number
+from analog_ep.netlist.netlist import SpiceOptions
 from analog_ep.ngspice.batch import run_twice
 from analog_ep.ngspice.norton import NortonReduction
 from analog_ep.ngspice.process import run_plots
@@ -208,8 +208,9 @@ class _Transient:
 
     def run(self, seconds: float) -> tuple[np.ndarray, np.ndarray]:
         """Times, and the voltages of all nodes at them."""
-        sweep, step = self.sweep, number(seconds / _POINTS)
-        deck = sweep.deck(self.batch, [*self._initial(), f".tran {step} {number(seconds)} 0 {step} uic"])
+        sweep = self.sweep
+        transient = sweep.analyses.transient(seconds / _POINTS, seconds, from_start=True)
+        deck = sweep.deck(self.batch, [*self._initial(), transient])
         (plot,) = run_twice(lambda: run_plots(deck, sweep.executable, sweep.timeout))
         voltages = np.zeros((len(plot.values), sweep.circuit.n_nodes))
         voltages[:, sweep.free] = plot.columns(sweep.saved)
@@ -221,7 +222,7 @@ class _Transient:
 
     def _initial(self) -> list[str]:
         names, volts = self.sweep.circuit.node_names, self._volts()
-        return [f".ic v({names[node]})={number(volts[node])}" for node in self.sweep.free]
+        return [self.sweep.analyses.initial(names[node], volts[node]) for node in self.sweep.free]
 
     def _volts(self) -> np.ndarray:
         return np.zeros(self.sweep.circuit.n_nodes) if self.start is None else self.start

@@ -8,14 +8,13 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 import torch
 from rich.table import Table
 from torch import Tensor
 
 from analog_ep.circuit import Conductances
-from analog_ep.devices import IdealDiode
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.layered.relaxation import Relaxation
 from analog_ep.equilibrium.layered.resistive_layers import Ladder, LadderState
@@ -236,12 +235,7 @@ def gradient_error(network: ResistiveNetwork, method: SmallSignal, inputs: Tenso
 
 def _with_hard_diodes(network: ResistiveNetwork) -> ResistiveNetwork:
     twin = copy.deepcopy(network).double()
-    twin.clamps = tuple(
-        replace(clamp, diode=IdealDiode(1e6, clamp.diode.forward_voltage)).for_spice(1.0)
-        if isinstance(clamp.diode, IdealDiode)
-        else clamp
-        for clamp in network.clamps
-    )
+    twin.clamps = tuple(clamp.for_spice(1.0) for clamp in network.clamps)
     return twin
 
 
@@ -256,10 +250,8 @@ def free_residual(network: ResistiveNetwork, inputs: Tensor) -> float:
     state = free.workings
     assert isinstance(state, LadderState)
     for number, (clamp, layer) in enumerate(zip(network.clamps, free.layers, strict=False), start=1):
-        if isinstance(clamp.diode, IdealDiode):
-            low, high = clamp.limits_like(layer)
-            nodes = torch.from_numpy(circuit.layers[f"h{number}"]).to(layer.device)
-            relative[:, nodes] = torch.where((layer <= low) | (layer >= high), 0.0, relative[:, nodes])
+        nodes = torch.from_numpy(circuit.layers[f"h{number}"]).to(layer.device)
+        relative[:, nodes] = torch.where(clamp.holds(layer), 0.0, relative[:, nodes])
     return float(relative.max())
 
 

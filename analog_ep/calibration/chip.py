@@ -12,7 +12,6 @@ from torch import Tensor
 
 from analog_ep.circuit import Chip, LearningCircuit
 from analog_ep.circuit.reading import read_layers
-from analog_ep.devices import IdealDiode
 from analog_ep.equilibrium.equilibrium import Solver, solve
 from analog_ep.equilibrium.layered.relaxation import Relaxation
 from analog_ep.equilibrium.layered.resistive_layers import Ladder
@@ -157,12 +156,10 @@ def _offsets_of(network: ResistiveNetwork, inputs: Tensor, layers: tuple[Tensor,
         excess = drive + ladder.backward(k, layers) - ladder.totals[k] * layer
         slope = ladder.totals[k].expand_as(layer)
         weight = torch.ones_like(layer)
-        if clamp is not None and isinstance(clamp.diode, IdealDiode):
-            low, high = clamp.limits_like(layer)
-            margin = 1e-9 + 1e-6 * layer.abs()
-            weight = ((layer > low + margin) & (layer < high - margin)).to(layer)
-        elif clamp is not None:
-            excess, slope = excess - clamp.current(layer), slope + clamp.conductance(layer)
+        if clamp is not None:
+            current, rise = clamp.current_and_slope(layer)
+            excess, slope = excess - current, slope + rise
+            weight = (~clamp.holds(layer, margin=1e-9 + 1e-6 * layer.abs())).to(layer)
         # An error of the read counts as much as all that hangs on the node.
         weight = weight / slope**2
         total = weight.sum(0)

@@ -6,7 +6,7 @@ import math
 import re
 import reprlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import tomli_w
@@ -147,7 +147,8 @@ class Card:
         device = self._build("diode", lambda values: _DIODES[self.model](**values))
         if temperature is None or temperature == self._own_temperature(device):
             return device
-        if not isinstance(device, ShockleyDiode) or "energy_gap" not in self.parameters:
+        warmed = device.at_temperature(temperature)
+        if warmed is None or "energy_gap" not in self.parameters:
             raise CardError(
                 f"the card {self.name} holds at its own temperature alone, found {temperature:g} K asked for; "
                 "calibrate it at that temperature, or at several"
@@ -159,11 +160,11 @@ class Card:
                 f"the card {self.name} holds between {low:g} and {high:g} K, found {temperature:g} K asked for; "
                 "calibrate it there too"
             )
-        return replace(device, temperature=temperature)
+        return warmed
 
     def _own_temperature(self, device: Diode) -> float:
-        if isinstance(device, ShockleyDiode):
-            return float(device.temperature)
+        if device.own_temperature is not None:
+            return float(device.own_temperature)
         low, high = self.validity.get("temperature_K", (DEFAULT_TEMPERATURE, DEFAULT_TEMPERATURE))
         return low if low == high else math.nan
 

@@ -14,7 +14,6 @@ from torch import Tensor
 from analog_ep.checking.agreement import Classes, CrossCheck, Tolerances
 from analog_ep.checking.hopfield_check import HopfieldCrossCheck, HopfieldTolerances, hopfield_cross_check
 from analog_ep.circuit import Chip, Circuit, energy_weights
-from analog_ep.devices import IdealDiode
 from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, solve
 from analog_ep.equilibrium.layered.resistive_layers import Ladder
 from analog_ep.equilibrium.ngspice import Ngspice
@@ -279,6 +278,5 @@ def _beyond_clamps(network: HardwareNetwork, free: Equilibrium, chip: Chip | Non
     if not isinstance(network, ResistiveNetwork):
         return
     for clamp, layer in zip(network.layer_clamps(free.inputs, chip), free.layers, strict=True):
-        if clamp is not None and isinstance(clamp.diode, IdealDiode):
-            low, high = clamp.limits_like(layer)
-            yield float(torch.maximum(layer - high, low - layer).clamp(min=0).max()), max(_largest(layer), _RESOLVED)
+        if clamp is not None and not clamp.has_current:
+            yield float(clamp.beyond(layer).max()), max(_largest(layer), _RESOLVED)

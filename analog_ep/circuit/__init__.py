@@ -19,20 +19,12 @@ from analog_ep.circuit.chip import Chip
 from analog_ep.circuit.circuit import Circuit, CircuitBuilder
 from analog_ep.circuit.converters import Converter, Converters
 from analog_ep.circuit.energy import EnergyWeights, circuit_energy, energy_weights
-from analog_ep.circuit.laws import (
-    GROUND,
-    NONE,
-    Branches,
-    ChargeLaw,
-    CurrentFollower,
-    CurrentLaw,
-    NodePair,
-    VoltageLaw,
-    VoltageRows,
-)
+from analog_ep.circuit.laws import Branches, ChargeLaw, CurrentFollower, CurrentLaw, VoltageLaw
 from analog_ep.circuit.learning_circuit import LearningCircuit
+from analog_ep.circuit.nodes import GROUND, NONE, NodePair
 from analog_ep.circuit.noise import NoiseCurrents, injected_currents, johnson_currents, shot_currents
 from analog_ep.circuit.output_clamps import with_output_clamps
+from analog_ep.circuit.voltage_rows import VoltageRows
 
 __all__ = [
     "GROUND",

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit.laws import (
-    GROUND,
-    NONE,
-    ChargeLaw,
-    CurrentFollower,
-    CurrentLaw,
-    Indices,
-    NodePair,
-    Values,
-    VoltageLaw,
-    VoltageRows,
-)
+from analog_ep.circuit.amplifier_forms import amplifier_assembly, amplifier_instances
+from analog_ep.circuit.laws import ChargeLaw, CurrentFollower, CurrentLaw, VoltageLaw
+from analog_ep.circuit.nodes import GROUND, NONE, Indices, NodePair, Values
+from analog_ep.circuit.voltage_rows import VoltageRows
 from analog_ep.constants import BOLTZMANN
 from analog_ep.devices import Diode, TanhCurve
+from analog_ep.devices.content import Content
+from analog_ep.devices.forms import Follower, NetlistForm, Primitive, Resistors, Source
+from analog_ep.devices.library import ClampParameters, LibraryForm
 from analog_ep.errors import CircuitError
 
 _FAR_BELOW = -1e3
@@ -70,6 +65,15 @@ class Conductances(CurrentLaw):
             raise CircuitError(f"Johnson noise needs passive conductances, found {self.siemens.min():.3g} S")
         return 2 * BOLTZMANN * kelvin * self.siemens
 
+    def places(self) -> np.ndarray:
+        return super().places() if self.index is None else np.asarray(self.index)
+
+    def netlist_form(self) -> NetlistForm:
+        return Resistors(self.siemens)
+
+    def resistors(self) -> np.ndarray:
+        return self.siemens
+
     def is_monotone(self) -> bool:
         return bool((self.siemens >= 0).all())
 
@@ -111,9 +115,48 @@ class Diodes(CurrentLaw):
     def expressions(self, *volts: Sequence[str]) -> Sequence[str] | None:
         return self.device.expand(len(self)).expressions(volts[0])
 
+    def netlist_form(self) -> NetlistForm:
+        return self.device.expand(len(self)).netlist_form()
+
+    def content(self, kelvin: float) -> Content | str:
+        return self.device.expand(len(self)).content(kelvin)
+
+    def clamp_parameters(self, kelvin: float) -> ClampParameters | None:
+        return self.device.expand(len(self)).clamp_parameters(kelvin)
+
     @property
     def law_type(self) -> type:
         return type(self.device)
+
+    def select(self, index: np.ndarray) -> Self:
+        device = self.device.expand(len(self)).select(torch.from_numpy(index))
+        return replace(super().select(index), device=device)
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """The device's parameters that are given one by one."""
+        found = {f.name: getattr(self.device, f.name) for f in fields(self.device)}
+        return {name: value.numpy() for name, value in found.items() if isinstance(value, Tensor)}
+
+    def with_parameters(self, values: Mapping[str, np.ndarray]) -> Self:
+        changed = {name: torch.from_numpy(value) for name, value in values.items()}
+        return replace(self, device=replace(self.device, **changed))
+
+    def spread_names(self) -> dict[str, str]:
+        return {"threshold" if name == "offset" else name: name for name in self.parameters()}
+
+    def own_temperatures(self) -> np.ndarray:
+        own = self.device.own_temperature
+        return np.zeros(0) if own is None else self._spread(own)
+
+    def condition(self) -> np.ndarray:
+        return self._spread(self.device.condition())
+
+    def steepness(self) -> tuple[np.ndarray, np.ndarray] | None:
+        found = self.device.steepness()
+        return None if found is None else (self._spread(found[0]), self._spread(found[1]))
+
+    def _spread(self, value: float | Tensor) -> np.ndarray:
+        return np.broadcast_to(np.asarray(value, dtype=np.float64), len(self))
 
     def is_monotone(self) -> bool:
         return True
@@ -126,8 +169,7 @@ class Diodes(CurrentLaw):
         return self.device.conductance(torch.full((len(self),), _FAR_BELOW, dtype=torch.float64)).numpy() > 0
 
     def growth_voltages(self) -> tuple[np.ndarray]:
-        growth = torch.as_tensor(self.device.growth_voltage, dtype=torch.float64)
-        return (growth.expand(len(self)).numpy(),)
+        return (self._spread(self.device.growth_voltage),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +184,9 @@ class Capacitors(ChargeLaw):
 
     def capacitances(self) -> np.ndarray:
         return self.farads
+
+    def netlist_form(self) -> NetlistForm:
+        return Primitive("c", self.farads)
 
     def positive_values(self) -> tuple[str, ...]:
         return self.values
@@ -168,10 +213,10 @@ class VoltageSources(VoltageLaw):
 
     def source_values(self, inputs: np.ndarray) -> np.ndarray:
         """Source voltages `(*batch, n_elements)` for inputs `(*batch, n_inputs)`. [V]"""
-        driven = np.where(self.input >= 0, self.scale, 0.0)
-        if not driven.any():
-            return np.broadcast_to(self.volts, (*inputs.shape[:-1], len(self)))
-        return self.volts + driven * inputs[..., np.maximum(self.input, 0)]
+        return self.rows().values(inputs)
+
+    def netlist_form(self) -> NetlistForm:
+        return Source()
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,6 +235,9 @@ class CurrentSources(CurrentLaw):
 
     def current(self, *volts: np.ndarray) -> np.ndarray:
         return self.amperes
+
+    def netlist_form(self) -> NetlistForm:
+        return Primitive("i", self.amperes)
 
     def noise_density(self, kelvin: float, *volts: np.ndarray) -> np.ndarray:
         return np.zeros(len(self))
@@ -214,6 +262,9 @@ class VoltageControlledVoltageSources(VoltageLaw):
     def rows(self) -> VoltageRows:
         control = (self.control_positive, self.control_negative)
         return VoltageRows.between(self.positive, self.negative, control=control, gain=self.gain)
+
+    def netlist_form(self) -> NetlistForm:
+        return Primitive("e", self.gain)
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,6 +293,9 @@ class VoltageControlledCurrentSources(CurrentLaw):
 
     def slopes(self, *volts: np.ndarray) -> tuple[np.ndarray]:
         return (self.gain,)
+
+    def netlist_form(self) -> NetlistForm:
+        return Primitive("g", self.gain)
 
 
 @dataclass(frozen=True, eq=False)
@@ -298,6 +352,9 @@ class NonlinearCurrentSources(CurrentLaw):
 class CurrentControlledCurrentSources(CurrentFollower):
     """SPICE's F: gain times the current through voltage source `control` of group `control_label`."""
 
+    def netlist_form(self) -> NetlistForm:
+        return Follower("f", self.gain)
+
 
 @dataclass(frozen=True, eq=False)
 class CurrentControlledVoltageSources(VoltageLaw):
@@ -320,6 +377,9 @@ class CurrentControlledVoltageSources(VoltageLaw):
 
     def rows(self) -> VoltageRows:
         return VoltageRows.between(self.positive, self.negative, resistance=self.gain)
+
+    def netlist_form(self) -> NetlistForm:
+        return Follower("h", self.gain)
 
 
 @dataclass(frozen=True, eq=False)
@@ -344,6 +404,9 @@ class Amplifiers(VoltageLaw):
 
     def positive_values(self) -> tuple[str, ...]:
         return ("gain", "feedback")
+
+    def stages(self) -> np.ndarray:
+        return self.outputs()[0]
 
     def rows(self) -> VoltageRows:
         element, node, sign = self.outputs()
@@ -371,6 +434,18 @@ class Amplifiers(VoltageLaw):
             np.concatenate([self.output, self.inverted[has]]),
             np.concatenate([np.ones(len(self)), -np.ones(int(has.sum()))]),
         )
+
+    def netlist_form(self) -> NetlistForm:
+        return amplifier_assembly(*self._columns())
+
+    def library_form(self) -> LibraryForm:
+        element, _, sign = self.outputs()
+        return amplifier_instances(element, sign, *self._columns())
+
+    def _columns(self) -> Iterator[list[float]]:
+        """Input, output, inverted output, gain, feedback and offset of each amplifier, as lists of Python's numbers."""
+        arrays = (self.input, self.output, self.inverted, self.gain, self.feedback, self.offset)
+        return (array.tolist() for array in arrays)
 
 
 def _numpy(function: Callable[[Tensor], Tensor], volts: np.ndarray) -> np.ndarray:

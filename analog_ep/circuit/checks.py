@@ -8,10 +8,10 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from analog_ep.circuit.branches import VoltageSources
 from analog_ep.circuit.circuit import Circuit
 from analog_ep.circuit.law_check import check_law
-from analog_ep.circuit.laws import GROUND, CurrentLaw, NodePair, VoltageLaw
+from analog_ep.circuit.laws import CurrentLaw, VoltageLaw
+from analog_ep.circuit.nodes import GROUND, NodePair
 from analog_ep.errors import CircuitError
 
 
@@ -53,7 +53,7 @@ def _check_controls(circuit: Circuit) -> None:
             continue
         label, control = followed
         sources = circuit.group(label)
-        if not isinstance(sources, VoltageSources):
+        if not sources.can_be_followed():
             raise CircuitError(f"{group.label}: its current must be that of a voltage source, found {sources.label}")
         if len(group) and not (control.min() >= 0 and control.max() < len(sources)):
             raise CircuitError(f"{group.label}: control must lie in 0…{len(sources) - 1} of {sources.label}")

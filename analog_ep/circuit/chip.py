@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
-from analog_ep.circuit.branches import Diodes
 from analog_ep.circuit.cells import Cells
 from analog_ep.circuit.circuit import Circuit, common_temperature, require_temperature
 from analog_ep.circuit.converters import Converters
 from analog_ep.circuit.drawing import require_spread, stream
 from analog_ep.circuit.laws import Branches
 from analog_ep.circuit.learning_circuit import LearningCircuit
-from analog_ep.circuit.places import n_places, placed, places
+from analog_ep.circuit.places import n_places, placed
 from analog_ep.errors import CheckpointError, CircuitError
 from analog_ep.support.files import require_regular, write_atomically
 
@@ -103,12 +102,12 @@ class Chip:
         values: dict[str, np.ndarray] = {}
         for parameter, sigma in spread.items():
             require_spread(parameter, sigma)
-            found = [group for group in circuit.groups if parameter in _spreads(group)]
+            found = [group for group in circuit.groups if parameter in group.spread_names()]
             if not found:
-                known = sorted({name for group in circuit.groups for name in _spreads(group)})
+                known = sorted({name for group in circuit.groups for name in group.spread_names()})
                 raise CircuitError(f"no branch has a parameter {parameter!r}; there are {', '.join(known)}")
             for group in found:
-                key = f"{group.label}.{_spreads(group)[parameter]}"
+                key = f"{group.label}.{group.spread_names()[parameter]}"
                 normal = placed(group, stream(seed, key).standard_normal(len(group)))
                 if parameter == "threshold":
                     values[key] = sigma * np.abs(normal)
@@ -183,12 +182,12 @@ class Chip:
         unknown = sorted({key.split(".")[0] for key in self.names()} - labels)
         if unknown:
             raise CircuitError(f"this chip has branches {', '.join(unknown)} that the circuit lacks; draw it anew")
-        known = {f"{group.label}.{name}" for group in circuit.groups for name in _parameters(group)}
+        known = {f"{group.label}.{name}" for group in circuit.groups for name in group.parameters()}
         unknown = sorted(set(self.names()) - known)
         if unknown:
             raise CircuitError(f"this chip has factors {', '.join(unknown)} that the circuit has no elements for")
         for group in circuit.groups:
-            for name in _parameters(group):
+            for name in group.parameters():
                 self.adjusted(f"{group.label}.{name}", torch.empty(n_places(group), dtype=torch.float64))
         for part in (self.learning, self.converters, self.twin):
             if part is not None:
@@ -213,16 +212,15 @@ class Chip:
         return common_temperature(groups, circuit.temperature) if heated else circuit.temperature
 
     def _applied(self, group: Branches) -> Branches:
-        own = [name for name in _parameters(group) if self.changes(f"{group.label}.{name}")]
-        if not own:
+        nominal = {
+            name: torch.from_numpy(placed(group, value))
+            for name, value in group.parameters().items()
+            if self.changes(f"{group.label}.{name}")
+        }
+        if not nominal:
             return group
-        if isinstance(group, Diodes):
-            nominal = {name: getattr(group.device, name) for name in own}
-            changed = {name: self.adjusted(f"{group.label}.{name}", value) for name, value in nominal.items()}
-            return replace(group, device=replace(group.device, **changed))  # pyright: ignore[reportArgumentType]
-        nominal = {name: torch.from_numpy(placed(group, getattr(group, name))) for name in own}
         adjusted = {name: self.adjusted(f"{group.label}.{name}", value).numpy() for name, value in nominal.items()}
-        return replace(group, **{name: value[places(group)] for name, value in adjusted.items()})
+        return group.with_parameters({name: value[group.places()] for name, value in adjusted.items()})
 
     def save(self, path: Path) -> None:
         """Write everything to one file of safetensors, whole or not at all."""
@@ -314,19 +312,3 @@ class Chip:
 
 def _under(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
-
-def _spreads(group: Branches) -> dict[str, str]:
-    """Parameters of a group by the names of their spreads."""
-    diodes = isinstance(group, Diodes)
-    return {"threshold" if diodes and name == "offset" else name: name for name in _parameters(group)}
-
-
-def _parameters(group: Branches) -> tuple[str, ...]:
-    if isinstance(group, Diodes):
-        return tuple(
-            f.name
-            for f in fields(group.device)  # pyright: ignore[reportArgumentType]
-            if isinstance(getattr(group.device, f.name), torch.Tensor)
-        )
-    return group.values

@@ -9,12 +9,12 @@ from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
-import torch
 
 from analog_ep.circuit.branches import Conductances, Diodes
 from analog_ep.circuit.laws import Branches, VoltageLaw
+from analog_ep.circuit.nodes import Indices
 from analog_ep.constants import DEFAULT_TEMPERATURE
-from analog_ep.devices import ShockleyDiode
+from analog_ep.devices import Diode
 from analog_ep.errors import CircuitError, NodeNameError
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -147,11 +147,7 @@ def require_temperature(what: str, kelvin: float) -> None:
 
 def common_temperature(groups: Iterable[Branches], otherwise: float) -> float:
     """The one temperature of all junctions; `otherwise` where they have none, or several. [K]"""
-    found: set[float] = set()
-    for group in groups:
-        own = getattr(group.device, "temperature", None) if isinstance(group, Diodes) else None
-        if own is not None and len(group):
-            found |= set(torch.as_tensor(own, dtype=torch.float64).unique().tolist())
+    found = {kelvin for group in groups for kelvin in np.unique(group.own_temperatures()).tolist()}
     return found.pop() if len(found) == 1 else otherwise
 
 
@@ -206,24 +202,23 @@ class CircuitBuilder:
             raise CircuitError(f"{group.label}: node indices must lie in 0…{len(self._names) - 1}, found others")
         self._groups.append(group)
 
-    def add_diodes(self, label: str, anode: np.ndarray, cathode: np.ndarray, device) -> None:
+    def add_diodes(self, label: str, anode: Indices, cathode: Indices, device: Diode) -> None:
         """Add diodes; a series resistance becomes a node `label_j<i>` and a resistor of its own.
 
         The junction can then be probed, and every solver sees the same node.
         """
         anode, cathode = np.broadcast_arrays(np.atleast_1d(anode), np.atleast_1d(cathode))
         device = device.expand(len(anode))
-        if isinstance(device, ShockleyDiode) and device.has_series_resistance:
-            resistance = np.asarray(device.series_resistance)
+        if (parts := device.behind_resistance()) is not None:
+            resistance, device = np.asarray(parts[0]), parts[1]
             behind = np.flatnonzero(resistance > 0)
             junction = self.add_nodes(f"{label}_j{i}" for i in behind)
             self.add(Conductances(f"{label}_rs", anode[behind], junction, 1 / resistance[behind]))
             anode = anode.copy()
             anode[behind] = junction
-            device = replace(device, series_resistance=0.0)
         self.add(Diodes(label, anode, cathode, device))
 
-    def set_outputs(self, positive: np.ndarray, negative: np.ndarray) -> None:
+    def set_outputs(self, positive: Indices, negative: Indices) -> None:
         """Declare the differential outputs o = v₊ − v₋."""
         self._outputs = (np.atleast_1d(positive), np.atleast_1d(negative))
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from analog_ep.circuit.branches import Diodes
 from analog_ep.circuit.circuit import Circuit
-from analog_ep.circuit.laws import GROUND, NONE, Branches
+from analog_ep.circuit.laws import Branches
+from analog_ep.circuit.nodes import GROUND, NONE
 
 
 def copies(circuit: Circuit, n_copies: int) -> Circuit:
@@ -38,17 +38,9 @@ def copies(circuit: Circuit, n_copies: int) -> Circuit:
 def _repeated(
     circuit: Circuit, group: Branches, n_copies: int, shifted: Callable[[np.ndarray], np.ndarray]
 ) -> Branches:
-    changed: dict[str, object] = {}
-    followed = group.followed()
-    for name, array in group.arrays().items():
-        if name in (*group.terminals, *group.optional_terminals):
-            changed[name] = shifted(array)
-        elif followed is not None and array is followed[1]:
-            step = len(circuit.group(followed[0]))
-            changed[name] = (array + step * np.arange(n_copies)[:, None]).reshape(-1)
-        else:
-            changed[name] = np.tile(array, n_copies)
-    if isinstance(group, Diodes):
-        expanded = group.device.expand(len(group))
-        changed["device"] = expanded.select(np.tile(np.arange(len(group)), n_copies))  # pyright: ignore
-    return replace(group, **changed)
+    changed = {name: shifted(getattr(group, name)) for name in (*group.terminals, *group.optional_terminals)}
+    if (followed := group.followed()) is not None:
+        step = len(circuit.group(followed[0]))
+        field = next(name for name, array in group.arrays().items() if array is followed[1])
+        changed[field] = (followed[1] + step * np.arange(n_copies)[:, None]).reshape(-1)
+    return replace(group.select(np.tile(np.arange(len(group)), n_copies)), **changed)

@@ -10,7 +10,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from analog_ep.circuit.circuit import Circuit
-from analog_ep.circuit.laws import GROUND, Branches, ChargeLaw, CurrentLaw, VoltageLaw
+from analog_ep.circuit.laws import Branches, CurrentLaw, VoltageLaw
+from analog_ep.circuit.nodes import GROUND
 from analog_ep.errors import EnergyUnavailableError
 
 _RTOL = 1e-9
@@ -59,7 +60,7 @@ def energy_weights(circuit: Circuit) -> EnergyWeights:
     ideal transformer).
     """
     for group in circuit.groups:
-        if len(group) and (reason := _irreciprocal(group)):
+        if len(group) and (reason := group.irreciprocity()):
             return EnergyWeights(None, f"{group.label} {reason}")
     held = held_nodes(circuit)
     n_blocks, block = _blocks(circuit, held)
@@ -86,27 +87,10 @@ def energy_weights(circuit: Circuit) -> EnergyWeights:
     return EnergyWeights(np.where(held, 1.0, weights[block]))
 
 
-def _irreciprocal(group: Branches) -> str:
-    """Why a group leaves the circuit without an energy; empty where it does not."""
-    if isinstance(group, CurrentLaw):
-        if group.is_two_terminal:
-            return "" if group.has_cocontent else "has no co-content"
-        return "is a one-way controlled source" if group.controls() else ""
-    one_way = group.rows().is_one_way if isinstance(group, VoltageLaw) else not isinstance(group, ChargeLaw)
-    return "is a one-way controlled source" if one_way else ""
-
-
-def _joins(group: Branches) -> bool:
-    """Whether a group's elements make one block of what they join: constant currents and capacitors do not."""
-    if isinstance(group, VoltageLaw):
-        return group.rows().is_independent
-    return isinstance(group, CurrentLaw) and group.is_two_terminal
-
-
 def _blocks(circuit: Circuit, held: np.ndarray) -> tuple[int, np.ndarray]:
     pairs = [np.zeros((0, 2), np.int64)]
     for group in circuit.groups:
-        if _joins(group):
+        if group.joins_ends():
             first, second = group.ends()
             free = ~held[first] & ~held[second]
             pairs.append(np.stack([first[free], second[free]], axis=1))

@@ -12,28 +12,20 @@ transistor, is served as the kinds of `analog_ep.circuit.branches` are. There ar
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar, Self
 
 import numpy as np
 
+from analog_ep.circuit.nodes import Indices, NodePair, Values
+from analog_ep.circuit.voltage_rows import VoltageRows
+from analog_ep.devices.content import Content
+from analog_ep.devices.forms import Expression, NetlistForm
+from analog_ep.devices.library import ClampParameters, LibraryForm
 from analog_ep.errors import CircuitError
 
-Indices = Any
-"""Node indices, 0 for ground: given as one or a sequence of them, kept as int64 `(n_elements,)`."""
-
-Values = Any
-"""Element values: given as one or a sequence of them, kept as float64 `(n_elements,)`."""
-
-NodePair = tuple[np.ndarray, np.ndarray]
-"""Nodes between which voltages are taken or currents flow, two arrays int64 `(n_elements,)`."""
-
-NONE = -1
-"""Index of an input or node that an element does not have."""
-
-GROUND = 0
-"""Index of the ground node, named "0"."""
+_ONE_WAY = "is a one-way controlled source"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +48,15 @@ class Branches(ABC):
     """Fields that hold node indices."""
     optional_terminals: ClassVar[tuple[str, ...]] = ()
     """Fields that hold node indices, or `NONE`."""
+    has_law: ClassVar[bool] = False
+    """Whether it is said what the elements do, as each of the four laws says."""
+    law_method: ClassVar[str]
+    """The method that says the law; who overrides it says the forms that follow from it anew."""
+    is_open_at_rest: ClassVar[bool] = False
+    """Whether no current flows at rest: without these elements an operating point is the same."""
 
     def __post_init__(self):
-        if not isinstance(self, (CurrentLaw, VoltageLaw, CurrentFollower, ChargeLaw)):
+        if not self.has_law:
             raise CircuitError(
                 f"{self.label}: a kind of branches must have a law, found none in {type(self).__name__}; derive it "
                 f"from CurrentLaw, VoltageLaw, CurrentFollower or ChargeLaw"
@@ -96,6 +94,31 @@ class Branches(ABC):
         """Every array field by name."""
         return {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), np.ndarray)}
 
+    def select(self, index: np.ndarray) -> Self:
+        """The group of the elements at `index`, which may name one several times."""
+        own = {name: array[index] for name, array in self.arrays().items() if array.shape == (len(self),)}
+        return replace(self, **own)
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """What one chip may have otherwise than another, by name, each `(n_elements,)`."""
+        return {name: getattr(self, name) for name in self.values}
+
+    def with_parameters(self, values: Mapping[str, np.ndarray]) -> Self:
+        """The same elements with other `parameters`, each `(n_elements,)`."""
+        return replace(self, **values)
+
+    def spread_names(self) -> dict[str, str]:
+        """Names of the `parameters` by those of their spreads, see `Chip.draw`."""
+        return {name: name for name in self.parameters()}
+
+    def places(self) -> np.ndarray:
+        """Place of each element in arrays with one value an element: its number, or its index into a parameter."""
+        return np.arange(len(self))
+
+    def own_temperatures(self) -> np.ndarray:
+        """Temperatures of elements that have one of their own, in any order. [K]"""
+        return np.zeros(0)
+
     def positive_values(self) -> tuple[str, ...]:
         """Fields whose values must be positive."""
         return ()
@@ -116,6 +139,51 @@ class Branches(ABC):
         """Label and elements of the voltage sources whose currents control these; None where none do."""
         return None
 
+    def can_be_followed(self) -> bool:
+        """Whether every element is an independent source whose current may control others."""
+        return False
+
+    def irreciprocity(self) -> str:
+        """Why the elements leave a circuit without an energy, after their label; empty where they do not."""
+        return ""
+
+    def joins_ends(self) -> bool:
+        """Whether the ends of an element belong to one resistive block: those of constant currents do not."""
+        return False
+
+    def is_controlled(self) -> bool:
+        """Whether voltages or currents elsewhere control the elements, so that a loop through them may amplify."""
+        return False
+
+    @property
+    def law_type(self) -> type:
+        """The class whose law it is."""
+        return type(self)
+
+    def rows(self) -> VoltageRows | None:
+        """What voltages are prescribed; None where none are."""
+        return None
+
+    def resistors(self) -> np.ndarray | None:
+        """Conductances `(n_elements,)` where each current is one times the element's own voltage; else None. [S]"""
+        return None
+
+    def conducts(self) -> np.ndarray:
+        """Elements that leave a resistive path between their ends whatever the voltages, bool `(n_elements,)`."""
+        return np.zeros(len(self), dtype=bool)
+
+    def netlist_form(self) -> NetlistForm | None:
+        """How the elements stand in a netlist; None where no form does."""
+        return None
+
+    def library_form(self) -> LibraryForm | None:
+        """The elements as instances of subcircuits in ``netlists/``; None where there are none."""
+        return None
+
+    def clamp_parameters(self, kelvin: float) -> ClampParameters | None:
+        """What the library's clamps take for these elements in a circuit at `kelvin`; None where they cannot be."""
+        return None
+
 
 class CurrentLaw(Branches):
     r"""The current of each element, from its first terminal to its second, is a function of voltages.
@@ -127,6 +195,9 @@ class CurrentLaw(Branches):
     slopes are compared with differences of the currents when a kind is first solved.
     """
 
+    has_law: ClassVar[bool] = True
+
+    law_method: ClassVar[str] = "current"
     linear: ClassVar[bool] = False
     """Whether the current is a sum of constant slopes times the controls, and a constant."""
 
@@ -155,11 +226,6 @@ class CurrentLaw(Branches):
         return None
 
     @property
-    def law_type(self) -> type:
-        """The class whose law it is."""
-        return type(self)
-
-    @property
     def is_two_terminal(self) -> bool:
         """Whether the current is one of the element's own voltage alone."""
         pairs = [(*control, *self.ends()) for control in self.controls()]
@@ -171,6 +237,12 @@ class CurrentLaw(Branches):
     def has_cocontent(self) -> bool:
         """Whether `cocontent` gives numbers."""
         return type(self).cocontent is not CurrentLaw.cocontent
+
+    def resistors(self) -> np.ndarray | None:
+        rest = np.zeros(len(self))
+        if not self.linear or not self.is_two_terminal or np.any(self.current(rest)):
+            return None
+        return np.broadcast_to(self.slopes(rest)[0], (len(self),))
 
     def expressions(self, *volts: Sequence[str]) -> Sequence[str] | None:
         """Current of each element as an expression for netlists; None where there is none.
@@ -189,6 +261,20 @@ class CurrentLaw(Branches):
         """
         return None
 
+    def netlist_form(self) -> NetlistForm | None:
+        """By default the `expressions`; a kind may give another form, see `analog_ep.devices.forms`."""
+        return Expression(self.expressions)
+
+    def content(self, kelvin: float) -> Content | str:
+        """Current and co-content as functions for ngspice's energy, or why there are none.
+
+        Parameters
+        ----------
+        kelvin : float
+            Temperature of the circuit; elements at another one do not follow the simulation's. [K]
+        """
+        return "has no expression for its co-content"
+
     def noise_density(self, kelvin: float, *volts: np.ndarray) -> np.ndarray | None:
         """White noise of each current, two-sided, `(*batch, n_elements)` [A²/Hz]; None where it is not known.
 
@@ -205,13 +291,36 @@ class CurrentLaw(Branches):
         """The part of `noise_density` that ngspice's ``.noise`` has: none of an expression. [A²/Hz]"""
         return np.zeros(len(self))
 
+    def condition(self) -> np.ndarray:
+        """Error that float64 makes in each current, over that of four roundings, `(n_elements,)`.
+
+        More than 1 where a parameter comes out of an ill-conditioned formula, as a saturation current at another
+        temperature does.
+        """
+        return np.ones(len(self))
+
+    def steepness(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Voltages V_k [V] and slopes g_k [S], `(n_elements,)`, with di/dv ≤ |i|/V_k + g_k; None where unknown.
+
+        Of a current of the element's own voltage alone. It spares the solvers' bounds on errors the slopes at every
+        state.
+        """
+        return None
+
+    def irreciprocity(self) -> str:
+        if self.is_two_terminal:
+            return "" if self.has_cocontent else "has no co-content"
+        return _ONE_WAY if self.controls() else ""
+
+    def joins_ends(self) -> bool:
+        return self.is_two_terminal
+
+    def is_controlled(self) -> bool:
+        return bool(self.controls()) and not self.is_two_terminal
+
     def is_monotone(self) -> bool:
         """Whether no element's current falls while its own voltage rises: with co-contents, whether E is convex."""
         return False
-
-    def conducts(self) -> np.ndarray:
-        """Elements that leave a resistive path between their ends whatever the voltages, bool `(n_elements,)`."""
-        return np.zeros(len(self), dtype=bool)
 
     def growth_voltages(self) -> tuple[np.ndarray, ...] | None:
         """Rise of each control that multiplies a current by e where it grows exponentially [V].
@@ -224,79 +333,32 @@ class CurrentLaw(Branches):
 class VoltageLaw(Branches):
     """The voltage of each element is prescribed; its current follows from Kirchhoff's law at its ends."""
 
+    has_law: ClassVar[bool] = True
+    law_method: ClassVar[str] = "rows"
+
     @abstractmethod
     def rows(self) -> VoltageRows:
         """What is prescribed."""
 
+    def stages(self) -> np.ndarray:
+        """Number of the amplifier behind each row that draws from its input, `(n_rows,)`: a differential one has two.
 
-@dataclass(frozen=True, eq=False)
-class VoltageRows:
-    r"""Voltages that a group prescribes, one row for each current that Kirchhoff's law has to give.
+        The rows of one must have the same input, and gains of the same magnitude.
+        """
+        return np.arange(len(self.rows()))
 
-    .. math:: v_p - v_n = \text{volts} + \text{scale} \cdot x_\text{input} + \text{gain} (v_{cp} - v_{cn})
-              + \text{resistance} \cdot c_\text{followed}
+    def can_be_followed(self) -> bool:
+        rows = self.rows()
+        return rows.is_independent and len(rows) == len(self)
 
-    The current c of a row flows from the positive node through the branch to the negative one. Where `drawn_from` is
-    given, the branch also draws −feedback · c out of that node: what an amplifier asks of its input.
+    def irreciprocity(self) -> str:
+        return _ONE_WAY if self.rows().is_one_way else ""
 
-    Attributes
-    ----------
-    positive, negative : ndarray (n_rows,)
-        Nodes.
-    volts : ndarray (n_rows,)
-        Constant part. [V]
-    input, scale : ndarray (n_rows,)
-        Input of the circuit that adds to it, `NONE` for none, and its factor.
-    gain : ndarray (n_rows,), optional
-        Of the voltage between `control`, a pair of nodes.
-    resistance : ndarray (n_rows,), optional
-        Of the current of the element that `Branches.followed` names. [Ω]
-    feedback : ndarray (n_rows,), optional
-        Drawn from the nodes `drawn_from`, times the current that leaves the positive node.
-    chained : bool
-        Whether a row with one end at ground is eliminated, its control's voltage put in its place: then rows must not
-        control each other in a ring.
-    """
+    def joins_ends(self) -> bool:
+        return self.rows().is_independent
 
-    positive: np.ndarray
-    negative: np.ndarray
-    volts: np.ndarray
-    input: np.ndarray
-    scale: np.ndarray
-    control: NodePair | None = None
-    gain: np.ndarray | None = None
-    resistance: np.ndarray | None = None
-    drawn_from: np.ndarray | None = None
-    feedback: np.ndarray | None = None
-    chained: bool = False
-
-    @classmethod
-    def between(cls, positive: np.ndarray, negative: np.ndarray, **others: Any) -> VoltageRows:
-        """Rows without a source of their own, unless `others` give one."""
-        source = {
-            "volts": np.zeros(len(positive)),
-            "input": np.full(len(positive), NONE),
-            "scale": np.ones(len(positive)),
-        }
-        return cls(positive, negative, **(source | others))
-
-    def __len__(self) -> int:
-        return len(self.positive)
-
-    @property
-    def is_independent(self) -> bool:
-        """Whether no voltage and no current of the circuit controls the rows."""
-        return self.gain is None and self.resistance is None
-
-    @property
-    def is_one_way(self) -> bool:
-        """Whether the rows are controlled and give nothing back: then there is no energy."""
-        return self.resistance is not None or (self.gain is not None and self.feedback is None)
-
-    @property
-    def grounded(self) -> np.ndarray:
-        """Rows with one end at ground, bool `(n_rows,)`."""
-        return (self.positive == GROUND) | (self.negative == GROUND)
+    def is_controlled(self) -> bool:
+        return not self.rows().is_independent
 
 
 @dataclass(frozen=True, eq=False)
@@ -309,6 +371,8 @@ class CurrentFollower(Branches):
     control: Indices
     gain: Values
 
+    has_law: ClassVar[bool] = True
+    law_method: ClassVar[str] = "followed"
     values: ClassVar[tuple[str, ...]] = ("gain",)
 
     def __post_init__(self):
@@ -318,9 +382,19 @@ class CurrentFollower(Branches):
     def followed(self) -> tuple[str, np.ndarray]:
         return self.control_label, self.control
 
+    def irreciprocity(self) -> str:
+        return _ONE_WAY
+
+    def is_controlled(self) -> bool:
+        return True
+
 
 class ChargeLaw(Branches):
     """No current at rest: the charge of each element is its capacitance times the voltage across it."""
+
+    has_law: ClassVar[bool] = True
+    law_method: ClassVar[str] = "capacitances"
+    is_open_at_rest: ClassVar[bool] = True
 
     @abstractmethod
     def capacitances(self) -> np.ndarray:

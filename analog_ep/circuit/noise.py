@@ -9,7 +9,8 @@ import numpy as np
 
 from analog_ep.circuit.branches import Capacitors
 from analog_ep.circuit.circuit import Circuit, require_temperature
-from analog_ep.circuit.laws import GROUND, CurrentLaw
+from analog_ep.circuit.laws import CurrentLaw
+from analog_ep.circuit.nodes import GROUND
 from analog_ep.errors import CircuitError
 
 

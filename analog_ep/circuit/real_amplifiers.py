@@ -10,13 +10,14 @@ import numpy as np
 
 from analog_ep.circuit import (
     GROUND,
-    Amplifiers,
     Branches,
     Capacitors,
     Circuit,
     Conductances,
+    CurrentSources,
     Diodes,
     VoltageControlledCurrentSources,
+    VoltageLaw,
 )
 from analog_ep.devices import PiecewiseLinearDiode
 from analog_ep.errors import StimulusError
@@ -86,18 +87,26 @@ def with_amplifiers(circuit: Circuit, model: AmplifierModel) -> Circuit:
     """
     names = list(circuit.node_names)
     groups: list[Branches] = []
+    amplifiers = {group.label: group for group in circuit.of_kind(VoltageLaw) if group.rows().drawn_from is not None}
     for group in circuit.groups:
-        groups.extend(_elements(group, model, names) if isinstance(group, Amplifiers) else [group])
+        amplifier = amplifiers.get(group.label)
+        groups.extend([group] if amplifier is None else _elements(amplifier, model, names))
     return replace(circuit, node_names=tuple(names), groups=tuple(groups))
 
 
-def _elements(group: Amplifiers, model: AmplifierModel, names: list[str]) -> Iterator[Branches]:
-    label, ground = group.label, np.full(len(group), GROUND)
-    which, output, sign = group.outputs()
-    low, siemens = np.full(len(which), GROUND), 1 / model.output_resistance
-    pole = len(names) + np.arange(len(group))
-    names.extend(f"{label}_p{i}" for i in range(len(group)))
-    yield _currents(f"{label}_gain", pole, group.input, POLE_CONDUCTANCE * group.gain)
+def _elements(group: VoltageLaw, model: AmplifierModel, names: list[str]) -> Iterator[Branches]:
+    label, rows, which = group.label, group.rows(), group.stages()
+    source, drawn, gain, feedback = rows.require_amplifiers(label)
+    # A stage's first row shows its gain and offset; the pole takes their magnitude, every row its own sign.
+    _, first = np.unique(which, return_index=True)
+    sign = np.sign(gain)
+    pole = len(names) + np.arange(len(first))
+    names.extend(f"{label}_p{i}" for i in range(len(first)))
+    ground, low, siemens = np.full(len(first), GROUND), np.full(len(which), GROUND), 1 / model.output_resistance
+    output = rows.positive
+    yield _currents(f"{label}_gain", pole, source[first], POLE_CONDUCTANCE * np.abs(gain[first]))
+    if (offset := (sign * rows.volts)[first]).any():
+        yield CurrentSources(f"{label}_offset", ground, pole, POLE_CONDUCTANCE * offset)
     yield Conductances(f"{label}_pole", pole, ground, POLE_CONDUCTANCE)
     yield Capacitors(f"{label}_c", pole, ground, POLE_CONDUCTANCE * model.time_constant)
     if model.rail is not None:
@@ -107,9 +116,9 @@ def _elements(group: Amplifiers, model: AmplifierModel, names: list[str]) -> Ite
     yield _currents(f"{label}_drive", output, pole[which], sign * siemens)
     yield Conductances(f"{label}_out", output, low, siemens)
     # What leaves the output, ±p/R_out less w/R_out, times the feedback and the side's sign.
-    feedback = sign * group.feedback[which] * siemens
-    yield _currents(f"{label}_back_p", group.input[which], pole[which], -sign * feedback)
-    yield _currents(f"{label}_back_w", group.input[which], output, feedback)
+    feedback = feedback * siemens
+    yield _currents(f"{label}_back_p", drawn, pole[which], -sign * feedback)
+    yield _currents(f"{label}_back_w", drawn, output, feedback)
 
 
 def _currents(label: str, into: np.ndarray, control: np.ndarray, gain: np.ndarray) -> VoltageControlledCurrentSources:

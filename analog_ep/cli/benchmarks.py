@@ -1,4 +1,4 @@
-"""Commands that measure speed: `bench spice` and `bench step`."""
+"""Commands that measure speed: `bench graph`, `bench spice` and `bench step`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import torch
 import typer
 
+from analog_ep.benchmarking.graph import benchmark_graph
 from analog_ep.benchmarking.recipe import bench_recipe
 from analog_ep.benchmarking.spice import benchmark_spice
 from analog_ep.cli.app import JsonOption, app, layer_sizes, show
@@ -28,6 +29,20 @@ class Precision(StrEnum):
 
     float32 = "float32"
     float64 = "float64"
+
+
+@bench.command("graph")
+def bench_graph(
+    branches: Annotated[int, typer.Option(min=24, help="Trainable conductances of the lattice, about.")] = 20_000,
+    samples: Annotated[int, typer.Option(min=1, help="Samples of a step.")] = 32,
+    rounds: Annotated[int, typer.Option(min=1, help="Steps that are timed.")] = 3,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of PyTorch.")] = 1,
+    ngspice: Annotated[bool, typer.Option(help="Compare with ngspice; half a minute a sample at 20,000.")] = True,
+    json: JsonOption = False,
+) -> None:
+    """Time a training step on a lattice with diodes: free state, response, gradient, update; compare with ngspice."""
+    torch.set_num_threads(threads)
+    show(benchmark_graph(branches, samples, rounds, ngspice=ngspice), json)
 
 
 @bench.command("spice")

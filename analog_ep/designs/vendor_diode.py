@@ -14,6 +14,8 @@ from torch import Tensor
 from analog_ep.constants import DEFAULT_TEMPERATURE, SIMULATION_GMIN, thermal_voltage
 from analog_ep.devices import Diode
 from analog_ep.devices.diode import require, require_finite, shot_density
+from analog_ep.devices.forms import Junction, Model, NetlistForm
+from analog_ep.errors import CircuitError
 
 _TAIL_START = -3.0
 _GENERATION_FLOOR = 0.005
@@ -107,20 +109,34 @@ class VendorDiode(Diode):
         return thermal_voltage(self.temperature)  # pyright: ignore[reportArgumentType]
 
     @property
-    def nominal_temperature(self) -> float | Tensor:
-        """The junction's temperature, at which its parameters hold. [K]"""
+    def own_temperature(self) -> float | Tensor:
         return self.temperature
 
-    def junction_parameters(self) -> dict[str, float | Tensor]:
-        breaks, knees = (
-            torch.as_tensor(v, dtype=torch.float64) < _NONE for v in (self.breakdown_voltage, self.knee_current)
+    def netlist_form(self) -> NetlistForm:
+        return VendorJunction(self._card(), self.temperature, self.gmin, self._card_at)
+
+    def _card_at(self, kelvin: float) -> dict[str, float | Tensor]:
+        own = torch.as_tensor(self.temperature, dtype=torch.float64)
+        if bool((own != kelvin).any()):
+            raise CircuitError(
+                f"this simulator has no temperatures of single diodes, found one at {float(own.max())} K in a circuit at "
+                f"{kelvin} K; write the netlist for another"
+            )
+        return self._card()
+
+    def _card(self) -> dict[str, float | Tensor]:
+        """Parameters in SPICE's words; NaN for those that an element does not have."""
+        breaks, knees, reverse = (
+            torch.as_tensor(value, dtype=torch.float64) < _NONE
+            for value in (self.breakdown_voltage, self.knee_current, self.reverse_knee_current)
         )
         recombines = torch.as_tensor(self.recombination_current, dtype=torch.float64) > 0
-        reverse = torch.as_tensor(self.reverse_knee_current, dtype=torch.float64) < _NONE
         # With so small a current at the breakdown ngspice takes BV itself for where the exponential begins.
         return {
             "IS": self.saturation_current,
             "N": self.ideality,
+            "EG": 1.11,
+            "XTI": 3.0,
             "BV": _where(breaks, self.breakdown_voltage),
             "IBV": _where(breaks, _NO_CURRENT),
             "NBV": _where(breaks, self.breakdown_ideality),
@@ -130,6 +146,7 @@ class VendorDiode(Diode):
             "M": _where(recombines, self.grading),
             "IKF": _where(knees, self.knee_current),
             "IKR": _where(reverse, self.reverse_knee_current),
+            "TNOM": self.temperature,
         }
 
     def current(self, voltage: Tensor) -> Tensor:
@@ -285,6 +302,14 @@ class VendorDiode(Diode):
             total = total + (weights.reshape(shape).to(end) * values).sum(0)
         # Without width there is nothing, whatever the function is there.
         return torch.where(width == 0, 0.0, total * width)
+
+
+@dataclass(frozen=True, eq=False)
+class VendorJunction(Junction):
+    """Junctions whose model cards have only the parameters that each element has."""
+
+    def models(self, count: int, kelvin: float | None) -> list[Model]:
+        return [(kind, tuple(p for p in card if not math.isnan(p[1]))) for kind, card in super().models(count, kelvin)]
 
 
 def _where(counts: Tensor, value: float | Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The interface of a two-terminal nonlinear resistor with a non-decreasing characteristic."""
+"""The interface of a two-terminal nonlinear resistor with a non-decreasing characteristic, and a node's two of them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Protocol, Self
+from functools import cached_property
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from analog_ep.constants import ELEMENTARY_CHARGE
+from analog_ep.devices.clamp import Clamp
+from analog_ep.devices.content import Content
+from analog_ep.devices.forms import Expression, NetlistForm
+from analog_ep.devices.library import ClampParameters
+from analog_ep.devices.parameters import Parameter, require
+from analog_ep.devices.roots import bracketed_newton, newton_change
 from analog_ep.errors import DeviceParameterError
-
-Parameter = float | Tensor
-"""A device parameter: one value for all elements, or a tensor with one value per element."""
-
-
-_MAX_NEWTON_STEPS = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,16 +54,41 @@ class Diode(ABC):
         """The device at another temperature [K], its saturation current times a factor; None where it does not tell."""
         return None
 
+    @property
+    def own_temperature(self) -> Parameter | None:
+        """Temperature that the device has of its own; None where it is its circuit's, or does not matter. [K]"""
+        return None
+
+    def at_temperature(self, kelvin: float) -> Self | None:
+        """The device at another temperature of its own [K]; None where it has none."""
+        return None
+
+    def behind_resistance(self) -> tuple[Parameter, Self] | None:
+        """Resistance in series [Ω], 0 for none, and the device without it; None where no element has one."""
+        return None
+
+    def condition(self) -> Parameter:
+        """Error that float64 makes in the current over that of four roundings, see `CurrentLaw.condition`."""
+        return 1.0
+
+    def steepness(self) -> tuple[Parameter, Parameter] | None:
+        """Voltage V [V] and slope g [S] with di/dv ≤ |i|/V + g at every voltage; None where it does not tell."""
+        return None
+
     def expressions(self, voltages: Sequence[str]) -> Sequence[str] | None:
         """Current of each element as an expression of the text of its voltage: see `CurrentLaw.expressions`."""
         return None
 
-    def junction_parameters(self) -> dict[str, Parameter] | None:
-        """Parameters of SPICE's junction model that stand for the device, in SPICE's words; None where none do.
+    def netlist_form(self) -> NetlistForm:
+        """How the diodes stand in a netlist, see `analog_ep.devices.forms`; by default by their `expressions`."""
+        return Expression(self.expressions)
 
-        Beside them the model has TNOM, the nominal temperature, and its instance the temperature: a junction has the
-        fields `temperature`, `nominal_temperature` and `gmin`. Those that have no effect are NaN.
-        """
+    def content(self, kelvin: float) -> Content | str:
+        """Current and co-content for ngspice's energy, or why there are none: see `CurrentLaw.content`."""
+        return "has no expression for its co-content"
+
+    def clamp_parameters(self, kelvin: float) -> ClampParameters | None:
+        """What the library's clamps take for these diodes in a circuit at `kelvin`; None where they cannot be."""
         return None
 
     @property
@@ -125,6 +151,14 @@ class Diode(ABC):
     def in_parallel(self, count: float) -> Self:
         """The element that stands for `count` of these side by side: `count` times the current at each voltage."""
 
+    def clamp(self, upper: float | Tensor | None = None, lower: float | Tensor | None = None) -> DiodeClamp:
+        """Such diodes from a node up to one bias voltage and down to another, see `DiodeClamp`. [V]"""
+        return DiodeClamp(self, upper, lower)
+
+    def of_layer(self, n_nodes: int) -> Clamp:
+        """The clamp of a layer that is given this diode alone: alternating, see `Clamp.alternating`."""
+        return Clamp.alternating(self, n_nodes)
+
     def to(self, like: Tensor) -> Self:
         """The same device with its per-element parameters in the dtype and on the device of `like`."""
         return self._map(lambda value: value.to(like))
@@ -153,6 +187,187 @@ class Diode(ABC):
             if isinstance(getattr(self, field.name), Tensor)
         }
         return dataclasses.replace(self, **values) if values else self
+
+
+@dataclasses.dataclass(frozen=True)
+class DiodeClamp(Clamp):
+    """Of diodes whose current is a function of the voltage: i(v − upper) − i(lower − v) leaves the node.
+
+    Parameters
+    ----------
+    diode : Diode
+        The element used on both sides.
+    upper, lower : float, Tensor (n_nodes,) or None
+        Bias voltages; None, or ±inf for single nodes, where there is no diode on that side. [V]
+    lower_diode : Diode, optional
+        The element on the lower side where it differs, as the mismatch of a chip makes it.
+
+    Raises
+    ------
+    DeviceParameterError
+        If neither side has a diode, a bias voltage is not a number, or the diode has no current.
+    """
+
+    diode: Diode
+    lower_diode: Diode | None = None
+
+    def __post_init__(self):
+        for diode in (self.diode, self.lower_diode or self.diode):
+            require(
+                isinstance(diode, Diode),
+                f"DiodeClamp: the diode must be a Diode, found {type(diode).__name__}; write "
+                "diode.clamp(upper, lower), which is a HardClamp for an IdealDiode",
+            )
+        super().__post_init__()
+
+    @property
+    def has_current(self) -> bool:
+        return True
+
+    def for_spice(self, node_conductance: float) -> Self:
+        return self
+
+    def in_parallel(self, count: float) -> Self:
+        lower = None if self.lower_diode is None else self.lower_diode.in_parallel(count)
+        return dataclasses.replace(self, diode=self.diode.in_parallel(count), lower_diode=lower)
+
+    def _moved(self, move: Callable[[Any], Any]) -> Self:
+        lower = None if self.lower_diode is None else move(self.lower_diode)
+        return dataclasses.replace(super()._moved(move), diode=move(self.diode), lower_diode=lower)
+
+    def current(self, voltage: Tensor) -> Tensor:
+        return sum(
+            (sign * _present(bound, diode.current(across)) for sign, bound, diode, across in self._sides(voltage)),
+            torch.zeros_like(voltage),
+        )
+
+    def conductance(self, voltage: Tensor) -> Tensor:
+        return sum(
+            (_present(bound, diode.conductance(across)) for _, bound, diode, across in self._sides(voltage)),
+            torch.zeros_like(voltage),
+        )
+
+    def cocontent(self, voltage: Tensor) -> Tensor:
+        return sum(
+            (_present(bound, diode.cocontent(across)) for _, bound, diode, across in self._sides(voltage)),
+            torch.zeros_like(voltage),
+        )
+
+    def current_difference(self, voltage: Tensor, change: Tensor) -> Tensor:
+        """Change of `current` when the node moves by `change`, at full relative precision. [A]"""
+        return sum(
+            (
+                sign * _present(bound, diode.current_difference(across, sign * change))
+                for sign, bound, diode, across in self._sides(voltage)
+            ),
+            torch.zeros_like(voltage),
+        )
+
+    def conducting(self, voltage: Tensor, threshold: Tensor) -> Tensor:
+        """Share of the layer's nodes whose diode current exceeds `threshold` [A] in size, `(*batch,)`."""
+        return (self.current(voltage).abs() > threshold).to(voltage.dtype).mean(-1)
+
+    def holds(self, voltage: Tensor, margin: float | Tensor = 0.0) -> Tensor:
+        return torch.zeros_like(voltage, dtype=torch.bool)
+
+    def beyond(self, voltage: Tensor) -> Tensor:
+        return torch.zeros_like(voltage)
+
+    def current_and_slope(self, voltage: Tensor) -> tuple[Tensor, Tensor]:
+        return self.current(voltage), self.conductance(voltage)
+
+    def slope_at(self, voltage: Tensor, total: Tensor, held: float) -> Tensor:
+        return self.conductance(voltage)
+
+    def sides(self) -> list[tuple[float, float | Tensor, Diode]]:
+        sides = [] if self.upper is None else [(1.0, self.upper, self.diode)]
+        return sides if self.lower is None else [*sides, (-1.0, self.lower, self.lower_diode or self.diode)]
+
+    @cached_property
+    def _single(self) -> tuple[Tensor, Tensor, Diode] | None:
+        """Sign, bias voltage and diode of every node, where each node has exactly one diode and all are alike."""
+        if self.lower_diode is not None:
+            return None
+        upper, lower = (torch.as_tensor(torch.inf if b is None else b).abs() for b in (self.upper, self.lower))
+        above = torch.isfinite(upper)
+        if bool((above == torch.isfinite(lower)).any()):
+            return None
+        # A float bound must not become a single-precision tensor; as a 0-dimensional one it promotes nothing.
+        given = (0.0 if b is None else b for b in (self.upper, self.lower))
+        bias = torch.where(
+            above, *(b if isinstance(b, Tensor) else torch.tensor(b, dtype=torch.float64) for b in given)
+        )
+        tensors = [b for b in (self.upper, self.lower) if isinstance(b, Tensor)]
+        like = tensors[0] if tensors else bias
+        return torch.where(above, 1.0, -1.0).to(like), bias.to(like), self.diode
+
+    @cached_property
+    def _biased(self) -> bool:
+        return self._single is not None and bool(self._single[1].any())
+
+    def _sides(self, voltage: Tensor):
+        """Quadruples (sign, presence by bias, diode, voltage across it) that cover all diodes of the layer."""
+        if self._single is not None:
+            sign, bias, diode = self._single
+            yield sign, 0.0, diode, sign * (voltage - bias)
+            return
+        for sign, bound, diode in self.sides():
+            yield sign, bound, diode, sign * (voltage - _finite(bound))
+
+    def solve_node(self, total: Tensor, drive: Tensor, resistance: Tensor | None = None) -> Tensor:
+        if self._single is not None:
+            sign, bias, diode = self._single
+            if not self._biased:
+                return sign * diode.solve_loaded(total, sign * drive)
+            voltage = bias + sign * diode.solve_loaded(total, sign * (drive - total * bias))
+            # The sum with the bias rounds to the bias's digits; a step on the node's own equation restores v's.
+            wrong = total * voltage + self.current(voltage) - drive
+            return voltage - wrong / (total + self.conductance(voltage))
+        return bracketed_newton(
+            self._estimate(total, drive),
+            lambda v: total * v + self.current(v) - drive,
+            lambda v: total + self.conductance(v),
+            total,
+        )
+
+    def solve_change(self, total: Tensor, voltage: Tensor, excess: Tensor, drive: Tensor) -> Tensor:
+        if self._single is not None:
+            sign, bias, diode = self._single
+            return sign * diode.solve_loaded_change(total, sign * (voltage - bias), sign * drive)
+        return newton_change(
+            self,
+            total,
+            voltage,
+            drive,
+            knee=lambda: self._estimate(total, total * voltage + self.current(voltage) + drive) - voltage,
+        )
+
+    def excess(self, voltage: Tensor, drive: Tensor, resistance: Tensor) -> Tensor:
+        return torch.zeros_like(voltage)
+
+    def consistent(self, voltage: Tensor, drive: Tensor, resistance: Tensor) -> tuple[Tensor, Tensor]:
+        return voltage, drive
+
+    def response_resistance(self, voltage: Tensor, total: Tensor, drive: Tensor, resistance: Tensor) -> Tensor:
+        return 1 / (total + self.conductance(voltage))
+
+    def _estimate(self, total: Tensor, drive: Tensor) -> Tensor:
+        estimate = drive / total
+        for sign, bound, diode in self.sides():
+            bias = _finite(bound)
+            surplus = torch.clamp(sign * (drive - total * bias), min=0)
+            limit = bias + sign * diode.voltage_estimate(surplus)
+            bounded = torch.minimum(estimate, limit) if sign > 0 else torch.maximum(estimate, limit)
+            estimate = _present(bound, bounded, estimate)
+        return estimate
+
+
+def _present(bound: float | Tensor, value: Tensor, otherwise: float | Tensor = 0.0) -> Tensor:
+    return torch.where(torch.isfinite(bound), value, otherwise) if isinstance(bound, Tensor) else value
+
+
+def _finite(bound: float | Tensor) -> float | Tensor:
+    return torch.where(torch.isfinite(bound), bound, 0.0) if isinstance(bound, Tensor) else bound
 
 
 def split_at(offset: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
@@ -192,69 +407,3 @@ def shot_density(voltage: Tensor, current: Tensor, slope: Tensor, thermal: float
     at_rest = voltage == 0
     half = torch.where(at_rest, 1.0, voltage / (2 * thermal))
     return ELEMENTARY_CHARGE * torch.where(at_rest, 2 * thermal * slope, current / torch.tanh(half))
-
-
-class Characteristic(Protocol):
-    """What has a non-decreasing current: one diode, or all the diodes of a node."""
-
-    def conductance(self, voltage: Tensor) -> Tensor:
-        """Slope of the current. [S]"""
-        ...
-
-    def current_difference(self, voltage: Tensor, change: Tensor) -> Tensor:
-        """Change of the current, at full relative precision. [A]"""
-        ...
-
-
-def newton_change(
-    element: Characteristic, total: Tensor, voltage: Tensor, drive: Tensor, knee: Callable[[], Tensor]
-) -> Tensor:
-    """Solve total·d + Δi(voltage, d) = drive for d, from the better of the linearised and the `knee` estimate."""
-
-    def imbalance(d: Tensor) -> Tensor:
-        return total * d + element.current_difference(voltage, d) - drive
-
-    # Small changes begin at the linearised one, which is exact in the limit; large ones at the knee estimate, since
-    # beyond a knee the linearised change overshoots exponentially.
-    linear, estimate = drive / (total + element.conductance(voltage)), knee()
-    start = torch.where(imbalance(linear).abs() <= imbalance(estimate).abs(), linear, estimate)
-    return bracketed_newton(start, imbalance, lambda d: total + element.conductance(voltage + d), total)
-
-
-def bracketed_newton(
-    start: Tensor, function: Callable[[Tensor], Tensor], slope: Callable[[Tensor], Tensor], scale: Tensor
-) -> Tensor:
-    """Root of an increasing function, elementwise: Newton, with bisection wherever Newton leaves the bracket.
-
-    `slope` is at least `scale` everywhere, so the root lies within |value|/scale, which bounds the side not yet seen.
-    """
-    x = start
-    low, high = torch.full_like(x, -torch.inf), torch.full_like(x, torch.inf)
-    tolerance = 2 * torch.finfo(x.dtype).eps
-    for _ in range(_MAX_NEWTON_STEPS):
-        value = function(x)
-        reach = value.abs() / scale
-        low = torch.maximum(low, torch.where(value < 0, x, torch.where(value > 0, x - reach, low)))
-        high = torch.minimum(high, torch.where(value > 0, x, torch.where(value < 0, x + reach, high)))
-        proposal = x - value / slope(x)
-        middle = 0.5 * (low + high)
-        usable = (proposal >= low) & (proposal <= high)
-        proposal = torch.where(usable, proposal, torch.where(torch.isfinite(middle), middle, x))
-        settled = ((proposal - x).abs() <= tolerance * proposal.abs()) | (value == 0)
-        x = torch.where(value == 0, x, proposal)
-        if bool(settled.all()):
-            break
-    return x
-
-
-def require(condition: bool | Tensor, message: str, found: object = None) -> None:
-    """Raise `DeviceParameterError` unless `condition` holds for every element; `found` ends the message."""
-    # Texts of tensors are not made ahead of need: they would take most of the time of building a circuit.
-    if not bool(torch.as_tensor(condition).all()):
-        raise DeviceParameterError(message if found is None else f"{message}, found {found}")
-
-
-def require_finite(device: str, **parameters: Parameter) -> None:
-    """Raise `DeviceParameterError` unless every parameter is finite, naming the first that is not."""
-    for name, value in parameters.items():
-        require(torch.isfinite(torch.as_tensor(value)), f"{device}: {name} must be finite", value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
@@ -10,7 +11,11 @@ import torch
 from torch import Tensor
 
 from analog_ep.constants import thermal_voltage
-from analog_ep.devices.diode import Diode, require, require_finite, shot_density, split_at
+from analog_ep.devices.content import Content
+from analog_ep.devices.diode import Diode, shot_density, split_at
+from analog_ep.devices.forms import NetlistForm, PiecewiseLinear
+from analog_ep.devices.library import ClampParameters
+from analog_ep.devices.parameters import require, require_finite
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,31 @@ class PiecewiseLinearDiode(Diode):
             total = total + increment * split_at(excess, change)[1]
         return total
 
+    def netlist_form(self) -> NetlistForm:
+        return PiecewiseLinear(self.leakage, self.thresholds, self.increments, self.offset)
+
+    def content(self, kelvin: float) -> Content:
+        current, content = ["leak*u"], ["0.5*leak*u*u"]
+        for threshold, increment in zip(self.thresholds, self.increments, strict=True):
+            t, slope = f"({threshold!r}+shift)", f"({increment!r})"
+            above, origin = f"max(u-{t},0)", f"max(-{t},0)"
+            current.append(f"{slope}*({above}-{origin})")
+            content.append(f"{slope}*(0.5*({above}*{above}-{origin}*{origin})-{origin}*u)")
+        arguments = torch.stack(torch.broadcast_tensors(*self._spread())).reshape(2, -1).T.tolist()
+        return Content("bends", ("leak", "shift"), "+".join(current), "+".join(content), arguments)
+
+    def clamp_parameters(self, kelvin: float) -> ClampParameters | None:
+        leakage, offset = self._spread()
+        forward = offset + self.thresholds[0]
+        if len(self.thresholds) > 1 or bool(leakage.any()) or bool((forward < 0).any()):
+            return None
+        values = torch.stack([torch.full_like(forward, self.increments[0]), forward], -1).reshape(-1, 2)
+        return ClampParameters("_linear", ("g_on", "v_forward"), values.numpy())
+
+    def _spread(self) -> tuple[Tensor, Tensor]:
+        """Leakage and offset in float64."""
+        return torch.as_tensor(self.leakage, dtype=torch.float64), torch.as_tensor(self.offset, dtype=torch.float64)
+
     def noise_density(self, voltage: Tensor, temperature: float) -> Tensor:
         return shot_density(voltage, self.current(voltage), self.conductance(voltage), thermal_voltage(temperature))
 
@@ -123,5 +153,11 @@ class PiecewiseLinearDiode(Diode):
         return replace(self, increments=increments, leakage=count * self.leakage)
 
     def voltage_estimate(self, current: Tensor) -> Tensor:
-        steepest = self.leakage + sum(max(increment, 0.0) for increment in self.increments)
-        return self.thresholds[0] + self.offset + current / steepest
+        return self.thresholds[0] + self.offset + current / self._steepest
+
+    def steepness(self) -> tuple[float, float | Tensor]:
+        return math.inf, self._steepest
+
+    @property
+    def _steepest(self) -> float | Tensor:
+        return self.leakage + sum(max(increment, 0.0) for increment in self.increments)

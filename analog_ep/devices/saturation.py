@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from analog_ep.devices.diode import require, require_finite
+from analog_ep.devices.parameters import require, require_finite
 
 
 @dataclass(frozen=True)

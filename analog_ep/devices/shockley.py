@@ -18,7 +18,12 @@ from analog_ep.constants import (
     SIMULATION_GMIN,
     thermal_voltage,
 )
-from analog_ep.devices.diode import Diode, require, require_finite, shot_density, split_at
+from analog_ep.devices.content import Content
+from analog_ep.devices.diode import Diode, shot_density, split_at
+from analog_ep.devices.forms import Junction, NetlistForm
+from analog_ep.devices.junction_content import junction_content
+from analog_ep.devices.library import ClampParameters
+from analog_ep.devices.parameters import require, require_finite
 
 _TAIL_START = -3.0
 """ngspice leaves the exponential at this many n V_t and goes on with a cubic tail."""
@@ -107,15 +112,35 @@ class ShockleyDiode(Diode):
         like = torch.as_tensor(self.saturation_current, dtype=torch.float64)
         return replace(self, temperature=torch.full_like(like, kelvin), saturation_current=like * saturation_scale)
 
-    def junction_parameters(self) -> dict[str, float | Tensor]:
-        resistance = torch.as_tensor(self.series_resistance, dtype=torch.float64)
-        return {
-            "IS": self.saturation_current,
-            "N": self.ideality,
-            "RS": torch.where(resistance > 0, resistance, math.nan),
-            "EG": self.energy_gap,
-            "XTI": self.saturation_exponent,
-        }
+    @property
+    def own_temperature(self) -> float | Tensor:
+        return self.temperature
+
+    def at_temperature(self, kelvin: float) -> Self:
+        return replace(self, temperature=kelvin)
+
+    def behind_resistance(self) -> tuple[float | Tensor, Self] | None:
+        if not self.has_series_resistance:
+            return None
+        return self.series_resistance, replace(self, series_resistance=0.0)
+
+    def condition(self) -> float | Tensor:
+        # The saturation current follows T by an exponential. Its exponent (T/T_ref − 1) EG/(n V_t) has some three
+        # roundings of its own and carries that of T/T_ref; so does the power of T/T_ref. At T_ref none are made.
+        temperature, ideality, emission = (
+            torch.as_tensor(value, dtype=torch.float64)
+            for value in (self.temperature, self.ideality, self.emission_voltage)
+        )
+        ratio = temperature / self.nominal_temperature
+        power = (self.saturation_exponent / ideality).abs()
+        gap = abs(self.energy_gap) / emission
+        exponential = 0.5 * (ratio - 1).abs() * gap + 0.15 * ratio.abs() * gap
+        condition = exponential + 0.25 * power * (1 + ratio.log().abs())
+        return 1 + torch.where(temperature == self.nominal_temperature, 0.0, condition)
+
+    def steepness(self) -> tuple[float | Tensor, float | Tensor]:
+        emission, saturation = self.emission_voltage, self.effective_saturation_current
+        return emission, saturation / emission + self.gmin
 
     @property
     def growth_voltage(self) -> float | Tensor:
@@ -157,6 +182,52 @@ class ShockleyDiode(Diode):
     def noise_in_spice(self, voltage: Tensor) -> Tensor:
         current, slope = self._junction(self.junction_voltage(voltage))
         return self._seen_outside(ELEMENTARY_CHARGE * current.abs(), slope)
+
+    def netlist_form(self) -> NetlistForm:
+        return Junction(
+            self._card(), self.temperature, self.gmin, lambda kelvin: self._at_one_temperature(kelvin)._card()
+        )
+
+    def _card(self) -> dict[str, float | Tensor]:
+        """Parameters in SPICE's words."""
+        names = "saturation_current ideality series_resistance energy_gap saturation_exponent nominal_temperature"
+        return {
+            word: getattr(self, name)
+            for word, name in zip(["IS", "N", "RS", "EG", "XTI", "TNOM"], names.split(), strict=True)
+        }
+
+    def _at_one_temperature(self, kelvin: float) -> Self:
+        """The junctions that at `kelvin` have the characteristics of these at their own temperatures.
+
+        Those that are at `kelvin` keep their parameters, and so follow the simulation's temperature.
+        """
+        own = torch.as_tensor(self.temperature, dtype=torch.float64)
+        changed = {
+            "saturation_current": self.effective_saturation_current,
+            "ideality": self.ideality * (own / kelvin),
+            "nominal_temperature": torch.tensor(kelvin, dtype=torch.float64),
+        }
+        kept = {name: torch.where(own == kelvin, getattr(self, name), value) for name, value in changed.items()}
+        return replace(self, temperature=kelvin, **kept)
+
+    def content(self, kelvin: float) -> Content | str:
+        if self.has_series_resistance:
+            return "has its series resistance inside the model"
+        gmin = float(torch.as_tensor(self.gmin, dtype=torch.float64).reshape(-1)[:1].sum())
+        effective = (self.effective_saturation_current, self.emission_voltage)
+        return junction_content(self._card(), self.temperature, effective, gmin, kelvin)
+
+    def clamp_parameters(self, kelvin: float) -> ClampParameters | None:
+        # The library's models have SPICE's defaults for the others, and follow the simulation's temperature.
+        law = ("energy_gap", "saturation_exponent", "nominal_temperature")
+        usual = all((torch.as_tensor(getattr(self, name)) == getattr(_DEFAULT, name)).all() for name in law)
+        own = bool((torch.as_tensor(self.temperature, dtype=torch.float64) != kelvin).any())
+        if self.has_series_resistance or own or not usual:
+            return None
+        columns = (torch.as_tensor(v, dtype=torch.float64) for v in (self.saturation_current, self.ideality))
+        return ClampParameters(
+            "", ("is", "n"), torch.stack(torch.broadcast_tensors(*columns), -1).reshape(-1, 2).numpy()
+        )
 
     def _seen_outside(self, density: Tensor, slope: Tensor) -> Tensor:
         """Noise of the junction, and that of the series resistance, as one current between the terminals. [A²/Hz]"""
@@ -265,6 +336,9 @@ class ShockleyDiode(Diode):
         cubes = (3 * emission / math.e) ** 3
         tail = cubes * below * (begin**2 + begin * end + end**2) / (begin * end) ** 3
         return saturation * (forward + tail) + self.gmin * change
+
+
+_DEFAULT = ShockleyDiode()
 
 
 def _characteristic(u: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from analog_ep.devices import Diode, DiodeClamp
 from analog_ep.equilibrium.layered.resistive_layers import Ladder
 from analog_ep.equilibrium.layered.stability import output_impedance
 from analog_ep.errors import StimulusError, UnstableNudgeError
@@ -97,7 +96,7 @@ class ResistiveLandscape(Landscape):
         super().__init__(network, inputs, targets, cost, nudging)
         self.stages = network.stages()
         self.clamps = network.layer_clamps(inputs)
-        if any(clamp is not None and not isinstance(clamp.diode, Diode) for clamp in self.clamps):
+        if any(clamp is not None and not clamp.has_current for clamp in self.clamps):
             raise StimulusError(
                 "Langevin dynamics needs diodes with a finite current, found ideal ones; "
                 "use ShockleyDiode or PiecewiseLinearDiode"
@@ -140,7 +139,7 @@ class ResistiveLandscape(Landscape):
         if k + 1 < len(layers):
             after = self.stages[k + 1]
             current = current + after.backward(layers[k + 1]) - after.input_load * layer
-        return current - clamp.current(layer) if isinstance(clamp, DiodeClamp) else current
+        return current if clamp is None else current - clamp.current(layer)
 
 
 class HopfieldLandscape(Landscape):

@@ -4,31 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from analog_ep.circuit import (
-    Amplifiers,
-    Circuit,
-    Conductances,
-    CurrentControlledCurrentSources,
-    CurrentControlledVoltageSources,
-    NonlinearCurrentSources,
-    VoltageControlledCurrentSources,
-    VoltageControlledVoltageSources,
-)
+from analog_ep.circuit import Circuit, CurrentLaw
 
 _ALWAYS = 1e-18
 """Error that is always small enough. [V]"""
 
 _WIDE = 1e9
 """Ratio of conductances that float64 solves only with care."""
-
-_ACTIVE = (
-    Amplifiers,
-    VoltageControlledVoltageSources,
-    VoltageControlledCurrentSources,
-    CurrentControlledCurrentSources,
-    CurrentControlledVoltageSources,
-    NonlinearCurrentSources,
-)
 
 
 def allowed_error(voltages: np.ndarray, accuracy: float, floor: float = _ALWAYS) -> np.ndarray:
@@ -63,20 +45,22 @@ def inexact_message(
 
 
 def _cause(circuit: Circuit) -> str:
-    groups = [group for group in circuit.of_kind(Conductances) if len(group)]
-    low, high = (
-        min(groups, key=lambda group: np.abs(group.siemens).min(), default=None),
-        max(groups, key=lambda group: np.abs(group.siemens).max(), default=None),
-    )
+    siemens = {
+        group.label: np.abs(group.slopes(np.zeros(len(group)))[0])
+        for group in circuit.of_kind(CurrentLaw)
+        if group.linear and group.is_two_terminal and len(group)
+    }
     causes = []
-    if low is not None and high is not None:
-        least, most = np.abs(low.siemens), np.abs(high.siemens)
+    if siemens:
+        low = min(siemens, key=lambda label: siemens[label].min())
+        high = max(siemens, key=lambda label: siemens[label].max())
+        least, most = siemens[low], siemens[high]
         if most.max() > _WIDE * least.min():
             causes.append(
-                f"its conductances run from {least.min():.3g} S ({low.label}, element {least.argmin()}) to "
-                f"{most.max():.3g} S ({high.label}, element {most.argmax()})"
+                f"its conductances run from {least.min():.3g} S ({low}, element {least.argmin()}) to "
+                f"{most.max():.3g} S ({high}, element {most.argmax()})"
             )
-    active = [group.label for group in circuit.groups if isinstance(group, _ACTIVE) and len(group)]
+    active = [group.label for group in circuit.groups if group.is_controlled() and len(group)]
     if active:
         causes.append(f"a loop through {', '.join(active[:3])}{' …' if len(active) > 3 else ''} may nearly cancel")
     return " and ".join(causes) or "the state lies at a kink of a diode or is none"

@@ -10,9 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Conductances
 from analog_ep.errors import DataError
-from analog_ep.netlist.netlist import INSTANCE_LETTERS
+from analog_ep.netlist.form_cards import element_names
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.support.files import require_regular, write_atomically
 
@@ -46,12 +45,12 @@ def write_conductances(network: ResistiveNetwork, path: Path) -> int:
 
 def _rows(network: ResistiveNetwork) -> Iterator[tuple[object, ...]]:
     circuit = network.circuit()
-    names, letter = circuit.node_names, INSTANCE_LETTERS[Conductances]
+    names = circuit.node_names
     for parameter, group in circuit.trainable().items():
         assert group.index is not None
         columns = (group.index.tolist(), group.positive.tolist(), group.negative.tolist(), group.siemens.tolist())
-        for i, (index, p, n, siemens) in enumerate(zip(*columns, strict=True)):
-            yield f"{letter}_{group.label}_{i}", parameter, index, names[p], names[n], repr(siemens)
+        for branch, index, p, n, siemens in zip(element_names(group), *columns, strict=True):
+            yield branch, parameter, index, names[p], names[n], repr(siemens)
 
 
 def read_conductances(network: ResistiveNetwork, path: Path) -> dict[str, Tensor]:

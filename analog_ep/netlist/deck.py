@@ -17,8 +17,9 @@ from analog_ep.netlist.deck_header import header
 from analog_ep.netlist.deck_sections import DeckSections
 from analog_ep.netlist.dialects import DIALECTS, DialectName
 from analog_ep.netlist.energy_cards import EnergyCards, energy_cards
-from analog_ep.netlist.netlist import SpiceOptions, number
+from analog_ep.netlist.netlist import SpiceOptions
 from analog_ep.netlist.nudge_cards import NudgeCurrent, nudge_cards, nudge_currents
+from analog_ep.netlist.texts import number
 from analog_ep.stimulus import Nudge
 from analog_ep.support.files import write_atomically
 

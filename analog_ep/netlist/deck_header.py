@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from analog_ep.circuit import Circuit
-from analog_ep.netlist.dialects import DIALECTS, Dialect
-from analog_ep.netlist.netlist import in_celsius, number
+from analog_ep.netlist.dialects import NGSPICE, Dialect
 from analog_ep.netlist.nudge_cards import NudgeCurrent
+from analog_ep.netlist.texts import in_celsius, number
 from analog_ep.netlist.timing import TwoPhaseTiming
-from analog_ep.stimulus import CrossEntropy, Nudge
+from analog_ep.stimulus import Nudge
 
 _SOLVES = {
     "free": "It solves the free phase: inputs held, outputs open.",
@@ -112,7 +112,7 @@ def settling_header(
         *_nudge(nudge, currents),
     ]
     for paragraph in paragraphs:
-        yield from DIALECTS["ngspice"].paragraph(paragraph)
+        yield from NGSPICE.paragraph(paragraph)
 
 
 def transient_header(
@@ -122,7 +122,7 @@ def transient_header(
 
     `rate` is the factor from −∂C/∂g to ΔG and where it comes from.
     """
-    unit = "S^2" if isinstance(nudge.cost, CrossEntropy) else "S^2/V^2"
+    unit = "/".join(filter(None, ("S^2", nudge.cost.unit)))
     paragraphs = [
         "The cycle of equilibrium propagation as one transient.",
         "Run it with: ngspice -b FILE (checked with ngspice 39.3).",
@@ -138,4 +138,4 @@ def transient_header(
         *(f"{name}: w/(w_L beta) = {' '.join(f'{f:.9g}' for f in values)}." for name, values in factors.items()),
     ]
     for paragraph in paragraphs:
-        yield from DIALECTS["ngspice"].paragraph(paragraph)
+        yield from NGSPICE.paragraph(paragraph)

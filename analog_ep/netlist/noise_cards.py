@@ -9,18 +9,22 @@ import numpy as np
 
 from analog_ep.circuit import Circuit, NoiseCurrents
 from analog_ep.errors import StimulusError
-from analog_ep.netlist.netlist import number
+from analog_ep.netlist.dialects import NGSPICE, Dialect, analyses_of
+from analog_ep.netlist.texts import number
 
 
 def noise_cards(
-    circuits: Sequence[Circuit], currents: Sequence[NoiseCurrents], interval: float, seed: int
+    circuits: Sequence[Circuit],
+    currents: Sequence[NoiseCurrents],
+    interval: float,
+    seed: int,
+    dialect: Dialect = NGSPICE,
 ) -> Iterator[str]:
     """Cards of Gaussian currents that are constant over each interval and independent between intervals.
 
-    A random voltage (``TRRANDOM``) of 1 V rms stands at a node of its own, and a controlled source for each circuit
-    turns it into that circuit's current, so that all circuits see the same noise. ``TRRANDOM`` is used instead of
-    ``TRNOISE`` since it follows the seed: ngspice 39 fills the pool behind ``TRNOISE`` from its process number. Where
-    there is one circuit, its currents are random themselves, without nodes of their own.
+    A random voltage of 1 V rms stands at a node of its own, and a controlled source for each circuit turns it into that
+    circuit's current, so that all circuits see the same noise. Where there is one circuit, its currents are random
+    themselves, without nodes of their own.
 
     Parameters
     ----------
@@ -31,7 +35,9 @@ def noise_cards(
     interval : float
         Over which a current is constant; short against the circuit's time constants. [s]
     seed : int
-        Of ngspice's random numbers; positive.
+        Of the simulator's random numbers; positive.
+    dialect : Dialect, optional
+        The simulator's; by default ngspice's.
 
     Raises
     ------
@@ -42,16 +48,18 @@ def noise_cards(
         raise StimulusError(f"transient noise needs a positive interval and seed, found {interval} s and {seed}")
     if len({len(noise) for noise in currents}) != 1:
         raise StimulusError("circuits that share noise need equally many currents, found different numbers")
-    yield f".options seed={int(seed)}"
+    analyses = analyses_of(dialect)
+    yield analyses.seed(seed)
     shared = len(circuits) > 1
     for k in range(len(currents[0]) if shared else 0):
-        yield f"v_noise_{k} _noise_{k} 0 dc 0 trrandom(2 {number(interval)} 0 1.0 0)"
+        yield dialect.element(f"v_noise_{k}", (f"_noise_{k}", "0"), analyses.random(interval, 1.0))
     for i, (circuit, noise) in enumerate(zip(circuits, currents, strict=True)):
         names = circuit.node_names
         # Held for an interval h, a current of variance S/h has the two-sided density S at low frequencies.
         amperes = np.sqrt(noise.density / interval)
         for k, (p, n, rms) in enumerate(zip(noise.first, noise.second, amperes, strict=True)):
             if shared:
-                yield f"g_noise_{i}_{k} {names[n]} {names[p]} _noise_{k} 0 {number(rms)}"
+                nodes = (names[n], names[p], f"_noise_{k}", "0")
+                yield dialect.element(f"g_noise_{i}_{k}", nodes, number(rms))
             else:
-                yield f"i_noise_{k} {names[n]} {names[p]} dc 0 trrandom(2 {number(interval)} 0 {number(rms)} 0)"
+                yield dialect.element(f"i_noise_{k}", (names[n], names[p]), analyses.random(interval, rms))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from analog_ep.circuit import Circuit
+from analog_ep.devices.forms import states
 from analog_ep.errors import StimulusError
-from analog_ep.netlist.dialects import Dialect
-from analog_ep.netlist.netlist import number
-from analog_ep.stimulus import Cost, CrossEntropy, Nudge, SquaredError
+from analog_ep.netlist.dialects import Dialect, require_form
+from analog_ep.netlist.texts import number
+from analog_ep.stimulus import Cost, Nudge
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,36 @@ def nudge_cards(circuit: Circuit, currents: list[NudgeCurrent], dialect: Dialect
         if current.constant:
             cards.append(dialect.element(f"g_phase_{i}", (*ends, "phase", "0"), current.expression))
         else:
-            cards.append(dialect.behavioural(f"b_phase_{i}", ends, "i", f"({current.expression})*v(phase)"))
+            require_form(dialect, "expressions", f"b_phase_{i}", "use a frozen nudge")
+            cards.append(dialect.behavioural(f"b_phase_{i}", ends, "i", switched(current.expression)))
     return cards
+
+
+def switched(current: str) -> str:
+    """A current that flows while the node `phase` is at 1 V."""
+    return f"({current})*v(phase)"
+
+
+def current_cards(
+    names: Sequence[str], outputs: Iterable[Sequence[int]], currents: Iterable[object], stem: str, dialect: Dialect
+) -> Iterator[str]:
+    """Cards of sources that carry a current each from v₋ through themselves into v₊ of an output.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the circuit's nodes.
+    outputs : iterable of pairs of int
+        Nodes v₊ and v₋.
+    currents : iterable
+        Expressions or numbers. [A]
+    stem : str
+        Of the sources' names.
+    dialect : Dialect
+        In which they are written.
+    """
+    for i, ((p, n), current) in enumerate(zip(outputs, currents, strict=True)):
+        yield dialect.behavioural(f"{stem}_{i}", (names[n], names[p]), "i", str(current))
 
 
 def _frozen(nudge: Nudge, free_outputs: np.ndarray | None) -> list[str]:
@@ -99,7 +128,8 @@ def elastic_currents(circuit: Circuit, nudge: Nudge, targets: Sequence[str]) -> 
 
 def is_expressible(cost: Cost) -> bool:
     """Whether ngspice can form the currents of a nudge by this cost itself: see `current_expressions`."""
-    return type(cost) in (SquaredError, CrossEntropy)
+    stated = states(type(cost), ("error_expressions",), "gradient")
+    return stated and cost.error_expressions(["v(a)"], ["0.0"]) is not None
 
 
 def current_expressions(nudge: Nudge, outputs: Sequence[str], targets: Sequence[str]) -> list[str]:
@@ -110,16 +140,11 @@ def current_expressions(nudge: Nudge, outputs: Sequence[str], targets: Sequence[
     StimulusError
         If no expression stands for the cost.
     """
-    if isinstance(nudge.cost, SquaredError):
-        strength = number(nudge.strength)
-        return [f"({strength})*({y}-{o})" for o, y in zip(outputs, targets, strict=True)]
-    if isinstance(nudge.cost, CrossEntropy):
-        scale = number(nudge.cost.logit_scale)
-        strength = number(nudge.strength / nudge.cost.logit_scale)
-        # softmax_i = 1/Σ_j exp((o_j − o_i)/v_0), which does not overflow into 0/0 as a quotient of exponentials does.
-        sums = ["+".join(f"exp(({other}-{o})/{scale})" for other in outputs) for o in outputs]
-        return [f"({strength})*({y}-1/({total}))" for total, y in zip(sums, targets, strict=True)]
-    raise StimulusError(
-        f"a netlist carries elastic nudges of SquaredError and CrossEntropy, found {type(nudge.cost).__name__}; "
-        f"use a frozen nudge"
-    )
+    stated = nudge.cost.error_expressions(outputs, targets) if is_expressible(nudge.cost) else None
+    if stated is None:
+        raise StimulusError(
+            f"a netlist carries elastic nudges of SquaredError and CrossEntropy, found {type(nudge.cost).__name__}; "
+            f"give it error_expressions, or use a frozen nudge"
+        )
+    errors, divisor = stated
+    return [f"({number(nudge.strength / divisor)})*({error})" for error in errors]

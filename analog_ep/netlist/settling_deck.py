@@ -7,16 +7,18 @@ from collections.abc import Iterator
 import numpy as np
 from torch import Tensor
 
-from analog_ep.circuit import Capacitors, Circuit, check_circuit
+from analog_ep.circuit import ChargeLaw, Circuit, check_circuit
 from analog_ep.errors import StimulusError
 from analog_ep.netlist.deck import as_array, one_sample, printed_nodes
 from analog_ep.netlist.deck_header import settling_header
 from analog_ep.netlist.deck_sections import DeckSections
-from analog_ep.netlist.dialects import DIALECTS
-from analog_ep.netlist.netlist import SpiceOptions, number
+from analog_ep.netlist.dialects import NGSPICE, analyses_of
+from analog_ep.netlist.netlist import SpiceOptions
 from analog_ep.netlist.nudge_cards import NudgeCurrent, nudge_cards, nudge_currents
-from analog_ep.ngspice.settling import INTEGRATION, STEPS
+from analog_ep.netlist.timing import SETTLING_STEPS, SETTLING_TRTOL
 from analog_ep.stimulus import Nudge
+
+_ANALYSES = analyses_of(NGSPICE)
 
 _EDGE = 1e-4
 """Time in which the nudge is switched on, of a phase."""
@@ -62,18 +64,18 @@ def write_settling_deck(
         duration is not positive.
     """
     check_circuit(circuit)
-    if not circuit.of_kind(Capacitors):
+    if not circuit.of_kind(ChargeLaw):
         raise StimulusError(f"settling needs capacitors, found none in {circuit.title!r}; add Capacitors")
     if not 0 < duration < float("inf"):
         raise StimulusError(f"a phase needs a positive duration, found {duration} s")
     sample = one_sample(circuit, inputs)
     currents = [] if nudge is None else nudge_currents(circuit, nudge, as_array(free_outputs))
-    deck = DeckSections(circuit, sample, options, DIALECTS["ngspice"])
+    deck = DeckSections(circuit, sample, options, NGSPICE)
     lines = [
         deck.writer.title_card(),
         *settling_header(circuit, sample, nudge, currents, duration),
         *deck.settings(),
-        INTEGRATION,
+        _ANALYSES.integration(SETTLING_TRTOL),
         *deck.libraries(include_from),
         *deck.elements(),
         *([] if nudge is None else _nudge(deck, currents, duration)),
@@ -84,7 +86,8 @@ def write_settling_deck(
 
 
 def _nudge(deck: DeckSections, currents: list[NudgeCurrent], duration: float) -> Iterator[str]:
-    source = f"v_phase phase 0 pwl(0 0 {number(duration)} 0 {number((1 + _EDGE) * duration)} 1)"
+    rise = _ANALYSES.corners([(0, 0), (duration, 0), ((1 + _EDGE) * duration, 1)])
+    source = deck.dialect.element("v_phase", ("phase", "0"), rise)
     yield from deck.section("phase: 0 V free, 1 V nudged", [source])
     title = "nudge: currents into the outputs, switched by v(phase)"
     yield from deck.section(title, nudge_cards(deck.circuit, currents, deck.dialect))
@@ -93,9 +96,9 @@ def _nudge(deck: DeckSections, currents: list[NudgeCurrent], duration: float) ->
 def _analysis(deck: DeckSections, duration: float, nudged: bool) -> Iterator[str]:
     times = {"free": duration, **({"nudged": 2 * duration} if nudged else {})}
     # ngspice measures within the interval only: it goes on for a step.
-    step, end = duration / STEPS, max(times.values()) + duration / STEPS
-    yield from deck.section("analysis", [f".tran {number(step)} {number(end)} 0 {number(step)} uic"])
+    step, end = duration / SETTLING_STEPS, max(times.values()) + duration / SETTLING_STEPS
+    yield from deck.section("analysis", [_ANALYSES.transient(step, end, from_start=True)])
     for name, at in times.items():
         for node in np.concatenate(printed_nodes(deck.circuit)):
             vector = deck.circuit.node_names[node]
-            yield f".meas tran {name}_{vector} find v({vector}) at={number(at)}"
+            yield _ANALYSES.measured(f"{name}_{vector}", f"v({vector})", at)

@@ -6,6 +6,13 @@ from dataclasses import dataclass
 
 from analog_ep.errors import StimulusError
 
+# Gear's method damps what trapezoids would let ring: the clamps are many times faster than a step. With so large a
+# trtol the steps are those of reltol 1e-4, while the equations of each are solved to the tight tolerances.
+SETTLING_TRTOL = 100000
+
+SETTLING_STEPS = 30
+"""Steps of a circuit's way to rest at least."""
+
 
 @dataclass(frozen=True)
 class TwoPhaseTiming:

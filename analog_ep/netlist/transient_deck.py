@@ -10,14 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Capacitors, Circuit, VoltageSources, check_circuit, energy_weights
+from analog_ep.circuit import ChargeLaw, Circuit, VoltageLaw, check_circuit, energy_weights
 from analog_ep.circuit.energy import branch_weights, held_nodes
 from analog_ep.errors import EnergyUnavailableError, StimulusError
 from analog_ep.netlist.deck_header import transient_header
 from analog_ep.netlist.deck_sections import DeckSections
-from analog_ep.netlist.dialects import DIALECTS
-from analog_ep.netlist.netlist import SpiceOptions, number
-from analog_ep.netlist.nudge_cards import current_expressions
+from analog_ep.netlist.dialects import NGSPICE, analyses_of
+from analog_ep.netlist.netlist import SpiceOptions
+from analog_ep.netlist.nudge_cards import current_cards, current_expressions, switched
+from analog_ep.netlist.texts import number
 from analog_ep.netlist.timing import TwoPhaseTiming
 from analog_ep.stimulus import Nudge
 
@@ -27,7 +28,9 @@ MOST_BRANCHES = 2000
 USUAL_SHARE = 0.01
 """Largest ΔG at the usual rate, as a share of the range of the conductances."""
 
-_INTEGRATION = ".options method=gear trtol=1000"
+_ANALYSES = analyses_of(NGSPICE)
+
+_TRTOL = 1000
 """With it the steps are those of reltol 1e-6, while the equations of each step are solved to the tight tolerances."""
 
 _STORE_FARADS = 1e-12
@@ -98,14 +101,14 @@ def write_transient_deck(
     if not 0 < rate < float("inf"):
         raise StimulusError(f"the rate from -dC/dg to a change must be positive and finite, found {rate}")
     samples = _samples(circuit, inputs, nudge)
-    deck = DeckSections(circuit, samples[0], options, DIALECTS["ngspice"])
+    deck = DeckSections(circuit, samples[0], options, NGSPICE)
     cycle = _Cycle(deck, samples, nudge, timing)
     alone = sum(map(len, circuit.trainable().values())) <= most_branches
     lines = [
         deck.writer.title_card(),
         *cycle.header(alone, rate, rate_from),
         *deck.settings(),
-        _INTEGRATION,
+        _ANALYSES.integration(_TRTOL),
         *deck.libraries(include_from, {"sample_hold.lib": {"sample_hold"}}),
         *deck.elements(cycle.driven_sources()),
         *cycle.clocks(),
@@ -113,7 +116,7 @@ def write_transient_deck(
         *cycle.nudge_cards(),
         *(cycle.changes(rate) if alone else cycle.responses()),
         *cycle.analysis(),
-        ".end",
+        deck.dialect.end(),
     ]
     return "\n".join(lines) + "\n"
 
@@ -139,9 +142,11 @@ class _Cycle:
     def driven_sources(self) -> dict[str, list[str]]:
         """Cards of the sources whose values are not the same for all samples."""
         cards = {}
-        for group in self.circuit.of_kind(VoltageSources):
-            values = group.source_values(self.samples)
-            nodes = zip(group.positive.tolist(), group.negative.tolist(), strict=True)
+        for group in self.circuit.of_kind(VoltageLaw):
+            rows = group.rows()
+            if not rows.is_independent:
+                continue
+            values, nodes = rows.values(self.samples), zip(rows.positive.tolist(), rows.negative.tolist(), strict=True)
             cards[group.label] = [
                 f"{self.deck.writer.element_name(group, i)} {self.names[p]} {self.names[n]} {self._steps(values[:, i])}"
                 for i, (p, n) in enumerate(nodes)
@@ -177,14 +182,13 @@ class _Cycle:
         name = self._store if self.nudge.kind == "frozen" else self.names.__getitem__
         outputs = [f"v({name(p)},{name(n)})" for p, n in pairs]
         currents = current_expressions(self.nudge, outputs, [f"v(_target_{i})" for i in range(len(pairs))])
-        for i, ((p, n), current) in enumerate(zip(pairs, currents, strict=True)):
-            cards.append(f"b_phase_{i} {self.names[n]} {self.names[p]} i=({current})*v(phase)")
+        cards += current_cards(self.names, pairs, map(switched, currents), "b_phase", NGSPICE)
         source = "the stored outputs" if self.nudge.kind == "frozen" else "the live outputs"
         yield from self.deck.section(f"nudge: its error is that of {source}", cards)
 
     def changes(self, rate: float) -> Iterator[str]:
         """The contrast of every trainable branch as a voltage, its measurement, and the ΔG that follows."""
-        yield from self.deck.section("what each conductance should change by", [f".param rate={number(rate)}"])
+        yield from self.deck.section("what each conductance should change by", [_ANALYSES.parameter("rate", rate)])
         for group in self.circuit.trainable().values():
             stems = [f"{group.label}_{i}" for i in range(len(group))]
             ends = zip(group.positive.tolist(), group.negative.tolist(), strict=True)
@@ -196,7 +200,7 @@ class _Cycle:
             for stem, factor in zip(stems, self.factors[group.label].tolist(), strict=True):
                 for sample in range(len(self.samples)):
                     change = f"-rate*({number(factor)})*contrast_{stem}_{sample}"
-                    yield f".meas tran delta_{stem}_{sample} param='{change}'"
+                    yield _ANALYSES.computed(f"delta_{stem}_{sample}", change)
 
     def responses(self) -> Iterator[str]:
         """Response of every stored node, and the measurements of it and of the free voltage."""
@@ -210,16 +214,15 @@ class _Cycle:
 
     def analysis(self) -> Iterator[str]:
         timing = self.timing
-        step = number(min(timing.free, timing.nudged) / _STEPS)
-        end = number(len(self.samples) * timing.period)
-        yield from self.deck.section("analysis", [f".tran {step} {end} 0 {step} uic"])
+        step, end = min(timing.free, timing.nudged) / _STEPS, len(self.samples) * timing.period
+        yield from self.deck.section("analysis", [_ANALYSES.transient(step, end, from_start=True)])
 
     def _measured(self, stems, node: str | None = None) -> Iterator[str]:
         """Measurements named as the nodes they look at, but for the first word where `node` gives another."""
         for stem in stems:
             seen = stem if node is None else f"{node}_{stem.partition('_')[2]}"
             for sample in range(len(self.samples)):
-                yield f".meas tran {stem}_{sample} find v(_{seen}) at={number(self.timing.measured(sample))}"
+                yield _ANALYSES.measured(f"{stem}_{sample}", f"v(_{seen})", self.timing.measured(sample))
 
     def _store(self, node: int) -> str:
         """Node that keeps a node's free voltage: itself where a source holds it."""
@@ -276,8 +279,7 @@ def _factors(circuit: Circuit, nudge: Nudge) -> dict[str, np.ndarray]:
 
 def _corners(corners: Sequence[tuple[float, float]]) -> str:
     """A piecewise-linear source, in lines that stay short."""
-    words = [f"{number(time)} {number(value)}" for time, value in corners]
-    return "\n+ ".join(textwrap.wrap(f"pwl({'  '.join(words)})", 100, break_long_words=False))
+    return "\n+ ".join(textwrap.wrap(_ANALYSES.corners(corners, gap="  "), 100, break_long_words=False))
 
 
 def _samples(circuit: Circuit, inputs: Tensor | np.ndarray, nudge: Nudge) -> np.ndarray:
@@ -295,6 +297,6 @@ def _samples(circuit: Circuit, inputs: Tensor | np.ndarray, nudge: Nudge) -> np.
         raise StimulusError(f"the targets of the nudge must have shape {shape}, found {tuple(nudge.target.shape)}")
     if not circuit.trainable():
         raise StimulusError(f"{circuit.title!r} must have trainable conductances, found none")
-    if not circuit.of_kind(Capacitors):
+    if not circuit.of_kind(ChargeLaw):
         raise StimulusError(f"a transient needs node capacitances, found none in {circuit.title!r}; add Capacitors")
     return samples

@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Chip
-from analog_ep.devices import Diode, DiodeClamp, IdealDiode, ShockleyDiode
+from analog_ep.devices import Clamp, Diode, ShockleyDiode
 from analog_ep.networks.layout import nodes_with_diode, side_names
 
 
-def chip_clamp(clamp: DiodeClamp, n_nodes: int, label: str, chip: Chip) -> DiodeClamp:
+def chip_clamp(clamp: Clamp, n_nodes: int, label: str, chip: Chip) -> Clamp:
     """The clamp of a layer with the parameters that `chip` gives its diodes.
 
     Parameters
     ----------
-    clamp : DiodeClamp
+    clamp : Clamp
         The nominal one.
     n_nodes : int
         Nodes of the layer.
@@ -28,7 +28,7 @@ def chip_clamp(clamp: DiodeClamp, n_nodes: int, label: str, chip: Chip) -> Diode
     """
     if not any(key.startswith((f"{label}_upper", f"{label}_lower")) for key in chip.names()):
         return clamp
-    if isinstance(clamp.diode, IdealDiode):
+    if not clamp.has_current:
         return _ideal(clamp, n_nodes, label, chip)
     sides: dict[str, Diode] = {}
     for name, (_, bound, diode) in zip(side_names(clamp), clamp.sides(), strict=True):
@@ -67,7 +67,7 @@ def _tensors(diode: Diode) -> dict[str, Tensor]:
     return {name: value for name, value in vars(diode).items() if isinstance(value, Tensor)}
 
 
-def _ideal(clamp: DiodeClamp, n_nodes: int, label: str, chip: Chip) -> DiodeClamp:
+def _ideal(clamp: Clamp, n_nodes: int, label: str, chip: Chip) -> Clamp:
     """An ideal diode's threshold moves its bias voltage; it has nothing else that could differ."""
     bounds: dict[str, Tensor] = {}
     for name, sign in (("upper", 1.0), ("lower", -1.0)):

@@ -6,14 +6,14 @@ import numpy as np
 import torch
 
 from analog_ep.circuit import CircuitBuilder, VoltageSources
-from analog_ep.devices import DiodeClamp
+from analog_ep.devices import Clamp
 from analog_ep.networks.layout import nodes_with_diode, side_names
 
 
-def add_clamp(builder: CircuitBuilder, label: str, clamp: DiodeClamp, nodes: np.ndarray) -> None:
+def add_clamp(builder: CircuitBuilder, label: str, clamp: Clamp, nodes: np.ndarray) -> None:
     """Add a clamp's diodes at `nodes`, as ``<label>_upper`` and ``<label>_lower``, and the rails that they lead to.
 
-    Ideal diodes have no place in a circuit: see `DiodeClamp.for_spice`.
+    Ideal diodes have no place in a circuit: see `Clamp.for_spice`.
     """
     for name, (sign, bound, diode) in zip(side_names(clamp), clamp.sides(), strict=True):
         has = nodes_with_diode(bound, len(nodes))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.devices import DiodeClamp
+from analog_ep.devices import Clamp
 
 Drive = Literal["single", "differential"]
 
@@ -41,8 +41,8 @@ class StageLayout:
         return rows[: self.n_in], negative, rows[negative_end:] if self.biased else None
 
 
-def side_names(clamp: DiodeClamp) -> list[str]:
-    """The sides on which a clamp has diodes, in the order of `DiodeClamp.sides`."""
+def side_names(clamp: Clamp) -> list[str]:
+    """The sides on which a clamp has diodes, in the order of `Clamp.sides`."""
     return [name for name in ("upper", "lower") if getattr(clamp, name) is not None]
 
 

@@ -13,13 +13,16 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Amplifiers, Chip, Circuit, VoltageSources
-from analog_ep.devices import Diode, DiodeClamp, IdealDiode, ShockleyDiode
+from analog_ep.devices import Clamp, Diode, IdealDiode, ShockleyDiode
 from analog_ep.errors import NetworkError
 from analog_ep.networks.chip_clamp import chip_clamp
 from analog_ep.networks.layout import Drive, StageLayout, nodes_with_diode, side_names
 from analog_ep.networks.network import HardwareNetwork, checked_sizes, require_precision
 from analog_ep.networks.resistive_circuit import resistive_circuit
 from analog_ep.networks.stage import Stage
+
+_Clamped = Diode | IdealDiode | Clamp
+"""What a hidden layer is held by: its clamp, or the diode of an alternating one."""
 
 
 class ResistiveNetwork(HardwareNetwork):
@@ -32,7 +35,7 @@ class ResistiveNetwork(HardwareNetwork):
     ----------
     sizes : sequence of int
         Units of the inputs, the hidden layers and the outputs, such as [64, 100, 10].
-    diode : Diode, IdealDiode, DiodeClamp or a sequence of DiodeClamp, one per hidden layer
+    diode : Diode, IdealDiode, Clamp or a sequence of them, one per hidden layer
         A bare device stands for alternating clamps at 0 V: even nodes held below it, odd ones above.
     gain : float
         Amplifiers' a; positive.
@@ -73,7 +76,7 @@ class ResistiveNetwork(HardwareNetwork):
         self,
         sizes: Sequence[int],
         *,
-        diode: Diode | IdealDiode | DiodeClamp | Sequence[DiodeClamp] | None = None,
+        diode: _Clamped | Sequence[_Clamped] | None = None,
         gain: float = 4.0,
         feedback: float | None = None,
         drive: Drive = "differential",
@@ -131,13 +134,12 @@ class ResistiveNetwork(HardwareNetwork):
                 f"{self.gain / self.feedback:g} in {self.n_stages} stages: 10^{decades:.0f}; bring the two nearer"
             )
 
-    def _clamps(self, diode: Diode | IdealDiode | DiodeClamp | Sequence[DiodeClamp]) -> tuple[DiodeClamp, ...]:
+    def _clamps(self, diode: _Clamped | Sequence[_Clamped]) -> tuple[Clamp, ...]:
         hidden = self.sizes[1:-1]
-        if isinstance(diode, (Diode, IdealDiode)):
-            return tuple(DiodeClamp.alternating(diode, size) for size in hidden)
-        clamps = (diode,) * len(hidden) if isinstance(diode, DiodeClamp) else tuple(diode)
-        if len(clamps) != len(hidden):
-            raise NetworkError(f"one clamp per hidden layer is needed, {len(hidden)}, found {len(clamps)}")
+        given = tuple(diode) if isinstance(diode, Sequence) else (diode,) * len(hidden)
+        if len(given) != len(hidden):
+            raise NetworkError(f"one clamp per hidden layer is needed, {len(hidden)}, found {len(given)}")
+        clamps = tuple(one.of_layer(size) for one, size in zip(given, hidden, strict=True))
         for clamp, size in zip(clamps, hidden, strict=True):
             for bound in (clamp.upper, clamp.lower):
                 if isinstance(bound, Tensor) and bound.shape != (size,):
@@ -281,12 +283,9 @@ class ResistiveNetwork(HardwareNetwork):
         return self._amplifier(s, "gain", self.gain, chip, like), self._amplifier(s, "offset", 0.0, chip, like)
 
     @property
-    def spice_clamps(self) -> tuple[DiodeClamp, ...]:
+    def spice_clamps(self) -> tuple[Clamp, ...]:
         """The clamps as a circuit has them: ideal diodes with stand-ins for the present conductances."""
-        return tuple(
-            clamp.for_spice(self._node_conductance(layer)) if isinstance(clamp.diode, IdealDiode) else clamp
-            for layer, clamp in enumerate(self.clamps)
-        )
+        return tuple(clamp.for_spice(self._node_conductance(layer)) for layer, clamp in enumerate(self.clamps))
 
     def _node_conductance(self, layer: int) -> float:
         """Largest sum of the conductances at a node of a hidden layer, that of the amplifiers' load included. [S]"""
@@ -296,12 +295,12 @@ class ResistiveNetwork(HardwareNetwork):
         total = own.sum(0) + self.gain * self.feedback * load
         return float(total.max()) * self.reference_conductance
 
-    def layer_clamps(self, like: Tensor, chip: Chip | None = None) -> tuple[DiodeClamp | None, ...]:
+    def layer_clamps(self, like: Tensor, chip: Chip | None = None) -> tuple[Clamp | None, ...]:
         """The clamp of each layer in the dtype of `like`; None at the outputs."""
         clamps = self.clamps if chip is None else tuple(self._chip_clamp(n, chip) for n in range(len(self.clamps)))
         return (*(clamp.to(like) for clamp in clamps), None)
 
-    def _chip_clamp(self, layer: int, chip: Chip) -> DiodeClamp:
+    def _chip_clamp(self, layer: int, chip: Chip) -> Clamp:
         return chip_clamp(self.clamps[layer], self.sizes[layer + 1], f"clamp{layer + 1}", chip)
 
     @property
@@ -376,7 +375,7 @@ class ResistiveNetwork(HardwareNetwork):
         for s, (layout, layer) in enumerate(zip(self.layouts, layers, strict=True)):
             content = self._crossbar_energy(layout, before, layer)
             clamp = clamps[s]
-            if clamp is not None and isinstance(clamp.diode, Diode):
+            if clamp is not None:
                 content = content + clamp.cocontent(layer).sum(-1)
             total = total + weight * content
             before, weight = self.gain * layer, weight * self.feedback / self.gain

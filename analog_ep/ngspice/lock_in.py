@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from analog_ep.circuit import Capacitors, Circuit, Conductances, check_circuit
+from analog_ep.circuit import ChargeLaw, Circuit, check_circuit
 from analog_ep.errors import StimulusError
-from analog_ep.netlist.netlist import SpiceOptions, number
+from analog_ep.netlist.netlist import SpiceOptions
 from analog_ep.ngspice.batch import run_twice
 from analog_ep.ngspice.process import run_plots
 from analog_ep.ngspice.sweep import Batch, Sweep
@@ -46,12 +46,11 @@ class LockIn:
         reference = np.cos(np.arange(highest + 1)[:, None] * angles) * 2 / len(angles)
         reference[0] /= 2
         result: dict[str, np.ndarray] = {}
-        for group in self.circuit.of_kind(Conductances):
-            if group.parameter is None or group.index is None:
-                continue
+        for parameter, group in self.circuit.trainable().items():
+            assert group.index is not None
             across = self.voltages[:, group.positive] - self.voltages[:, group.negative]
-            total = result.setdefault(group.parameter, np.zeros((highest + 1, int(group.index.max()) + 1)))
-            np.add.at(total.T, group.index, (reference @ (0.5 * across**2)).T)
+            result[parameter] = np.zeros((highest + 1, int(group.index.max()) + 1))
+            np.add.at(result[parameter].T, group.index, (reference @ (0.5 * across**2)).T)
         return result
 
 
@@ -90,7 +89,7 @@ def lock_in(
     NgspiceError
         If ngspice fails.
     """
-    if circuit.outputs is None or not circuit.of_kind(Capacitors):
+    if circuit.outputs is None or not circuit.of_kind(ChargeLaw):
         raise StimulusError(f"a sinusoidal nudge needs outputs and capacitors, found none in {circuit.title!r}")
     positive, negative = circuit.outputs
     if not 0 < frequency < math.inf or np.shape(amplitudes) != positive.shape:
@@ -100,13 +99,12 @@ def lock_in(
         )
     check_circuit(circuit)
     names, period = circuit.node_names, 1 / frequency
+    sweep = Sweep(circuit, options, executable=executable, timeout=timeout)
     cards = [
-        f"i_nudge_{i} {names[n]} {names[p]} sin(0 {number(a)} {number(frequency)} 0 0 90)"
+        sweep.dialect.element(f"i_nudge_{i}", (names[n], names[p]), sweep.analyses.cosine(a, frequency))
         for i, (p, n, a) in enumerate(zip(positive, negative, amplitudes, strict=True))
     ]
-    step = number(period / _STEPS)
-    cards.append(f".tran {step} {number(2 * period)} 0 {step}")
-    sweep = Sweep(circuit, options, executable=executable, timeout=timeout)
+    cards.append(sweep.analyses.transient(period / _STEPS, 2 * period))
     batch = Batch(np.asarray(inputs, dtype=np.float64)[None])
     (plot,) = run_twice(lambda: run_plots(sweep.deck(batch, cards), executable, timeout))
     times, index = np.unique(plot.columns(["time"])[:, 0], return_index=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,12 +15,15 @@ from analog_ep.constants import DEFAULT_TEMPERATURE
 from analog_ep.devices.memristors import Memristor
 from analog_ep.devices.memristors.writing import WriteSchedule, WrittenCrossbar
 from analog_ep.errors import NgspiceResultError, StimulusError
-from analog_ep.netlist.dialects import Dialect
-from analog_ep.netlist.netlist import in_celsius, number
+from analog_ep.netlist.dialects import NGSPICE, analyses_of
+from analog_ep.netlist.dialects.analyses import folded
+from analog_ep.netlist.texts import in_celsius, number
 from analog_ep.ngspice.process import run_plots
 from analog_ep.support.resources import netlists_folder
 
 _LIBRARY = "memristors.lib"
+_ANALYSES = analyses_of(NGSPICE)
+_OPTIONS = {"TNOM": "27", "reltol": "1e-6", "vntol": "1e-9", "abstol": "1e-15", "chgtol": "1e-18", "gmin": "1e-15"}
 _STEPS_AN_EDGE = 10
 _WIDTH = 110
 
@@ -51,7 +53,7 @@ def memristor_write_deck(memristor: Memristor, start: Tensor, schedule: WriteSch
         for column in range(start.shape[1])
         for card in _measurement(row, column, float(time), schedule.read_voltage)
     ]
-    return "\n".join([*_cards(memristor, start, schedule), *read, ".end"]) + "\n"
+    return "\n".join([*_cards(memristor, start, schedule), *read, NGSPICE.end()]) + "\n"
 
 
 def ngspice_write_crossbar(
@@ -69,7 +71,7 @@ def ngspice_write_crossbar(
     n_rows, n_columns = start.shape
     states = [f"v(state_{row}_{column})" for row in range(n_rows) for column in range(n_columns)]
     currents = [f"i(v_column_{column})" for column in range(n_columns)]
-    cards = [*_cards(memristor, start, schedule), f".save {' '.join([*states, *currents])}", ".end"]
+    cards = [*_cards(memristor, start, schedule), _ANALYSES.save([*states, *currents]), NGSPICE.end()]
     (plot,) = run_plots("\n".join(cards) + "\n", executable, timeout)
     times = plot.columns(["time"])[:, 0]
     if times[-1] < schedule.times[-1] * (1 - 1e-9):
@@ -87,12 +89,12 @@ def _cards(memristor: Memristor, start: Tensor, schedule: WriteSchedule) -> Iter
     yield from _header(memristor, shape)
     kelvin = _temperatures(memristor, shape)
     ambient = float(kelvin.flatten()[0])
-    yield f".options TEMP={in_celsius(ambient)} TNOM=27 reltol=1e-6 vntol=1e-9 abstol=1e-15 chgtol=1e-18 gmin=1e-15"
-    yield from ["", *_subcircuit(memristor.subcircuit).splitlines(), "", "* Lines"]
+    yield _ANALYSES.options({"TEMP": in_celsius(ambient), **_OPTIONS})
+    yield from ["", *_subcircuit(memristor.subcircuit).splitlines(), "", NGSPICE.comment("Lines")]
     for name, lines in (("row", schedule.rows), ("column", schedule.columns)):
         for k, values in enumerate(lines.T):
             yield from _source(f"{name}_{k}", schedule.times, values)
-    yield from ["", "* Devices"]
+    yield from ["", NGSPICE.comment("Devices")]
     values = {
         field.name: torch.as_tensor(getattr(memristor, field.name), dtype=torch.float64).expand(shape)
         for field in dataclasses.fields(memristor)
@@ -103,12 +105,10 @@ def _cards(memristor: Memristor, start: Tensor, schedule: WriteSchedule) -> Iter
         if kelvin[row, column] != ambient:
             parameters += f" warmer={number(float(kelvin[row, column]) - ambient)}"
         nodes = f"row_{row} column_{column} state_{row}_{column}"
-        yield from textwrap.wrap(
-            f"x_{row}_{column} {nodes} {memristor.subcircuit} {parameters}", _WIDTH, subsequent_indent="+ "
-        )
+        yield from folded(f"x_{row}_{column} {nodes} {memristor.subcircuit} {parameters}", _WIDTH)
     step = float(f"{np.diff(schedule.times).min() / _STEPS_AN_EDGE:.3g}")
     yield ""
-    yield f".tran {number(step)} {number(schedule.times[-1])} 0 {number(step)} uic"
+    yield _ANALYSES.transient(step, schedule.times[-1], from_start=True)
 
 
 def _temperatures(memristor: Memristor, shape: tuple[int, int]) -> Tensor:
@@ -118,10 +118,15 @@ def _temperatures(memristor: Memristor, shape: tuple[int, int]) -> Tensor:
 
 
 def _header(memristor: Memristor, shape: tuple[int, int]) -> Iterator[str]:
-    yield f"* Writing a crossbar of {shape[0]} x {shape[1]} memristors ({memristor.subcircuit}) by the V/2 scheme"
-    yield f"* {Dialect.how_to_run}"
-    yield "* A pulse puts half its voltage on a row and minus half on a column. Then each row is read in turn."
-    yield "* Names: x_ROW_COLUMN a device, state_ROW_COLUMN its state, g_ROW_COLUMN its conductance as read [S]."
+    yield from map(
+        NGSPICE.comment,
+        (
+            f"Writing a crossbar of {shape[0]} x {shape[1]} memristors ({memristor.subcircuit}) by the V/2 scheme",
+            NGSPICE.how_to_run,
+            "A pulse puts half its voltage on a row and minus half on a column. Then each row is read in turn.",
+            "Names: x_ROW_COLUMN a device, state_ROW_COLUMN its state, g_ROW_COLUMN its conductance as read [S].",
+        ),
+    )
 
 
 def _subcircuit(name: str) -> str:
@@ -135,10 +140,10 @@ def _source(name: str, times: np.ndarray, values: np.ndarray) -> Iterator[str]:
     """A PWL source; corners on a straight line with their neighbours are left out."""
     slopes = np.diff(values) / np.diff(times)
     keep = np.concatenate([[True], slopes[1:] != slopes[:-1], [True]])
-    points = " ".join(f"{number(t)} {number(v)}" for t, v in zip(times[keep], values[keep], strict=True))
-    yield from textwrap.wrap(f"v_{name} {name} 0 pwl({points})", _WIDTH, subsequent_indent="+ ")
+    points = _ANALYSES.corners(zip(times[keep], values[keep], strict=True))
+    yield from folded(NGSPICE.element(f"v_{name}", (name, "0"), points), _WIDTH)
 
 
 def _measurement(row: int, column: int, time: float, voltage: float) -> Iterator[str]:
-    yield f".meas tran i_{row}_{column} find i(v_column_{column}) at={number(time)}"
-    yield f".meas tran g_{row}_{column} param='i_{row}_{column}/{number(voltage)}'"
+    yield _ANALYSES.measured(f"i_{row}_{column}", f"i(v_column_{column})", time)
+    yield _ANALYSES.computed(f"g_{row}_{column}", f"i_{row}_{column}/{number(voltage)}")

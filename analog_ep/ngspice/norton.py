@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.sparse import csr_array
 
-from analog_ep.circuit import GROUND, Branches, Circuit, Conductances, VoltageSources
+from analog_ep.circuit import GROUND, Branches, Circuit, Conductances, VoltageLaw
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +44,9 @@ class NortonReduction:
         groups: list[Branches] = []
         rows = [np.zeros((0, 3))]
         for group in circuit.groups:
-            if isinstance(group, Conductances) and not group.nudge:
-                kept, absorbed = _split(group, held)
+            siemens = group.resistors()
+            if siemens is not None and group.conducts().all():
+                kept, absorbed = _split(group, siemens, held)
                 groups.append(kept)
                 rows.append(absorbed)
             else:
@@ -80,23 +81,29 @@ def _held_nodes(circuit: Circuit) -> np.ndarray:
     held = np.zeros(circuit.n_nodes, dtype=bool)
     held[GROUND] = True
     controlling = _controlling(circuit)
-    for group in circuit.of_kind(VoltageSources):
-        if group.label not in controlling:
-            held[group.positive[group.negative == GROUND]] = True
-            held[group.negative[group.positive == GROUND]] = True
+    for group in circuit.of_kind(VoltageLaw):
+        rows = group.rows()
+        if rows.is_independent and group.label not in controlling:
+            held[rows.positive[rows.negative == GROUND]] = True
+            held[rows.negative[rows.positive == GROUND]] = True
     return held
 
 
-def _split(group: Conductances, held: np.ndarray) -> tuple[Conductances, np.ndarray]:
-    """Conductances that stay, and rows (free node, held node, siemens) of those that do not."""
-    first, second = held[group.positive], held[group.negative]
+def _split(group: Branches, siemens: np.ndarray, held: np.ndarray) -> tuple[Branches, np.ndarray]:
+    """Resistors that stay, and rows (free node, held node, siemens) of those that do not."""
+    positive, negative = group.ends()
+    first, second = held[positive], held[negative]
     forward, backward, stays = second & ~first, first & ~second, ~first & ~second
     rows = [
-        np.stack([group.positive[forward], group.negative[forward], group.siemens[forward]], axis=1),
-        np.stack([group.negative[backward], group.positive[backward], group.siemens[backward]], axis=1),
+        np.stack([positive[forward], negative[forward], siemens[forward]], axis=1),
+        np.stack([negative[backward], positive[backward], siemens[backward]], axis=1),
     ]
-    kept = Conductances(group.label, group.positive[stays], group.negative[stays], group.siemens[stays])
-    return kept, np.concatenate(rows)
+    return _at(group, stays), np.concatenate(rows)
+
+
+def _at(group: Branches, which: np.ndarray) -> Branches:
+    """Some elements of a group."""
+    return replace(group, **{name: values[which] for name, values in group.arrays().items()})
 
 
 def _needed(circuit: Circuit, groups: Sequence[Branches]) -> Iterator[Branches]:
@@ -104,21 +111,27 @@ def _needed(circuit: Circuit, groups: Sequence[Branches]) -> Iterator[Branches]:
     controlling = _controlling(circuit)
     touched = [np.zeros(1, np.int64), *(() if circuit.outputs is None else circuit.outputs)]
     for group in groups:
-        touched.append(group.nodes() if not isinstance(group, VoltageSources) else _floating_nodes(group))
+        touched.append(_floating_nodes(group) if _is_source(group) else group.nodes())
     nodes = np.unique(np.concatenate(touched))
     for group in groups:
-        if not isinstance(group, VoltageSources) or group.label in controlling:
+        if not _is_source(group) or group.label in controlling:
             yield group
             continue
         # The higher of the two is the node that a grounded source holds; a floating one's are all there.
-        used = np.isin(np.maximum(group.positive, group.negative), nodes)
+        used = np.isin(np.maximum(*group.ends()), nodes)
         if used.any():
-            yield replace(group, **{name: values[used] for name, values in group.arrays().items()})
+            yield _at(group, used)
 
 
-def _floating_nodes(group: VoltageSources) -> np.ndarray:
-    floating = (group.positive != GROUND) & (group.negative != GROUND)
-    return np.concatenate([group.positive[floating], group.negative[floating]])
+def _is_source(group: Branches) -> bool:
+    rows = group.rows()
+    return rows is not None and rows.is_independent
+
+
+def _floating_nodes(group: Branches) -> np.ndarray:
+    positive, negative = group.ends()
+    floating = (positive != GROUND) & (negative != GROUND)
+    return np.concatenate([positive[floating], negative[floating]])
 
 
 def _unused(circuit: Circuit, label: str) -> str:

@@ -8,16 +8,9 @@ import numpy as np
 
 from analog_ep.circuit import Circuit
 from analog_ep.errors import NgspiceResultError, StimulusError
-from analog_ep.netlist.netlist import number
+from analog_ep.netlist.timing import SETTLING_STEPS, SETTLING_TRTOL
 from analog_ep.ngspice.process import Stop, run_plots
 from analog_ep.ngspice.sweep import Batch, Sweep, held_voltages
-
-# Gear's method damps what trapezoids would let ring: the clamps are many times faster than a step. With so large a
-# trtol the steps are those of reltol 1e-4, while the equations of each are solved to the tight tolerances.
-INTEGRATION = ".options method=gear trtol=100000"
-
-STEPS = 30
-"""Steps of a run at least."""
 
 
 class SettlingRun:
@@ -51,9 +44,10 @@ class SettlingRun:
         """
         if len(batch) != 1:
             raise StimulusError(f"a transient shows one sample, found {len(batch)}; give them one by one")
-        sweep, end = self._sweep, number(self._duration)
-        step = number(self._duration / STEPS)
-        analysis = [*sweep.nudge_cards(batch), *self._initial(batch), INTEGRATION, f".tran {step} {end} 0 {step} uic"]
+        sweep, end = self._sweep, self._duration
+        integration = sweep.analyses.integration(SETTLING_TRTOL)
+        transient = sweep.analyses.transient(end / SETTLING_STEPS, end, from_start=True)
+        analysis = [*sweep.nudge_cards(batch), *self._initial(batch), integration, transient]
         plots = run_plots(sweep.deck(batch, analysis), sweep.executable, sweep.timeout, stop)
         times = plots[0].columns(["time"])[:, 0]
         if len(plots) != 1 or abs(times[-1] - self._duration) > 1e-9 * self._duration:
@@ -65,4 +59,4 @@ class SettlingRun:
     def _initial(self, batch: Batch) -> Iterator[str]:
         start = np.zeros(self.circuit.n_nodes) if batch.start is None else batch.start[0]
         for node in self._sweep.free:
-            yield f".ic v({self.circuit.node_names[node]})={number(start[node])}"
+            yield self._sweep.analyses.initial(self.circuit.node_names[node], start[node])

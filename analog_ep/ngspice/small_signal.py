@@ -6,16 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from analog_ep.circuit import Capacitors, Circuit
+from analog_ep.circuit import Circuit
 from analog_ep.errors import NgspiceError, NgspiceResultError, StimulusError
-from analog_ep.netlist.netlist import SpiceOptions, number
+from analog_ep.netlist.netlist import SpiceOptions
 from analog_ep.ngspice.batch import run_parallel, run_twice
 from analog_ep.ngspice.norton import NortonReduction
 from analog_ep.ngspice.process import Stop, run_plots
 from analog_ep.ngspice.sweep import Batch, Sweep
-
-_ANALYSIS = ".ac lin 1 1.0 1.0"
-"""One frequency; without reactances every other gives the same."""
 
 
 def small_signal_response(
@@ -63,7 +60,7 @@ def small_signal_response(
     """
     if circuit.outputs is None:
         raise StimulusError(f"a nudge needs outputs, found none in {circuit.title!r}; declare them with set_outputs")
-    circuit = circuit.with_groups(group for group in circuit.groups if not isinstance(group, Capacitors))
+    circuit = circuit.with_groups(group for group in circuit.groups if not group.is_open_at_rest)
     sweep = Sweep(circuit, options, NortonReduction.of(circuit) if reduced else None, executable, timeout)
     response = np.zeros((len(inputs), circuit.n_nodes))
 
@@ -79,12 +76,12 @@ def small_signal_response(
 
 def _run(sweep: Sweep, inputs: np.ndarray, currents: np.ndarray, stop: Stop) -> np.ndarray:
     assert sweep.circuit.outputs is not None
-    names = sweep.circuit.node_names
+    names, dialect, analyses = sweep.circuit.node_names, sweep.dialect, sweep.analyses
     cards = [
-        f"iac_{i} {names[n]} {names[p]} dc 0 ac {number(current)}"
+        dialect.element(f"iac_{i}", (names[n], names[p]), analyses.stimulus(current))
         for i, (p, n, current) in enumerate(zip(*sweep.circuit.outputs, currents, strict=True))
     ]
-    deck = sweep.deck(Batch(inputs[None]), [*cards, _ANALYSIS])
+    deck = sweep.deck(Batch(inputs[None]), [*cards, analyses.small_signal()])
     plots = run_plots(deck, sweep.executable, sweep.timeout, stop)
     if len(plots) != 1 or plots[0].values.shape[0] != 1 or plots[0].values.dtype != np.complex128:
         raise NgspiceResultError(f"ngspice must return one complex point, found {len(plots)} plots; check the deck")

@@ -9,22 +9,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from analog_ep.circuit import (
-    GROUND,
-    Circuit,
-    CurrentControlledCurrentSources,
-    CurrentControlledVoltageSources,
-    VoltageSources,
-)
-from analog_ep.circuit.branches import NONE
+from analog_ep.circuit import GROUND, NONE, Circuit, VoltageLaw, VoltageRows
 from analog_ep.circuit.energy import held_nodes
 from analog_ep.errors import CircuitError, NgspiceResultError, StimulusError
+from analog_ep.netlist.dialects import NGSPICE, analyses_of
+from analog_ep.netlist.dialects.analyses import INDEX
 from analog_ep.netlist.netlist import NetlistWriter, SpiceOptions
-from analog_ep.netlist.nudge_cards import current_expressions, elastic_currents
+from analog_ep.netlist.nudge_cards import current_cards, current_expressions, elastic_currents
 from analog_ep.ngspice.norton import NortonReduction
 from analog_ep.ngspice.process import Stop, find_ngspice, has_klu, run_ngspice
 from analog_ep.stimulus import Nudge
@@ -36,8 +32,7 @@ more costs 2 to 5 % of the iterations."""
 _PIN = 1e3
 """Conductance of a pin: a node that draws 1 mA begins 1 uV off. [S]"""
 
-_DRIVEN = (VoltageSources, CurrentControlledCurrentSources, CurrentControlledVoltageSources)
-"""Groups whose cards depend on the samples: the sources, and those that call a source by its name."""
+_INDEX_SOURCE = "vidx"
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +108,10 @@ class Sweep:
         Nodes that no grounded independent source holds.
     saved : list of str
         Their names as ngspice's vectors.
+    dialect : Dialect
+        In which the cards are written.
+    analyses : Analyses
+        Its further forms.
     """
 
     def __init__(
@@ -125,16 +124,20 @@ class Sweep:
     ):
         self.circuit, self.options, self.reduction = circuit, options or SWEEP_OPTIONS, reduction
         self.executable, self.timeout = executable, timeout
+        self.dialect, self.analyses = NGSPICE, analyses_of(NGSPICE)
         # Side by side, threads that write would all be late; in turn, ngspice runs the first deck meanwhile.
         self._turn = threading.Lock()
         self.written = circuit if reduction is None else reduction.circuit
         self.free = np.flatnonzero(~held_nodes(circuit))
-        self.saved = [f"v({circuit.node_names[node]})" for node in self.free]
-        writer = NetlistWriter(self.written, lambda group: np.zeros(len(group)), self.options)
-        shared = [group for group in self.written.groups if not isinstance(group, _DRIVEN)]
+        self.saved = [self.dialect.voltage(circuit.node_names[node]) for node in self.free]
+        writer = NetlistWriter(self.written, lambda group: np.zeros(len(group)), self.options, self.dialect)
+        shared, self._driven = [], []
+        for group in self.written.groups:
+            (self._driven if writer.follows_sources(group) else shared).append(group)
         self._shared = "\n".join(card for group in shared for card in writer.group_cards(group))
-        solver = [".options klu"] if has_klu(find_ngspice(executable)) else []
-        self._settings = "\n".join(["* samples of one circuit", writer.options_card(), *solver, *writer.model_cards()])
+        solver = self.analyses.fast_solver if has_klu(find_ngspice(executable)) else []
+        title = self.dialect.comment("samples of one circuit")
+        self._settings = "\n".join([title, writer.options_card(), *solver, *writer.model_cards()])
 
     def run(self, batch: Batch, stop: Stop | None = None) -> np.ndarray:
         """Voltages of all nodes for every sample, `(n_samples, n_nodes)`, from one run of ngspice. [V]
@@ -155,13 +158,13 @@ class Sweep:
             return voltages
         started = batch.start is not None
         points = batch.twice() if started else batch
-        last = len(points) - 1
         with self._turn:
-            analysis = [*self.nudge_cards(points), *self._pins(points), "vidx idx 0 0.0", f".dc vidx 0 {last} 1"]
-            deck = self.deck(points, analysis)
+            index = self.dialect.element(_INDEX_SOURCE, (INDEX, "0"), "0.0")
+            analysis = self.analyses.samples(_INDEX_SOURCE, len(points))
+            deck = self.deck(points, [*self.nudge_cards(points), *self._pins(points), index, analysis])
         raw = run_ngspice(deck, len(points), self.executable, self.timeout, stop)
         if not np.array_equal(raw.columns(["v(v-sweep)"])[:, 0], np.arange(len(points))):
-            raise NgspiceResultError(f"ngspice must sweep the points 0…{last} in order, found another sweep")
+            raise NgspiceResultError(f"ngspice must sweep the points 0…{len(points) - 1} in order, found another sweep")
         found = raw.columns(self.saved)
         voltages[:, self.free] = found[1::2] if started else found
         return voltages
@@ -174,19 +177,20 @@ class Sweep:
         if points.start is None:
             return
         names = self.circuit.node_names
-        pinned = _columns(np.tile([_PIN, 0.0], len(points) // 2)[:, None])[0]
-        yield f"bpin _pin 0 v={pinned}"
-        for node, start in zip(self.free, _columns(points.start[:, self.free]), strict=True):
-            yield f"bpin_{names[node]} {names[node]} 0 i=v(_pin)*(v({names[node]})-({start}))"
+        pinned = self._columns(np.tile([_PIN, 0.0], len(points) // 2)[:, None])[0]
+        yield self.dialect.behavioural("bpin", ("_pin", "0"), "v", str(pinned))
+        for node, start in zip(self.free, self._columns(points.start[:, self.free]), strict=True):
+            name, current = names[node], f"v(_pin)*(v({names[node]})-({start}))"
+            yield self.dialect.behavioural(f"bpin_{name}", (name, "0"), "i", current)
 
     def deck(self, batch: Batch, analysis: Sequence[str], save: bool = True) -> str:
         """The circuit with the sources of a batch, constant ones for a batch of one, and the cards of an analysis.
 
         Without `save` ngspice keeps every vector of its own choice, which a ``.noise`` needs.
         """
-        driven = [group for group in self.written.groups if isinstance(group, _DRIVEN)]
-        circuit = self.written.with_groups(driven)
-        writer = NetlistWriter(circuit, lambda group: self._source_values(group, batch.inputs), self.options)
+        circuit = self.written.with_groups(self._driven)
+        values = partial(self._source_values, inputs=batch.inputs)
+        writer = NetlistWriter(circuit, values, self.options, self.dialect)
         return "\n".join(
             [
                 self._settings,
@@ -194,8 +198,8 @@ class Sweep:
                 *self._norton_cards(batch.inputs),
                 self._shared,
                 *analysis,
-                *([f".save {' '.join(self.saved)}"] if save else []),
-                ".end\n",
+                *([self.analyses.save(self.saved)] if save else []),
+                f"{self.dialect.end()}\n",
             ]
         )
 
@@ -209,34 +213,34 @@ class Sweep:
                 f"a nudge needs outputs, found none in {self.circuit.title!r}; declare them with set_outputs"
             )
         if batch.frozen_currents is not None:
-            currents = [str(value) for value in _columns(batch.frozen_currents)]
+            currents = self._columns(batch.frozen_currents)
         else:
             assert batch.nudge is not None
-            targets = [str(value) for value in _columns(batch.nudge.target.numpy())]
+            targets = [str(value) for value in self._columns(batch.nudge.target.numpy())]
             if batch.free_outputs is None:
                 currents = elastic_currents(self.circuit, batch.nudge, targets)
             else:
                 # As nodes, since an expression of a cost holds each output many times.
                 held = [f"_free_{i}" for i in range(len(outputs[0]))]
-                for node, value in zip(held, _columns(batch.free_outputs), strict=True):
-                    yield f"b{node} {node} 0 v={value}"
+                for node, value in zip(held, self._columns(batch.free_outputs), strict=True):
+                    yield self.dialect.behavioural(f"b{node}", (node, "0"), "v", str(value))
                 currents = current_expressions(batch.nudge, [f"v({node})" for node in held], targets)
-        for i, (p, n, current) in enumerate(zip(*outputs, currents, strict=True)):
-            yield f"bnudge_{i} {names[n]} {names[p]} i={current}"
+        yield from current_cards(names, zip(*outputs, strict=True), currents, "bnudge", self.dialect)
 
     def held(self, batch: Batch) -> np.ndarray:
         """Voltages of the nodes that are not `free`, `(n_samples, n_nodes - n_free)`. [V]"""
         return np.delete(held_voltages(self.circuit, batch.inputs), self.free, axis=1)
 
-    def _source_values(self, group: VoltageSources, inputs: np.ndarray) -> list[float | str]:
+    def _source_values(self, group: VoltageLaw, inputs: np.ndarray) -> list[float | str]:
         """Values over the samples; a source whose mirror image is there already has that one's, with a minus."""
-        mirror = _mirror_images(group)
+        rows = group.rows()
+        mirror = _mirror_images(rows)
         drawn = mirror == NONE
-        values = np.empty(len(group), dtype=object)
-        values[drawn] = _columns(group.source_values(inputs)[:, drawn])
+        values = np.empty(len(rows), dtype=object)
+        values[drawn] = self._columns(rows.values(inputs)[:, drawn])
         for i in np.flatnonzero(~drawn):
             image = values[mirror[i]]
-            name = self.circuit.node_names[group.positive[mirror[i]]]
+            name = self.circuit.node_names[rows.positive[mirror[i]]]
             values[i] = f"-v({name})" if isinstance(image, str) else -image
         return values.tolist()
 
@@ -244,16 +248,28 @@ class Sweep:
         if self.reduction is None:
             return
         names = self.circuit.node_names
-        columns = _columns(self.reduction.currents(held_voltages(self.circuit, inputs)))
-        for i, (node, current) in enumerate(zip(self.reduction.nodes, columns, strict=True)):
-            yield f"bnorton_{i} 0 {names[node]} i={current}"
+        columns = self._columns(self.reduction.currents(held_voltages(self.circuit, inputs)))
+        into = ((node, GROUND) for node in self.reduction.nodes)
+        yield from current_cards(names, into, columns, "bnorton", self.dialect)
+
+    def _columns(self, values: np.ndarray) -> list[float | str]:
+        """Each column of `(n_samples, n_columns)`: a number where all samples agree, else an expression."""
+        if not np.isfinite(values).all():
+            raise CircuitError("a netlist carries finite numbers only, found NaN or infinity; check the values")
+        index = [f"{i}," for i in range(len(values))]
+        return [self._over_samples(column, index) for column in np.ascontiguousarray(values.T)]
+
+    def _over_samples(self, column: np.ndarray, index: list[str]) -> float | str:
+        if np.all(column == column[0]):
+            return float(column[0])
+        return self.analyses.over_samples(",".join(map(str.__add__, index, map(repr, column.tolist()))))
 
 
-def _mirror_images(group: VoltageSources) -> np.ndarray:
+def _mirror_images(rows: VoltageRows) -> np.ndarray:
     """For each source an earlier one of the opposite voltage for any inputs, `(n_elements,)`; `NONE` without one."""
     first: dict[tuple[int, float, float], int] = {}
-    images = np.full(len(group), NONE)
-    sources = (group.input, group.volts, group.scale, group.negative)
+    images = np.full(len(rows), NONE)
+    sources = (rows.input, rows.volts, rows.scale, rows.negative)
     for i, (k, volts, scale, negative) in enumerate(zip(*(a.tolist() for a in sources), strict=True)):
         if k != NONE and negative == GROUND:
             images[i] = first.get((k, -volts, -scale), NONE)
@@ -261,28 +277,14 @@ def _mirror_images(group: VoltageSources) -> np.ndarray:
     return images
 
 
-def _columns(values: np.ndarray) -> list[float | str]:
-    if not np.isfinite(values).all():
-        raise CircuitError("a netlist carries finite numbers only, found NaN or infinity; check the values")
-    index = [f"{i}," for i in range(len(values))]
-    return [_over_samples(column, index) for column in np.ascontiguousarray(values.T)]
-
-
-def _over_samples(column: np.ndarray, index: list[str]) -> float | str:
-    """One number where all samples agree, otherwise an expression of the sample index."""
-    if np.all(column == column[0]):
-        return float(column[0])
-    points = ",".join(map(str.__add__, index, map(repr, column.tolist())))
-    return f"pwl(v(idx),{points})"
-
-
 def held_voltages(circuit: Circuit, inputs: np.ndarray) -> np.ndarray:
     """Voltages `(n_samples, n_nodes)` of the nodes that grounded independent sources hold, NaN at the others. [V]"""
     voltages = np.full((len(inputs), circuit.n_nodes), np.nan)
     voltages[:, GROUND] = 0.0
-    for group in circuit.of_kind(VoltageSources):
-        values = group.source_values(inputs)
-        up, down = group.negative == GROUND, group.positive == GROUND
-        voltages[:, group.positive[up]] = values[:, up]
-        voltages[:, group.negative[down]] = -values[:, down]
+    for rows in (group.rows() for group in circuit.of_kind(VoltageLaw)):
+        if rows.is_independent:
+            values = rows.values(inputs)
+            up, down = rows.negative == GROUND, rows.positive == GROUND
+            voltages[:, rows.positive[up]] = values[:, up]
+            voltages[:, rows.negative[down]] = -values[:, down]
     return voltages

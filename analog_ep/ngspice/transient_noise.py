@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from analog_ep.circuit import Capacitors, Circuit, NoiseCurrents, check_circuit
+from analog_ep.circuit import ChargeLaw, Circuit, NoiseCurrents, check_circuit
 from analog_ep.circuit.copies import copies
 from analog_ep.errors import NgspiceResultError, StimulusError
-from analog_ep.netlist.netlist import SpiceOptions, number
+from analog_ep.netlist.dialects import Dialect
+from analog_ep.netlist.netlist import SpiceOptions
 from analog_ep.netlist.noise_cards import noise_cards
-from analog_ep.netlist.nudge_cards import elastic_currents
+from analog_ep.netlist.nudge_cards import current_cards, elastic_currents
+from analog_ep.netlist.texts import number
 from analog_ep.ngspice.batch import run_twice
 from analog_ep.ngspice.process import run_plots
 from analog_ep.ngspice.sweep import Batch, Sweep
@@ -89,7 +91,7 @@ def transient_noise(
     NgspiceError
         If ngspice fails.
     """
-    if not circuit.of_kind(Capacitors):
+    if not circuit.of_kind(ChargeLaw):
         raise StimulusError(f"transient noise needs capacitors, found none in {circuit.title!r}")
     if min(samples, n_copies, len(nudges)) < 1 or burn_in < 0:
         raise StimulusError(f"samples, copies and phases must be positive, found {samples}, {n_copies}, {len(nudges)}")
@@ -128,11 +130,10 @@ class _Run:
         """The text, with currents that are new in each interval."""
         self.sweep = sweep = Sweep(self.whole, options, executable=executable)
         phases = [self._phase(i) for i in range(len(self.nudges))]
-        cards = [*noise_cards(phases, [self._currents] * len(phases), interval, seed)]
+        cards = [*noise_cards(phases, [self._currents] * len(phases), interval, seed, sweep.dialect)]
         for i, (phase, nudge) in enumerate(zip(phases, self.nudges, strict=True)):
-            cards += [] if nudge is None else self._nudge_cards(i, phase, nudge)
-        step = number(interval)
-        cards.append(f".tran {step} {number(n_intervals * interval)} 0 {step}")
+            cards += [] if nudge is None else self._nudge_cards(i, phase, nudge, sweep.dialect)
+        cards.append(sweep.analyses.transient(interval, n_intervals * interval))
         return sweep.deck(Batch(self.inputs[None]), cards)
 
     def _phase(self, i: int) -> Circuit:
@@ -142,7 +143,7 @@ class _Run:
         first = copies(self.circuit, self.n_copies)
         return replace(first, node_names=(self.whole.node_names[0], *names))
 
-    def _nudge_cards(self, i: int, phase: Circuit, nudge: Nudge) -> list[str]:
+    def _nudge_cards(self, i: int, phase: Circuit, nudge: Nudge, dialect: Dialect) -> list[str]:
         if nudge.kind != "elastic":
             raise StimulusError("a nudge under noise must be elastic, to follow the fluctuating outputs; found frozen")
         assert phase.outputs is not None
@@ -153,8 +154,8 @@ class _Run:
             part = slice(k * n_outputs, (k + 1) * n_outputs)
             outputs = (phase.outputs[0][part], phase.outputs[1][part])
             expressions = elastic_currents(replace(phase, outputs=outputs), nudge, targets)
-            for j, (p, n, current) in enumerate(zip(*outputs, expressions, strict=True)):
-                cards.append(f"b_nudge_{i}_{k}_{j} {phase.node_names[n]} {phase.node_names[p]} i={current}")
+            pairs = zip(*outputs, strict=True)
+            cards += current_cards(phase.node_names, pairs, expressions, f"b_nudge_{i}_{k}", dialect)
         return cards
 
     @property

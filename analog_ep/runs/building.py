@@ -7,7 +7,7 @@ import torch
 from analog_ep.cards import pulsed_device
 from analog_ep.circuit import Chip
 from analog_ep.datasets import Dataset, load_dataset
-from analog_ep.devices import Diode, DiodeClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
+from analog_ep.devices import Clamp, Diode, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.equilibrium.equilibrium import Solver
 from analog_ep.equilibrium.layered.euler import EulerRelaxation
 from analog_ep.equilibrium.layered.hopfield_relaxation import HopfieldRelaxation
@@ -208,13 +208,13 @@ def _optimizer(spec: Spec, network: Network) -> torch.optim.Optimizer:
     return torch.optim.Adam(groups, lr=rates[0], fused=True)
 
 
-def _clamp(spec: DiodeSpec, n_nodes: int) -> DiodeClamp:
+def _clamp(spec: DiodeSpec, n_nodes: int) -> Clamp:
     diode = _diode(spec)
     if spec.clamp == "alternating":
-        return DiodeClamp.alternating(diode, n_nodes, upper=spec.upper, lower=spec.lower)
+        return Clamp.alternating(diode, n_nodes, upper=spec.upper, lower=spec.lower)
     upper = None if spec.clamp == "lower" else spec.upper
     lower = None if spec.clamp == "upper" else spec.lower
-    return DiodeClamp(diode, upper=upper, lower=lower)
+    return diode.clamp(upper=upper, lower=lower)
 
 
 def _diode(spec: DiodeSpec) -> Diode | IdealDiode:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from analog_ep.runs.building import build_dataset
 from analog_ep.calibration.chip import ChipCalibration, calibrate_chip
-from analog_ep.devices import IdealDiode
 from analog_ep.errors import DataError, SpecError
 from analog_ep.runs.folder import CALIBRATION, stored_chip
 from analog_ep.runs.trained import trained_network
@@ -40,7 +39,7 @@ def calibrate_run(path: Path, *, reads: int = 4, bits: int = 12) -> ChipCalibrat
         raise DataError(f"{path} must have a chip to calibrate, found no [chip] and no [converters] in its spec")
     if not spec.gradient.measures:
         raise SpecError(f'a calibrated chip is trained with gradient.method = "ep", found "{spec.gradient.method}"')
-    ideal = any(isinstance(clamp.diode, IdealDiode) for clamp in network.clamps)
+    ideal = any(not clamp.has_current for clamp in network.clamps)
     inputs = build_dataset(spec).train_inputs[:_SAMPLES] if ideal else None
     calibration = calibrate_chip(network, chip, inputs=inputs, reads=reads, bits=bits, seed=spec.training.seed)
     calibration.known.save(path / CALIBRATION)

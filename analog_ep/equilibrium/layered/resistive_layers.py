@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Chip
-from analog_ep.devices import DiodeClamp, IdealDiode
+from analog_ep.devices import Clamp
 from analog_ep.networks import ResistiveNetwork, Stage
 
 _WIDE = 2**16
@@ -26,14 +26,14 @@ class Ladder:
     ----------
     stages : tuple of Stage
         The crossbars.
-    clamps : tuple of DiodeClamp or None
+    clamps : tuple of Clamp or None
         Diodes of each layer; None at the outputs.
     totals : tuple of Tensor (n_units,)
         All conductances at each node, the load of the amplifiers behind it included. [S]
     """
 
     stages: tuple[Stage, ...]
-    clamps: tuple[DiodeClamp | None, ...]
+    clamps: tuple[Clamp | None, ...]
     totals: tuple[Tensor, ...]
 
     @classmethod
@@ -42,7 +42,7 @@ class Ladder:
         return cls.from_stages(network.stages(chip), network.layer_clamps(like, chip))
 
     @classmethod
-    def from_stages(cls, stages: tuple[Stage, ...], clamps: tuple[DiodeClamp | None, ...]) -> Ladder:
+    def from_stages(cls, stages: tuple[Stage, ...], clamps: tuple[Clamp | None, ...]) -> Ladder:
         """The equations with crossbars that are already formed."""
         totals = [stage.total + behind.input_load for stage, behind in pairwise(stages)]
         return cls(stages, clamps, (*totals, stages[-1].total))
@@ -79,9 +79,7 @@ class Ladder:
         clamp = self.clamps[k]
         if clamp is None:
             return drive * self.resistances[k]
-        if isinstance(clamp.diode, IdealDiode):
-            return torch.clamp(drive * self.resistances[k], *clamp.limits_like(drive))
-        return clamp.solve_node(self.totals[k], drive)
+        return clamp.solve_node(self.totals[k], drive, self.resistances[k])
 
     def solve_change(self, k: int, state: LadderState, drive: Tensor) -> Tensor:
         """Change of layer k's voltages about `state` under the change `drive` of its current. [V]"""
@@ -123,18 +121,15 @@ class LadderState:
         drives = [drive + ladder.backward(k, layers) for k, drive in enumerate(drives[:-1])] + drives[-1:]
         found = list(layers)
         for k, (clamp, layer) in enumerate(zip(ladder.clamps, layers, strict=True)):
-            if clamp is not None and isinstance(clamp.diode, IdealDiode):
-                low, high = clamp.limits_like(layer)
-                drives[k] = torch.where((layer > low) & (layer < high), layer / ladder.resistances[k], drives[k])
-                found[k] = ladder.solve(k, drives[k])
+            if clamp is not None:
+                found[k], drives[k] = clamp.consistent(layer, drives[k], ladder.resistances[k])
         return cls(ladder, tuple(found), tuple(drives))
 
     def excess(self, k: int) -> Tensor:
         """How far each node would lie beyond an ideal diode's clamp without it; 0 where it is free. [V]"""
-        clamp, layer = self.ladder.clamps[k], self.layers[k]
-        if clamp is None or not isinstance(clamp.diode, IdealDiode):
-            return torch.zeros_like(layer)
-        return self.drives[k] * self.ladder.resistances[k] - layer
+        ladder, layer = self.ladder, self.layers[k]
+        clamp = ladder.clamps[k]
+        return torch.zeros_like(layer) if clamp is None else clamp.excess(layer, self.drives[k], ladder.resistances[k])
 
     def response_resistances(self) -> tuple[Tensor, ...]:
         """Voltage per current of each node alone, linearised here; 0 at an ideal clamp that holds it. [Ω]
@@ -144,14 +139,11 @@ class LadderState:
         return tuple(self._response_resistance(k) for k in range(len(self.layers)))
 
     def _response_resistance(self, k: int) -> Tensor:
-        clamp = self.ladder.clamps[k]
+        ladder = self.ladder
+        clamp, resistance = ladder.clamps[k], ladder.resistances[k]
         if clamp is None:
-            return self.ladder.resistances[k]
-        if isinstance(clamp.diode, IdealDiode):
-            # A free node lies exactly where its drive puts it. In place a comparison gives numbers, in half the time.
-            alone = self.drives[k] * self.ladder.resistances[k]
-            return alone.eq_(self.layers[k]).mul_(self.ladder.resistances[k])
-        return 1 / (self.ladder.totals[k] + clamp.conductance(self.layers[k]))
+            return resistance
+        return clamp.response_resistance(self.layers[k], ladder.totals[k], self.drives[k], resistance)
 
 
 def stamp_of(parameters: Iterable[Tensor], chip: Chip | None) -> object:

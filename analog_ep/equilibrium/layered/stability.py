@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Chip
-from analog_ep.devices import DiodeClamp, IdealDiode
 from analog_ep.equilibrium.equilibrium import Equilibrium
 from analog_ep.equilibrium.layered.resistive_layers import Ladder
 from analog_ep.errors import StimulusError, UnstableNudgeError
@@ -56,7 +55,7 @@ def critical_nudging(ladder: Ladder, state: Equilibrium, nudge: Nudge) -> Tensor
     critical = []
     for sample in range(len(outputs)):
         slopes = [
-            _slope(clamp, layer[sample], total)
+            0.0 if clamp is None else clamp.slope_at(layer[sample], total, _CLAMPED)
             for clamp, layer, total in zip(ladder.clamps, layers, ladder.totals, strict=True)
         ]
         largest = torch.linalg.eigvals(output_impedance(ladder, slopes) @ curvature[sample]).real.max()
@@ -85,12 +84,3 @@ def output_impedance(ladder: Ladder, slopes: Sequence[Tensor | float] | None = N
     n = block.shape[0] // 2
     across = torch.cat([torch.eye(n, dtype=block.dtype), -torch.eye(n, dtype=block.dtype)]).to(block.device)
     return across.T @ torch.linalg.solve(block, across)
-
-
-def _slope(clamp: DiodeClamp | None, voltage: Tensor, total: Tensor) -> Tensor | float:
-    if clamp is None:
-        return 0.0
-    if isinstance(clamp.diode, IdealDiode):
-        low, high = clamp.limits_like(voltage)
-        return torch.where((voltage <= low) | (voltage >= high), _CLAMPED * total, 0.0)
-    return clamp.conductance(voltage)

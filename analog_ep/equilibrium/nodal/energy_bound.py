@@ -8,31 +8,30 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.sparse import csc_array, csr_array
 
-from analog_ep.circuit import Circuit, CurrentLaw, Diodes
+from analog_ep.circuit import Circuit, CurrentLaw
 from analog_ep.circuit.energy import held_nodes
-from analog_ep.devices import PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.equilibrium.nodal.assembly import apply
+from analog_ep.equilibrium.nodal.elimination import elimination_of
 from analog_ep.equilibrium.nodal.reduction import ReducedSystem
 from analog_ep.equilibrium.nodal.uncertainty import (
     EPSILON,
     current_uncertainty,
     nudge_uncertainty,
-    steepness,
     sum_uncertainty,
 )
 from analog_ep.stimulus import Nudge
 
-_LARGEST = 4000
-"""Unknowns up to which the dense inverse is formed."""
+_DENSE = 1000
+"""Unknowns up to which the dense inverse is formed, and up to four times as many where the matrix is filled."""
+
+_FILLED = 0.02
+"""Part of the entries from which on a matrix counts as filled."""
 
 _TRUSTED = 0.01
 """Part of the conductances that rounding may change within a factorisation that is relied on."""
 
 _OPERATIONS = 4
 """Roundings of a characteristic, as in `current_uncertainty`."""
-
-_DEVICES = (ShockleyDiode, PiecewiseLinearDiode)
-"""Diodes whose slope follows from their current."""
 
 _ALIGNED = 1e-9
 
@@ -83,7 +82,7 @@ class EnergyBound:
         self.is_available = (
             weights is not None
             and system.n_voltages == system.n_unknowns
-            and 0 < system.n_unknowns <= _LARGEST
+            and system.n_unknowns > 0
             and system.is_passive
             and all(group.law.is_two_terminal for group in system.groups)
             and _aligned(weights, csc_array(system.nonlinear.law)[:, system.controlled], system.controls.voltage)
@@ -95,23 +94,20 @@ class EnergyBound:
             self._describe(circuit)
 
     def _factorise(self) -> None:
-        weighted = self._weights[:, None] * self.system.matrix.toarray()
-        symmetric = 0.5 * (weighted + weighted.T)
+        weighted = csr_array(self._weights[:, None] * self.system.matrix)
+        symmetric = csr_array(0.5 * (weighted + weighted.T))
         diagonal = symmetric.diagonal()
         if not (diagonal > 0).all():
             self.is_available = False
             return
         self._scale = 1 / np.sqrt(diagonal)
-        scaled = self._scale[:, None] * symmetric * self._scale
-        try:
-            factor = cho_factor(scaled, lower=True)
-        except np.linalg.LinAlgError:
+        scaled = csr_array(self._scale[:, None] * symmetric * self._scale)
+        inverse = _inverse(scaled)
+        # The largest eigenvalue of the inverse is below its trace.
+        if inverse is None or not len(diagonal) * EPSILON * inverse.diagonal.sum() < _TRUSTED:
             self.is_available = False
             return
-        inverse = cho_solve(factor, np.eye(len(scaled))).diagonal()
-        # The largest eigenvalue of the inverse is below its trace.
-        self.is_available = bool(len(scaled) * EPSILON * inverse.sum() < _TRUSTED)
-        self._factor, self._root = np.tril(factor[0]), self._scale * np.sqrt(np.abs(inverse))
+        self._inverse, self._root = inverse, self._scale * np.sqrt(np.abs(inverse.diagonal))
 
     def _describe(self, circuit: Circuit) -> None:
         if not self.is_available:
@@ -141,28 +137,26 @@ class EnergyBound:
         self._prepare_quick(circuit)
 
     def _prepare_quick(self, circuit: Circuit) -> None:
-        """Weights of `quick`; None where a diode, or an amplifier whose input is held, forbids it."""
+        """Weights of `quick`; None where a law does not tell its steepness, or an amplifier's input is held."""
         driven = np.flatnonzero(np.diff(self._known_expansion.indptr))
         self._driven, self._driven_expansion = self._known[driven], csr_array(self._known_expansion[driven])
         drive = csr_array(self._known_sources[driven]).toarray()
         self._driven_offset = drive[:, -1] if len(driven) else np.zeros(0)
-        laws = [group.law for group in self.system.groups]
-        self._diodes = [law for law in laws if isinstance(law, Diodes) and isinstance(law.device, _DEVICES)]
-        kinds = len(self._diodes) == len(laws)
         plain = held_nodes(circuit)[np.delete(self._known, driven)].all() and not drive[:, :-1].any()
-        self._quick = self._weights_of_quick(circuit.n_nodes) if plain and kinds else None
+        self._quick = self._weights_of_quick(circuit.n_nodes) if plain else None
 
-    def _weights_of_quick(self, n_nodes: int) -> _Quick:
+    def _weights_of_quick(self, n_nodes: int) -> _Quick | None:
         root = self._weights * self._root
         on_nodes = self._law.T @ root
         emission, bare = np.full(n_nodes, np.inf), np.zeros(n_nodes)
         condition = np.ones(n_nodes)
-        for group in self._diodes:
-            sharpness, rest, conditions = steepness(group)
-            for node in group.ends():
-                np.minimum.at(emission, node, sharpness)
-                np.maximum.at(condition, node, conditions)
-                np.add.at(bare, node, rest)
+        for law in (group.law for group in self.system.groups):
+            if (steepness := law.steepness()) is None:
+                return None
+            for node in law.ends():
+                np.minimum.at(emission, node, steepness[0])
+                np.maximum.at(condition, node, law.condition())
+                np.add.at(bare, node, steepness[1])
         residual = np.zeros(n_nodes)
         residual[self._free] = root
         rounding = sum_uncertainty(self._terms) * root
@@ -213,7 +207,7 @@ class EnergyBound:
         """
         off, root = self._off(sources, voltages), self._weights * self._root
         force = self._scale * self._weights * residual[:, self._free]
-        norm = np.linalg.norm(solve_triangular(self._factor, force.T, lower=True, check_finite=False), axis=0)
+        norm = self._inverse.norms(force)
         size = np.abs(voltages[:, self._known]).max(axis=1, initial=0.0)[:, None]
         doubt = sum_uncertainty(self._terms) * (apply(self._law, scale) + self._to_known * size)
         doubtful, slope = self._doubt_of_diodes(voltages)
@@ -276,9 +270,56 @@ class EnergyBound:
         return apply(self.system.magnitudes[2], doubt)
 
 
+class _DenseInverse:
+    """The inverse of a symmetric, positive definite matrix by its Cholesky factor, `LinAlgError` for another one."""
+
+    def __init__(self, matrix: csr_array):
+        factor = cho_factor(matrix.toarray(), lower=True)
+        self.diagonal = cho_solve(factor, np.eye(matrix.shape[0])).diagonal()  # pyright: ignore[reportOptionalSubscript]
+        self._factor = np.tril(factor[0])
+
+    def norms(self, vectors: np.ndarray) -> np.ndarray:
+        """Norms in the inverse of vectors `(n_samples, n)`."""
+        return np.linalg.norm(solve_triangular(self._factor, vectors.T, lower=True, check_finite=False), axis=0)
+
+
+class _SparseInverse:
+    """As `_DenseInverse`, of a matrix with few entries."""
+
+    def __init__(self, matrix: csr_array):
+        entries = matrix.tocoo()
+        rows, columns = entries.row.astype(np.int64), entries.col.astype(np.int64)
+        self._elimination = elimination_of(rows, columns, matrix.shape[0])  # pyright: ignore[reportOptionalSubscript]
+        self._values = entries.data
+        diagonal = self._elimination.inverse_diagonal(self._values)
+        if diagonal is None:
+            raise np.linalg.LinAlgError("the matrix is not positive definite")
+        self.diagonal = diagonal
+
+    def norms(self, vectors: np.ndarray) -> np.ndarray:
+        """Norms in the inverse of vectors `(n_samples, n)`."""
+        solved = self._elimination.solve(np.broadcast_to(self._values, (len(vectors), len(self._values))), vectors)
+        return np.sqrt(np.maximum((vectors * solved).sum(axis=1), 0.0))
+
+
+def _inverse(matrix: csr_array) -> _DenseInverse | _SparseInverse | None:
+    size = matrix.shape[0]  # pyright: ignore[reportOptionalSubscript]
+    filled = matrix.nnz > _FILLED * size**2
+    try:
+        if size <= _DENSE or (filled and size <= 4 * _DENSE):
+            return _DenseInverse(matrix)
+        return None if filled else _SparseInverse(matrix)
+    except np.linalg.LinAlgError:
+        return None
+
+
 def _aligned(weights: np.ndarray, law: csr_array | csc_array, voltage: csr_array) -> bool:
     """Whether a slope of each branch adds a positive semidefinite part to the weighted Jacobian."""
-    weighted, across = (weights[:, None] * law.toarray()).T, voltage.toarray()
-    products = (weighted * across).sum(1)
-    sizes = np.linalg.norm(weighted, axis=1) * np.linalg.norm(across, axis=1)
+    weighted = csr_array(csc_array(weights[:, None] * law).T)
+    products = np.asarray(weighted.multiply(voltage).sum(axis=1)).ravel()
+    sizes = _row_norms(weighted) * _row_norms(voltage)
     return bool((products >= (1 - _ALIGNED) * sizes).all())
+
+
+def _row_norms(matrix: csr_array) -> np.ndarray:
+    return np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())

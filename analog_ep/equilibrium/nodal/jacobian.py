@@ -12,9 +12,10 @@ from scipy.sparse.linalg import SuperLU, splu
 from torch import Tensor
 
 from analog_ep.equilibrium.nodal.assembly import apply
+from analog_ep.equilibrium.nodal.elimination import Elimination, elimination_of
 from analog_ep.equilibrium.nodal.reduction import ReducedSystem
 
-_SMALL = 256
+_SMALL = 96
 """Unknowns up to which dense factorisations are used whatever the pattern."""
 
 _DENSE_LIMIT = 6000
@@ -96,8 +97,7 @@ class Jacobian:
     def solve(self, values: np.ndarray, right: np.ndarray, transposed: bool = False) -> np.ndarray:
         """Solutions `(n_samples, n_unknowns)` of J x = right, or of Jᵀ x = right; NaN where J is singular."""
         if not self.is_dense:
-            pairs = zip(values, right, strict=True)
-            return np.stack([self._solve_sparse(*pair, transposed) for pair in pairs]) if len(right) else right
+            return self._solve_sparse(values, right, transposed)
         matrices, column = self.dense(values), torch.from_numpy(right)[..., None]
         if self.weights is None:
             return _solve_general(matrices.mT if transposed else matrices, column)[..., 0].numpy()
@@ -124,23 +124,26 @@ class Jacobian:
             return lambda right, transposed: np.full_like(right, np.nan)
         return lambda right, transposed: sparse.solve(right, "T" if transposed else "N")
 
-    def is_definite(self, values: np.ndarray, weights: np.ndarray) -> bool:
-        """Whether the symmetric part of diag(weights) J of one sample is positive definite, by its sparse factors."""
-        weighted = self.sparse(weights[self.rows] * values)
-        factors = _factorise_symmetric(csc_array(weighted + weighted.T))
-        # With the pivots taken on the diagonal their signs are those of the eigenvalues.
-        return factors is not None and bool(
-            (factors.perm_r == factors.perm_c).all() and (factors.U.diagonal() > 0).all()
-        )
+    def definite(self, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Where the symmetric part of diag(weights) J is positive definite, `(n_samples,)`, by sparse factors."""
+        n_entries = len(self.rows)
+        place = np.concatenate([self.columns * self.size + self.rows, self.rows * self.size + self.columns])
+        unique, position = np.unique(place, return_inverse=True)
+        columns, rows = np.divmod(unique, self.size)
+        both = csr_array((np.ones(2 * n_entries), (position, np.tile(np.arange(n_entries), 2))))
+        return elimination_of(rows, columns, self.size).definite(apply(both, weights[self.rows] * values))
 
     def _solve_sparse(self, values: np.ndarray, right: np.ndarray, transposed: bool) -> np.ndarray:
+        if not len(right):
+            return right
         if self.weights is None:
-            factors = _factorise(self.sparse(values))
-            return np.full_like(right, np.nan) if factors is None else factors.solve(right, "T" if transposed else "N")
-        factors = _factorise_symmetric(self.sparse(self.weights[self.rows] * values))
-        if factors is None:
-            return np.full_like(right, np.nan)
-        return self.weights * factors.solve(right) if transposed else factors.solve(self.weights * right)
+            return self._elimination(values[0]).solve(values, right, transposed)
+        weighted, right = self.weights[self.rows] * values, right if transposed else self.weights * right
+        found = self._elimination(weighted[0]).solve(weighted, right)
+        return self.weights * found if transposed else found
+
+    def _elimination(self, typical: np.ndarray) -> Elimination:
+        return elimination_of(self.rows, self.columns, self.size, None if self.weights is not None else typical)
 
 
 class _Coupling(NamedTuple):
@@ -175,13 +178,5 @@ def _solve_general(matrices: Tensor, columns: Tensor) -> Tensor:
 def _factorise(matrix: csc_array) -> SuperLU | None:
     try:
         return splu(matrix)
-    except RuntimeError:
-        return None
-
-
-def _factorise_symmetric(matrix: csc_array) -> SuperLU | None:
-    options = {"SymmetricMode": True}
-    try:
-        return splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
     except RuntimeError:
         return None

@@ -234,7 +234,7 @@ class _Iteration:
             self._judge(equations.select(part), unknowns[part], part, outcome)
 
     def _judge(self, equations: Equations, x: np.ndarray, samples: np.ndarray, outcome: _Outcome) -> None:
-        if not len(samples):
+        if not len(samples) or equations.is_convex:
             return
         stable, judged = _stable(self.jacobian, equations, x)
         outcome.unstable[samples] = ~stable

@@ -14,6 +14,9 @@ from analog_ep.equilibrium.nodal.jacobian import Jacobian
 _EIGENVALUE_LIMIT = 3000
 """Unknowns up to which eigenvalues are computed."""
 
+_SMALL = 256
+"""Unknowns up to which a matrix that is not definite is looked at more closely: it may be so by rounding."""
+
 _INFINITE = 1e6
 """Eigenvalues this many times the largest entry of J belong to the border's rows, which have no dynamics."""
 
@@ -41,7 +44,7 @@ def stable_samples(jacobian: Jacobian, values: np.ndarray, n_voltages: int) -> t
     if not bordered:
         weights = nearest_weights(jacobian, values[0]) if jacobian.weights is None else jacobian.weights
         stable = _definite(jacobian, values, weights)
-        if jacobian.weights is not None and jacobian.is_dense:
+        if jacobian.weights is not None and _as_dense(jacobian):
             doubtful = np.flatnonzero(~stable)
             stable[doubtful] = _semidefinite(torch.from_numpy(weights)[:, None] * jacobian.dense(values[doubtful]))
         if jacobian.weights is not None:
@@ -76,10 +79,14 @@ def nearest_weights(jacobian: Jacobian, values: np.ndarray) -> np.ndarray:
 
 def _definite(jacobian: Jacobian, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Whether the symmetric part of diag(weights) J is positive definite, sample by sample."""
-    if jacobian.is_dense:
+    if _as_dense(jacobian):
         weighted = torch.from_numpy(weights)[:, None] * jacobian.dense(values)
         return (torch.linalg.cholesky_ex(weighted + weighted.mT)[1] == 0).numpy()
-    return np.array([jacobian.is_definite(sample, weights) for sample in values])
+    return jacobian.definite(values, weights)
+
+
+def _as_dense(jacobian: Jacobian) -> bool:
+    return jacobian.is_dense or jacobian.size <= _SMALL
 
 
 def _semidefinite(matrices: Tensor) -> np.ndarray:

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from analog_ep.circuit import CurrentLaw, Diodes
-from analog_ep.devices import PiecewiseLinearDiode, ShockleyDiode
 from analog_ep.equilibrium.nodal.reduction import NonlinearGroup
 from analog_ep.stimulus import Nudge
 
@@ -46,42 +44,10 @@ def current_uncertainty(
     """
     doubt, argument = np.abs(current), np.abs(slopes) * (np.abs(volts) + size)
     for group in groups:
-        doubt[..., group.branches] *= _condition(group.law)
+        doubt[..., group.branches] *= group.law.condition()
         for place in group.controls:
             doubt[..., group.branches] += argument[..., place]
     return _OPERATIONS * EPSILON * doubt
-
-
-def steepness(group: Diodes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Emission voltages [V] and slopes [S] with which no diode is steeper than |current|/emission + slope; conditions.
-
-    The last are those of `current_uncertainty`.
-    """
-    device = group.device
-    if isinstance(device, ShockleyDiode):
-        emission = np.broadcast_to(np.asarray(device.emission_voltage), len(group))
-        saturation = np.broadcast_to(np.asarray(device.effective_saturation_current), len(group))
-        return emission, saturation / emission + np.asarray(device.gmin), _condition(group)
-    assert isinstance(device, PiecewiseLinearDiode)
-    steepest = np.asarray(device.leakage) + sum(max(increment, 0.0) for increment in device.increments)
-    return np.full(len(group), np.inf), np.broadcast_to(steepest, len(group)), np.ones(len(group))
-
-
-def _condition(group: CurrentLaw) -> np.ndarray:
-    """Error of the saturation current, which follows the temperature by an exponential, over that of four roundings.
-
-    The exponent (T/T_ref − 1) EG/(n V_t) has some three roundings of its own and carries that of T/T_ref; so does the
-    power of T/T_ref. None are made at the reference temperature.
-    """
-    device = group.device if isinstance(group, Diodes) else None
-    if not isinstance(device, ShockleyDiode):
-        return np.ones(len(group))
-    names = ("temperature", "ideality", "nominal_temperature", "energy_gap", "saturation_exponent", "emission_voltage")
-    temperature, ideality, nominal, gap, exponent, emission = (np.asarray(getattr(device, name)) for name in names)
-    ratio, power = temperature / nominal, np.abs(exponent / ideality)
-    exponential = 0.5 * np.abs((ratio - 1) * gap / emission) + 0.15 * np.abs(ratio * gap / emission)
-    condition = exponential + 0.25 * power * (1 + np.abs(np.log(ratio)))
-    return 1 + np.broadcast_to(np.where(temperature == nominal, 0.0, condition), len(group))
 
 
 def nudge_uncertainty(nudge: Nudge, current: np.ndarray, size: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from analog_ep.devices import DiodeClamp
+from analog_ep.devices import Clamp
 from analog_ep.equilibrium.layered.relaxation import Relaxation
 from analog_ep.equilibrium.layered.resistive_layers import Ladder, LadderState, stamp_of
 from analog_ep.equilibrium.layered.sweeps import Status
@@ -57,7 +57,7 @@ class FusedStep:
         self.method, self.network, self.learning_rates = method, network, rates
         self._solver = method.solver
         self._crossbars: list[FusedCrossbar] = []
-        self._clamps: tuple[DiodeClamp | None, ...] = ()
+        self._clamps: tuple[Clamp | None, ...] = ()
         self._stamp: object = None
 
     def refresh(self) -> None:

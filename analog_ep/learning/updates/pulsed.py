@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Cells, Chip, Conductances
+from analog_ep.circuit import Cells, Chip
 from analog_ep.devices.pulses import PulsedArray, PulseModel, pulse_model
 from analog_ep.errors import CheckpointError, DeviceParameterError
 from analog_ep.learning.updates.held_cells import HeldCells
 from analog_ep.learning.updates.schemes import FixedStep, PulsedCrossbar, Scheme, StochasticCoincidence, update_scheme
 from analog_ep.learning.updates.update import ConductanceUpdate
-from analog_ep.netlist.netlist import INSTANCE_LETTERS
+from analog_ep.netlist.form_cards import element_names
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.support.files import write_atomically
 
@@ -188,8 +188,7 @@ class PulsedUpdate(ConductanceUpdate):
                 for after, before in zip(counts[label], self._before_step[label], strict=True)
             ]
             assert group.index is not None
-            for i, index in enumerate(group.index.tolist()):
-                branch = f"{INSTANCE_LETTERS[Conductances]}_{group.label}_{i}"
+            for branch, index in zip(element_names(group), group.index.tolist(), strict=True):
                 for sign, each in zip((1, -1), given, strict=True):
                     if each[index]:
                         rows.append(DevicePulses(branch, label, index, sign, each[index]))

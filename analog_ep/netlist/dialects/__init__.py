@@ -2,6 +2,9 @@
 
 from typing import Literal
 
+from analog_ep.devices.forms import Model
+from analog_ep.errors import CircuitError
+from analog_ep.netlist.dialects.analyses import Analyses
 from analog_ep.netlist.dialects.dialect import Dialect, Settings
 from analog_ep.netlist.dialects.gnucap import Gnucap
 from analog_ep.netlist.dialects.hspice import HSpice
@@ -15,4 +18,47 @@ DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect for dialect in (Dialect(), Xyce(), LTspice(), HSpice(), Spectre(), Gnucap())
 }
 
-__all__ = ["DIALECTS", "Dialect", "DialectName", "Settings"]
+NGSPICE = DIALECTS["ngspice"]
+"""The dialect of the simulator that the package runs itself."""
+
+
+def analyses_of(dialect: Dialect) -> Analyses:
+    """The analyses of a dialect, or `CircuitError` where it has none."""
+    if dialect.analyses is None:
+        able = ", ".join(name for name, other in DIALECTS.items() if other.analyses is not None)
+        raise CircuitError(f"{dialect.name} is not run by the package, which has its analyses for {able} alone")
+    return dialect.analyses
+
+
+def require_form(dialect: Dialect, form: str, element: str, otherwise: str) -> None:
+    """Raise `CircuitError` where a dialect lacks the form that an element needs; `otherwise` says what else helps."""
+    if form not in dialect.forms:
+        raise CircuitError(
+            f"a {dialect.name} netlist has no {form}, found one needed for {element}; {otherwise}, or write it for "
+            f"{', '.join(name for name, other in DIALECTS.items() if form in other.forms)}"
+        )
+
+
+def require_model(dialect: Dialect, model: Model, element: str) -> None:
+    """Raise `CircuitError` where a dialect has no model of the type and level that an element needs."""
+    type, parameters = model
+    if not dialect.has_model(type, dict(parameters)):
+        level = "".join(f" of level {value:g}" for key, value in parameters if key.lower() == "level")
+        able = [name for name, other in DIALECTS.items() if other.has_model(type, dict(parameters))]
+        raise CircuitError(
+            f"a {dialect.name} netlist has no model {type}{level}, found one needed for {element}; write it for "
+            f"{', '.join(able)}"
+        )
+
+
+__all__ = [
+    "DIALECTS",
+    "NGSPICE",
+    "Analyses",
+    "Dialect",
+    "DialectName",
+    "Settings",
+    "analyses_of",
+    "require_form",
+    "require_model",
+]

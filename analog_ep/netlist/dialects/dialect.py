@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from analog_ep.netlist.dialects.analyses import Analyses
+from analog_ep.netlist.texts import number
+
 _WIDTH = 110
+
+FORMS = frozenset(["elements", "junction diodes", "piecewise-linear elements", "expressions", "tables", "model cards"])
+"""Names of all netlist forms, see `analog_ep.devices.forms`."""
+
+_FAR = 1e3
+"""Where the outer segments of a table end, for simulators that do not go on along them. [V]"""
 
 
 @dataclass(frozen=True)
@@ -47,8 +56,12 @@ class Dialect:
 
     name: ClassVar[str] = "ngspice"
     comment_mark: ClassVar[str] = "*"
+    forms: ClassVar[frozenset[str]] = FORMS
+    """Names of the netlist forms that can be written."""
     how_to_run: ClassVar[str] = "Run it with: ngspice -b FILE (checked with ngspice 39.3)."
     prints: ClassVar[str] = "It prints tables with a row a phase: v-sweep 0 is free, 1 is nudged."
+    analyses: ClassVar[Analyses | None] = Analyses()
+    """What solvers run and transients ask for; None for a simulator that is given decks of operating points alone."""
     has_energy: ClassVar[bool] = True
     """Whether the expressions of the energy, with functions and currents inside subcircuits, can be written."""
     has_library: ClassVar[bool] = True
@@ -81,7 +94,19 @@ class Dialect:
 
     def model(self, name: str, parameters: dict[str, str]) -> str:
         """Model of a junction diode; the parameters in SPICE's words."""
-        return f".model {name} D({' '.join(f'{key}={value}' for key, value in parameters.items())})"
+        return self.model_card(name, "D", parameters)
+
+    def model_card(self, name: str, type: str, parameters: dict[str, str]) -> str:
+        """Model of any device, such as NMOS; the parameters in SPICE's words."""
+        return f".model {name} {type}({' '.join(f'{key}={value}' for key, value in parameters.items())})"
+
+    def has_model(self, type: str, parameters: Mapping[str, float]) -> bool:
+        """Whether there is a model of this type and level."""
+        return True
+
+    def instance(self, name: str, nodes: Sequence[str], model: str, parameters: dict[str, str]) -> str:
+        """A device with a model card, and parameters of its own."""
+        return " ".join([name, *nodes, model, *(f"{key}={value}" for key, value in parameters.items())])
 
     def element(self, name: str, nodes: Sequence[str], value: str) -> str:
         """R, C, V, I, and the voltage-controlled sources E and G, whose nodes are four."""
@@ -113,6 +138,17 @@ class Dialect:
             terms.append(f"({change!r})*(max({across}-({at!r}),0)-({max(-at, 0.0)!r}))")
         return self.behavioural(name, nodes, "i", "+".join(terms))
 
+    def table(
+        self, name: str, nodes: Sequence[str], control: Sequence[str], points: Sequence[tuple[float, float]]
+    ) -> str:
+        """A current through points of the voltage between two nodes, beyond the last ones along the outer lines."""
+        texts = ",".join(f"{number(volts)},{number(amperes)}" for volts, amperes in points)
+        return self.behavioural(name, nodes, "i", f"pwl({self.across(*control)},{texts})")
+
+    def across(self, first: str, second: str) -> str:
+        """Voltage between two nodes, of which the second may be ground."""
+        return self.voltage(first) if second == "0" else self.voltage(first, second)
+
     def nodeset(self, voltages: Sequence[tuple[str, str]]) -> Iterator[str]:
         """Where the search for an operating point begins: nodes and their voltages."""
         pairs = " ".join(f"{self.voltage(node)}={volts}" for node, volts in voltages)
@@ -135,3 +171,14 @@ class Dialect:
     def end(self) -> str:
         """Last line of a deck."""
         return ".end"
+
+
+def continued(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points of a table with one far beyond either end, on the lines through the outer two."""
+    (first, second), (before, last) = points[:2], points[-2:]
+    far = [(-_FAR, _on_line(first, second, -_FAR)), (_FAR, _on_line(last, before, _FAR))]
+    return [*([far[0]] if first[0] > -_FAR else []), *points, *([far[1]] if last[0] < _FAR else [])]
+
+
+def _on_line(at: tuple[float, float], through: tuple[float, float], volts: float) -> float:
+    return at[1] + (through[1] - at[1]) / (through[0] - at[0]) * (volts - at[0])

@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from analog_ep.errors import CircuitError
-from analog_ep.netlist.dialects.dialect import Dialect, Settings
+from analog_ep.netlist.dialects.dialect import FORMS, Dialect, Settings
+from analog_ep.netlist.texts import number
 
 _FAR = 1e3
 """Where the outer segments of a piecewise-linear characteristic end; gnucap goes on along them. [V]"""
@@ -16,8 +17,10 @@ class Gnucap(Dialect):
     """No expressions: a piecewise-linear diode is a table, and only frozen nudges can be written. No nodeset."""
 
     name = "gnucap"
+    forms = FORMS - {"expressions"}
     how_to_run = "Run it with: gnucap -b FILE (checked with gnucap 0.36)."
     prints = "It prints a table with a row a phase: the first column, v_phase, is 0 for free and 1 for nudged."
+    analyses = None
     has_energy = False
     has_library = False
     has_device_temperature = False
@@ -38,17 +41,19 @@ class Gnucap(Dialect):
         return super().model(name, parameters | {"XTI": repr(exponent)})
 
     def behavioural(self, name: str, nodes: Sequence[str], quantity: str, expression: str) -> str:
-        raise CircuitError(
-            f"a gnucap netlist has no expressions, found one needed for {name}; use a frozen nudge, or another dialect"
-        )
+        raise CircuitError(f"a gnucap netlist has no expressions, found one needed for {name}; use another dialect")
 
     def piecewise_linear(
         self, name: str, nodes: Sequence[str], leakage: float, bends: Sequence[tuple[float, float]]
     ) -> str:
         places = sorted({-_FAR, _FAR, *(at for at, _ in bends)})
-        table = " ".join(f"{v!r},{_current(v, leakage, bends)!r}" for v in places)
-        ends = " ".join(nodes)
-        return f"g{name[1:]} {ends} {ends} pwl({table})"
+        return self.table(name, nodes, nodes, [(v, _current(v, leakage, bends)) for v in places])
+
+    def table(
+        self, name: str, nodes: Sequence[str], control: Sequence[str], points: Sequence[tuple[float, float]]
+    ) -> str:
+        texts = " ".join(f"{number(volts)},{number(amperes)}" for volts, amperes in points)
+        return f"g{name[1:]} {' '.join(nodes)} {' '.join(control)} pwl({texts})"
 
     def nodeset(self, voltages: Sequence[tuple[str, str]]) -> Iterator[str]:
         yield self.comment("gnucap has no nodeset, and begins with every node at 0 V")

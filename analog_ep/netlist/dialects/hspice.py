@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analog_ep.netlist.dialects.dialect import Dialect, Settings
+from analog_ep.netlist.dialects.dialect import FORMS, Dialect, Settings
 
 
 class HSpice(Dialect):
     """No B element: G and E sources carry quoted expressions. A diode's own temperature is a difference to `temper`."""
 
     name = "hspice"
+    # Its PWL sources round their corners.
+    forms = FORMS - {"tables"}
     how_to_run = "Run it with: hspice FILE. Written for HSPICE 2020, not run there."
     prints = "Its listing holds tables with a row a phase: v_phase 0 is free, 1 is nudged."
+    analyses = None
     has_energy = False
     has_library = False
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from analog_ep.netlist.dialects.dialect import Dialect, Settings
+from analog_ep.netlist.dialects.dialect import Dialect, Settings, continued
+from analog_ep.netlist.texts import number
 
 
 class LTspice(Dialect):
@@ -13,6 +14,7 @@ class LTspice(Dialect):
     name = "ltspice"
     how_to_run = "Run it with: ltspice -b FILE. Written for LTspice 24, not run there."
     prints = "The raw file beside it holds a point a phase: v_phase 0 is free, 1 is nudged."
+    analyses = None
     has_energy = False
     has_library = False
 
@@ -27,6 +29,13 @@ class LTspice(Dialect):
     def print_settings(self) -> list[str]:
         # Beyond 6 digits LTspice writes raw files in double precision.
         return [".options numdgt=15 plotwinsize=0"]
+
+    def table(
+        self, name: str, nodes: Sequence[str], control: Sequence[str], points: Sequence[tuple[float, float]]
+    ) -> str:
+        # Beyond the outer points it stays at their values.
+        texts = ",".join(f"{number(volts)},{number(amperes)}" for volts, amperes in continued(points))
+        return self.behavioural(name, nodes, "i", f"table({self.across(*control)},{texts})")
 
     def sweep(self, source: str, values: str, tables: Iterable[Sequence[tuple[str, ...]]]) -> Iterator[str]:
         yield f".dc {source} {values}"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from analog_ep.netlist.dialects.dialect import Dialect, Settings
+from analog_ep.netlist.dialects.dialect import FORMS, Dialect, Settings
 
 _MASTERS = {
     "r": "resistor r={}", "c": "capacitor c={}", "v": "vsource dc={}", "i": "isource dc={}", "e": "vcvs gain={}",
@@ -13,14 +13,23 @@ _MASTERS = {
 }  # fmt: skip
 """Master and parameters by SPICE's instance letter."""
 
+_MODELS = {
+    **{type: ("mos{level}", side) for type, side in (("nmos", "n"), ("pmos", "p"))},
+    **{type: ("bjt", type) for type in ("npn", "pnp")},
+    **{type: ("jfet", side) for type, side in (("njf", "n"), ("pjf", "p"))},
+}
+"""Master, and its parameter `type`, by SPICE's type of a model."""
+
 
 class Spectre(Dialect):
     """Instances name their master; case counts, and M is mega. The first line, a title in SPICE, is a comment."""
 
     name = "spectre"
+    forms = FORMS - {"tables"}
     comment_mark = "//"
     how_to_run = "Run it with: spectre FILE. Written for Spectre 23, not run there."
     prints = "The analysis `phases` holds a point a phase: dc 0 is free, 1 is nudged."
+    analyses = None
     has_energy = False
     has_library = False
 
@@ -38,6 +47,19 @@ class Spectre(Dialect):
 
     def model(self, name: str, parameters: dict[str, str]) -> str:
         return f"model {name} diode {' '.join(f'{key.lower()}={value}' for key, value in parameters.items())}"
+
+    def model_card(self, name: str, type: str, parameters: dict[str, str]) -> str:
+        texts = {key.lower(): value for key, value in parameters.items()}
+        master, side = _MODELS[type.lower()]
+        named = master.format(level=int(float(texts.pop("level", "1"))))
+        return f"model {name} {named} type={side} {' '.join(f'{key}={value}' for key, value in texts.items())}"
+
+    def has_model(self, type: str, parameters: Mapping[str, float]) -> bool:
+        levels = {key.lower(): value for key, value in parameters.items()}
+        return not type or (type.lower() in _MODELS and levels.get("level", 1.0) in (1.0, 2.0, 3.0))
+
+    def instance(self, name: str, nodes: Sequence[str], model: str, parameters: dict[str, str]) -> str:
+        return self._instance(name, nodes, " ".join([model, *(f"{k.lower()}={v}" for k, v in parameters.items())]))
 
     def element(self, name: str, nodes: Sequence[str], value: str) -> str:
         return self._instance(name, nodes, _MASTERS[name[0]].format(value))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from analog_ep.netlist.dialects.dialect import Dialect, Settings
+from analog_ep.netlist.dialects.dialect import Dialect, Settings, continued
+from analog_ep.netlist.texts import number
 
 
 class Xyce(Dialect):
@@ -14,6 +15,7 @@ class Xyce(Dialect):
     name = "xyce"
     how_to_run = "Run it with: Xyce FILE. Written for Xyce 7, not run there."
     prints = "FILE.prn holds a row a phase: the sweep of v_phase, 0 free and 1 nudged."
+    analyses = None
     has_energy = False
     has_library = False
 
@@ -29,6 +31,13 @@ class Xyce(Dialect):
 
     def behavioural(self, name: str, nodes: Sequence[str], quantity: str, expression: str) -> str:
         return super().behavioural(name, nodes, quantity, f"{{{expression}}}")
+
+    def table(
+        self, name: str, nodes: Sequence[str], control: Sequence[str], points: Sequence[tuple[float, float]]
+    ) -> str:
+        # Beyond the outer points it stays at their values.
+        texts = ",".join(f"{number(volts)},{number(amperes)}" for volts, amperes in continued(points))
+        return self.behavioural(name, nodes, "i", f"table({self.across(*control)},{texts})")
 
     def sweep(self, source: str, values: str, tables: Iterable[Sequence[tuple[str, ...]]]) -> Iterator[str]:
         yield f".dc {source} {values}"

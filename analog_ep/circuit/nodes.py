@@ -1,0 +1,22 @@
+"""How elements name their nodes and values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Indices = Any
+"""Node indices, 0 for ground: given as one or a sequence of them, kept as int64 `(n_elements,)`."""
+
+Values = Any
+"""Element values: given as one or a sequence of them, kept as float64 `(n_elements,)`."""
+
+NodePair = tuple[np.ndarray, np.ndarray]
+"""Nodes between which voltages are taken or currents flow, two arrays int64 `(n_elements,)`."""
+
+NONE = -1
+"""Index of an input or node that an element does not have."""
+
+GROUND = 0
+"""Index of the ground node, named "0"."""
