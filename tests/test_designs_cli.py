@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from analog_ep.cli import app, main
 from analog_ep.designs import read_netlist
 from analog_ep.designs.checking import check_design, own_deck
-from analog_ep.designs.run import DesignRun, trained_design
+from analog_ep.designs.run import DesignRun, require_new, trained_design
 from analog_ep.designs.spec import load_design_spec, parse_design_spec
 from analog_ep.errors import CheckpointError, DataError, NetlistError, SpecError
 from tests.design_decks import DECKS
@@ -107,7 +107,7 @@ def test_classes_are_trained_from_a_spec(folder: Path):
     done = run("train", "spec.toml", "--out", "RUN")
     assert done.exit_code == 0, done.output
     assert "accuracy 100.00% on the table" in done.output
-    design, ohms = trained_design(Path("RUN"))
+    _, ohms = trained_design(Path("RUN"))
     assert len(ohms) == 32
     assert read_netlist("RUN/xor.cir").resistances({}) == pytest.approx(ohms)
 
@@ -146,7 +146,8 @@ def test_a_fault_in_the_reading_is_seen(folder: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_deck_for_ngspice_runs_nothing(tmp_path: Path):
-    text = "t\nV1 a 0 1\nR1 a 0 1k\n.control\nshell touch executed\n.endc\n*#shell touch executed\n.tran 1n 1u\n.options reltol=1\n"
+    text = "t\nV1 a 0 1\nR1 a 0 1k\n.control\nshell touch executed\n.endc\n*#shell touch executed\n"
+    text += ".tran 1n 1u\n.options reltol=1\n"
     deck = own_deck(read_netlist(write(tmp_path, {"main.cir": text})))
     assert deck.splitlines()[1:3] == ["V1 a 0 1", "R1 a 0 1k"]
     assert "shell" not in deck
@@ -161,19 +162,17 @@ def test_what_does_not_fit_is_named(folder: Path):
         },
         "here",
     )
-    with pytest.raises(DataError, match="data.inputs must name one column for each of the netlist's 2 inputs, found 1"):
+    with pytest.raises(
+        DataError, match=r"data\.inputs must name one column for each of the netlist's 2 inputs, found 1"
+    ):
         DesignRun.of(spec, folder)
     Path("classes.csv").write_text("a [V],b [V],c\n1,2,0\n1,2,3\n")
     labels = spec.data.model_copy(update={"table": "classes.csv", "inputs": ["a", "b"], "outputs": None, "labels": "c"})
-    with pytest.raises(
-        DataError, match=r"classes.csv, line 3: a class must be one of 0…0, one for each output, found 3"
-    ):
+    with pytest.raises(DataError, match=r"classes.csv, line 3: a class must be one of 0…0, .* found 3"):
         DesignRun.of(spec.model_copy(update={"data": labels}), folder)
     with pytest.raises(NetlistError, match="must be a readable netlist"):
         read_netlist(folder / "none.cir")
     with pytest.raises(CheckpointError, match="must be made in a folder that exists"):
-        from analog_ep.designs.run import require_new
-
         require_new(folder / "no" / "RUN")
 
 

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from analog_ep.constants import DEFAULT_TEMPERATURE, SIMULATION_GMIN, thermal_voltage
 from analog_ep.devices import Diode
-from analog_ep.devices.diode import require, require_finite, shot_density
+from analog_ep.devices.diode import shot_density
 from analog_ep.devices.forms import Junction, Model, NetlistForm
+from analog_ep.devices.parameters import require, require_finite
 from analog_ep.errors import CircuitError
 
 _TAIL_START = -3.0
@@ -119,8 +120,8 @@ class VendorDiode(Diode):
         own = torch.as_tensor(self.temperature, dtype=torch.float64)
         if bool((own != kelvin).any()):
             raise CircuitError(
-                f"this simulator has no temperatures of single diodes, found one at {float(own.max())} K in a circuit at "
-                f"{kelvin} K; write the netlist for another"
+                f"this simulator has no temperatures of single diodes, found one at {float(own.max())} K in a circuit "
+                f"at {kelvin} K; write the netlist for another"
             )
         return self._card()
 
