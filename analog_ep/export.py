@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Chip, Circuit
+from analog_ep.circuit import Capacitors, Chip, Circuit
 from analog_ep.circuit.node_capacitance import with_node_capacitance
-from analog_ep.circuit.reading import read_layers
 from analog_ep.dynamics.time_constants import slowest_time_constant
 from analog_ep.equilibrium import Equilibrium, Newton, solve
 from analog_ep.equilibrium.solver_of import solver_of
+from analog_ep.errors import StimulusError
 from analog_ep.netlist.deck import Phase, save_deck, write_deck
 from analog_ep.netlist.dialects import DialectName
 from analog_ep.netlist.settling_deck import write_settling_deck
 from analog_ep.netlist.timing import TwoPhaseTiming
 from analog_ep.netlist.transient_deck import USUAL_SHARE, usual_rate, write_transient_deck
-from analog_ep.networks import CircuitNetwork, HardwareNetwork, HopfieldNetwork, ResistiveNetwork
+from analog_ep.networks import ConductanceNetwork, HardwareNetwork, Network, Question, UnitNetwork
 from analog_ep.stimulus import Nudge, as_tensor
 
 _SETTLED = 25.0
@@ -76,19 +77,18 @@ def write_netlist(
     """
     phase = phase or ("free" if nudge is None else "both")
     circuit, free = _free_state(system, inputs, chip)
-    outputs = free.outputs
-    if isinstance(system, ResistiveNetwork):
-        outputs = system.outputs_of(read_layers(free.layers, chip))
-    start = free.voltages.numpy() if isinstance(system, HopfieldNetwork) else None
-    if nudge is not None and isinstance(system, HardwareNetwork):
-        nudge = system.in_circuit(nudge)
+    outputs, start = free.outputs, None
+    if not isinstance(system, Circuit):
+        outputs = system.outputs_of(system.read(free.layers, chip))
+        start = free.voltages.numpy() if system.several_minima else None
+        nudge = None if nudge is None else system.in_circuit(nudge)
     deck = write_deck(circuit, free.inputs, nudge, outputs, phase, dialect=dialect, start=start)
     save_deck(deck, Path(path))
     return Path(path)
 
 
 def write_transient_netlist(
-    system: ResistiveNetwork | CircuitNetwork | Circuit,
+    system: HardwareNetwork | Circuit,
     inputs: Tensor,
     nudge: Nudge,
     *,
@@ -102,7 +102,7 @@ def write_transient_netlist(
 
     Parameters
     ----------
-    system : ResistiveNetwork, CircuitNetwork or Circuit
+    system : HardwareNetwork or Circuit
         What to write.
     inputs : Tensor (n_samples, n_inputs)
         Inputs of the samples. [V]
@@ -137,8 +137,7 @@ def write_transient_netlist(
     circuit, free = _free_state(system, inputs, chip)
     loaded = circuit if capacitance is None else with_node_capacitance(circuit, capacitance)
     if timing is None:
-        states = np.concatenate([free.voltages.numpy(), np.zeros_like(free.voltages.numpy())])
-        phase = _SETTLED * slowest_time_constant(loaded, np.concatenate([free.inputs.numpy()] * 2), states)
+        phase = _settled_after(loaded, free)
         timing = TwoPhaseTiming(phase, phase)
     origin = "as it was asked for"
     if rate is None:
@@ -148,36 +147,48 @@ def write_transient_netlist(
     return Path(path)
 
 
-def _usual_rate(
-    system: ResistiveNetwork | CircuitNetwork | Circuit, circuit: Circuit, inputs: Tensor, nudge: Nudge
-) -> tuple[float, str]:
+def _usual_rate(system: HardwareNetwork | Circuit, circuit: Circuit, inputs: Tensor, nudge: Nudge) -> tuple[float, str]:
     """The rate for `write_transient_netlist`, and how it was chosen; the deck's own writer judges what cannot be."""
     free = solve(circuit, inputs, solver=Newton())
     nudged = solve(circuit, inputs, nudge, solver=Newton(), start=free)
-    if isinstance(system, (ResistiveNetwork, CircuitNetwork)):
-        low, high = system.conductance_range
-        where = f"the conductance range, {low:g} to {high:g} S"
-    else:
-        low, high = 0.0, max((float(g.siemens.max()) for g in circuit.trainable().values()), default=1.0)
-        where = f"the largest trainable conductance, {high:g} S"
-    rate = usual_rate(circuit, nudge, free.voltages.numpy(), nudged.voltages.numpy(), high - low)
+    span, where = _of_circuit(circuit) if isinstance(system, Circuit) else system.answer(_Span())
+    rate = usual_rate(circuit, nudge, free.voltages.numpy(), nudged.voltages.numpy(), span)
     return rate, f"with which the largest change of these samples is {USUAL_SHARE:.0%} of {where}"
 
 
+def _of_circuit(circuit: Circuit) -> tuple[float, str]:
+    high = max((float(group.siemens.max()) for group in circuit.trainable().values()), default=1.0)
+    return high, f"the largest trainable conductance, {high:g} S"
+
+
+class _Span(Question[tuple[float, str]]):
+    """The range of the conductances that a change is compared with [S], and its name."""
+
+    def network(self, network: Network) -> tuple[float, str]:
+        raise StimulusError(f"a netlist needs a network that is a circuit, found a {type(network).__name__}")
+
+    def circuit(self, network: HardwareNetwork) -> tuple[float, str]:
+        return _of_circuit(network.circuit())
+
+    def conductances(self, network: ConductanceNetwork) -> tuple[float, str]:
+        low, high = network.conductance_range
+        return high - low, f"the conductance range, {low:g} to {high:g} S"
+
+
 def write_settling_netlist(
-    network: HopfieldNetwork,
+    network: HardwareNetwork,
     inputs: Tensor,
     nudge: Nudge | None = None,
     *,
     path: str | Path,
     duration: float | None = None,
+    capacitance: float | None = None,
 ) -> Path:
-    """Write one sample of a Hopfield network as it settles from rest, for plain ``ngspice -b FILE``; see
-    `write_settling_deck`.
+    """Write one sample of a network as it settles from rest, for plain ``ngspice -b FILE``; see `write_settling_deck`.
 
     Parameters
     ----------
-    network : HopfieldNetwork
+    network : HardwareNetwork
         What to write.
     inputs : Tensor (n_inputs,)
         Inputs of one sample.
@@ -186,7 +197,11 @@ def write_settling_netlist(
     path : str or Path
         The file, written whole or not at all.
     duration : float, optional
-        Of each phase; by default 40 time constants of a unit alone. [s]
+        Of each phase; by default 40 time constants of a Hopfield network's unit alone, or 25 of the slowest of another
+        circuit, linearised at the free state and where all is discharged. [s]
+    capacitance : float, optional
+        Of every node that neither a source nor an amplifier holds; by default 1 pF where the circuit has no capacitor
+        of its own. [F]
 
     Returns
     -------
@@ -201,10 +216,33 @@ def write_settling_netlist(
         If the free state was not reached.
     """
     circuit, free = _free_state(network, inputs, None)
-    seconds = _UNIT_SETTLED * network.hardware.time_constant if duration is None else duration
+    if capacitance is not None or not circuit.of_kind(Capacitors):
+        circuit = with_node_capacitance(circuit, 1e-12 if capacitance is None else capacitance)
+    seconds = network.answer(_SettledAfter(circuit, free)) if duration is None else duration
     nudge = None if nudge is None else network.in_circuit(nudge)
     save_deck(write_settling_deck(circuit, free.inputs, nudge, free.outputs, duration=seconds), Path(path))
     return Path(path)
+
+
+def _settled_after(circuit: Circuit, free: Equilibrium) -> float:
+    """Of a circuit with capacitors, linearised at its free states and where all is discharged. [s]"""
+    voltages, inputs = (values.numpy().reshape(-1, values.shape[-1]) for values in (free.voltages, free.inputs))
+    states = np.concatenate([voltages, np.zeros_like(voltages)])
+    return _SETTLED * slowest_time_constant(circuit, np.concatenate([inputs] * 2), states)
+
+
+@dataclass(frozen=True, eq=False)
+class _SettledAfter(Question[float]):
+    """Time after which hardly anything moves. [s]"""
+
+    described: Circuit
+    free: Equilibrium
+
+    def network(self, network: Network) -> float:
+        return _settled_after(self.described, self.free)
+
+    def units(self, network: UnitNetwork) -> float:
+        return _UNIT_SETTLED * network.hardware.time_constant
 
 
 def _free_state(system: HardwareNetwork | Circuit, inputs: Tensor, chip: Chip | None) -> tuple[Circuit, Equilibrium]:

@@ -110,6 +110,8 @@ class Cost(ABC):
 
     unit: ClassVar[str] = ""
     """Of C; empty for a number."""
+    quadratic: ClassVar[bool] = False
+    """Whether C = ½ Σ (o − y)²: targets are outputs, and ∂C/∂o is linear in these, of slope 1."""
 
     @abstractmethod
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -162,6 +164,7 @@ class SquaredError(Cost):
     """
 
     target_voltage: float = 1.0
+    quadratic: ClassVar[bool] = True
 
     unit: ClassVar[str] = "V^2"
 

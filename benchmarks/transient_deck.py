@@ -35,7 +35,7 @@ import torch
 
 from analog_ep.circuit import Circuit
 from analog_ep.learning.gradients.propagation import EquilibriumPropagation
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.networks import CrossbarNetwork
 from analog_ep.ngspice.process import find_ngspice
 from analog_ep.ngspice.sweep import held_voltages
 from analog_ep.runs.building import build_cost
@@ -163,7 +163,7 @@ def changes(deck: str, printed: dict[str, float], circuit: Circuit, inputs: np.n
     return found
 
 
-def by_propagation(spec: Spec, network: ResistiveNetwork, inputs: torch.Tensor, targets: torch.Tensor) -> list[Changes]:
+def by_propagation(spec: Spec, network: CrossbarNetwork, inputs: torch.Tensor, targets: torch.Tensor) -> list[Changes]:
     """−∂C/∂g of each sample from the free and the nudged phase in PyTorch."""
     nudging, kind = spec.gradient.nudging, spec.gradient.kind
     method = EquilibriumPropagation(network, abs(nudging), build_cost(spec), "positive", kind)

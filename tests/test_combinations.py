@@ -77,8 +77,7 @@ def expected(method: str, network: str) -> set[str]:
     circuits = {"default", "newton", "ngspice"}
     if network in ("resistive", "circuit"):
         serves = PHASES | HELD | {"small signal", "implicit"}
-        # Whether a negative elastic nudge leaves a minimum is known of layered networks alone.
-        if method not in serves or (network, method) == ("circuit", "ep, negative elastic"):
+        if method not in serves:
             return set()
         return circuits | ({"relaxation"} if network == "resistive" else set())
     if not network.startswith("hopfield"):

@@ -24,7 +24,7 @@ from analog_ep.circuit import (
 from analog_ep.constants import thermal_voltage
 from analog_ep.devices import IdealDiode, ShockleyDiode
 from analog_ep.equilibrium import Newton, Ngspice, kirchhoff_residual, solve
-from analog_ep.equilibrium.equilibrium import CircuitState
+from analog_ep.equilibrium.circuit_solver import CircuitState
 from analog_ep.equilibrium.nodal import jacobian, newton, spectrum
 from analog_ep.equilibrium.nodal.line_search import search_residual
 from analog_ep.errors import CircuitError, ConvergenceError, StimulusError

@@ -12,12 +12,13 @@ from layered_networks import cases, dense_hessian, examples
 from analog_ep.devices import DiodeClamp, HardClamp, IdealDiode, ShockleyDiode
 from analog_ep.equilibrium.equilibrium import Equilibrium, solve
 from analog_ep.equilibrium.layered.relaxation import Relaxation
-from analog_ep.equilibrium.layered.stability import require_stable_nudge
+from analog_ep.equilibrium.layered.resistive_layers import Ladder
+from analog_ep.equilibrium.layered.stability import critical_nudging, require_stable_nudge
 from analog_ep.equilibrium.nodal.jacobian import Jacobian
 from analog_ep.equilibrium.nodal.newton import Newton, reduced_system
 from analog_ep.equilibrium.nodal.spectrum import stable_samples
-from analog_ep.errors import StimulusError, UnstableNudgeError
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.errors import UnstableNudgeError
+from analog_ep.networks import CircuitNetwork, ResistiveNetwork
 from analog_ep.stimulus import Cost, CrossEntropy, Nudge, SquaredError
 
 
@@ -117,12 +118,15 @@ def test_the_response_grows_as_the_bound_is_approached():
         torch.testing.assert_close(change["elastic"], change["frozen"] / (1 - share), rtol=1e-9, atol=0)
 
 
-def test_only_layered_networks_are_judged():
+def test_any_circuit_is_judged_alike():
     network, inputs, targets = linear_network()
     free = solve(network, inputs, solver=Relaxation())
-    nudge = Nudge(-1e-6, targets, SquaredError(), "elastic")
-    with pytest.raises(StimulusError, match="a negative elastic nudge needs a ResistiveNetwork, found a Circuit"):
-        require_stable_nudge(network.circuit(), nudge, [free])  # pyright: ignore[reportArgumentType]
+    critical = float(critical_nudging(Ladder.of(network, inputs), free, Nudge(-1.0, targets, SquaredError())).min())
+    circuit = CircuitNetwork(network.circuit(), network.conductance_range)
+    state = solve(circuit, inputs, solver=Newton())
+    require_stable_nudge(circuit, Nudge(-(1 - 1e-9) * critical, targets, SquaredError(), "elastic"), [state])
+    with pytest.raises(UnstableNudgeError, match="weaker than"):
+        require_stable_nudge(circuit, Nudge(-(1 + 1e-9) * critical, targets, SquaredError(), "elastic"), [state])
 
 
 def test_what_overflowed_is_no_stable_state():

@@ -30,7 +30,8 @@ from analog_ep.circuit.output_currents import with_output_currents
 from analog_ep.circuit.real_amplifiers import AmplifierModel, with_amplifiers
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.ngspice import Ngspice
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.errors import StimulusError
+from analog_ep.networks import CrossbarNetwork
 from analog_ep.runs.building import build_cost, build_nudge
 from analog_ep.runs.folder import stored_chip
 from analog_ep.runs.trained import test_samples, trained_network
@@ -154,7 +155,7 @@ class _Subject:
     """A network with its chip and samples."""
 
     spec: Spec
-    network: ResistiveNetwork
+    network: CrossbarNetwork
     chip: Chip | None
     inputs: Tensor
     targets: Tensor
@@ -248,7 +249,8 @@ def _corners(subject: _Subject) -> Corners:
 
 def _output_time_constants(circuit: Circuit) -> tuple[float, float]:
     """Smallest and largest C/Σg at the outputs' nodes. [s]"""
-    assert circuit.outputs is not None
+    if circuit.outputs is None:
+        raise StimulusError(f"noise over time needs outputs, found none in {circuit.title!r}; see set_outputs")
     farads, siemens = np.zeros(circuit.n_nodes), np.zeros(circuit.n_nodes)
     for group in circuit.of_kind(Capacitors):
         np.add.at(farads, group.positive, group.farads)

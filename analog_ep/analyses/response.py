@@ -13,7 +13,7 @@ from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.learning.gradients.branch_gradient import likenesses
 from analog_ep.learning.gradients.implicit import implicit_gradients
 from analog_ep.learning.gradients.ngspice_small_signal import NgspiceSmallSignal
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.networks import ConductanceNetwork
 from analog_ep.stimulus import Cost
 
 RATIO = 1e-5
@@ -70,7 +70,7 @@ class SmallSignalGradient:
 
 
 def small_signal_gradient(
-    network: ResistiveNetwork,
+    network: ConductanceNetwork,
     cost: Cost,
     inputs: Tensor,
     targets: Tensor,
@@ -81,7 +81,7 @@ def small_signal_gradient(
 
     Parameters
     ----------
-    network : ResistiveNetwork
+    network : ConductanceNetwork
         In float64.
     cost : Cost
         C.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from analog_ep.circuit import Capacitors, Circuit, check_circuit
+from analog_ep.circuit.energy import held_nodes
 from analog_ep.circuit.output_currents import with_output_currents
 from analog_ep.dynamics.time_constants import slowest_node
 from analog_ep.dynamics.transient import transient
@@ -97,7 +98,8 @@ def settling(
     Parameters
     ----------
     circuit : Circuit
-        With layers and capacitors, see `with_node_capacitance`. Nodes without a capacitor follow at once.
+        With capacitors, see `with_node_capacitance`. Nodes without one follow at once. Where it names no layers, the
+        outputs stand for one, and the other nodes for another.
     inputs : ndarray (n_inputs,)
         Inputs, switched on at time 0. [V]
     nudge_currents : ndarray (n_outputs,), optional
@@ -118,7 +120,7 @@ def settling(
     CircuitError
         See `check_circuit`.
     StimulusError
-        If the circuit has no layers or no capacitors.
+        If the circuit has no capacitors.
     ConvergenceError
         If it does not settle.
     NgspiceError
@@ -170,11 +172,21 @@ def settling_in_torch(
 
 
 def _checked(circuit: Circuit, nudge_currents: np.ndarray | None) -> Circuit:
-    """The circuit with its nudge."""
+    """The circuit with its nudge, and with layers."""
     check_circuit(circuit)
-    if not circuit.layers or not circuit.of_kind(Capacitors):
-        raise StimulusError(f"settling needs layers and capacitors, found none in {circuit.title!r}")
-    return with_output_currents(circuit, nudge_currents)
+    if not circuit.of_kind(Capacitors):
+        raise StimulusError(f"settling needs capacitors, found none in {circuit.title!r}; see with_node_capacitance")
+    return with_output_currents(_with_layers(circuit), nudge_currents)
+
+
+def _with_layers(circuit: Circuit) -> Circuit:
+    """The circuit, where it names no layer with two: the nodes that no source holds, and the outputs among them."""
+    if circuit.layers:
+        return circuit
+    free = np.flatnonzero(~held_nodes(circuit))
+    outputs = np.unique(np.concatenate(circuit.outputs)) if circuit.outputs else free[:0]
+    parts = {"inner": np.setdiff1d(free, outputs), "o": np.intersect1d(free, outputs)}
+    return replace(circuit, layers={name: nodes for name, nodes in parts.items() if len(nodes)})
 
 
 def _settled(

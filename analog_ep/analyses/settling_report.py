@@ -76,7 +76,7 @@ def settling_report(
     Parameters
     ----------
     circuit : Circuit
-        With layers and capacitors.
+        With capacitors, see `settling`.
     inputs : ndarray (n_inputs,)
         Inputs. [V]
     free : ndarray (n_nodes,)

@@ -14,19 +14,16 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from analog_ep.circuit import Conductances
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.layered.relaxation import Relaxation
 from analog_ep.equilibrium.layered.resistive_layers import Ladder, LadderState
 from analog_ep.equilibrium.nodal.residual import kirchhoff_residual
 from analog_ep.errors import StimulusError
 from analog_ep.learning.gradients.implicit import implicit_gradients
-from analog_ep.learning.gradients.propagation import EquilibriumPropagation, SmallSignal
+from analog_ep.learning.gradients.propagation import EquilibriumPropagation, PhaseMethod, SmallSignal
 from analog_ep.learning.updates.fused import FusedStep
 from analog_ep.learning.updates.update import Update
-from analog_ep.networks import ResistiveNetwork
-
-Method = SmallSignal | EquilibriumPropagation
+from analog_ep.networks import CrossbarNetwork
 
 _SOLVER = Relaxation(rtol=1.5e-6, response_rtol=3.5e-4)
 """Looser than the default, and still within what is reported: 1e-6 of Σ|branch current| and 1e-3 of the response."""
@@ -88,8 +85,8 @@ class StepBenchmark:
 
 
 def benchmark_step(
-    network: ResistiveNetwork,
-    method: Method,
+    network: CrossbarNetwork,
+    method: PhaseMethod,
     inputs: Tensor,
     labels: Tensor,
     *,
@@ -101,9 +98,9 @@ def benchmark_step(
 
     Parameters
     ----------
-    network : ResistiveNetwork
+    network : CrossbarNetwork
         Untrained; it is changed.
-    method : SmallSignal or EquilibriumPropagation
+    method : PhaseMethod
         Gives the cost and the nudging.
     inputs : Tensor (n_samples, n_inputs)
         Training samples. [V]
@@ -131,7 +128,7 @@ def benchmark_step(
         update.zero_grad()
         small_signal.backward(x, y)
         update.step()
-    nudging = method.nudging if isinstance(method, EquilibriumPropagation) else 1e-6
+    nudging = next(map(abs, method.strengths()), 1e-6)
     steps = _steps(network, small_signal, EquilibriumPropagation(network, nudging, method.cost, solver=_SOLVER))
     steps["backprop"] = _backprop_step(network.sizes, inputs)
     milliseconds = _interleaved(steps, draw, rounds)
@@ -163,7 +160,7 @@ def _batches(inputs: Tensor, labels: Tensor, method: SmallSignal, batch: int):
 
 
 def _steps(
-    network: ResistiveNetwork, small_signal: SmallSignal, centered: EquilibriumPropagation
+    network: CrossbarNetwork, small_signal: SmallSignal, centered: EquilibriumPropagation
 ) -> dict[str, Callable[[Tensor, Tensor, Tensor], object]]:
     rate = 1e-6
     fused, finite = FusedStep(small_signal, rate), FusedStep(centered, rate)
@@ -216,7 +213,7 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def gradient_error(network: ResistiveNetwork, method: SmallSignal, inputs: Tensor, targets: Tensor) -> list[float]:
+def gradient_error(network: CrossbarNetwork, method: SmallSignal, inputs: Tensor, targets: Tensor) -> list[float]:
     """Relative error of a method's gradient to float64 implicit differentiation, crossbar by crossbar.
 
     For the judge an ideal diode is a piecewise-linear one with g_on = 1e6 S.
@@ -226,20 +223,18 @@ def gradient_error(network: ResistiveNetwork, method: SmallSignal, inputs: Tenso
     exact = implicit_gradients(judge, method.cost, inputs.double(), targets.double())
     errors = []
     for label, gradient in gradients.items():
-        group = judge.circuit().trainable()[label]
-        assert isinstance(group, Conductances)
         truth = exact[label].reshape(gradient.shape).to(gradient.device) * network.reference_conductance
         errors.append(float((gradient.double() - truth).norm() / truth.norm()))
     return errors
 
 
-def _with_hard_diodes(network: ResistiveNetwork) -> ResistiveNetwork:
+def _with_hard_diodes(network: CrossbarNetwork) -> CrossbarNetwork:
     twin = copy.deepcopy(network).double()
     twin.clamps = tuple(clamp.for_spice(1.0) for clamp in network.clamps)
     return twin
 
 
-def free_residual(network: ResistiveNetwork, inputs: Tensor) -> float:
+def free_residual(network: CrossbarNetwork, inputs: Tensor) -> float:
     """Largest Kirchhoff residual relative to Σ|branch current|, over the nodes that no ideal diode holds."""
     free = solve(network, inputs, solver=_SOLVER)
     circuit = copy.deepcopy(network).double().circuit()
@@ -247,8 +242,6 @@ def free_residual(network: ResistiveNetwork, inputs: Tensor) -> float:
     found = kirchhoff_residual(circuit, voltages.cpu().numpy())
     residual, scale = (torch.from_numpy(part).to(voltages) for part in found)
     relative = residual.abs() / scale.clamp(min=torch.finfo(torch.float64).tiny)
-    state = free.workings
-    assert isinstance(state, LadderState)
     for number, (clamp, layer) in enumerate(zip(network.clamps, free.layers, strict=False), start=1):
         nodes = torch.from_numpy(circuit.layers[f"h{number}"]).to(layer.device)
         relative[:, nodes] = torch.where(clamp.holds(layer), 0.0, relative[:, nodes])

@@ -13,13 +13,15 @@ from torch import Tensor
 from analog_ep.circuit import Chip, LearningCircuit
 from analog_ep.circuit.reading import read_layers
 from analog_ep.equilibrium.equilibrium import Solver, solve
-from analog_ep.equilibrium.layered.relaxation import Relaxation
 from analog_ep.equilibrium.layered.resistive_layers import Ladder
+from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import DataError
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.networks import ConductanceNetwork, CrossbarNetwork, Network, Question
 
 _FIRST_TRIM = 1e-12
 """Smallest bias that a comparator's trim looks for. [V²]"""
+
+_CONVERTERS = "offsets of the converters apart from those of the amplifiers"
 
 _GROWTH = 8.0
 _MOST_GROWTHS = 16
@@ -71,7 +73,7 @@ class ChipCalibration:
 
 
 def calibrate_chip(
-    network: ResistiveNetwork,
+    network: ConductanceNetwork,
     chip: Chip,
     *,
     inputs: Tensor | None = None,
@@ -91,8 +93,8 @@ def calibrate_chip(
 
     Parameters
     ----------
-    network : ResistiveNetwork
-        The nominal network with the programmed conductances.
+    network : ConductanceNetwork
+        The nominal network with the programmed conductances. Offsets are measured where crossbars lie in layers.
     chip : Chip
         The hardware; only its equilibria, its converters and its learning circuits are used.
     inputs : Tensor (n_samples, n_inputs), optional
@@ -114,25 +116,54 @@ def calibrate_chip(
     """
     if reads < 1 or bits < 1:
         raise DataError(f"reads and bits must be at least 1, found {reads} and {bits}")
-    if network.n_stages < 2 and chip.learning is None:
-        raise DataError("the chip must have amplifiers or learning circuits to calibrate, found neither")
     generator = torch.Generator().manual_seed(seed)
-    solver = Relaxation() if solver is None else solver
+    solver = solver_of(network) if solver is None else solver
     network = copy.deepcopy(network).double()
     inputs = torch.zeros(1, network.n_inputs, dtype=torch.float64) if inputs is None else inputs.double()
-    offsets, deviations, reached = _offsets(network, chip, inputs, reads, solver, generator)
+    offsets = network.answer(_OffsetsOf(chip, inputs, reads, solver, generator))
+    if chip.learning is None and not offsets.values:
+        raise DataError("the chip must have amplifiers or learning circuits to calibrate, found neither behind a layer")
     comparisons = _Comparisons(network, chip, solver, generator)
     learning = None if chip.learning is None else LearningCircuit(comparisons.biases(bits, reads))
-    untold = ("errors of the amplifiers' gains", "offsets of the converters apart from those of the amplifiers")
-    if not reached:
-        untold = ("offsets behind nodes that an ideal diode holds at every input", *untold)
-    return ChipCalibration(Chip({}, offsets, learning), reads * len(inputs), comparisons.count, deviations, untold)
+    untold = (*offsets.untold, "errors of the amplifiers' gains", _CONVERTERS)
+    return ChipCalibration(
+        Chip({}, offsets.values, learning), offsets.reads, comparisons.count, offsets.deviations, untold
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Offsets:
+    """Offsets by the chip's keys, 1 σ of each stage, how many equilibria were read, and what these cannot tell."""
+
+    values: dict[str, np.ndarray]
+    deviations: dict[str, float]
+    reads: int
+    untold: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class _OffsetsOf(Question[_Offsets]):
+    chip: Chip
+    inputs: Tensor
+    reads: int
+    solver: Solver
+    generator: torch.Generator
+
+    def network(self, network: Network) -> _Offsets:
+        return _Offsets({}, {}, 0, ("offsets of amplifiers that lie behind no layer",))
+
+    def crossbars(self, network: CrossbarNetwork) -> _Offsets:
+        values, deviations, reached = _offsets(network, self.chip, self.inputs, self.reads, self.solver, self.generator)
+        untold = () if reached else ("offsets behind nodes that an ideal diode holds at every input",)
+        return _Offsets(values, deviations, self.reads * len(self.inputs), untold)
 
 
 def _offsets(
-    network: ResistiveNetwork, chip: Chip, inputs: Tensor, reads: int, solver: Solver, generator: torch.Generator
+    network: CrossbarNetwork, chip: Chip, inputs: Tensor, reads: int, solver: Solver, generator: torch.Generator
 ) -> tuple[dict[str, np.ndarray], dict[str, float], bool]:
     """Offsets by the chip's keys, 1 σ of each stage, and whether every amplifier was reached."""
+    if network.n_stages < 2:
+        return {}, {}, True
     state = solve(network, inputs, solver=solver, chip=chip)
     each = [_offsets_of(network, inputs, read_layers(state.layers, chip, generator)) for _ in range(reads)]
     found = {key: np.array([offsets[key] for offsets in each]) for key in each[0]}
@@ -145,7 +176,7 @@ def _offsets(
     return values, spread, reached
 
 
-def _offsets_of(network: ResistiveNetwork, inputs: Tensor, layers: tuple[Tensor, ...]) -> dict[str, np.ndarray]:
+def _offsets_of(network: CrossbarNetwork, inputs: Tensor, layers: tuple[Tensor, ...]) -> dict[str, np.ndarray]:
     """Offsets from one set of reads; NaN behind nodes that an ideal diode holds at every input."""
     known: dict[str, np.ndarray] = {}
     for k in range(network.n_stages - 1):
@@ -171,7 +202,7 @@ def _offsets_of(network: ResistiveNetwork, inputs: Tensor, layers: tuple[Tensor,
 class _Comparisons:
     """Comparisons of two free phases, and how many there were."""
 
-    def __init__(self, network: ResistiveNetwork, chip: Chip, solver: Solver, generator: torch.Generator):
+    def __init__(self, network: ConductanceNetwork, chip: Chip, solver: Solver, generator: torch.Generator):
         self.network, self.chip, self.generator = network, chip, generator
         self.count = 0
         self._inputs = torch.zeros(1, network.n_inputs, dtype=torch.float64)
@@ -208,10 +239,10 @@ class _Comparisons:
         self.count += 1
         learning = self.chip.learning
         assert learning is not None
-        before, after = (read_layers(self._layers, self.chip, self.generator) for _ in range(2))
+        before, after = (self.network.read(self._layers, self.chip, self.generator) for _ in range(2))
         change = tuple(b - a for a, b in zip(before, after, strict=True))
         contrast: dict[str, Tensor] = self.network.contrast(self._inputs, before, change)
-        weights = dict(zip(self.network.conductances, self.network.weight_ratios, strict=True))
+        weights = self.network.weight_shares()
         seen = {}
         for name, value in contrast.items():
             if name not in learning.bias:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import overload
 
 import numpy as np
@@ -12,7 +11,8 @@ import torch
 from torch import Tensor
 
 from analog_ep.checking.agreement import Classes, CrossCheck, Tolerances
-from analog_ep.checking.hopfield_check import HopfieldCrossCheck, HopfieldTolerances, hopfield_cross_check
+from analog_ep.checking.hopfield_agreement import HopfieldCrossCheck, HopfieldTolerances
+from analog_ep.checking.hopfield_check import hopfield_cross_check
 from analog_ep.circuit import Chip, Circuit, energy_weights
 from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, solve
 from analog_ep.equilibrium.layered.resistive_layers import Ladder
@@ -21,15 +21,14 @@ from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import StimulusError
 from analog_ep.learning.gradients.branch_gradient import Likeness, branch_gradient, likenesses
 from analog_ep.learning.gradients.implicit import implicit_gradients
-from analog_ep.learning.gradients.ngspice_small_signal import NgspiceSmallSignal
-from analog_ep.learning.gradients.propagation import (
-    EquilibriumPropagation,
-    GradientMethod,
-    PhaseMethod,
-    SmallSignal,
-    positive_nudging,
+from analog_ep.learning.gradients.propagation import EquilibriumPropagation, GradientMethod, positive_nudging
+from analog_ep.networks import (
+    CrossbarNetwork,
+    HardwareNetwork,
+    Network,
+    Question,
+    UnitNetwork,
 )
-from analog_ep.networks import CircuitNetwork, HardwareNetwork, HopfieldNetwork, ResistiveNetwork
 from analog_ep.stimulus import Cost, Nudge, NudgeKind, SquaredError
 
 _RESOLVED = 1e-9
@@ -41,7 +40,22 @@ _CONDUCTS = 0.01
 
 @overload
 def cross_check(
-    network: ResistiveNetwork | CircuitNetwork,
+    network: UnitNetwork,
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    nudging: float,
+    cost: Cost | None = None,
+    kind: NudgeKind = "frozen",
+    chip: None = None,
+    reference: Solver | None = None,
+    tolerances: HopfieldTolerances | None = None,
+) -> HopfieldCrossCheck: ...
+
+
+@overload
+def cross_check(
+    network: HardwareNetwork,
     inputs: Tensor,
     targets: Tensor,
     *,
@@ -53,21 +67,6 @@ def cross_check(
     tolerances: Tolerances | None = None,
     method: GradientMethod | None = None,
 ) -> CrossCheck: ...
-
-
-@overload
-def cross_check(
-    network: HopfieldNetwork,
-    inputs: Tensor,
-    targets: Tensor,
-    *,
-    nudging: float,
-    cost: Cost | None = None,
-    kind: NudgeKind = "frozen",
-    chip: None = None,
-    reference: Solver | None = None,
-    tolerances: HopfieldTolerances | None = None,
-) -> HopfieldCrossCheck: ...
 
 
 def cross_check(
@@ -93,7 +92,7 @@ def cross_check(
 
     Parameters
     ----------
-    network : ResistiveNetwork, CircuitNetwork or HopfieldNetwork
+    network : HardwareNetwork
         What to check; it is not changed.
     inputs : Tensor (n_samples, n_inputs)
         Inputs. [V]
@@ -119,46 +118,112 @@ def cross_check(
     Raises
     ------
     StimulusError
-        If a Hopfield network comes with a chip.
+        If a Hopfield network comes with a chip or a method, or tolerances are those of another kind of network.
     ConvergenceError, NgspiceError
         If a solver finds no state of a sample.
     """
-    cost = SquaredError() if cost is None else cost
     nudging = positive_nudging(network, nudging)
     inputs, targets = network.stimulus(inputs, targets)
-    if isinstance(network, HopfieldNetwork):
-        if chip is not None:
+    nudges = Nudges(nudging, SquaredError() if cost is None else cost, kind)
+    return network.answer(_Checked(inputs, targets, nudges, chip, reference, tolerances, method))
+
+
+@dataclass(frozen=True)
+class Nudges:
+    """A pair of nudges ∓β of one kind."""
+
+    nudging: float
+    cost: Cost
+    kind: NudgeKind
+
+    def phases(
+        self, network: HardwareNetwork, inputs: Tensor, targets: Tensor, chip: Chip | None, solver: Solver
+    ) -> list[Equilibrium]:
+        """The free state, and those nudged by −β and +β."""
+        free = solve(network, inputs, solver=solver, chip=chip)
+        return [free] + [
+            solve(network, inputs, Nudge(strength, targets, self.cost, self.kind), solver=solver, start=free, chip=chip)
+            for strength in (-self.nudging, self.nudging)
+        ]
+
+    def method(self, network: HardwareNetwork, chip: Chip | None) -> EquilibriumPropagation:
+        """Equilibrium propagation with these nudges, on hardware of which all is known."""
+        return EquilibriumPropagation(network, self.nudging, self.cost, kind=self.kind, chip=chip, known=chip)
+
+
+@dataclass(frozen=True, eq=False)
+class _Checked(Question[CrossCheck | HopfieldCrossCheck]):
+    """The comparison of a network, by the node or by the minimum."""
+
+    inputs: Tensor
+    targets: Tensor
+    nudges: Nudges
+    chip: Chip | None
+    reference: Solver | None
+    tolerances: Tolerances | HopfieldTolerances | None
+    method: GradientMethod | None
+
+    def network(self, network: Network) -> CrossCheck:
+        raise StimulusError(f"a cross-check needs a network that is a circuit, found a {type(network).__name__}")
+
+    def circuit(self, network: HardwareNetwork) -> CrossCheck:
+        tolerances = Tolerances() if self.tolerances is None else self.tolerances
+        if not isinstance(tolerances, Tolerances):
+            raise _other_tolerances("Tolerances", tolerances)
+        ngspice = Ngspice(forms_nudges=True) if self.reference is None else self.reference
+        return _compared(network, self.inputs, self.targets, self.nudges, self.chip, ngspice, tolerances, self.method)
+
+    def units(self, network: UnitNetwork) -> HopfieldCrossCheck:
+        tolerances = HopfieldTolerances() if self.tolerances is None else self.tolerances
+        if not isinstance(tolerances, HopfieldTolerances):
+            raise _other_tolerances("HopfieldTolerances", tolerances)
+        if self.chip is not None:
             raise StimulusError("the cross-check of a HopfieldNetwork knows no chip's mismatch; leave the chip out")
-        assert not isinstance(tolerances, Tolerances)
-        strengths = (-nudging, nudging)
+        if self.method is not None:
+            raise StimulusError(
+                "the cross-check of a HopfieldNetwork compares equilibrium propagation with the energy's derivatives; "
+                "leave the method out"
+            )
+        nudging, cost, kind = self.nudges.nudging, self.nudges.cost, self.nudges.kind
         return hopfield_cross_check(
             network,
-            inputs,
-            targets,
-            strengths=strengths,
+            self.inputs,
+            self.targets,
+            strengths=(-nudging, nudging),
             cost=cost,
             kind=kind,
-            settling=reference,
+            settling=self.reference,
             tolerances=tolerances,
         )
-    assert not isinstance(tolerances, HopfieldTolerances)
+
+
+def _other_tolerances(wanted: str, found: object) -> StimulusError:
+    return StimulusError(f"tolerances of this network must be {wanted}, found {type(found).__name__}")
+
+
+def _compared(
+    network: HardwareNetwork,
+    inputs: Tensor,
+    targets: Tensor,
+    nudges: Nudges,
+    chip: Chip | None,
+    reference: Solver,
+    tolerances: Tolerances,
+    method: GradientMethod | None,
+) -> CrossCheck:
     hardware = _as_read(chip)
-    if method is None:
-        method = EquilibriumPropagation(network, nudging, cost, kind=kind, chip=hardware, known=hardware)
+    method = nudges.method(network, hardware) if method is None else method
     twin, (inputs, targets) = network.as_built(), (t.to("cpu", torch.float64) for t in (inputs, targets))
-    ours, theirs = (
-        _phases(twin, inputs, targets, nudging, cost, kind, chip, solver)
-        for solver in (solver_of(twin), Ngspice(forms_nudges=True) if reference is None else reference)
-    )
+    ours, theirs = (nudges.phases(twin, inputs, targets, chip, solver) for solver in (solver_of(twin), reference))
     free, free_spice = ours[0], theirs[0]
     circuit, nominal = twin.circuit(chip), twin.circuit()
     reciprocal = _has_nominal_weights(circuit, nominal)
     lower, upper = (state.voltages.numpy() for state in theirs[1:])
-    found = branch_gradient(circuit if reciprocal else nominal, lower, upper, 2 * nudging)
-    exact = implicit_gradients(circuit, cost, inputs, targets)
-    by_torch = _propagated(twin, inputs, targets, nudging, cost, kind, hardware)
+    found = branch_gradient(circuit if reciprocal else nominal, lower, upper, 2 * nudges.nudging)
+    exact = implicit_gradients(circuit, nudges.cost, inputs, targets)
     trained = _as_trained(network, inputs, method, chip)
-    pairs = likenesses(found, by_torch), likenesses(found, exact)
+    pairs = likenesses(found, _physical(nudges.method(twin, hardware), inputs, targets)), likenesses(found, exact)
+    clamps = network.answer(_ClampFigures(inputs, free_spice, chip))
     return CrossCheck(
         max_voltage_error=max(_largest(a.voltages - b.voltages) for a, b in zip(ours, theirs, strict=True)),
         max_response_error=max(
@@ -175,49 +240,17 @@ def cross_check(
         samples=len(inputs),
         nodes=free_spice.voltages.shape[-1] - 1,
         hidden_swing=tuple(float((v.amax(0) - v.amin(0)).median()) for v in free_spice.layers[:-1]),
-        conducting=_conducting(twin, inputs, free_spice, chip),
-        clamp_distance=max((beyond for beyond, _ in _beyond_clamps(network, free_spice, chip)), default=0.0),
-        clamp_share=max((beyond / most for beyond, most in _beyond_clamps(network, free_spice, chip)), default=0.0),
+        conducting=clamps.conducting,
+        clamp_distance=max((beyond for beyond, _ in clamps.beyond), default=0.0),
+        clamp_share=max((beyond / most for beyond, most in clamps.beyond), default=0.0),
         reciprocal=reciprocal,
-        tolerances=Tolerances() if tolerances is None else tolerances,
+        tolerances=tolerances,
     )
-
-
-def _phases(
-    network: HardwareNetwork,
-    inputs: Tensor,
-    targets: Tensor,
-    nudging: float,
-    cost: Cost,
-    kind: NudgeKind,
-    chip: Chip | None,
-    solver: Solver,
-) -> list[Equilibrium]:
-    """The free state, and those nudged by −β and +β."""
-    free = solve(network, inputs, solver=solver, chip=chip)
-    return [free] + [
-        solve(network, inputs, Nudge(strength, targets, cost, kind), solver=solver, start=free, chip=chip)
-        for strength in (-nudging, nudging)
-    ]
 
 
 def _as_read(chip: Chip | None) -> Chip | None:
     """The chip's circuit with exact reads: converters and learning circuits are no part of what is compared."""
     return None if chip is None else replace(chip, converters=None, learning=None, twin=None)
-
-
-def _propagated(
-    network: HardwareNetwork,
-    inputs: Tensor,
-    targets: Tensor,
-    nudging: float,
-    cost: Cost,
-    kind: NudgeKind,
-    chip: Chip | None,
-) -> dict[str, Tensor]:
-    """dC/dg as training by equilibrium propagation forms it."""
-    method = EquilibriumPropagation(network, nudging, cost, "centered", kind, chip=chip, known=chip)
-    return _physical(method, inputs, targets)
 
 
 def _physical(method: GradientMethod, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -234,19 +267,14 @@ def _judged(
     exact: dict[str, Tensor],
 ) -> dict[str, Likeness]:
     """The gradient of a method and the exact one, or, where it follows none, the method's own in float64."""
-    if not isinstance(method, (EquilibriumPropagation, SmallSignal, NgspiceSmallSignal)):
-        precise = copy.copy(method)
-        precise.network = twin
-        if isinstance(precise, PhaseMethod):
-            precise.solver = solver_of(twin)
-        exact = _physical(precise, inputs, targets)
+    if not method.follows_cost:
+        exact = _physical(method.on(twin, solver_of(twin)), inputs, targets)
     return likenesses(_physical(method, inputs, targets), exact)
 
 
 def _as_trained(network: HardwareNetwork, inputs: Tensor, method: GradientMethod, chip: Chip | None) -> Equilibrium:
     """Free states of the network in its own dtype, with its own diodes, by the solver that trains it."""
-    solver = method.solver if isinstance(method, (PhaseMethod, NgspiceSmallSignal)) else solver_of(network)
-    return solve(network, inputs.to(next(network.parameters())), solver=solver, chip=chip)
+    return solve(network, inputs.to(next(network.parameters())), solver=method.free_solver, chip=chip)
 
 
 def _has_nominal_weights(circuit: Circuit, nominal: Circuit) -> bool:
@@ -262,21 +290,37 @@ def _response_error(response: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> 
     return max(_largest(a - b) / max(_largest(a), _RESOLVED) for a, b in zip(response, other, strict=True))
 
 
-def _conducting(network: HardwareNetwork, inputs: Tensor, free: Equilibrium, chip: Chip | None) -> tuple[float, ...]:
-    if not isinstance(network, ResistiveNetwork):
-        return ()
-    ladder = Ladder.of(network, inputs, chip)
-    return tuple(
-        float((clamp.conductance(layer) > _CONDUCTS * total).double().mean())
-        for clamp, layer, total in zip(ladder.clamps, free.layers, ladder.totals, strict=True)
-        if clamp is not None
-    )
+@dataclass(frozen=True)
+class _Clamps:
+    """Of each hidden layer, the share of diodes that conduct; where they are ideal, how far its nodes lie beyond what
+    these would hold, and the largest voltage [V].
+    """
+
+    conducting: tuple[float, ...] = ()
+    beyond: tuple[tuple[float, float], ...] = ()
 
 
-def _beyond_clamps(network: HardwareNetwork, free: Equilibrium, chip: Chip | None) -> Iterator[tuple[float, float]]:
-    """How far the nodes of each layer lie beyond what ideal diodes would hold, and their largest voltage. [V]"""
-    if not isinstance(network, ResistiveNetwork):
-        return
-    for clamp, layer in zip(network.layer_clamps(free.inputs, chip), free.layers, strict=True):
-        if clamp is not None and not clamp.has_current:
-            yield float(clamp.beyond(layer).max()), max(_largest(layer), _RESOLVED)
+@dataclass(frozen=True, eq=False)
+class _ClampFigures(Question[_Clamps]):
+    """What the diodes of layers do at ngspice's free states."""
+
+    inputs: Tensor
+    free: Equilibrium
+    chip: Chip | None
+
+    def network(self, network: Network) -> _Clamps:
+        return _Clamps()
+
+    def crossbars(self, network: CrossbarNetwork) -> _Clamps:
+        ladder = Ladder.of(network.as_built(), self.inputs, self.chip)
+        conducting = tuple(
+            float((clamp.conductance(layer) > _CONDUCTS * total).double().mean())
+            for clamp, layer, total in zip(ladder.clamps, self.free.layers, ladder.totals, strict=True)
+            if clamp is not None
+        )
+        return _Clamps(conducting, tuple(self._beyond(network)))
+
+    def _beyond(self, network: CrossbarNetwork) -> Iterator[tuple[float, float]]:
+        for clamp, layer in zip(network.layer_clamps(self.free.inputs, self.chip), self.free.layers, strict=True):
+            if clamp is not None and not clamp.has_current:
+                yield float(clamp.beyond(layer).max()), max(_largest(layer), _RESOLVED)

@@ -14,13 +14,12 @@ from analog_ep.checking.agreement import DeckCheck
 from analog_ep.checking.printed import printed_measurements, printed_tables
 from analog_ep.circuit import Chip, Circuit, Conductances
 from analog_ep.circuit.energy import circuit_energy, energy_weights
-from analog_ep.circuit.reading import read_layers
 from analog_ep.equilibrium.equilibrium import Equilibrium, solve
-from analog_ep.equilibrium.layered.relaxation import Relaxation
+from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import NgspiceResultError
 from analog_ep.export import write_netlist, write_transient_netlist
-from analog_ep.netlist.deck import Phase
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.netlist.deck import Phase, printed_nodes
+from analog_ep.networks import ConductanceNetwork
 from analog_ep.ngspice.process import run_printed
 from analog_ep.ngspice.sweep import held_voltages
 from analog_ep.stimulus import Nudge
@@ -42,24 +41,25 @@ _FACTOR = re.compile(r"^\* (\w+): w/\(w_L beta\) = (\S+)\.$", re.MULTILINE)
 class _Subject:
     """One sample, and PyTorch's two phases of it."""
 
-    network: ResistiveNetwork
+    network: ConductanceNetwork
     chip: Chip | None
     circuit: Circuit
     nudge: Nudge
     phases: dict[str, Equilibrium]
 
     @classmethod
-    def of(cls, network: ResistiveNetwork, inputs: Tensor, nudge: Nudge, chip: Chip | None) -> _Subject:
+    def of(cls, network: ConductanceNetwork, inputs: Tensor, nudge: Nudge, chip: Chip | None) -> _Subject:
         twin, inputs = network.as_built(), inputs.double().cpu()[None]
         nudge = Nudge(nudge.strength, nudge.target.double().cpu()[None], nudge.cost, nudge.kind)
-        free = solve(twin, inputs, solver=Relaxation(), chip=chip)
+        solver = solver_of(twin)
+        free = solve(twin, inputs, solver=solver, chip=chip)
         # A chip's nudge is that of the outputs as they are read.
-        seen = replace(free, outputs=twin.outputs_of(read_layers(free.layers, chip)))
-        weak = solve(twin, inputs, nudge, solver=Relaxation(), start=seen, chip=chip)
+        seen = replace(free, outputs=twin.outputs_of(twin.read(free.layers, chip)))
+        weak = solve(twin, inputs, nudge, solver=solver, start=seen, chip=chip)
         largest, response = (float(o.abs().max()) for o in (free.outputs, weak.outputs - free.outputs))
         if response:
             nudge = nudge.scaled(nudge.strength * _VISIBLE * largest / response)
-        nudged = solve(twin, inputs, nudge, solver=Relaxation(), start=seen, chip=chip)
+        nudged = solve(twin, inputs, nudge, solver=solver, start=seen, chip=chip)
         return cls(network, chip, twin.circuit(chip), nudge, {"free": free, "nudged": nudged})
 
     @property
@@ -76,13 +76,13 @@ class _Subject:
 
 
 def check_decks(
-    network: ResistiveNetwork, inputs: Tensor, nudge: Nudge, chip: Chip | None = None
+    network: ConductanceNetwork, inputs: Tensor, nudge: Nudge, chip: Chip | None = None
 ) -> dict[str, DeckCheck]:
     """Run every kind of netlist that `export` writes for ngspice, and compare what it prints with PyTorch's solution.
 
     Parameters
     ----------
-    network : ResistiveNetwork
+    network : ConductanceNetwork
         What is exported.
     inputs : Tensor (n_inputs,)
         One sample, as a chip's DACs drive it. [V]
@@ -148,7 +148,7 @@ def _worst(errors: dict[str, float]) -> DeckCheck:
 
 def _sweep_errors(subject: _Subject, phase: Phase, printed: dict[str, np.ndarray]) -> dict[str, float]:
     names, rows = subject.circuit.node_names, _ROWS[phase]
-    nodes = np.concatenate(list(subject.circuit.layers.values()))
+    nodes = np.concatenate(printed_nodes(subject.circuit))
     volts = np.stack([_column(printed, f"v({names[node]})", len(rows)) for node in nodes], axis=1)
     wanted = np.stack([subject.voltages(row)[nodes] for row in rows])
     errors = {"node voltages": _relative(volts, wanted)}
@@ -176,16 +176,20 @@ def _column(printed: dict[str, np.ndarray], heading: str, n_rows: int) -> np.nda
 def _transient_errors(subject: _Subject, printed: dict[str, float], deck: str) -> dict[str, float]:
     free, nudged = (subject.phases[phase] for phase in ("free", "nudged"))
     sums = subject.network.contrast(free.inputs, free.layers, nudged.response(free), known=subject.chip)
-    groups, errors = subject.circuit.trainable(), {}
+    changes = {name: np.zeros(value.numel()) for name, value in sums.items()}
     factors = {name: float(value) for name, value in _FACTOR.findall(deck)}
-    for name, group in groups.items():
-        wanted = -sums[name].double().flatten().numpy()[group.index] / subject.nudge.strength
-        if name in factors:
-            found = _change(subject, group, factors[name], printed)
+    for name, group in subject.circuit.trainable().items():
+        label = group.label
+        if label in factors:
+            found = _change(subject, group, factors[label], printed)
         else:
-            found = np.array([printed.get(f"delta_{name}_{i}_0", np.nan) for i in range(len(group))])
-        errors[f"ΔG of {name}"] = _relative(found, wanted)
-    return errors
+            found = np.array([printed.get(f"delta_{label}_{i}_0", np.nan) for i in range(len(group))])
+        # Elements that share a parameter each print their own part of its change.
+        np.add.at(changes[name], np.asarray(group.index), found)
+    return {
+        f"ΔG of {name}": _relative(found, -sums[name].double().flatten().numpy() / subject.nudge.strength)
+        for name, found in changes.items()
+    }
 
 
 def _change(subject: _Subject, group: Conductances, factor: float, printed: dict[str, float]) -> np.ndarray:

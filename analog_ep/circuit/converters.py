@@ -134,13 +134,20 @@ class Converters:
         return driven + torch.from_numpy(self.dac_offset).to(driven) if len(self.dac_offset) else driven
 
     def read(
-        self, layers: tuple[Tensor, ...], generator: torch.Generator | None = None, known: Converters | None = None
+        self,
+        layers: tuple[Tensor, ...],
+        generator: torch.Generator | None = None,
+        known: Converters | None = None,
+        names: Sequence[str] | None = None,
     ) -> tuple[Tensor, ...]:
-        """What is read of the layer voltages, each `(*batch, n_units)`; offsets that are `known` are taken off. [V]"""
+        """What is read of the layer voltages, each `(*batch, n_units)`; offsets that are `known` are taken off. [V]
+
+        `names` are those of the layers in the circuit, by default h1, h2, … and o.
+        """
         adcs = self.adc * len(layers) if len(self.adc) == 1 else self.adc
+        names = [*(f"h{n}" for n in range(1, len(layers))), "o"] if names is None else names
         read = []
-        for number, (adc, layer) in enumerate(zip(adcs, layers, strict=True)):
-            name = "o" if number == len(layers) - 1 else f"h{number + 1}"
+        for name, adc, layer in zip(names, adcs, layers, strict=True):
             seen = adc.convert(layer + self._offset(name, layer), generator)
             read.append(seen if known is None else seen - known._offset(name, layer))
         return tuple(read)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from analog_ep.equilibrium.layered.resistive_layers import Ladder
 from analog_ep.equilibrium.layered.stability import output_impedance
 from analog_ep.errors import StimulusError, UnstableNudgeError
-from analog_ep.networks import HopfieldNetwork, Network, ResistiveNetwork
+from analog_ep.networks import CrossbarNetwork, Network, Question, UnitNetwork
 from analog_ep.stimulus import Cost
 
 
@@ -92,7 +93,7 @@ class ResistiveLandscape(Landscape):
         If a negative nudge leaves the energy without a lower bound.
     """
 
-    def __init__(self, network: ResistiveNetwork, inputs: Tensor, targets: Tensor, cost: Cost, nudging: Tensor):
+    def __init__(self, network: CrossbarNetwork, inputs: Tensor, targets: Tensor, cost: Cost, nudging: Tensor):
         super().__init__(network, inputs, targets, cost, nudging)
         self.stages = network.stages()
         self.clamps = network.layer_clamps(inputs)
@@ -108,7 +109,7 @@ class ResistiveLandscape(Landscape):
         self.stiffness = max(float(stage.total.max()) for stage in self.stages)
         self._require_bounded(network)
 
-    def _require_bounded(self, network: ResistiveNetwork) -> None:
+    def _require_bounded(self, network: CrossbarNetwork) -> None:
         strongest = float(-self.nudging.min())
         if strongest <= 0:
             return
@@ -153,7 +154,7 @@ class HopfieldLandscape(Landscape):
         If a negative nudge is not weaker than the leak of the outputs.
     """
 
-    def __init__(self, network: HopfieldNetwork, inputs: Tensor, targets: Tensor, cost: Cost, nudging: Tensor):
+    def __init__(self, network: UnitNetwork, inputs: Tensor, targets: Tensor, cost: Cost, nudging: Tensor):
         super().__init__(network, inputs, targets, cost, nudging)
         if network.activation.bounds is not None or network.activation.clamp is not None:
             raise StimulusError(
@@ -187,10 +188,24 @@ def landscape_of(network: Network, inputs: Tensor, targets: Tensor, cost: Cost, 
     StimulusError
         If there is none for this kind of network.
     """
-    if isinstance(network, ResistiveNetwork):
-        return ResistiveLandscape(network, inputs, targets, cost, nudging)
-    if isinstance(network, HopfieldNetwork):
-        return HopfieldLandscape(network, inputs, targets, cost, nudging)
-    raise StimulusError(
-        f"Langevin dynamics needs a ResistiveNetwork or HopfieldNetwork, found a {type(network).__name__}"
-    )
+    return network.answer(_LandscapeOf(inputs, targets, cost, nudging))
+
+
+@dataclass(frozen=True, eq=False)
+class _LandscapeOf(Question[Landscape]):
+    inputs: Tensor
+    targets: Tensor
+    cost: Cost
+    nudging: Tensor
+
+    def network(self, network: Network) -> Landscape:
+        raise StimulusError(
+            f"Langevin dynamics needs a ResistiveNetwork or HopfieldNetwork, found a {type(network).__name__}; any "
+            "other circuit fluctuates in ngspice alone: transient_noise"
+        )
+
+    def crossbars(self, network: CrossbarNetwork) -> Landscape:
+        return ResistiveLandscape(network, self.inputs, self.targets, self.cost, self.nudging)
+
+    def units(self, network: UnitNetwork) -> Landscape:
+        return HopfieldLandscape(network, self.inputs, self.targets, self.cost, self.nudging)

@@ -1,6 +1,7 @@
 """Solvers: relaxation on layers, Newton on any circuit, ngspice; and what they return."""
 
-from analog_ep.equilibrium.equilibrium import CircuitSolver, CircuitState, Equilibrium, Solver, solve
+from analog_ep.equilibrium.circuit_solver import CircuitSolver, CircuitState
+from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, solve
 from analog_ep.equilibrium.layered.euler import EulerRelaxation
 from analog_ep.equilibrium.layered.hopfield_relaxation import HopfieldRelaxation
 from analog_ep.equilibrium.layered.relaxation import Relaxation

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from analog_ep.circuit import Circuit, Conductances, VoltageSources, check_circuit
-from analog_ep.equilibrium.equilibrium import CircuitSolver, CircuitState
+from analog_ep.equilibrium.circuit_solver import CircuitSolver, CircuitState
 from analog_ep.equilibrium.inexactness import allowed_error, inexact_message
 from analog_ep.equilibrium.nodal.error_bound import ErrorBounds, Stimulus
 from analog_ep.equilibrium.nodal.newton import error_bounds, unstable_samples

@@ -9,7 +9,7 @@ import numpy as np
 
 from analog_ep.circuit import Capacitors, Circuit, check_circuit
 from analog_ep.dynamics.time_constants import slowest_node
-from analog_ep.equilibrium.equilibrium import CircuitSolver, CircuitState
+from analog_ep.equilibrium.circuit_solver import CircuitSolver, CircuitState
 from analog_ep.equilibrium.ngspice import Judge, nudged_batch
 from analog_ep.errors import StimulusError
 from analog_ep.netlist.netlist import SpiceOptions

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Chip
-from analog_ep.circuit.reading import driven, read_layers
+from analog_ep.circuit.reading import driven
 from analog_ep.datasets import Dataset
 from analog_ep.equilibrium.equilibrium import Solver, solve
 from analog_ep.equilibrium.solver_of import solver_of
-from analog_ep.errors import CheckpointError, ConvergenceError, StimulusError
+from analog_ep.errors import CheckpointError, ConvergenceError
 from analog_ep.learning.checkpoint import Checkpoint, require_optimizer_state, under
 from analog_ep.learning.gradients.persistent import PersistentStates
-from analog_ep.learning.gradients.propagation import GradientMethod, PhaseMethod
+from analog_ep.learning.gradients.propagation import GradientMethod
 from analog_ep.learning.parallel import DataParallel, Ranks
 from analog_ep.learning.updates.update import ParameterUpdate
 from analog_ep.networks import Network
@@ -138,9 +138,7 @@ class Trainer:
         self.states = self._persistent() if persistent_states else None
 
     def _persistent(self) -> PersistentStates:
-        if not isinstance(self.gradient, PhaseMethod):
-            raise StimulusError(f"persistent states need free and nudged phases, found {type(self.gradient).__name__}")
-        return PersistentStates(self.gradient, len(self._train[1]))
+        return PersistentStates(self.gradient.free_phases(), len(self._train[1]))
 
     @property
     def epoch(self) -> int:
@@ -268,7 +266,7 @@ def predictions(network: Network, inputs: Tensor, solver: Solver | None = None, 
     noise, found = torch.Generator().manual_seed(0), []
     for batch in inputs.split(_EVALUATION_BATCH):
         state = solve(network, driven(batch, chip, noise), solver=solver, chip=chip)
-        found.append(network.outputs_of(read_layers(state.layers, chip, noise)).argmax(-1))
+        found.append(network.outputs_of(network.read(state.layers, chip, noise)).argmax(-1))
     return torch.cat(found)
 
 

@@ -12,19 +12,19 @@ from torch import Tensor
 
 from analog_ep.errors import DataError
 from analog_ep.netlist.form_cards import element_names
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.networks import ConductanceNetwork
 from analog_ep.support.files import require_regular, write_atomically
 
 COLUMNS = ("branch", "parameter", "index", "positive", "negative", "siemens")
 """Name in the netlist; parameter and flat index into it; the two nodes; the conductance [S]."""
 
 
-def write_conductances(network: ResistiveNetwork, path: Path) -> int:
+def write_conductances(network: ConductanceNetwork, path: Path) -> int:
     """Write every trainable conductance as a row of a CSV file, atomically.
 
     Parameters
     ----------
-    network : ResistiveNetwork
+    network : ConductanceNetwork
         Whose conductances.
     path : Path
         Where to.
@@ -43,7 +43,7 @@ def write_conductances(network: ResistiveNetwork, path: Path) -> int:
     return len(rows)
 
 
-def _rows(network: ResistiveNetwork) -> Iterator[tuple[object, ...]]:
+def _rows(network: ConductanceNetwork) -> Iterator[tuple[object, ...]]:
     circuit = network.circuit()
     names = circuit.node_names
     for parameter, group in circuit.trainable().items():
@@ -53,12 +53,12 @@ def _rows(network: ResistiveNetwork) -> Iterator[tuple[object, ...]]:
             yield branch, parameter, index, names[p], names[n], repr(siemens)
 
 
-def read_conductances(network: ResistiveNetwork, path: Path) -> dict[str, Tensor]:
+def read_conductances(network: ConductanceNetwork, path: Path) -> dict[str, Tensor]:
     """Read a table for `network.set_conductances`; `parameter`, `index` and `siemens` are what counts.
 
     Parameters
     ----------
-    network : ResistiveNetwork
+    network : ConductanceNetwork
         Gives names and shapes of the parameters.
     path : Path
         A file as `write_conductances` makes it; the order of rows and columns is free.

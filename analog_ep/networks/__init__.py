@@ -3,8 +3,15 @@
 from analog_ep.networks.activation import Activation, ClampedLinear, HardSigmoid, Sigmoid, Tanh
 from analog_ep.networks.circuit_network import CircuitNetwork
 from analog_ep.networks.hopfield import HopfieldNetwork
-from analog_ep.networks.hopfield_circuit import LeakyIntegrators
-from analog_ep.networks.network import HardwareNetwork, Network
+from analog_ep.networks.leaky_integrators import LeakyIntegrators
+from analog_ep.networks.network import (
+    ConductanceNetwork,
+    CrossbarNetwork,
+    HardwareNetwork,
+    Network,
+    Question,
+    UnitNetwork,
+)
 from analog_ep.networks.resistive import ResistiveNetwork
 from analog_ep.networks.stage import Stage
 
@@ -12,13 +19,17 @@ __all__ = [
     "Activation",
     "CircuitNetwork",
     "ClampedLinear",
+    "ConductanceNetwork",
+    "CrossbarNetwork",
     "HardSigmoid",
     "HardwareNetwork",
     "HopfieldNetwork",
     "LeakyIntegrators",
     "Network",
+    "Question",
     "ResistiveNetwork",
     "Sigmoid",
     "Stage",
     "Tanh",
+    "UnitNetwork",
 ]

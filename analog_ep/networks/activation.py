@@ -221,7 +221,7 @@ def activation_of(activation: str | Activation) -> Activation:
     NetworkError
         If the name is unknown.
     """
-    if isinstance(activation, Activation):
+    if not isinstance(activation, str):
         return activation
     if activation not in ACTIVATIONS:
         raise NetworkError(f"activation must be one of {', '.join(ACTIVATIONS)}, found {activation!r}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -12,13 +12,14 @@ from torch import Tensor
 
 from analog_ep.circuit import Chip, Circuit, Conductances, circuit_energy, energy_weights
 from analog_ep.circuit.energy import branch_weights, held_nodes
-from analog_ep.errors import NetworkError
-from analog_ep.networks.network import HardwareNetwork
+from analog_ep.errors import CircuitError, NetworkError
+from analog_ep.networks.following import Following
+from analog_ep.networks.network import ConductanceNetwork
 
 _RTOL = 1e-12
 
 
-class CircuitNetwork(HardwareNetwork):
+class CircuitNetwork(ConductanceNetwork):
     r"""A circuit that learns: its conductances with a `parameter` are the network's parameters.
 
     Every group of conductances with the same parameter name shares it; elements with the same index are one parameter,
@@ -26,6 +27,9 @@ class CircuitNetwork(HardwareNetwork):
     weight of a branch's block, w_L that of the outputs' and v the voltage across it,
 
     .. math:: \frac{∂E}{∂g} = \frac{w}{w_L} \frac{v^2}{2} .
+
+    On a chip, nodes in layers that the circuit names (`CircuitBuilder.set_layer`) are read by converters, one for each
+    layer; others are seen as they are.
 
     Parameters
     ----------
@@ -65,8 +69,8 @@ class CircuitNetwork(HardwareNetwork):
         if not 0 < low < high < float("inf"):
             raise NetworkError(f"bounds must be 0 < g_min < g_max, found {low} and {high} S")
         if circuit.outputs is None:
-            raise NetworkError(f"a network needs outputs, found none in {circuit.title!r}; declare them: set_outputs")
-        self._described = circuit
+            raise NetworkError(f"a network needs outputs, found none in {circuit.title!r}; see set_outputs")
+        self._described, self._outputs = circuit, circuit.outputs
         self.conductance_range = (low, high)
         self.reference_conductance = high if reference_conductance is None else reference_conductance
         self.parameter_scale = self.reference_conductance
@@ -83,20 +87,8 @@ class CircuitNetwork(HardwareNetwork):
             theta = _first_values(name, members, bounds) / self.reference_conductance
             self.register_parameter(name, torch.nn.Parameter(torch.from_numpy(theta).to(dtype)))
 
-    @property
-    def conductances(self) -> dict[str, Tensor]:
-        """Conductances by the name of their parameter, `(n_elements,)`. [S]"""
-        return {name: theta.detach() * self.reference_conductance for name, theta in self.named_parameters()}
-
     @torch.no_grad()
     def set_conductances(self, conductances: dict[str, Tensor]) -> None:
-        """Set conductances by the name of their parameter, each `(n_elements,)`. [S]
-
-        Raises
-        ------
-        NetworkError
-            If one is missing, has another shape, or lies outside the bounds; nothing is set then.
-        """
         low, high = self.conductance_range
         for name, theta in self.named_parameters():
             value = conductances.get(name)
@@ -126,9 +118,36 @@ class CircuitNetwork(HardwareNetwork):
         return layers[0]
 
     def outputs_of(self, layers: tuple[Tensor, ...]) -> Tensor:
-        assert self._described.outputs is not None
-        positive, negative = self._described.outputs
+        positive, negative = self._outputs
         return layers[0][..., positive] - layers[0][..., negative]
+
+    def read(
+        self,
+        layers: tuple[Tensor, ...],
+        chip: Chip | None,
+        generator: torch.Generator | None = None,
+        known: Chip | None = None,
+    ) -> tuple[Tensor, ...]:
+        """What a chip's converters read of the nodes in the circuit's layers; all others as they are. [V]
+
+        Raises
+        ------
+        CircuitError
+            If there are converters that do not read exactly, and the circuit names no layer.
+        """
+        if chip is None or chip.converters is None or chip.converters.reads_exactly:
+            return layers
+        names = self._described.layers
+        if not names:
+            title = self._described.title
+            raise CircuitError(f"converters read layers of nodes, found none in {title!r}; name them with set_layer")
+        volts = layers[0].clone()
+        nodes = [torch.from_numpy(np.array(each)) for each in names.values()]
+        offsets = None if known is None else known.converters
+        found = chip.converters.read(tuple(volts[..., each] for each in nodes), generator, offsets, tuple(names))
+        for each, values in zip(nodes, found, strict=True):
+            volts[..., each] = values
+        return (volts,)
 
     @torch.no_grad()
     def energy(self, inputs: Tensor, layers: tuple[Tensor, ...]) -> Tensor:
@@ -137,11 +156,19 @@ class CircuitNetwork(HardwareNetwork):
 
     @torch.no_grad()
     def contrast(
-        self, inputs: Tensor, layers: tuple[Tensor, ...], response: tuple[Tensor, ...], *, linear: bool = False
+        self,
+        inputs: Tensor,
+        layers: tuple[Tensor, ...],
+        response: tuple[Tensor, ...],
+        *,
+        linear: bool = False,
+        known: Chip | None = None,
     ) -> dict[str, Tensor]:
+        following = self._following if known is None else Following.of(known.apply(self._described))
         volts, change = (state[0].reshape(-1, state[0].shape[-1]) for state in (layers, response))
-        total = {name: torch.zeros(theta.shape, dtype=volts.dtype) for name, theta in self.named_parameters()}
-        for branch in self._weighted():
+        volts, change = following.volts(volts), following.changes(change)
+        total = {name: torch.zeros(theta.numel(), dtype=volts.dtype) for name, theta in self.named_parameters()}
+        for branch in self._weighted:
             v = volts[:, branch.positive] - volts[:, branch.negative]
             d = change[:, branch.positive] - change[:, branch.negative]
             # ½ [(v + d)² − v²], or its part of first order.
@@ -149,19 +176,31 @@ class CircuitNetwork(HardwareNetwork):
             total[branch.parameter].index_add_(0, branch.index, each.to("cpu"))
         return {name: value.to(volts.device) for name, value in total.items()}
 
-    def _weighted(self) -> Iterator[_Trainable]:
+    def weight_shares(self) -> dict[str, Tensor | float]:
+        """w/w_L, summed over the branches that share an element."""
+        shares = {name: torch.zeros(theta.numel(), dtype=torch.float64) for name, theta in self.named_parameters()}
+        for branch in self._weighted:
+            shares[branch.parameter].index_add_(0, branch.index, branch.weight)
+        return dict(shares)
+
+    @cached_property
+    def _following(self) -> Following:
+        return Following.of(self._described)
+
+    @cached_property
+    def _weighted(self) -> tuple[_Trainable, ...]:
         """The trainable branches with w/w_L."""
-        circuit = self._described
-        assert circuit.outputs is not None
+        circuit, (positive, negative) = self._described, self._outputs
         weights, held = energy_weights(circuit).require(), held_nodes(circuit)
-        positive, negative = circuit.outputs
         # An output that a source holds, or ground, has the weight of the pair's other node.
         output = float(np.where(held[positive], weights[negative], weights[positive])[0])
+        found = []
         for group in circuit.of_kind(Conductances):
             if group.parameter is not None:
                 own = branch_weights(group, weights, held) / output
                 first, second, index = (torch.from_numpy(np.array(a)) for a in (*group.ends(), group.index))
-                yield _Trainable(group.parameter, first, second, index, torch.from_numpy(own))
+                found.append(_Trainable(group.parameter, first, second, index, torch.from_numpy(own)))
+        return tuple(found)
 
 
 class _Trainable(NamedTuple):

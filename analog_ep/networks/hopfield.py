@@ -13,12 +13,14 @@ from torch import Tensor
 from analog_ep.circuit import Chip, Circuit, VoltageSources
 from analog_ep.errors import NetworkError
 from analog_ep.networks.activation import Activation, activation_of
-from analog_ep.networks.hopfield_circuit import LeakyIntegrators, hopfield_circuit, unit_names
-from analog_ep.networks.network import HardwareNetwork, checked_sizes, require_precision
+from analog_ep.networks.hopfield_circuit import hopfield_circuit, unit_names
+from analog_ep.networks.leaky_integrators import LeakyIntegrators
+from analog_ep.networks.network import UnitNetwork
+from analog_ep.networks.sizes import checked_sizes, require_precision
 from analog_ep.stimulus import Nudge
 
 
-class HopfieldNetwork(HardwareNetwork):
+class HopfieldNetwork(UnitNetwork):
     r"""Layers of leaky integrators, joined by symmetric weights (Scellier & Bengio 2017).
 
     With x the inputs, u_1 … u_L the states of the hidden layers and the outputs, and ρ(u_0) = x,
@@ -102,19 +104,16 @@ class HopfieldNetwork(HardwareNetwork):
 
     @property
     def weights(self) -> tuple[torch.nn.Parameter, ...]:
-        """W_1 … W_L."""
         return tuple(self.get_parameter(f"weight{s}") for s in range(1, self.n_stages + 1))
 
     @property
     def biases(self) -> tuple[torch.nn.Parameter, ...]:
-        """b_1 … b_L."""
         return tuple(self.get_parameter(f"bias{s}") for s in range(1, self.n_stages + 1))
 
     def stage_parameters(self) -> list[list[torch.nn.Parameter]]:
         return [[weight, bias] for weight, bias in zip(self.weights, self.biases, strict=True)]
 
     def rest(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """The state in which every unit is at 0, each layer `(*batch, n_units)`, in the parameters' dtype."""
         batch, weight = inputs.shape[:-1], self.weights[0]
         return tuple(torch.zeros(*batch, size, dtype=weight.dtype, device=weight.device) for size in self.sizes[1:])
 
@@ -147,17 +146,6 @@ class HopfieldNetwork(HardwareNetwork):
         nudge: Nudge | None = None,
         free_outputs: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """−∂F/∂u of each layer, `(*batch, n_units)`: du/dt of the leaky integrators, F = E + β C.
-
-        Parameters
-        ----------
-        inputs, layers
-            As for `energy`.
-        nudge : Nudge, optional
-            Its force −β ∂C/∂u acts on the outputs.
-        free_outputs : Tensor (*batch, n_outputs), optional
-            Where a frozen nudge takes its error; by default, and for an elastic nudge, the outputs of `layers`.
-        """
         rates = [inputs.to(layers[0]), *(self.activation.value(layer) for layer in layers)]
         forces = [
             self.activation.slope(layer) * drive - self.activation.leak(layer)
@@ -179,11 +167,6 @@ class HopfieldNetwork(HardwareNetwork):
     def nudge_scale(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The leak: a nudge competes with it. [S]"""
         return self.hardware.leak_conductance
-
-    @property
-    def layer_names(self) -> tuple[str, ...]:
-        """Names of layers 1 … L in the circuit."""
-        return (*(f"h{layer}" for layer in range(1, self.n_stages)), "o")
 
     def as_built(self) -> Self:
         """A float64 copy that is what the circuit is: clamps of finite conductance in place of hard bounds."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,53 +20,11 @@ from analog_ep.circuit import (
 from analog_ep.devices import DiodeClamp, PiecewiseLinearDiode, TanhCurve
 from analog_ep.errors import NetworkError
 from analog_ep.networks.clamp_circuit import add_clamp
-
-if TYPE_CHECKING:
-    from analog_ep.networks.hopfield import HopfieldNetwork
-
-
-@dataclass(frozen=True)
-class LeakyIntegrators:
-    """What the units of a Hopfield network are made of. A state, rate or input of 1 is 1 V.
-
-    Parameters
-    ----------
-    leak_conductance : float
-        Conductance from each unit's node to ground; a weight, bias or nudging strength of 1 is the same in siemens,
-        or as much current at 1 V. [S]
-    capacitance : float
-        Of each unit's node; over the leak it is the time constant. [F]
-    clamp_conductance : float
-        Conductance of the diodes that keep the states of hard sigmoids within 0…1 V. [S]
-
-    Raises
-    ------
-    NetworkError
-        If one is not positive and finite.
-    """
-
-    leak_conductance: float = 1e-5
-    capacitance: float = 1e-11
-    clamp_conductance: float = 1.0
-
-    def __post_init__(self):
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not 0 < value < float("inf"):
-                raise NetworkError(f"LeakyIntegrators: {field.name} must be positive and finite, found {value}")
-
-    @property
-    def stiffness(self) -> float:
-        """Conductance of a clamp over that of the leak."""
-        return self.clamp_conductance / self.leak_conductance
-
-    @property
-    def time_constant(self) -> float:
-        """Of a unit alone. [s]"""
-        return self.capacitance / self.leak_conductance
+from analog_ep.networks.leaky_integrators import LeakyIntegrators
+from analog_ep.networks.network import UnitNetwork
 
 
-def hopfield_circuit(network: HopfieldNetwork) -> Circuit:
+def hopfield_circuit(network: UnitNetwork) -> Circuit:
     """The network as nodes and branches, with the weights as they are now.
 
     Nodes: inputs ``x<i>``, hidden units ``h<layer>_<j>``, outputs ``o<j>``. All numbers but the layer's begin at 0.
@@ -110,14 +65,14 @@ def hopfield_circuit(network: HopfieldNetwork) -> Circuit:
         _add_amplifiers(builder, curve, leak, *(np.concatenate(nodes) for nodes in (units, rates, drives)))
         _add_drives(builder, network, [inputs, *rates], drives)
         return builder.build()
-    assert clamp is not None
     _add_drives(builder, network, [inputs, *units], units)
     for layer, nodes in enumerate(units, start=1):
-        add_clamp(builder, f"clamp{layer}", _in_siemens(clamp, leak), nodes)
+        if clamp is not None:
+            add_clamp(builder, f"clamp{layer}", _in_siemens(clamp, leak), nodes)
     return builder.build()
 
 
-def unit_names(network: HopfieldNetwork) -> list[list[str]]:
+def unit_names(network: UnitNetwork) -> list[list[str]]:
     """Node of each unit, by layers."""
     sizes = network.sizes[1:]
     hidden = [[f"h{layer}_{j}" for j in range(size)] for layer, size in enumerate(sizes[:-1], start=1)]
@@ -140,7 +95,7 @@ def _add_amplifiers(
 
 
 def _add_drives(
-    builder: CircuitBuilder, network: HopfieldNetwork, rates: list[np.ndarray], driven: list[np.ndarray]
+    builder: CircuitBuilder, network: UnitNetwork, rates: list[np.ndarray], driven: list[np.ndarray]
 ) -> None:
     """Currents into the `driven` nodes of layers 1 … L: from the `rates` of their neighbours, and the biases."""
     leak = network.hardware.leak_conductance
@@ -163,7 +118,8 @@ def _synapses(
 def _in_siemens(clamp: DiodeClamp, leak: float) -> DiodeClamp:
     """A clamp whose conductance is counted in leaks, in siemens."""
     diode = clamp.diode
-    assert isinstance(diode, PiecewiseLinearDiode)
+    if not isinstance(diode, PiecewiseLinearDiode):
+        raise NetworkError(f"an activation's clamp must have a PiecewiseLinearDiode, found a {type(diode).__name__}")
     # Beyond 15 digits lies the rounding of the quotient that the stiffness is.
     scaled = PiecewiseLinearDiode(diode.thresholds, tuple(float(f"{leak * g:.15g}") for g in diode.increments))
     return DiodeClamp(scaled, clamp.upper, clamp.lower)

@@ -15,6 +15,25 @@ Drive = Literal["single", "differential"]
 
 
 @dataclass(frozen=True)
+class ArrayLayout:
+    """How the elements of one parameter lie on the hardware: as they come, for all that is known.
+
+    Attributes
+    ----------
+    label : str
+        Name of the parameter.
+    shape : tuple of int
+        Of the parameter.
+    pairs : tuple of (slice, slice)
+        Rows at +u and those at −u that stand for the same inputs, where rows come in pairs.
+    """
+
+    label: str
+    shape: tuple[int, ...]
+    pairs: tuple[tuple[slice, slice], ...] = ()
+
+
+@dataclass(frozen=True)
 class StageLayout:
     """Rows and columns of one crossbar: +u rows, −u rows where it is differential, then bias rows at ±V_bias."""
 
@@ -33,6 +52,13 @@ class StageLayout:
     def shape(self) -> tuple[int, int]:
         """Shape of the parameter, rows × columns."""
         return self.n_rows, self.n_out
+
+    @property
+    def array(self) -> ArrayLayout:
+        """The parameter's elements; differential rows, and then the bias rows, come in pairs."""
+        starts = [(0, self.n_in)] + ([(2 * self.n_in, 1)] if self.biased else []) if self.differential else []
+        pairs = tuple((slice(first, first + n), slice(first + n, first + 2 * n)) for first, n in starts)
+        return ArrayLayout(self.label, self.shape, pairs)
 
     def split(self, rows: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Views of the +u rows, the −u rows and the two bias rows of `rows` (n_rows, …)."""

@@ -3,55 +3,31 @@
 from __future__ import annotations
 
 import copy
-import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
-from typing import Self
+from collections.abc import Iterable
+from typing import Generic, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from analog_ep.circuit import Chip, Circuit
-from analog_ep.errors import NetworkError
+from analog_ep.circuit.reading import read_layers
+from analog_ep.devices import Clamp
+from analog_ep.networks.activation import Activation
+from analog_ep.networks.layout import ArrayLayout, Drive, StageLayout
+from analog_ep.networks.leaky_integrators import LeakyIntegrators
+from analog_ep.networks.sizes import require_precision
+from analog_ep.networks.stage import Stage
 from analog_ep.stimulus import Nudge, as_inputs, as_targets, require_finite, require_samples
 
-_PRECISIONS = (torch.float32, torch.float64)
-_MOST_LAYERS = 256
-_MOST_PARAMETERS = 2**30
-"""Of one network: 8 GiB in float64."""
-
-
-def checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
-    """Units of the layers as a network keeps them.
-
-    Raises
-    ------
-    NetworkError
-        If they are not at least two positive whole numbers, or too many for memory.
-    """
-    try:
-        found = tuple(operator.index(size) for size in sizes)
-    except TypeError:
-        raise NetworkError(f"sizes must be whole numbers, found {sizes}") from None
-    if len(found) < 2 or min(found) < 1:
-        raise NetworkError(f"sizes must be at least two positive numbers, found {list(sizes)}")
-    if len(found) > _MOST_LAYERS:
-        raise NetworkError(f"sizes must be those of at most {_MOST_LAYERS} layers, found {len(found)}")
-    # Rows for +u and −u, columns for v₊ and v₋ of an output.
-    if sum(4 * a * b for a, b in pairwise(found)) > 4 * _MOST_PARAMETERS:
-        raise NetworkError(f"sizes must make at most 2^30 pairs of units, found {list(sizes)}")
-    return found
-
-
-def require_precision(dtype: object) -> None:
-    """Raise `NetworkError` for a type of parameters in which no equilibrium is solved."""
-    if dtype not in _PRECISIONS:
-        raise NetworkError(f"parameters must be torch.float32 or torch.float64, found {dtype}")
+Answer = TypeVar("Answer")
 
 
 class Network(torch.nn.Module, ABC):
-    """A layered network whose equilibria minimise an energy; its parameters are dimensionless.
+    """A network whose equilibria minimise an energy; its parameters are dimensionless.
+
+    What depends on the equations that a network has is asked as a `Question`, which `answer` sends to the fitting one
+    of its methods.
 
     Attributes
     ----------
@@ -133,6 +109,23 @@ class Network(torch.nn.Module, ABC):
         or, where `linear` is set, to first order in d.
         """
 
+    def answer(self, question: Question[Answer]) -> Answer:
+        """What the question's method for this kind of network gives."""
+        return question.network(self)
+
+    def read(
+        self,
+        layers: tuple[Tensor, ...],
+        chip: Chip | None,
+        generator: torch.Generator | None = None,
+        known: Chip | None = None,
+    ) -> tuple[Tensor, ...]:
+        """What a chip's converters read of the layers; offsets that are `known` are taken off. [V]
+
+        Without converters these are the layers themselves; without a generator the converters have no noise.
+        """
+        return read_layers(layers, chip, generator, known)
+
     def stage_parameters(self) -> list[list[torch.nn.Parameter]]:
         """The parameters of each stage, from the inputs on: what a learning rate for each stage applies to."""
         return [[parameter] for parameter in self.parameters()]
@@ -149,12 +142,15 @@ class HardwareNetwork(Network):
 
     nudge_scale: float = 1.0
 
+    several_minima: bool = False
+    """Whether the energy may have several minima: an operating point then has to begin near the one that is meant."""
+
+    def answer(self, question: Question[Answer]) -> Answer:
+        return question.circuit(self)
+
     def as_built(self) -> Self:
         """A float64 copy on the CPU whose elements are those of its netlist, where its own have no card."""
         return copy.deepcopy(self).double().cpu()
-
-    def note_projection(self, parameters: Iterable[Tensor]) -> None:
-        """Say that these parameters have just been put into their range."""
 
     def in_circuit(self, nudge: Nudge) -> Nudge:
         """The nudge with the strength that it has in the circuit."""
@@ -171,3 +167,227 @@ class HardwareNetwork(Network):
     @abstractmethod
     def layers_of(self, voltages: Tensor) -> tuple[Tensor, ...]:
         """Layer voltages, each `(*batch, n_units)`, from those of all nodes. [V]"""
+
+
+class ConductanceNetwork(HardwareNetwork):
+    """A circuit whose parameters are conductances θ = g/g_ref within a range, and nothing else.
+
+    Attributes
+    ----------
+    conductance_range : (float, float)
+        g_min and g_max. [S]
+    reference_conductance : float
+        g_ref. [S]
+    """
+
+    conductance_range: tuple[float, float]
+    reference_conductance: float
+
+    def answer(self, question: Question[Answer]) -> Answer:
+        return question.conductances(self)
+
+    @property
+    def arrays(self) -> tuple[ArrayLayout, ...]:
+        """How the elements of each parameter lie on the hardware, in the order of the parameters."""
+        return tuple(ArrayLayout(name, tuple(theta.shape)) for name, theta in self.named_parameters())
+
+    @property
+    def conductances(self) -> dict[str, Tensor]:
+        """Conductances by the name of their parameter, in its shape. [S]"""
+        return {name: theta.detach() * self.reference_conductance for name, theta in self.named_parameters()}
+
+    def theta(self, label: str) -> torch.nn.Parameter:
+        """The parameter θ = g/g_ref of this name."""
+        return self.get_parameter(label)
+
+    @abstractmethod
+    def set_conductances(self, conductances: dict[str, Tensor]) -> None:
+        """Set conductances by the name of their parameter, each in its shape. [S]
+
+        Raises
+        ------
+        NetworkError
+            If one is missing, has another shape, or lies outside the range; nothing is set then.
+        """
+
+    @abstractmethod
+    def weight_shares(self) -> dict[str, Tensor | float]:
+        """w/w_L of each element's energy to the outputs', by parameter: one for all, or in the parameter's shape."""
+
+    @abstractmethod
+    def contrast(
+        self,
+        inputs: Tensor,
+        layers: tuple[Tensor, ...],
+        response: tuple[Tensor, ...],
+        *,
+        linear: bool = False,
+        known: Chip | None = None,
+    ) -> dict[str, Tensor]:
+        """Sum over the batch of (w/w_L) ½ [(v + d)² − v²] for every element, by parameter. [V²]
+
+        `response` d is the change of the layers; the difference of squares is formed as d (v + d/2), or, where `linear`
+        is set, its derivative d v. What amplifiers drive follows from their inputs by the gains and offsets of the chip
+        `known`; by the nominal ones without it.
+        """
+
+    def note_projection(self, parameters: Iterable[Tensor]) -> None:
+        """Say that these parameters have just been put into their range."""
+
+
+class CrossbarNetwork(ConductanceNetwork):
+    """Crossbars between layers whose nodes see their neighbours alone, so that a layer is solved at once.
+
+    Attributes
+    ----------
+    clamps : tuple of Clamp
+        Diodes of each hidden layer.
+    gain, feedback : float
+        Amplifiers' a and k.
+    drive : "single" or "differential"
+        Whether an amplifier drives a·u alone or ±a·u.
+    bias_voltage : float or None
+        Rows at ± this voltage end each crossbar. [V]
+    """
+
+    clamps: tuple[Clamp, ...]
+    gain: float
+    feedback: float
+    drive: Drive
+    bias_voltage: float | None
+
+    def answer(self, question: Question[Answer]) -> Answer:
+        return question.crossbars(self)
+
+    @property
+    def arrays(self) -> tuple[ArrayLayout, ...]:
+        return tuple(layout.array for layout in self.layouts)
+
+    @property
+    @abstractmethod
+    def layouts(self) -> tuple[StageLayout, ...]:
+        """Rows and columns of each crossbar."""
+
+    @property
+    @abstractmethod
+    def weight_ratios(self) -> tuple[float, ...]:
+        """w_s / w_L of each stage's energy to the output stage's."""
+
+    def weight_shares(self) -> dict[str, Tensor | float]:
+        return {layout.label: ratio for layout, ratio in zip(self.layouts, self.weight_ratios, strict=True)}
+
+    @property
+    @abstractmethod
+    def spice_clamps(self) -> tuple[Clamp, ...]:
+        """The clamps as a circuit has them: ideal diodes with stand-ins for the present conductances."""
+
+    @abstractmethod
+    def stages(self, chip: Chip | None = None) -> tuple[Stage, ...]:
+        """The crossbars as the layer equations need them.
+
+        Raises
+        ------
+        NetworkError
+            If a conductance is not positive and finite, or the chip has mismatch that the layer equations do not hold,
+            such as that of the sources.
+        """
+
+    @abstractmethod
+    def layer_clamps(self, like: Tensor, chip: Chip | None = None) -> tuple[Clamp | None, ...]:
+        """The clamp of each layer in the dtype of `like`; None at the outputs."""
+
+    @abstractmethod
+    def require_conductances(self) -> None:
+        """Look for parameters that are no conductances; not again where `note_projection` vouches for them.
+
+        Raises
+        ------
+        NetworkError
+            If a conductance is not positive and finite.
+        """
+
+
+class UnitNetwork(HardwareNetwork):
+    """Layers of leaky integrators with symmetric weights, each unit driven by the rates of its neighbours.
+
+    Attributes
+    ----------
+    activation : Activation
+        ρ, from a state to a rate.
+    hardware : LeakyIntegrators
+        What the units are made of.
+    """
+
+    several_minima = True
+    activation: Activation
+    hardware: LeakyIntegrators
+
+    def answer(self, question: Question[Answer]) -> Answer:
+        return question.units(self)
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of layers 1 … L in the circuit."""
+        return (*(f"h{layer}" for layer in range(1, self.n_stages)), "o")
+
+    @property
+    @abstractmethod
+    def weights(self) -> tuple[torch.nn.Parameter, ...]:
+        """W_1 … W_L."""
+
+    @property
+    @abstractmethod
+    def biases(self) -> tuple[torch.nn.Parameter, ...]:
+        """b_1 … b_L."""
+
+    @abstractmethod
+    def rest(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """The state in which every unit is at 0, each layer `(*batch, n_units)`, in the parameters' dtype."""
+
+    @abstractmethod
+    def force(
+        self,
+        inputs: Tensor,
+        layers: tuple[Tensor, ...],
+        nudge: Nudge | None = None,
+        free_outputs: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
+        """−∂F/∂u of each layer, `(*batch, n_units)`: du/dt of the leaky integrators, F = E + β C.
+
+        Parameters
+        ----------
+        inputs, layers
+            As for `energy`.
+        nudge : Nudge, optional
+            Its force −β ∂C/∂u acts on the outputs.
+        free_outputs : Tensor (*batch, n_outputs), optional
+            Where a frozen nudge takes its error; by default, and for an elastic nudge, the outputs of `layers`.
+        """
+
+
+class Question(ABC, Generic[Answer]):
+    """What depends on the equations that a network has: one method for each kind that has an answer of its own.
+
+    A method that is not given answers as for the more general kind: crossbars in layers as any network of conductances,
+    those and layers of units as any circuit, a circuit as any network.
+    """
+
+    @abstractmethod
+    def network(self, network: Network) -> Answer:
+        """Of a network of which nothing more is known."""
+
+    def circuit(self, network: HardwareNetwork) -> Answer:
+        """Of one that is a circuit."""
+        return self.network(network)
+
+    def conductances(self, network: ConductanceNetwork) -> Answer:
+        """Of a circuit whose parameters are conductances."""
+        return self.circuit(network)
+
+    def crossbars(self, network: CrossbarNetwork) -> Answer:
+        """Of crossbars in layers."""
+        return self.conductances(network)
+
+    def units(self, network: UnitNetwork) -> Answer:
+        """Of leaky integrators in layers."""
+        return self.circuit(network)

@@ -16,16 +16,18 @@ from analog_ep.circuit import Amplifiers, Chip, Circuit, VoltageSources
 from analog_ep.devices import Clamp, Diode, IdealDiode, ShockleyDiode
 from analog_ep.errors import NetworkError
 from analog_ep.networks.chip_clamp import chip_clamp
+from analog_ep.networks.crossbar import crossbar_contrast, crossbar_energy
 from analog_ep.networks.layout import Drive, StageLayout, nodes_with_diode, side_names
-from analog_ep.networks.network import HardwareNetwork, checked_sizes, require_precision
+from analog_ep.networks.network import CrossbarNetwork
 from analog_ep.networks.resistive_circuit import resistive_circuit
+from analog_ep.networks.sizes import checked_sizes, require_precision
 from analog_ep.networks.stage import Stage
 
 _Clamped = Diode | IdealDiode | Clamp
 """What a hidden layer is held by: its clamp, or the diode of an alternating one."""
 
 
-class ResistiveNetwork(HardwareNetwork):
+class ResistiveNetwork(CrossbarNetwork):
     """Layered resistive network with diode layers and bidirectional amplifiers (Kendall et al. 2020).
 
     The inputs drive the first crossbar as ±x. Each hidden node has a diode clamp and an amplifier that drives the next
@@ -148,7 +150,6 @@ class ResistiveNetwork(HardwareNetwork):
 
     @cached_property
     def layouts(self) -> tuple[StageLayout, ...]:
-        """Rows and columns of each crossbar."""
         columns = [*self.sizes[1:-1], 2 * self.sizes[-1]]
         return tuple(
             StageLayout(
@@ -161,24 +162,8 @@ class ResistiveNetwork(HardwareNetwork):
             for s in range(self.n_stages)
         )
 
-    @property
-    def conductances(self) -> dict[str, Tensor]:
-        """Conductances of each crossbar, rows × columns. [S]"""
-        return {layout.label: self.theta(layout.label).detach() * self.reference_conductance for layout in self.layouts}
-
-    def theta(self, label: str) -> torch.nn.Parameter:
-        """The parameter θ = g/g_ref of one crossbar."""
-        return self.get_parameter(label)
-
     @torch.no_grad()
     def set_conductances(self, conductances: dict[str, Tensor]) -> None:
-        """Set conductances, each rows × columns. [S]
-
-        Raises
-        ------
-        NetworkError
-            If a crossbar is missing, has another shape, or a value lies outside the range; nothing is set then.
-        """
         low, high = self.conductance_range
         for layout in self.layouts:
             value = conductances.get(layout.label)
@@ -194,13 +179,6 @@ class ResistiveNetwork(HardwareNetwork):
 
     @torch.no_grad()
     def require_conductances(self) -> None:
-        """Look for parameters that are no conductances; not again where `note_projection` vouches for them.
-
-        Raises
-        ------
-        NetworkError
-            If a conductance is not positive and finite.
-        """
         for layout in self.layouts:
             theta = self.get_parameter(layout.label).detach()
             if self._projected.get(layout.label) == (theta._version, theta.data_ptr()):
@@ -208,7 +186,6 @@ class ResistiveNetwork(HardwareNetwork):
             _require_positive(layout.label, theta, self.reference_conductance)
 
     def note_projection(self, parameters: Iterable[Tensor]) -> None:
-        """Say that these parameters have just been put into their range."""
         labels = {id(self.theta(layout.label)): layout.label for layout in self.layouts}
         for theta in parameters:
             if id(theta) in labels:
@@ -216,20 +193,11 @@ class ResistiveNetwork(HardwareNetwork):
 
     @property
     def weight_ratios(self) -> tuple[float, ...]:
-        """w_s / w_L of each stage's energy to the output stage's."""
         ratio = self.gain / self.feedback
         return tuple(ratio ** (self.n_stages - 1 - s) for s in range(self.n_stages))
 
     @torch.no_grad()
     def stages(self, chip: Chip | None = None) -> tuple[Stage, ...]:
-        """The crossbars as the layer equations need them.
-
-        Raises
-        ------
-        NetworkError
-            If a conductance is not positive and finite, or the chip has mismatch that the layer equations do not hold,
-            such as that of the sources.
-        """
         self.require_conductances()
         for key in () if chip is None else chip.names():
             if not key.startswith(("stage", "clamp", "amplifier")) or key.endswith("_bias.volts"):
@@ -352,10 +320,11 @@ class ResistiveNetwork(HardwareNetwork):
         """Nodes behind the diodes' series resistances, which the layer equations do not carry."""
         clamps = self.layer_clamps(voltages, chip)
         for number, (clamp, layer) in enumerate(zip(clamps[:-1], layers[:-1], strict=True), start=1):
-            if clamp is None or not isinstance(clamp.diode, ShockleyDiode) or not clamp.diode.has_series_resistance:
+            if clamp is None or not clamp.has_current:
                 continue
             for name, (sign, bound, diode) in zip(side_names(clamp), clamp.sides(), strict=True):
-                assert isinstance(diode, ShockleyDiode)
+                if not isinstance(diode, ShockleyDiode) or not diode.has_series_resistance:
+                    continue
                 bias = torch.as_tensor(bound, dtype=layer.dtype, device=layer.device).expand(layer.shape[-1])
                 across = torch.where(torch.isfinite(bias), sign * (layer - bias), 0.0)
                 # The resistor stands at the anode: the node on the upper side, the rail on the lower one.
@@ -373,26 +342,13 @@ class ResistiveNetwork(HardwareNetwork):
         before, weight = inputs, 1.0
         total = torch.zeros(inputs.shape[:-1], dtype=inputs.dtype, device=inputs.device)
         for s, (layout, layer) in enumerate(zip(self.layouts, layers, strict=True)):
-            content = self._crossbar_energy(layout, before, layer)
+            content = crossbar_energy(layout, self.conductances[layout.label], self._bias(), before, layer)
             clamp = clamps[s]
             if clamp is not None:
                 content = content + clamp.cocontent(layer).sum(-1)
             total = total + weight * content
             before, weight = self.gain * layer, weight * self.feedback / self.gain
         return total
-
-    def _crossbar_energy(self, layout: StageLayout, before: Tensor, layer: Tensor) -> Tensor:
-        """½ Σ g (s − v)² over the crossbar, by its expanded square. [W]"""
-        positive, negative, bias = layout.split(self.conductances[layout.label])
-        rows = positive if negative is None else positive + negative
-        signed = positive if negative is None else positive - negative
-        energy = (
-            (before.square() @ rows).sum(-1) + layer.square() @ rows.sum(0) - 2 * ((before @ signed) * layer).sum(-1)
-        )
-        if bias is not None:
-            v_b = self._bias()
-            energy = energy + ((layer - v_b).square() @ bias[0]) + ((layer + v_b).square() @ bias[1])
-        return 0.5 * energy
 
     @torch.no_grad()
     def contrast(
@@ -404,12 +360,6 @@ class ResistiveNetwork(HardwareNetwork):
         linear: bool = False,
         known: Chip | None = None,
     ) -> dict[str, Tensor]:
-        """Sum over the batch of (w_s/w_L) ½ [(v + d)² − v²] for every branch, by parameter. [V²]
-
-        `response` d is the change of the layer voltages; the difference of squares is formed as d (v + d/2), or, where
-        `linear` is set, its derivative d v. The amplifiers' outputs follow from the layer voltages by the gains and
-        offsets of the chip `known`; by the nominal ones without it.
-        """
         if not linear:
             # d (v + d/2) is the linear form about the middle of the step.
             layers = tuple(layer + 0.5 * change for layer, change in zip(layers, response, strict=True))
@@ -419,37 +369,11 @@ class ResistiveNetwork(HardwareNetwork):
         for s, layout in enumerate(self.layouts):
             # The contrast is linear in the responses, which are smaller than it is.
             scaled = None if before_change is None else ratios[s] * before_change
-            result[layout.label] = self._stage_contrast(layout, before, scaled, layers[s], ratios[s] * response[s])
+            change = ratios[s] * response[s]
+            result[layout.label] = crossbar_contrast(layout, self._bias(), before, scaled, layers[s], change)
             if s + 1 < self.n_stages:
                 gain, offset = self.amplifiers(s + 1, known, layers[s])
                 before, before_change = gain * (layers[s] + offset), gain * response[s]
-        return result
-
-    def _stage_contrast(
-        self, layout: StageLayout, before: Tensor, before_change: Tensor | None, layer: Tensor, change: Tensor
-    ) -> Tensor:
-        # Σ (ds ∓ d)(s ∓ v), expanded so that one matrix product serves the +u and the −u rows.
-        layer, change, before = (t.reshape(-1, t.shape[-1]) for t in (layer, change, before))
-        own = (change * layer).sum(0)
-        if before_change is None:
-            cross, row = before.T @ change, None
-        else:
-            before_change = before_change.reshape(-1, before_change.shape[-1])
-            cross = torch.cat([before, before_change]).T @ torch.cat([change, layer])
-            row = (before * before_change).sum(0)[:, None]
-        result = own.expand(layout.shape).clone()
-        positive, negative, bias = layout.split(result)
-        positive.sub_(cross)
-        if negative is not None:
-            negative.add_(cross)
-        if row is not None:
-            positive.add_(row)
-            if negative is not None:
-                negative.add_(row)
-        if bias is not None:
-            drift = self._bias() * change.sum(0)
-            bias[0].sub_(drift)
-            bias[1].add_(drift)
         return result
 
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 
 from analog_ep.circuit import Amplifiers, Circuit, CircuitBuilder, Conductances, VoltageSources
 from analog_ep.networks.clamp_circuit import add_clamp
 from analog_ep.networks.layout import StageLayout
-
-if TYPE_CHECKING:
-    from analog_ep.networks.resistive import ResistiveNetwork
+from analog_ep.networks.network import CrossbarNetwork
 
 
-def resistive_circuit(network: ResistiveNetwork) -> Circuit:
+def resistive_circuit(network: CrossbarNetwork) -> Circuit:
     """The network as nodes and branches, with the conductances as they are now.
 
     Nodes: inputs ``x<i>_p`` and ``x<i>_n``, bias rows ``bias_p`` and ``bias_n``, hidden nodes ``h<layer>_<j>``,
@@ -41,7 +37,7 @@ def resistive_circuit(network: ResistiveNetwork) -> Circuit:
     return builder.build()
 
 
-def _siemens(network: ResistiveNetwork) -> dict[str, np.ndarray]:
+def _siemens(network: CrossbarNetwork) -> dict[str, np.ndarray]:
     """Conductances by crossbar; the product θ·g_ref is formed in float64, as a float64 solver forms it. [S]"""
     labels = [layout.label for layout in network.layouts]
     thetas = [network.theta(label).detach().to("cpu", torch.float64).numpy() for label in labels]
@@ -83,7 +79,7 @@ def _add_crossbar(
     )
 
 
-def _add_amplifiers(builder: CircuitBuilder, layer: int, nodes: np.ndarray, network: ResistiveNetwork) -> np.ndarray:
+def _add_amplifiers(builder: CircuitBuilder, layer: int, nodes: np.ndarray, network: CrossbarNetwork) -> np.ndarray:
     label, gain, feedback = f"amplifier{layer}", network.gain, network.feedback
     if network.drive == "single":
         output = builder.add_nodes(f"a{layer}_{j}" for j in range(len(nodes)))

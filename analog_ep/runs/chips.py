@@ -24,7 +24,8 @@ from analog_ep.circuit.drawing import stream
 from analog_ep.circuit.places import n_places
 from analog_ep.constants import DEFAULT_TEMPERATURE
 from analog_ep.errors import CheckpointError, SpecError
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.networks import HardwareNetwork
+from analog_ep.networks.needs import conductances_of
 from analog_ep.spec import ChipSpec, ConvertersSpec, Spec
 
 _SPREADS = {
@@ -39,7 +40,7 @@ _SPREADS = {
 """Keys of the table by the names that `Chip.draw` has for them."""
 
 
-def build_chip(spec: Spec, network: ResistiveNetwork) -> Chip | None:
+def build_chip(spec: Spec, network: HardwareNetwork) -> Chip | None:
     """The spec's chip, drawn for a network; None where it asks for none.
 
     Raises
@@ -55,10 +56,12 @@ def build_chip(spec: Spec, network: ResistiveNetwork) -> Chip | None:
         return None
     table, circuit = spec.chip or ChipSpec(), network.circuit()
     seed = spec.training.seed if table.seed is None else table.seed
-    chip = _array(table, circuit, network.conductance_range, seed)
+    need = "a chip of a spec needs a ResistiveNetwork or a CircuitNetwork"
+    bounds = conductances_of(network, need, "leave the chip out").conductance_range
+    chip = _array(table, circuit, bounds, seed)
     if table.twin:
         other = int(stream(seed, "twin").integers(2**32))
-        chip = replace(chip, twin=_array(table, circuit, network.conductance_range, other))
+        chip = replace(chip, twin=_array(table, circuit, bounds, other))
     if table.comparator or table.learning_bias or table.learning_bias_mean:
         learning = LearningCircuit.draw(circuit, seed, table.learning_bias, table.learning_bias_mean, table.comparator)
         chip = replace(chip, learning=learning)
@@ -68,14 +71,14 @@ def build_chip(spec: Spec, network: ResistiveNetwork) -> Chip | None:
     return replace(chip, cells=Cells(table.levels, table.rounding, retention, table.diffusion))
 
 
-def require_chip_of(spec: Spec, network: ResistiveNetwork, chip: Chip) -> None:
+def require_chip_of(spec: Spec, network: HardwareNetwork, chip: Chip) -> None:
     """Refuse a chip of another kind than the spec's, whatever was drawn or measured for it.
 
     Parameters
     ----------
     spec : Spec
         With [chip] or [converters].
-    network : ResistiveNetwork
+    network : HardwareNetwork
         The spec's.
     chip : Chip
         From elsewhere, such as the folder of a run.
@@ -89,7 +92,8 @@ def require_chip_of(spec: Spec, network: ResistiveNetwork, chip: Chip) -> None:
     # A map of faults may have gone since the chip was made.
     table = None if spec.chip is None else spec.chip.model_copy(update={"fault_map": None})
     wanted = build_chip(spec.model_copy(update={"chip": table}), network)
-    assert wanted is not None
+    if wanted is None:
+        raise CheckpointError("a chip must be one that the spec asks for, found a spec without [chip] and [converters]")
     (asked, facts), (found, own_facts) = wanted.packed(), chip.packed()
     for name, fact in facts.items():
         if own_facts[name] != fact:
@@ -121,7 +125,7 @@ def _array(table: ChipSpec, circuit: Circuit, conductance_range: tuple[float, fl
     if table.amplifier is not None:
         _measured_amplifiers(factors, values, table.amplifier, circuit)
     if table.temperature is not None:
-        _heat(factors, values, table, circuit)
+        _heat(factors, values, table.temperature, table.temperature_coefficient, circuit)
     low = table.stuck_low + 0.5 * table.stuck
     high = table.stuck_high + 0.5 * table.stuck
     left = table.open_conductance
@@ -150,11 +154,12 @@ def _measured_amplifiers(
         values[offsets] = offset + values.get(offsets, np.zeros(len(group)))
 
 
-def _heat(factors: dict[str, np.ndarray], values: dict[str, np.ndarray], table: ChipSpec, circuit: Circuit) -> None:
-    assert table.temperature is not None
+def _heat(
+    factors: dict[str, np.ndarray], values: dict[str, np.ndarray], kelvin: float, coefficient: float, circuit: Circuit
+) -> None:
     junctions = [group for group in circuit.of_kind(Diodes) if hasattr(group.device, "temperature")]
-    values |= {f"{group.label}.temperature": np.full(len(group), table.temperature) for group in junctions}
-    factor = 1 + table.temperature_coefficient * (table.temperature - DEFAULT_TEMPERATURE)
+    values |= {f"{group.label}.temperature": np.full(len(group), kelvin) for group in junctions}
+    factor = 1 + coefficient * (kelvin - DEFAULT_TEMPERATURE)
     if factor <= 0:
         raise SpecError(f"chip.temperature_coefficient must leave conductances positive, found a factor of {factor:g}")
     if factor != 1:

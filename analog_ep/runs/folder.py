@@ -17,12 +17,13 @@ from analog_ep.runs.building import (
 from analog_ep.runs.chips import build_chip, require_chip_of
 from analog_ep.circuit import Chip
 from analog_ep.datasets import BUILT_IN
-from analog_ep.errors import CheckpointError, SpecError
+from analog_ep.errors import CheckpointError, SpecError, StimulusError
 from analog_ep.support.files import draft_folder, is_utf8, remove_abandoned, write_atomically
 from analog_ep.learning.checkpoint import Checkpoint
 from analog_ep.learning.parallel import Ranks
 from analog_ep.learning.training import EpochRecord, Trainer, TrainingObserver
-from analog_ep.networks import Network, ResistiveNetwork
+from analog_ep.networks import HardwareNetwork, Network
+from analog_ep.networks.needs import conductances_of
 from analog_ep.runs.progress import learning_curve
 from analog_ep.spec import Spec, default_spec, load_spec, load_stored_spec, with_values
 from analog_ep.netlist.conductance_table import read_conductances
@@ -293,12 +294,17 @@ def _given(**values: object) -> dict[str, object]:
 
 
 def _start_from(network: Network, table: Path, device: str) -> None:
-    if not isinstance(network, ResistiveNetwork):
-        raise SpecError("a table of conductances to begin from needs a resistive network, found a Hopfield network")
-    network.set_conductances({name: value.to(device) for name, value in read_conductances(network, table).items()})
+    need = "a table of conductances to begin from needs a resistive network"
+    try:
+        conductances = conductances_of(network, need, "leave --start out")
+    except StimulusError as error:
+        raise SpecError(str(error)) from None
+    conductances.set_conductances(
+        {name: value.to(device) for name, value in read_conductances(conductances, table).items()}
+    )
 
 
-def stored_chip(path: Path, spec: Spec, network: ResistiveNetwork) -> Chip | None:
+def stored_chip(path: Path, spec: Spec, network: HardwareNetwork) -> Chip | None:
     """The chip of a run folder; None where its spec has none.
 
     Raises
@@ -317,7 +323,7 @@ def stored_chip(path: Path, spec: Spec, network: ResistiveNetwork) -> Chip | Non
     return chip
 
 
-def stored_calibration(path: Path | None, network: Network) -> Chip | None:
+def stored_calibration(path: Path | None, network: HardwareNetwork) -> Chip | None:
     """What is known of the chip of a run folder; None where it was not calibrated.
 
     Raises
@@ -327,7 +333,7 @@ def stored_calibration(path: Path | None, network: Network) -> Chip | None:
     CircuitError
         If it is of another network.
     """
-    if path is None or not isinstance(network, ResistiveNetwork) or not (path / CALIBRATION).is_file():
+    if path is None or not (path / CALIBRATION).is_file():
         return None
     circuit = network.circuit()
     known = Chip.load(path / CALIBRATION, circuit)
@@ -342,9 +348,7 @@ def _trainer(spec: Spec, device: str, path: Path | None = None, ranks: Ranks | N
         raise SpecError(f"training on a chip must be one process, found {ranks.size}; start it without torchrun")
     dataset = build_dataset(spec)
     network = build_network(spec).to(device)
-    chip = None
-    if isinstance(network, ResistiveNetwork):
-        chip = build_chip(spec, network) if path is None else stored_chip(path, spec, network)
+    chip = build_chip(spec, network) if path is None else stored_chip(path, spec, network)
     training = spec.training
     return Trainer(
         network,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -29,7 +29,7 @@ from analog_ep.checking import CrossCheck, HopfieldCrossCheck, cross_check, hopf
 from analog_ep.checking.agreement import Classes
 from analog_ep.learning.checkpoint import Checkpoint
 from analog_ep.circuit.reading import driven
-from analog_ep.networks import HopfieldNetwork, Network, ResistiveNetwork
+from analog_ep.networks import ConductanceNetwork, CrossbarNetwork, HardwareNetwork, Network, Question, UnitNetwork
 from analog_ep.runs.folder import CHECKPOINT, stored_chip, stored_spec
 from analog_ep.spec import Spec
 from analog_ep.ngspice.batch import Progress
@@ -43,7 +43,7 @@ Array = Literal["first", "twin"]
 """The array that runs the free phase, and of two nudged ones the earlier; or its twin, which runs the later one."""
 
 
-def trained_network(path: Path, dtype: torch.dtype = torch.float64) -> tuple[Spec, ResistiveNetwork]:
+def trained_network(path: Path, dtype: torch.dtype = torch.float64) -> tuple[Spec, CrossbarNetwork]:
     """Spec and resistive network of a run, with the conductances of its last checkpoint.
 
     Parameters
@@ -66,7 +66,7 @@ def trained_network(path: Path, dtype: torch.dtype = torch.float64) -> tuple[Spe
     return spec, network
 
 
-def trained_circuit(path: Path) -> tuple[Spec, ResistiveNetwork | HopfieldNetwork, Chip | None]:
+def trained_circuit(path: Path) -> tuple[Spec, HardwareNetwork, Chip | None]:
     """Spec, network of any kind in float64, and chip of a run.
 
     Raises
@@ -77,7 +77,7 @@ def trained_circuit(path: Path) -> tuple[Spec, ResistiveNetwork | HopfieldNetwor
     spec, checkpoint = stored_spec(path), Checkpoint.load(path / CHECKPOINT)
     network = build_network(spec, torch.float64)
     checkpoint.load_parameters(network)
-    return spec, network, stored_chip(path, spec, network) if isinstance(network, ResistiveNetwork) else None
+    return spec, network, stored_chip(path, spec, network)
 
 
 def test_samples(spec: Spec, network: Network, which: slice, chip: Chip | None) -> tuple[Tensor, Tensor]:
@@ -140,44 +140,70 @@ def cross_checked(
     """
     spec, network, chip = trained_circuit(path)
     inputs, targets = test_samples(spec, network, slice(0, samples), chip)
-    nudge, chip = spec.gradient, _array_of(chip, array)
-    if isinstance(network, HopfieldNetwork):
-        if accuracy:
+    return network.answer(
+        _RunCheck(path, spec, inputs, targets, _array_of(chip, array), progress, processes, accuracy)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _RunCheck(Question[CrossCheck | HopfieldCrossCheck]):
+    """The comparison of a run's network, in float64, on some test samples."""
+
+    path: Path
+    spec: Spec
+    inputs: Tensor
+    targets: Tensor
+    chip: Chip | None
+    progress: Progress | None
+    processes: int
+    accuracy: bool
+
+    def network(self, network: Network) -> CrossCheck:
+        raise StimulusError(f"the check of a run needs a circuit of conductances, found a {type(network).__name__}")
+
+    def conductances(self, network: ConductanceNetwork) -> CrossCheck:
+        spec, chip, gradient = self.spec, self.chip, self.spec.gradient
+        trained = build_network(spec)
+        Checkpoint.load(self.path / CHECKPOINT).load_parameters(trained)
+        exact = None if chip is None else replace(chip, converters=None, learning=None, twin=None)
+        circuit = network.circuit(chip)
+        reduced = circuit.n_branches > MOST_BRANCHES
+        result = cross_check(
+            trained,
+            self.inputs,
+            self.targets,
+            nudging=gradient.nudging,
+            cost=build_cost(spec),
+            kind=gradient.kind,
+            chip=chip,
+            reference=Ngspice(progress=self.progress, processes=self.processes, reduced=reduced, forms_nudges=True),
+            method=build_gradient(spec, trained, exact, exact),
+        )
+        decks = check_decks(network, self.inputs[0], build_nudge(spec, self.targets[0]), chip)
+        classes = _classes(spec, trained, chip, self.progress, self.processes) if self.accuracy else None
+        left_out = decks_left_out(circuit, chip)
+        return replace(result, decks=decks, decks_left_out=left_out, reduced=reduced, test_classes=classes)
+
+    def units(self, network: UnitNetwork) -> HopfieldCrossCheck:
+        if self.accuracy:
             raise StimulusError(
                 "the accuracy of the whole test part needs a ResistiveNetwork, found a HopfieldNetwork, whose samples "
                 "settle one by one; raise the number of samples instead"
             )
+        gradient = self.spec.gradient
         return hopfield_cross_check(
             network,
-            inputs,
-            targets,
-            strengths=[sign * nudge.nudging for sign in nudge.signs],
-            cost=build_cost(spec),
-            kind=nudge.kind,
-            settling=NgspiceSettling(processes=processes, progress=progress),
+            self.inputs,
+            self.targets,
+            strengths=[sign * gradient.nudging for sign in gradient.signs],
+            cost=build_cost(self.spec),
+            kind=gradient.kind,
+            settling=NgspiceSettling(processes=self.processes, progress=self.progress),
         )
-    trained = trained_network(path, getattr(torch, spec.training.dtype))[1]
-    exact = None if chip is None else replace(chip, converters=None, learning=None, twin=None)
-    reduced = network.circuit(chip).n_branches > MOST_BRANCHES
-    result = cross_check(
-        trained,
-        inputs,
-        targets,
-        nudging=nudge.nudging,
-        cost=build_cost(spec),
-        kind=nudge.kind,
-        chip=chip,
-        reference=Ngspice(progress=progress, processes=processes, reduced=reduced, forms_nudges=True),
-        method=build_gradient(spec, trained, exact, exact),
-    )
-    decks = check_decks(network, inputs[0], build_nudge(spec, targets[0]), chip)
-    classes = _classes(spec, trained, chip, progress, processes) if accuracy else None
-    left_out = decks_left_out(network.circuit(chip), chip)
-    return replace(result, decks=decks, decks_left_out=left_out, reduced=reduced, test_classes=classes)
 
 
 def _classes(
-    spec: Spec, network: ResistiveNetwork, chip: Chip | None, progress: Progress | None, processes: int
+    spec: Spec, network: HardwareNetwork, chip: Chip | None, progress: Progress | None, processes: int
 ) -> Classes:
     """Classes of the whole test part, by the network as it was trained and by ngspice."""
     count = len(build_dataset(spec).test_labels)
@@ -262,15 +288,36 @@ def export_transient(
         rate.
     """
     spec, network, chip = trained_circuit(path)
-    given = capacitance is not None or rate is not None
-    if isinstance(network, HopfieldNetwork) and (given or samples.stop - samples.start > 1):
-        raise StimulusError(
-            "the transient of a Hopfield network shows one sample with the spec's network.capacitance and no change, "
-            "found another number of samples, a capacitance or a rate; leave them out"
+    network.answer(_Transient(spec, samples, out, capacitance, rate, chip))
+
+
+@dataclass(frozen=True, eq=False)
+class _Transient(Question[None]):
+    """The deck of a run's phases over time."""
+
+    spec: Spec
+    samples: slice
+    out: Path
+    capacitance: float | None
+    rate: float | None
+    chip: Chip | None
+
+    def network(self, network: Network) -> None:
+        raise StimulusError(f"a netlist needs a network that is a circuit, found a {type(network).__name__}")
+
+    def circuit(self, network: HardwareNetwork) -> None:
+        inputs, targets = test_samples(self.spec, network, self.samples, self.chip)
+        farads, nudge = 1e-12 if self.capacitance is None else self.capacitance, build_nudge(self.spec, targets)
+        write_transient_netlist(
+            network, inputs, nudge, path=self.out, capacitance=farads, rate=self.rate, chip=self.chip
         )
-    inputs, targets = test_samples(spec, network, samples, chip)
-    if isinstance(network, HopfieldNetwork):
-        write_settling_netlist(network, inputs[0], build_nudge(spec, targets[0]), path=out)
-        return
-    farads, nudge = 1e-12 if capacitance is None else capacitance, build_nudge(spec, targets)
-    write_transient_netlist(network, inputs, nudge, path=out, capacitance=farads, rate=rate, chip=chip)
+
+    def units(self, network: UnitNetwork) -> None:
+        given = self.capacitance is not None or self.rate is not None
+        if given or self.samples.stop - self.samples.start > 1:
+            raise StimulusError(
+                "the transient of a Hopfield network shows one sample with the spec's network.capacitance and no "
+                "change, found another number of samples, a capacitance or a rate; leave them out"
+            )
+        inputs, targets = test_samples(self.spec, network, self.samples, self.chip)
+        write_settling_netlist(network, inputs[0], build_nudge(self.spec, targets[0]), path=self.out)

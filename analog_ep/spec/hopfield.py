@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
+import torch
 from pydantic import BaseModel, BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
-from analog_ep.networks.network import checked_sizes
+from analog_ep.equilibrium.equilibrium import Solver
+from analog_ep.networks import HopfieldNetwork, LeakyIntegrators
+from analog_ep.networks.sizes import checked_sizes
+from analog_ep.spec.diodes import DiodeSpec
+from analog_ep.spec.gradients.table import GradientTable
+from analog_ep.spec.relaxation import RelaxationSpec
 from analog_ep.spec.table import TABLE, listed
 
 
@@ -33,3 +39,35 @@ class HopfieldSpec(BaseModel):
         if len(self.initial_scale) not in (1, stages):
             raise ValueError(f"initial_scale must be one or {stages}, one per weight, found {self.initial_scale}")
         return self
+
+    idle_tables: ClassVar[tuple[str, ...]] = ("diode", "update", "chip", "converters")
+    """Tables of a spec that have no meaning beside this one."""
+
+    def refuse(self, relaxation: RelaxationSpec | None, gradient: GradientTable, cost: str) -> None:
+        """Raise `ValueError` where another table of the spec has something that such a network cannot do."""
+        if relaxation is not None:
+            relaxation.refuse(self.kind)
+        if gradient.solver != "torch":
+            raise ValueError('gradient.solver must be "torch" with network.kind = "hopfield", found "ngspice"')
+        if gradient.kind == "elastic" and cost != "squared_error":
+            raise ValueError('gradient.kind = "elastic" needs cost.function = "squared_error" here; use "frozen"')
+
+    diode_layers: ClassVar[int] = 0
+    """Hidden layers that have a [[diode]] table."""
+    differential: ClassVar[bool] = True
+    """Whether rows come in pairs ±u."""
+
+    def build(self, diodes: list[DiodeSpec], seed: int, dtype: torch.dtype) -> HopfieldNetwork:
+        """The network with its initial parameters; it has no diodes of its own."""
+        return HopfieldNetwork(
+            self.sizes,
+            activation=self.activation,
+            initial_scale=self.initial_scale[0] if len(self.initial_scale) == 1 else self.initial_scale,
+            seed=seed,
+            dtype=dtype,
+            hardware=LeakyIntegrators(self.leak_conductance, self.capacitance, self.clamp_conductance),
+        )
+
+    def build_solver(self, relaxation: RelaxationSpec, engine: str) -> Solver:
+        """The solver on the layers; no other trains a Hopfield network from a spec."""
+        return relaxation.of_units()

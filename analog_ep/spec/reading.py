@@ -14,25 +14,16 @@ from pydantic import BaseModel, ValidationError
 
 from analog_ep.errors import SpecError
 from analog_ep.spec.chip import ChipSpec, ConvertersSpec
+from analog_ep.spec.costs import CrossEntropySpec, SquaredErrorSpec
+from analog_ep.spec.diodes import CardSpec, IdealSpec, PiecewiseSpec, ShockleySpec
 from analog_ep.spec.earlier import without_idle_defaults
 from analog_ep.spec.gradients import GRADIENTS
 from analog_ep.spec.hopfield import HopfieldSpec
 from analog_ep.spec.merging import merged
 from analog_ep.spec.relaxation import RelaxationSpec
+from analog_ep.spec.resistive import NetworkSpec
 from analog_ep.spec.table import quoted
-from analog_ep.spec.tables import (
-    CardSpec,
-    CrossEntropySpec,
-    DataSpec,
-    IdealSpec,
-    NetworkSpec,
-    PiecewiseSpec,
-    ShockleySpec,
-    Spec,
-    SquaredErrorSpec,
-    TrainingSpec,
-    UpdateSpec,
-)
+from analog_ep.spec.tables import DataSpec, Spec, TrainingSpec, UpdateSpec
 from analog_ep.support.files import read_bounded
 from analog_ep.support.resources import specs_folder
 

@@ -6,6 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 
+from analog_ep.equilibrium.equilibrium import Solver
+from analog_ep.equilibrium.layered.euler import EulerRelaxation
+from analog_ep.equilibrium.layered.hopfield_relaxation import HopfieldRelaxation
+from analog_ep.equilibrium.layered.relaxation import Relaxation
 from analog_ep.spec.table import TABLE, quoted
 
 
@@ -50,6 +54,16 @@ class RelaxationSpec(BaseModel):
     over_relaxation: Annotated[float, Field(ge=1, lt=2)] = 1.0
     step_size: PositiveFloat = 0.5
     persistent_states: bool = False
+
+    def of_crossbars(self) -> Solver:
+        """The solver of a resistive network's layers."""
+        return Relaxation(self.rtol, self.response_rtol, self.max_steps)
+
+    def of_units(self) -> Solver:
+        """The solver of a Hopfield network's layers."""
+        if self.method == "euler":
+            return EulerRelaxation(self.step_size, self.max_steps, self.atol)
+        return HopfieldRelaxation(self.atol, self.response_rtol, self.max_steps, self.strict, self.over_relaxation)
 
     def refuse(self, kind: str) -> None:
         """Raise `ValueError` if a key is given that has no meaning with this method and kind of network."""

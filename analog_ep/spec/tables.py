@@ -17,19 +17,18 @@ from pydantic import (
     model_validator,
 )
 
-from analog_ep.cards import load_card, pulsed_device
-from analog_ep.devices import Diode
+from analog_ep.cards import pulsed_device
 from analog_ep.devices.pulses import PulseModel
 from analog_ep.errors import CardError, DataError, DeviceParameterError
 from analog_ep.learning.updates.schemes import Scheme, update_scheme
-from analog_ep.networks.network import checked_sizes
-from analog_ep.spec.chip import ChipSpec, ConvertersSpec, amplifier_of
+from analog_ep.spec.chip import ChipSpec, ConvertersSpec
+from analog_ep.spec.costs import CostSpec, CrossEntropySpec
+from analog_ep.spec.diodes import DiodeSpec, ShockleySpec, with_models
 from analog_ep.spec.gradients import GRADIENTS, EquilibriumPropagationSpec, GradientSpec, GradientTable
 from analog_ep.spec.hopfield import HopfieldSpec
 from analog_ep.spec.relaxation import RelaxationSpec, idle_keys
+from analog_ep.spec.resistive import NetworkSpec
 from analog_ep.spec.table import TABLE, listed, quoted
-
-_Pair = Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]
 
 
 class _Table(BaseModel):
@@ -57,46 +56,6 @@ class DataSpec(_Table):
     validation: NonNegativeInt = 0
 
 
-class NetworkSpec(_Table):
-    """See `analog_ep.networks.ResistiveNetwork`; without `bias` a crossbar has no bias rows.
-
-    `amplifier`, the name or path of an amplifier's card, gives the gain. Its offset is one of the hardware: see
-    `ChipSpec`.
-    """
-
-    kind: Literal["resistive"] = "resistive"
-    sizes: Annotated[list[PositiveInt], Field(min_length=2)]
-    gain: PositiveFloat = 4.0
-    feedback: PositiveFloat | None = None
-    amplifier: str | None = None
-    drive: Literal["single", "differential"] = "differential"
-    bias: bool = True
-    bias_voltage: PositiveFloat = 1.0
-    conductance_range: _Pair = [1e-7, 1e-4]
-    reference_conductance: PositiveFloat | None = None
-    initial_range: _Pair | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _amplified(cls, value: Any) -> Any:
-        if not isinstance(value, dict) or not isinstance(value.get("amplifier"), str):
-            return value
-        gain, _ = amplifier_of(value["amplifier"])
-        if value.get("gain", gain) != gain:
-            raise ValueError(f"gain must be left out beside amplifier, whose card has {gain}, found {value['gain']}")
-        return {**value, "gain": gain}
-
-    @model_validator(mode="after")
-    def _ranges(self) -> NetworkSpec:
-        checked_sizes(self.sizes)
-        low, high = self.conductance_range
-        if not low < high:
-            raise ValueError(f"conductance_range must be [low, high] with low < high, found {self.conductance_range}")
-        if self.initial_range is not None and not low <= self.initial_range[0] <= self.initial_range[1] <= high:
-            raise ValueError(f"initial_range must lie in conductance_range {[low, high]}, found {self.initial_range}")
-        return self
-
-
 def _with_kind(value: Any) -> Any:
     """A network is resistive where it does not say what it is."""
     return {"kind": "resistive", **value} if isinstance(value, dict) else value
@@ -105,117 +64,6 @@ def _with_kind(value: Any) -> Any:
 AnyNetworkSpec = Annotated[
     Annotated[NetworkSpec | HopfieldSpec, Field(discriminator="kind")], BeforeValidator(_with_kind)
 ]
-
-
-class _ClampSpec(_Table):
-    """Where a hidden layer's diodes stand: see `analog_ep.devices.DiodeClamp`.
-
-    Attributes
-    ----------
-    clamp : "alternating", "pair", "upper" or "lower"
-        Even nodes up to `upper` and odd ones down to `lower`; both at each node; or one side alone.
-    upper, lower : float
-        Bias voltages. [V]
-    """
-
-    clamp: Literal["alternating", "pair", "upper", "lower"] = "alternating"
-    upper: float = 0.0
-    lower: float = 0.0
-
-    @model_validator(mode="after")
-    def _sides(self) -> _ClampSpec:
-        for side, other in (("upper", "lower"), ("lower", "upper")):
-            if self.clamp == side and other in self.model_fields_set:
-                raise ValueError(f'{other} has no meaning with clamp = "{side}", found {getattr(self, other)}')
-        return self
-
-
-class ShockleySpec(_ClampSpec):
-    """See `analog_ep.devices.ShockleyDiode`."""
-
-    model: Literal["shockley"] = "shockley"
-    saturation_current: PositiveFloat = 1e-14
-    ideality: PositiveFloat = 1.0
-    temperature: PositiveFloat = 300.15
-    series_resistance: NonNegativeFloat = 0.0
-
-
-class PiecewiseSpec(_ClampSpec):
-    """See `analog_ep.devices.PiecewiseLinearDiode`."""
-
-    model: Literal["piecewise"]
-    thresholds: Annotated[list[float], Field(min_length=1)]
-    increments: Annotated[list[float], Field(min_length=1)]
-    leakage: NonNegativeFloat = 0.0
-
-
-class IdealSpec(_ClampSpec):
-    """See `analog_ep.devices.IdealDiode`."""
-
-    model: Literal["ideal"]
-    on_conductance: PositiveFloat | None = None
-    forward_voltage: float = 0.0
-
-
-class CardSpec(_ClampSpec):
-    """A device card in place of a model; see `analog_ep.cards`.
-
-    Attributes
-    ----------
-    card : str
-        Name of a shipped card, or the path of one.
-    temperature : float, optional
-        Another junction temperature than the card's own. [K]
-    """
-
-    model: Literal["card"]
-    card: str
-    temperature: PositiveFloat | None = None
-
-    @model_validator(mode="after")
-    def _loads(self) -> CardSpec:
-        try:
-            self.diode()
-        except (CardError, DeviceParameterError) as error:
-            raise ValueError(f"card: {error}") from None
-        return self
-
-    def diode(self) -> Diode:
-        """The card's diode."""
-        return load_card(self.card).diode(self.temperature)
-
-    def require_at(self, temperature: float) -> None:
-        """Raise a `ValueError` where the card does not hold at a temperature. [K]"""
-        try:
-            load_card(self.card).diode(temperature)
-        except CardError as error:
-            raise ValueError(f"chip.temperature must be one of the diode's: {error}") from None
-
-
-def _with_models(value: Any) -> Any:
-    """Diode tables as a list; one that names a card needs no model beside it."""
-    tables = listed(value)
-    return [{"model": "card", **table} if isinstance(table, dict) and "card" in table else table for table in tables]
-
-
-DiodeSpec = Annotated[ShockleySpec | PiecewiseSpec | IdealSpec | CardSpec, Field(discriminator="model")]
-
-
-class CrossEntropySpec(_Table):
-    """See `analog_ep.stimulus.CrossEntropy`."""
-
-    function: Literal["cross_entropy"] = "cross_entropy"
-    logit_scale: PositiveFloat = 1.0
-
-
-class SquaredErrorSpec(_Table):
-    """See `analog_ep.stimulus.SquaredError`."""
-
-    function: Literal["squared_error"]
-    target_voltage: float = 1.0
-
-
-CostSpec = Annotated[CrossEntropySpec | SquaredErrorSpec, Field(discriminator="function")]
 
 
 class TrainingSpec(_Table):
@@ -304,7 +152,7 @@ class Spec(_Table):
 
     data: DataSpec = DataSpec()
     network: AnyNetworkSpec
-    diode: Annotated[list[DiodeSpec], BeforeValidator(_with_models), Field(min_length=1)] = [ShockleySpec()]
+    diode: Annotated[list[DiodeSpec], BeforeValidator(with_models), Field(min_length=1)] = [ShockleySpec()]
     cost: CostSpec = CrossEntropySpec()
     gradient: GradientSpec = EquilibriumPropagationSpec()
     training: TrainingSpec = TrainingSpec()
@@ -315,23 +163,12 @@ class Spec(_Table):
 
     @model_validator(mode="after")
     def _of_the_network(self) -> Spec:
-        if not isinstance(self.network, HopfieldSpec):
-            if self.relaxation is not None:
-                if self.gradient.solver != "torch":
-                    raise ValueError('relaxation has no meaning with gradient.solver = "ngspice"; leave the table out')
-                if self.relaxation.method != "sweeps":
-                    raise ValueError(f'relaxation.method = "{self.relaxation.method}" needs network.kind = "hopfield"')
-                self.relaxation.refuse(self.network.kind)
-            return self
-        for name in ("diode", "update", "chip", "converters"):
+        for name in self.network.idle_tables:
             if name in self.model_fields_set:
-                raise ValueError(f'{name} has no meaning with network.kind = "hopfield"; leave the table out')
-        if self.relaxation is not None:
-            self.relaxation.refuse(self.network.kind)
-        if self.gradient.solver != "torch":
-            raise ValueError('gradient.solver must be "torch" with network.kind = "hopfield", found "ngspice"')
-        if self.gradient.kind == "elastic" and self.cost.function != "squared_error":
-            raise ValueError('gradient.kind = "elastic" needs cost.function = "squared_error" here; use "frozen"')
+                raise ValueError(
+                    f'{name} has no meaning with network.kind = "{self.network.kind}"; leave the table out'
+                )
+        self.network.refuse(self.relaxation, self.gradient, self.cost.function)
         return self
 
     @model_validator(mode="after")
@@ -355,14 +192,13 @@ class Spec(_Table):
 
     @model_validator(mode="after")
     def _counts(self) -> Spec:
-        hidden, stages = len(self.network.sizes) - 2, len(self.network.sizes) - 1
-        if isinstance(self.network, NetworkSpec) and len(self.diode) not in (1, hidden):
+        hidden, stages = self.network.diode_layers, len(self.network.sizes) - 1
+        if len(self.diode) not in (1, hidden):
             raise ValueError(f"diode must be one table or {hidden}, one per hidden layer, found {len(self.diode)}")
         rates = self.training.learning_rate
         if len(rates) not in (1, stages):
             raise ValueError(f"training.learning_rate must be one rate or {stages}, one per crossbar, found {rates}")
-        single = isinstance(self.network, NetworkSpec) and self.network.drive == "single"
-        if self.update is not None and self.update.held and stages > 1 and single:
+        if self.update is not None and self.update.held and stages > 1 and not self.network.differential:
             raise ValueError('update.held needs network.drive = "differential", found "single"')
         return self
 
@@ -370,8 +206,7 @@ class Spec(_Table):
     def _warm(self) -> Spec:
         if self.chip is not None and self.chip.temperature is not None:
             for diode in self.diode:
-                if isinstance(diode, CardSpec):
-                    diode.require_at(self.chip.temperature)
+                diode.require_at(self.chip.temperature)
         return self
 
     @model_validator(mode="after")
@@ -396,7 +231,7 @@ class Spec(_Table):
 
     def to_dict(self) -> dict[str, Any]:
         """Tables of plain values; optional keys that are not set are left out, and those that have no meaning."""
-        others: dict[str, Any] = {"diode": True} if isinstance(self.network, HopfieldSpec) else {}
+        others: dict[str, Any] = dict.fromkeys(self.network.idle_tables, True)
         if self.relaxation is not None:
             others["relaxation"] = set(idle_keys(self.network.kind, self.relaxation.method))
         return self.model_dump(mode="json", exclude_none=True, exclude=others)

@@ -16,7 +16,8 @@ from rich.table import Table
 from torch import Tensor
 
 from analog_ep.datasets import Dataset, load_dataset
-from analog_ep.equilibrium import HopfieldRelaxation, Relaxation, solve
+from analog_ep.equilibrium import HopfieldRelaxation, Solver
+from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import ConvergenceError
 from analog_ep.learning import (
     AdjointDynamics,
@@ -27,9 +28,10 @@ from analog_ep.learning import (
     GradientMethod,
     RecurrentBackpropagation,
     SmallSignal,
-    Update,
 )
-from analog_ep.networks import HopfieldNetwork, Network, ResistiveNetwork
+from analog_ep.learning.training import EpochRecord, Trainer
+from analog_ep.learning.updates.update import update_of
+from analog_ep.networks import HopfieldNetwork, Network, Question, UnitNetwork
 from analog_ep.runs.building import build_network
 from analog_ep.spec import default_spec, with_values
 from analog_ep.stimulus import SquaredError
@@ -71,11 +73,6 @@ _SOLVER = HopfieldRelaxation(atol=1e-3, response_rtol=1e-2, max_steps=20, strict
 _ADJOINT = AdjointDynamics(0.2, rtol=1e-2, max_steps=300, strict=False)
 
 
-def _hopfield(network: Network) -> HopfieldNetwork:
-    assert isinstance(network, HopfieldNetwork)
-    return network
-
-
 def _positive(network: Network, cost: SquaredError, seed: int) -> GradientMethod:
     return EquilibriumPropagation(network, 0.5, cost, "positive", "elastic", _SOLVER)
 
@@ -89,7 +86,7 @@ def _hebbian(network: Network, cost: SquaredError, seed: int) -> GradientMethod:
 
 
 def _adjoint(network: Network, cost: SquaredError, seed: int) -> GradientMethod:
-    return RecurrentBackpropagation(_hopfield(network), cost, _SOLVER, _ADJOINT)
+    return RecurrentBackpropagation(network, cost, _SOLVER, _ADJOINT)
 
 
 CONTENDERS = (
@@ -97,8 +94,8 @@ CONTENDERS = (
     Contender("EP, centered, β = 0.5", "Hopfield", _centered),
     Contender("contrastive Hebbian", "Hopfield", _hebbian),
     Contender("recurrent backprop", "Hopfield", _adjoint),
-    Contender("CD-1", "Hopfield", lambda n, c, s: ContrastiveDivergence(_hopfield(n), 1, c, seed=s), 20),
-    Contender("CD-10", "Hopfield", lambda n, c, s: ContrastiveDivergence(_hopfield(n), 10, c, seed=s), 20),
+    Contender("CD-1", "Hopfield", lambda n, c, s: ContrastiveDivergence(n, 1, c, seed=s), 20),
+    Contender("CD-10", "Hopfield", lambda n, c, s: ContrastiveDivergence(n, 10, c, seed=s), 20),
     Contender("recurrent backprop", "Hopfield, sigmoid", _adjoint),
     Contender("EP, centered, β = 1 µS", "resistive", lambda n, c, s: EquilibriumPropagation(n, 1e-6, c)),
     Contender("coupled learning, η = 0.1", "resistive", lambda n, c, s: CoupledLearning(n, 0.1, c)),
@@ -162,48 +159,49 @@ def run(contender: Contender, seed: int, learning_rate: float, epochs: int, *, h
     network, cost, dataset = _prepared(contender, seed)
     dataset = dataset.hold_out(HELD_OUT, seed) if held_out else dataset
     method = contender.build(network, cost, seed)
-    (inputs, labels), test = dataset.part("train"), dataset.part("test")
     before = direction_cosine(method, cost, dataset, contender.repeats)
-    accuracies, seconds = [], 0.0
-    step = _Stepper(network, learning_rate, epochs * -(-len(labels) // BATCH))
-    for epoch in range(epochs):
-        began = time.perf_counter()
-        order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(len(labels)))
-        for index in order.split(BATCH):
-            step.zero_grad()
-            method.backward(inputs[index], cost.encode(labels[index], dataset.n_classes, inputs))
-            step()
-        seconds += time.perf_counter() - began
-        accuracies.append(_accuracy(network, *test))
+    trainer = Trainer(
+        network,
+        method,
+        update_of(torch.optim.Adam(network.parameters(), learning_rate), network),
+        dataset,
+        batch_size=BATCH,
+        epochs=epochs,
+        schedule="cosine",
+        seed=seed,
+        solver=_solver_of(network),
+    )
+    clock = _Clock()
+    trainer.train(clock)
+    history = trainer.history
     return Outcome(
         method=contender.name,
         network=contender.network,
         seed=seed,
         learning_rate=learning_rate,
-        test_accuracy=accuracies,
-        train_accuracy=_accuracy(network, inputs, labels),
-        machine_accuracy=_machine_accuracy(method, *test),
+        test_accuracy=[record.test_accuracy for record in history],
+        train_accuracy=history[-1].train_accuracy,
+        machine_accuracy=_machine_accuracy(method, *dataset.part("test")),
         cosine_before=before,
         cosine_after=direction_cosine(method, cost, dataset, contender.repeats),
-        seconds=seconds / epochs,
+        seconds=clock.seconds / epochs,
     )
 
 
-class _Stepper:
-    """Adam on a network, within the range of its conductances where it has some."""
+class _Clock:
+    """Counts the time of the steps alone. [s]"""
 
-    def __init__(self, network: Network, learning_rate: float, n_steps: int):
-        self.adam = torch.optim.Adam(network.parameters(), learning_rate)
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.adam, n_steps)
-        if isinstance(network, ResistiveNetwork):
-            Update(self.adam, network)
+    def __init__(self):
+        self.seconds, self._began = 0.0, time.perf_counter()
 
-    def zero_grad(self) -> None:
-        self.adam.zero_grad(set_to_none=True)
+    def batch_done(self, epoch: int, batch: int, n_batches: int) -> None:
+        """Take in an epoch's time at its last batch."""
+        if batch == n_batches:
+            self.seconds += time.perf_counter() - self._began
 
-    def __call__(self) -> None:
-        self.adam.step()
-        self.schedule.step()
+    def epoch_done(self, record: EpochRecord) -> None:
+        """Begin the next epoch."""
+        self._began = time.perf_counter()
 
 
 def _prepared(contender: Contender, seed: int) -> tuple[Network, SquaredError, Dataset]:
@@ -231,20 +229,21 @@ def direction_cosine(method: GradientMethod, cost: SquaredError, dataset: Datase
     return float(a @ b / (a.norm() * b.norm())) if bool(b.any()) else None
 
 
-def _solver_of(network: Network) -> HopfieldRelaxation | Relaxation:
-    return _SOLVER if isinstance(network, HopfieldNetwork) else Relaxation()
+class _StudySolver(Question[Solver]):
+    def network(self, network: Network) -> Solver:
+        return solver_of(network)
+
+    def units(self, network: UnitNetwork) -> Solver:
+        return _SOLVER
 
 
-def _accuracy(network: Network, inputs: Tensor, labels: Tensor) -> float:
-    outputs = solve(network, inputs, solver=_solver_of(network)).outputs
-    return float((outputs.argmax(-1) == labels).double().mean())
+def _solver_of(network: Network) -> Solver:
+    return network.answer(_StudySolver())
 
 
 def _machine_accuracy(method: GradientMethod, inputs: Tensor, labels: Tensor) -> float | None:
-    if not isinstance(method, ContrastiveDivergence):
-        return None
-    scores = method.machine().class_scores(inputs)
-    return float((scores.argmax(-1) == labels).double().mean())
+    scores = method.class_scores(inputs)
+    return None if scores is None else float((scores.argmax(-1) == labels).double().mean())
 
 
 def chosen_rate(contender: Contender, epochs: int, seed: int = 100) -> float:

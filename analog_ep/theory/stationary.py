@@ -18,7 +18,7 @@ from analog_ep.dynamics.langevin import Langevin
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.learning.gradients.stochastic import Estimator, GradientEstimate, StochasticEquilibriumPropagation
-from analog_ep.networks import HopfieldNetwork, Network, ResistiveNetwork
+from analog_ep.networks import HardwareNetwork, HopfieldNetwork, Network, ResistiveNetwork, Sigmoid, Tanh
 from analog_ep.stimulus import SquaredError
 from analog_ep.theory.quadrature import GibbsGrid
 
@@ -198,7 +198,8 @@ def _precise(rule: StochasticEquilibriumPropagation, problem: StochasticProblem)
 class StochasticProblem:
     """A small network, a sample, a temperature, and a nudging that is small for it."""
 
-    network: ResistiveNetwork | HopfieldNetwork
+    kind: str
+    network: HardwareNetwork
     inputs: Tensor
     target: Tensor
     temperature: float
@@ -208,9 +209,7 @@ class StochasticProblem:
     @property
     def name(self) -> str:
         """What stands in a table."""
-        network = self.network
-        kind = f"Hopfield, {type(network.activation).__name__}" if isinstance(network, HopfieldNetwork) else "resistive"
-        return f"{kind} {'-'.join(map(str, network.sizes))}"
+        return f"{self.kind} {'-'.join(map(str, self.network.sizes))}"
 
     def exact(self) -> dict[str, Tensor]:
         """d⟨C⟩/dθ by quadrature."""
@@ -248,18 +247,20 @@ def resistive_problem(number: int, seed: int) -> StochasticProblem:
         seed=int(torch.randint(2**31, (), generator=generator)),
     )
     inputs, target = _sample(network, generator)
-    return StochasticProblem(network, inputs, target, temperature=2e-8, nudging=1e-7)
+    return StochasticProblem("resistive", network, inputs, target, temperature=2e-8, nudging=1e-7)
 
 
 def hopfield_problem(number: int, seed: int) -> StochasticProblem:
     """Two hidden units and an output, by turns with tanh and with the sigmoid; strong weights."""
     generator = torch.Generator().manual_seed(1000 * seed + number)
-    network = HopfieldNetwork([2, 2, 1], activation=("tanh", "sigmoid")[number // 2 % 2], dtype=torch.float64)
+    activation = (Tanh(), Sigmoid())[number // 2 % 2]
+    network = HopfieldNetwork([2, 2, 1], activation=activation, dtype=torch.float64)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.copy_(0.8 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
     inputs, target = _sample(network, generator)
-    return StochasticProblem(network, inputs, target, temperature=0.3, nudging=0.05, points=61)
+    kind = f"Hopfield, {type(activation).__name__}"
+    return StochasticProblem(kind, network, inputs, target, temperature=0.3, nudging=0.05, points=61)
 
 
 def _sample(network: Network, generator: torch.Generator) -> tuple[Tensor, Tensor]:

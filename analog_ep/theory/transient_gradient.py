@@ -14,7 +14,7 @@ from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.errors import StimulusError
 from analog_ep.learning.gradients.stochastic import GradientEstimate
 from analog_ep.netlist.netlist import SpiceOptions
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.networks import HardwareNetwork
 from analog_ep.ngspice.transient_noise import transient_noise
 from analog_ep.stimulus import Cost, Nudge, SquaredError
 from analog_ep.theory.stationary import StochasticStudy, resistive_problem
@@ -24,7 +24,7 @@ _NUDGING = 3e-7
 
 
 def transient_gradient(
-    network: ResistiveNetwork,
+    network: HardwareNetwork,
     inputs: Tensor,
     target: Tensor,
     *,
@@ -44,7 +44,7 @@ def transient_gradient(
 
     Parameters
     ----------
-    network : ResistiveNetwork
+    network : HardwareNetwork
         Whose energy weights are all 1: feedback = gain, or no hidden layer.
     inputs, target : Tensor (n_inputs,), (n_outputs,)
         The sample. [V]
@@ -137,7 +137,6 @@ def transient_study(
     cases = []
     for number in range(networks):
         problem = resistive_problem(number, seed)
-        assert isinstance(problem.network, ResistiveNetwork)
         estimate = transient_gradient(
             problem.network,
             problem.inputs,

@@ -10,6 +10,7 @@ from analog_ep.circuit import Circuit
 from analog_ep.equilibrium.inexactness import allowed_error, inexact_message
 from analog_ep.equilibrium.nodal.error_bound import Stimulus
 from analog_ep.equilibrium.nodal.newton import error_bounds
+from analog_ep.errors import StimulusError
 from analog_ep.stimulus import Nudge
 
 _ADVICE = "lower rtol, or solve with Newton"
@@ -43,8 +44,9 @@ def layered_bounds(
         own = Nudge(nudge.strength, _flat(nudge.target), nudge.cost, nudge.kind)
         if nudge.kind == "elastic":
             elastic = own
+        elif free_outputs is None:
+            raise StimulusError("a bound on a state under a frozen nudge needs the free outputs, found none")
         else:
-            assert free_outputs is not None
             injected = own.current(_flat(free_outputs)).numpy()
     stimulus, bounds = Stimulus(flat.numpy(), elastic, injected), error_bounds(circuit)
     accuracy = _ROUNDINGS * torch.finfo(voltages.dtype).eps

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from analog_ep.equilibrium.equilibrium import Equilibrium
 from analog_ep.errors import ConvergenceError, StimulusError
-from analog_ep.networks import HopfieldNetwork
+from analog_ep.networks import UnitNetwork
+from analog_ep.networks.needs import units_of
 from analog_ep.stimulus import NudgeKind, SquaredError
 
 _MAX_NEWTON_STEPS = 60
@@ -65,8 +66,9 @@ class ComplexRelaxation:
         ConvergenceError
             If the sweeps do not settle, or a state under a real nudge is not real: then a branch point lies between.
         """
-        network = free.system
-        assert isinstance(network, HopfieldNetwork)
+        network = units_of(
+            free.system, "complex nudges need a HopfieldNetwork", "a circuit can do HarmonicEquilibriumPropagation"
+        )
         if network.activation.bounds is not None or network.activation.clamp is not None:
             raise StimulusError(
                 f"a complex nudge needs an analytic activation, found {type(network.activation).__name__}; "
@@ -95,7 +97,7 @@ class ComplexRelaxation:
 class _Sweeps:
     """The layer equations of one batch."""
 
-    def __init__(self, network: HopfieldNetwork, inputs: Tensor, free: Tensor, targets: Tensor, kind: NudgeKind):
+    def __init__(self, network: UnitNetwork, inputs: Tensor, free: Tensor, targets: Tensor, kind: NudgeKind):
         self.rho, self.kind = network.activation, kind
         self.weights = [weight.detach().to(inputs.dtype) for weight in network.weights]
         self.biases = [bias.detach() for bias in network.biases]

@@ -12,7 +12,7 @@ from analog_ep.circuit import Chip, Circuit
 from analog_ep.equilibrium.equilibrium import Equilibrium, Solver
 from analog_ep.equilibrium.layered.hopfield_relaxation import hopfield_of
 from analog_ep.errors import StimulusError
-from analog_ep.networks import HopfieldNetwork, Network
+from analog_ep.networks import Network, UnitNetwork
 from analog_ep.stimulus import Nudge
 
 
@@ -58,7 +58,7 @@ class EulerRelaxation(Solver):
 
     def trajectory(
         self,
-        network: HopfieldNetwork,
+        network: UnitNetwork,
         inputs: Tensor,
         nudge: Nudge | None = None,
         start: tuple[Tensor, ...] | None = None,
@@ -67,7 +67,7 @@ class EulerRelaxation(Solver):
 
         Parameters
         ----------
-        network : HopfieldNetwork
+        network : UnitNetwork
             Whose.
         inputs : Tensor (*batch, n_inputs)
             Inputs.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from analog_ep.networks import Activation, HopfieldNetwork
+from analog_ep.networks import Activation, UnitNetwork
 
 _MAX_UNIT_STEPS = 200
 
@@ -32,7 +32,7 @@ class HopfieldLayers:
     activation: Activation
 
     @classmethod
-    def of(cls, network: HopfieldNetwork) -> HopfieldLayers:
+    def of(cls, network: UnitNetwork) -> HopfieldLayers:
         """The equations of `network` as its parameters are now."""
         weights, biases = (tuple(p.detach() for p in group) for group in (network.weights, network.biases))
         return cls(weights, biases, network.activation)

@@ -14,8 +14,9 @@ from analog_ep.equilibrium.layered.hopfield_layers import HopfieldLayers, Hopfie
 from analog_ep.equilibrium.layered.resistive_layers import stamp_of
 from analog_ep.equilibrium.layered.sweeps import PATIENCE, Flow, Judge, Status, Visit, largest, relative_to, sweep_until
 from analog_ep.errors import StimulusError, UnstableNudgeError
-from analog_ep.networks import HopfieldNetwork, Network
-from analog_ep.stimulus import Nudge, SquaredError
+from analog_ep.networks import Network, UnitNetwork
+from analog_ep.networks.needs import units_of
+from analog_ep.stimulus import Nudge
 
 _ATOL = {torch.float32: 1e-5, torch.float64: 1e-13}
 _RESPONSE_RTOL = {torch.float32: 1e-5, torch.float64: 1e-12}
@@ -105,7 +106,7 @@ class HopfieldRelaxation(Solver):
             reference=(free, change),
         )
 
-    def _free(self, network: HopfieldNetwork, inputs: Tensor, start: tuple[Tensor, ...] | None) -> Equilibrium:
+    def _free(self, network: UnitNetwork, inputs: Tensor, start: tuple[Tensor, ...] | None) -> Equilibrium:
         equations = HopfieldLayers.of(network)
         begin = None if start is None else [_flat(layer) for layer in start]
         state, status = self._free_state(equations, _flat(inputs), begin)
@@ -252,7 +253,7 @@ class HopfieldRelaxation(Solver):
         return replace(status, converged=finite, message=message, complete=bool(finite.all()))
 
 
-def hopfield_of(system: Network | Circuit, chip: Chip | None) -> HopfieldNetwork:
+def hopfield_of(system: Network | Circuit, chip: Chip | None) -> UnitNetwork:
     """The Hopfield network that a solver was given.
 
     Raises
@@ -260,11 +261,10 @@ def hopfield_of(system: Network | Circuit, chip: Chip | None) -> HopfieldNetwork
     StimulusError
         If it is something else, or comes with a chip.
     """
-    if not isinstance(system, HopfieldNetwork):
-        raise StimulusError(f"this solver solves a HopfieldNetwork, found a {type(system).__name__}")
+    network = units_of(system, "this solver solves a HopfieldNetwork", "use Newton for any circuit")
     if chip is not None:
         raise StimulusError("the layer equations of a HopfieldNetwork hold no chip's mismatch; leave the chip out")
-    return system
+    return network
 
 
 def _projected(
@@ -284,7 +284,7 @@ def _load(nudge: Nudge) -> float:
     """What an elastic nudge adds to the stiffness 1 of each output."""
     if nudge.kind == "frozen":
         return 1.0
-    if not isinstance(nudge.cost, SquaredError):
+    if not nudge.cost.quadratic:
         raise StimulusError(
             f"an elastic nudge of a HopfieldNetwork needs SquaredError, found {type(nudge.cost).__name__}; "
             "use a frozen nudge, or EulerRelaxation"
@@ -297,7 +297,7 @@ def _load(nudge: Nudge) -> float:
     return 1.0 + nudge.strength
 
 
-def _state_of(network: HopfieldNetwork, free: Equilibrium) -> HopfieldState:
+def _state_of(network: UnitNetwork, free: Equilibrium) -> HopfieldState:
     """The free state with its drives; they need not be formed again where this solver found it, just now."""
     if isinstance(free.workings, HopfieldState):
         if free.workings.stamp != stamp_of(network.parameters(), None):

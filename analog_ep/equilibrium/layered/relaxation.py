@@ -15,8 +15,9 @@ from analog_ep.equilibrium.layered.bounds import judged, layered_bounds
 from analog_ep.equilibrium.layered.resistive_layers import Ladder, LadderState, stamp_of
 from analog_ep.equilibrium.layered.sweeps import Status, bounded_by, relative_to, sweep_until
 from analog_ep.errors import StimulusError
-from analog_ep.networks import Network, ResistiveNetwork
-from analog_ep.stimulus import Nudge, SquaredError
+from analog_ep.networks import CrossbarNetwork, Network
+from analog_ep.networks.needs import crossbars_of
+from analog_ep.stimulus import Nudge
 
 _RTOL = {torch.float32: 1e-6, torch.float64: 1e-13}
 _RESPONSE_RTOL = {torch.float32: 1e-5, torch.float64: 1e-12}
@@ -86,7 +87,7 @@ class Relaxation(Solver):
         found = _equilibrium(system, inputs, layers, status, chip, stamp, nudge, (free, change))
         return self._judged(found, system, chip)
 
-    def _judged(self, found: Equilibrium, network: ResistiveNetwork, chip: Chip | None) -> Equilibrium:
+    def _judged(self, found: Equilibrium, network: CrossbarNetwork, chip: Chip | None) -> Equilibrium:
         """The state, with the bound on its errors deciding where an accuracy is asked for."""
         if self.accuracy is None:
             return found
@@ -220,15 +221,11 @@ def _free_state(free: Equilibrium) -> LadderState:
     return _state_of(_layered(free.system), free.inputs.to(free.layers[0]), free, free.chip)
 
 
-def _layered(system: Network | Circuit) -> ResistiveNetwork:
-    if not isinstance(system, ResistiveNetwork):
-        raise StimulusError(
-            f"Relaxation solves layered networks, found a {type(system).__name__}; use Newton for any circuit"
-        )
-    return system
+def _layered(system: Network | Circuit) -> CrossbarNetwork:
+    return crossbars_of(system, "Relaxation solves layered networks", "use Newton for any circuit")
 
 
-def _state_of(network: ResistiveNetwork, inputs: Tensor, free: Equilibrium, chip: Chip | None) -> LadderState:
+def _state_of(network: CrossbarNetwork, inputs: Tensor, free: Equilibrium, chip: Chip | None) -> LadderState:
     """The free state with its currents; they need not be formed again where `Relaxation` itself found it."""
     if isinstance(free.workings, LadderState):
         if free.workings.stamp != stamp_of(network.parameters(), chip):
@@ -249,7 +246,7 @@ def _elastic_current(total: Tensor, current: Tensor, outputs: Tensor, nudge: Nud
 
 def _elastic_change(resistance: Tensor, open_change: Tensor, outputs: Tensor, nudge: Nudge) -> Tensor:
     """Solve d + β r [∂C(o + d) − ∂C(o)] = open_change for the outputs' change d; NaN in samples where that fails."""
-    if isinstance(nudge.cost, SquaredError):
+    if nudge.cost.quadratic:
         return open_change / (1 + nudge.strength * resistance)
     stiffness = nudge.strength * resistance
 
@@ -282,7 +279,7 @@ def _shortened(point: Tensor, step: Tensor, wrong: Tensor, excess: Callable[[Ten
 
 
 def _equilibrium(
-    network: ResistiveNetwork,
+    network: CrossbarNetwork,
     inputs: Tensor,
     layers: tuple[Tensor, ...],
     status: Status,

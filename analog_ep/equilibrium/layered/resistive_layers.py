@@ -12,7 +12,7 @@ from torch import Tensor
 
 from analog_ep.circuit import Chip
 from analog_ep.devices import Clamp
-from analog_ep.networks import ResistiveNetwork, Stage
+from analog_ep.networks import CrossbarNetwork, Stage
 
 _WIDE = 2**16
 """Conductances of a crossbar beyond which a batch's currents cost more than the crossbar's norms."""
@@ -37,7 +37,7 @@ class Ladder:
     totals: tuple[Tensor, ...]
 
     @classmethod
-    def of(cls, network: ResistiveNetwork, like: Tensor, chip: Chip | None = None) -> Ladder:
+    def of(cls, network: CrossbarNetwork, like: Tensor, chip: Chip | None = None) -> Ladder:
         """The equations of `network` as its parameters are now, for voltages in the dtype of `like`."""
         return cls.from_stages(network.stages(chip), network.layer_clamps(like, chip))
 

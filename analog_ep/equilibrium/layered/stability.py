@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from analog_ep.circuit import Chip
-from analog_ep.equilibrium.equilibrium import Equilibrium
+from analog_ep.equilibrium.equilibrium import Equilibrium, linear_response
 from analog_ep.equilibrium.layered.resistive_layers import Ladder
+from analog_ep.equilibrium.nodal.newton import Newton
 from analog_ep.errors import StimulusError, UnstableNudgeError
-from analog_ep.networks import HopfieldNetwork, Network, ResistiveNetwork
+from analog_ep.networks import CrossbarNetwork, HardwareNetwork, Network, Question, UnitNetwork
 from analog_ep.stimulus import Nudge
 
 _CLAMPED = 1e12
@@ -21,30 +23,61 @@ _CLAMPED = 1e12
 def require_stable_nudge(network: Network, nudge: Nudge, states: list[Equilibrium], chip: Chip | None = None) -> None:
     """Refuse an elastic nudge −b with b at or beyond b_c = 1/λ_max(Z ∂²C).
 
-    Z is the differential output-impedance matrix. Without the diodes it is largest, which gives a bound that holds for
-    every state; only where the nudge exceeds that bound is Z formed at each state of `states`.
+    Z is the differential output-impedance matrix. In crossbars it is largest without the diodes, which gives a bound
+    that holds for every state; only where the nudge exceeds that bound, and in other circuits always, is Z formed at
+    each state of `states`.
 
     Raises
     ------
     UnstableNudgeError
         If the equilibrium is not a minimum at one of the states.
+    StimulusError
+        If the network is no circuit.
     """
-    if nudge.strength >= 0 or nudge.kind != "elastic":
-        return
-    if isinstance(network, HopfieldNetwork):
-        return  # Its states are kept in bounds, or its solver says that the outputs have no minimum.
-    if not isinstance(network, ResistiveNetwork):
-        raise StimulusError(f"a negative elastic nudge needs a ResistiveNetwork, found a {type(network).__name__}")
-    ladder = Ladder.of(network, states[0].layers[0].double(), chip)
-    impedance = torch.linalg.eigvals(output_impedance(ladder)).real.max()
-    if -nudge.strength * float(impedance) * nudge.cost.curvature_bound < 1:
-        return
-    critical = min(float(critical_nudging(ladder, state, nudge).min()) for state in states)
-    if -nudge.strength >= critical:
-        raise UnstableNudgeError(
-            f"a negative elastic nudge must be weaker than {critical:.3g} here, found {-nudge.strength:.3g}: beyond it "
-            f"the equilibrium is no longer a minimum; lower the nudging or use a frozen nudge"
+    if nudge.strength < 0 and nudge.kind == "elastic":
+        network.answer(_Stability(nudge, states, chip))
+
+
+@dataclass(frozen=True, eq=False)
+class _Stability(Question[None]):
+    nudge: Nudge
+    states: list[Equilibrium]
+    chip: Chip | None
+
+    def network(self, network: Network) -> None:
+        raise StimulusError(
+            f"a negative elastic nudge needs a network that is a circuit, found a {type(network).__name__}; "
+            "use a frozen nudge"
         )
+
+    def circuit(self, network: HardwareNetwork) -> None:
+        self._require(min(float(_critical_in_circuit(network, state, self.nudge).min()) for state in self.states))
+
+    def crossbars(self, network: CrossbarNetwork) -> None:
+        ladder, nudge = Ladder.of(network, self.states[0].layers[0].double(), self.chip), self.nudge
+        impedance = torch.linalg.eigvals(output_impedance(ladder)).real.max()
+        if -nudge.strength * float(impedance) * nudge.cost.curvature_bound >= 1:
+            self._require(min(float(critical_nudging(ladder, state, nudge).min()) for state in self.states))
+
+    def units(self, network: UnitNetwork) -> None:
+        """Nothing: states are kept in bounds, or the solver says that the outputs have no minimum."""
+
+    def _require(self, critical: float) -> None:
+        if -self.nudge.strength >= critical:
+            raise UnstableNudgeError(
+                f"a negative elastic nudge must be weaker than {critical:.3g} here, found {-self.nudge.strength:.3g}: "
+                f"beyond it the equilibrium is no longer a minimum; lower the nudging or use a frozen nudge"
+            )
+
+
+def _critical_in_circuit(network: HardwareNetwork, state: Equilibrium, nudge: Nudge) -> Tensor:
+    """b_c at a state of any circuit, `(*batch,)`: Z column by column, from Newton's Jacobian."""
+    columns = []
+    for error in torch.eye(state.outputs.shape[-1], dtype=state.outputs.dtype, device=state.outputs.device):
+        response = linear_response(state, error.expand_as(state.outputs), solver=Newton())
+        columns.append(network.outputs_of(response))
+    product = torch.stack(columns, -1) @ nudge.cost.hessian(state.outputs).to(columns[0])
+    return 1 / torch.linalg.eigvals(product).real.amax(-1).clamp(min=0)
 
 
 def critical_nudging(ladder: Ladder, state: Equilibrium, nudge: Nudge) -> Tensor:

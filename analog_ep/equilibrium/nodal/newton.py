@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from analog_ep.circuit import Circuit, CurrentLaw, check_circuit, energy_weights
-from analog_ep.equilibrium.equilibrium import CircuitSolver, CircuitState
+from analog_ep.equilibrium.circuit_solver import CircuitSolver, CircuitState
 from analog_ep.equilibrium.inexactness import allowed_error, inexact_message
 from analog_ep.equilibrium.nodal.assembly import apply
 from analog_ep.equilibrium.nodal.equations import Equations, State

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Circuit, energy_weights
+from analog_ep.circuit import Circuit, Conductances, energy_weights
 from analog_ep.circuit.energy import branch_weights, held_nodes
+from analog_ep.errors import StimulusError
 
 _CHUNK = 2**22
 
@@ -42,12 +43,19 @@ def branch_gradient(circuit: Circuit, lower: np.ndarray, upper: np.ndarray, betw
     ------
     EnergyUnavailableError
         If the circuit has no energy.
+    StimulusError
+        If it has no outputs.
     """
-    assert circuit.outputs is not None
+    if circuit.outputs is None:
+        raise StimulusError(f"a nudged gradient needs outputs, found none in {circuit.title!r}; see set_outputs")
     weights, held = energy_weights(circuit).require(), held_nodes(circuit)
-    output = weights[circuit.outputs[0][0]]
+    positive, negative = circuit.outputs
+    # An output that a source holds, or ground, has the weight of the pair's other node.
+    output = float(np.where(held[positive], weights[negative], weights[positive])[0])
     gradients: dict[str, Tensor] = {}
-    for name, group in circuit.trainable().items():
+    for group in circuit.of_kind(Conductances):
+        if group.parameter is None or group.index is None:
+            continue
         squares, step = np.zeros(len(group)), max(1, _CHUNK // max(1, len(group)))
         for begin in range(0, len(lower), step):
             low, high = (
@@ -56,8 +64,13 @@ def branch_gradient(circuit: Circuit, lower: np.ndarray, upper: np.ndarray, betw
             )
             squares += ((high - low) * (high + low)).sum(0)
         share = 0.5 * branch_weights(group, weights, held) / output
-        assert group.index is not None
-        gradients[name] = torch.from_numpy(np.bincount(group.index, share * squares / (between * len(lower))))
+        own = torch.from_numpy(np.bincount(group.index, share * squares / (between * len(lower))))
+        so_far = gradients.get(group.parameter, own.new_zeros(0))
+        # Groups that share a parameter add up; either may end before the other's last element.
+        total = own.new_zeros(max(len(own), len(so_far)))
+        total[: len(own)] += own
+        total[: len(so_far)] += so_far
+        gradients[group.parameter] = total
     return gradients
 
 

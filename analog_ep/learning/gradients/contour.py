@@ -14,8 +14,9 @@ from analog_ep.equilibrium.layered.stability import require_stable_nudge
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import StimulusError
 from analog_ep.learning.gradients.propagation import GradientMethod, _accumulate, _mean, positive_nudging
-from analog_ep.networks import HopfieldNetwork, Network
-from analog_ep.stimulus import Cost, Nudge, NudgeKind, SquaredError, as_number
+from analog_ep.networks import Network
+from analog_ep.networks.needs import units_of
+from analog_ep.stimulus import Cost, Nudge, NudgeKind, as_number
 
 
 class HolomorphicEquilibriumPropagation(GradientMethod):
@@ -63,22 +64,18 @@ class HolomorphicEquilibriumPropagation(GradientMethod):
 
     def __init__(
         self,
-        network: HopfieldNetwork,
+        network: Network,
         nudging: float,
         points: int = 8,
         kind: NudgeKind = "elastic",
         solver: Solver | None = None,
         relaxation: ComplexRelaxation | None = None,
-        cost: SquaredError | None = None,
+        cost: Cost | None = None,
     ):
         super().__init__(network, cost)
-        if not isinstance(self.cost, SquaredError):
+        if not self.cost.quadratic:
             raise StimulusError(f"complex nudges need a SquaredError, found the cost {type(self.cost).__name__}")
-        if not isinstance(network, HopfieldNetwork):
-            raise StimulusError(
-                f"complex nudges need a HopfieldNetwork, found a {type(network).__name__}; "
-                "a circuit can do HarmonicEquilibriumPropagation"
-            )
+        units_of(network, "complex nudges need a HopfieldNetwork", "a circuit can do HarmonicEquilibriumPropagation")
         if not 0 < as_number("nudging", nudging) < math.inf or points < 2:
             raise StimulusError(f"nudging must be positive and points at least 2, found {nudging} and {points}")
         self.nudging, self.points = positive_nudging(network, nudging), points

@@ -9,7 +9,8 @@ from analog_ep.dynamics.boltzmann import BoltzmannMachine, drawn
 from analog_ep.errors import StimulusError
 from analog_ep.learning.checkpoint import restore_generator
 from analog_ep.learning.gradients.propagation import GradientMethod
-from analog_ep.networks import HardSigmoid, HopfieldNetwork
+from analog_ep.networks import Network
+from analog_ep.networks.needs import units_of
 from analog_ep.stimulus import Cost, require_finite
 
 
@@ -57,7 +58,7 @@ class ContrastiveDivergence(GradientMethod):
 
     def __init__(
         self,
-        network: HopfieldNetwork,
+        network: Network,
         steps: int = 1,
         cost: Cost | None = None,
         temperature: float = 1.0,
@@ -65,14 +66,14 @@ class ContrastiveDivergence(GradientMethod):
         seed: int = 0,
     ):
         super().__init__(network, cost)
-        if not isinstance(network, HopfieldNetwork) or not isinstance(network.activation, HardSigmoid):
-            raise StimulusError(
-                f"contrastive divergence needs a HopfieldNetwork with the hard sigmoid, found {_description(network)}"
-            )
+        need = "contrastive divergence needs a HopfieldNetwork with the hard sigmoid"
+        self.hopfield = units_of(network, need, "use EquilibriumPropagation")
+        if self.hopfield.activation.bounds != (0.0, 1.0):
+            found = type(self.hopfield.activation).__name__
+            raise StimulusError(f"{need}, found a {type(network).__name__} with {found}")
         for name, count in (("steps", steps), ("burn_in", burn_in)):
             if count < 1:
                 raise StimulusError(f"contrastive divergence: {name} must be at least 1, found {count}")
-        self.hopfield = network
         self.steps, self.temperature, self.burn_in = steps, temperature, burn_in
         self.generator = torch.Generator().manual_seed(seed)
         self.machine()
@@ -87,6 +88,10 @@ class ContrastiveDivergence(GradientMethod):
         """The Boltzmann machine with the network's parameters as they are now."""
         weights, biases = ([p.detach() for p in group] for group in (self.hopfield.weights, self.hopfield.biases))
         return BoltzmannMachine(weights, biases, self.temperature)
+
+    def class_scores(self, inputs: Tensor) -> Tensor:
+        """Of the Boltzmann machine."""
+        return self.machine().class_scores(inputs)
 
     @torch.no_grad()
     def _gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -116,9 +121,3 @@ class ContrastiveDivergence(GradientMethod):
         contrast = self.network.contrast(inputs, tuple(free), response)
         weight = 1 / (self.temperature * max(inputs.shape[:-1].numel(), 1))
         return {name: value.mul_(weight).to(self.network.get_parameter(name)) for name, value in contrast.items()}
-
-
-def _description(network: object) -> str:
-    if isinstance(network, HopfieldNetwork):
-        return f"a HopfieldNetwork with {type(network.activation).__name__}"
-    return f"a {type(network).__name__}"

@@ -12,7 +12,7 @@ from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import StimulusError
 from analog_ep.learning.gradients.propagation import GradientMethod, positive_nudging
 from analog_ep.networks import Network
-from analog_ep.stimulus import SquaredError, as_number
+from analog_ep.stimulus import Cost, as_number
 
 
 class HeldOutputs(GradientMethod):
@@ -26,14 +26,14 @@ class HeldOutputs(GradientMethod):
         self,
         network: Network,
         amplitude: float,
-        cost: SquaredError | None = None,
+        cost: Cost | None = None,
         solver: Solver | None = None,
         chip: Chip | None = None,
     ):
         super().__init__(network, cost)
         if not 0 < as_number("the amplitude of held outputs", amplitude) <= 1:
             raise StimulusError(f"the amplitude of held outputs must be in (0, 1], found {amplitude}")
-        if not isinstance(self.cost, SquaredError):
+        if not self.cost.quadratic:
             found = type(self.cost).__name__
             raise StimulusError(
                 f"held outputs need targets of their own kind, found the cost {found}; use SquaredError"
@@ -99,7 +99,7 @@ class CoupledLearning(HeldOutputs):
         self,
         network: Network,
         amplitude: float = 0.1,
-        cost: SquaredError | None = None,
+        cost: Cost | None = None,
         solver: Solver | None = None,
         chip: Chip | None = None,
     ):
@@ -146,7 +146,7 @@ class ContrastiveHebbian(HeldOutputs):
     def __init__(
         self,
         network: Network,
-        cost: SquaredError | None = None,
+        cost: Cost | None = None,
         solver: Solver | None = None,
         chip: Chip | None = None,
     ):

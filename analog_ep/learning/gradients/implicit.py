@@ -14,7 +14,8 @@ from analog_ep.equilibrium.nodal.jacobian import Jacobian
 from analog_ep.equilibrium.nodal.newton import Newton, reduced_system
 from analog_ep.errors import ConvergenceError, StimulusError
 from analog_ep.learning.gradients.propagation import PhaseMethod
-from analog_ep.networks import CircuitNetwork, HardwareNetwork, ResistiveNetwork
+from analog_ep.networks import HardwareNetwork, Network
+from analog_ep.networks.needs import conductances_of
 from analog_ep.stimulus import Cost, as_inputs, as_targets, require_finite, require_samples
 
 _MATRIX_CHUNK = 2**23
@@ -45,17 +46,14 @@ class ImplicitDifferentiation(PhaseMethod):
 
     def __init__(
         self,
-        network: ResistiveNetwork | CircuitNetwork,
+        network: Network,
         cost: Cost | None = None,
         solver: Solver | None = None,
         chip: Chip | None = None,
     ):
-        if not isinstance(network, (ResistiveNetwork, CircuitNetwork)):
-            other = "implicit_gradients" if isinstance(network, Circuit) else "EnergyImplicitDifferentiation"
-            raise StimulusError(
-                f"implicit differentiation by conductances needs a ResistiveNetwork or a CircuitNetwork, found a "
-                f"{type(network).__name__}; use {other}"
-            )
+        other = "implicit_gradients" if isinstance(network, Circuit) else "EnergyImplicitDifferentiation"
+        need = "implicit differentiation by conductances needs a ResistiveNetwork or a CircuitNetwork"
+        self._circuits = conductances_of(network, need, f"use {other}")
         super().__init__(network, cost)
         self.solver = Newton() if solver is None else solver
         self.chip = chip
@@ -63,8 +61,7 @@ class ImplicitDifferentiation(PhaseMethod):
     def _gradients(
         self, inputs: Tensor, targets: Tensor, free: Equilibrium | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        network = self.network
-        assert isinstance(network, HardwareNetwork)
+        network = self._circuits
         inputs = driven(inputs, self.chip)
         if free is None:
             free = solve(network, inputs, solver=self.solver, chip=self.chip)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
 from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, solve
 from analog_ep.equilibrium.layered.hopfield_relaxation import HopfieldRelaxation
-from analog_ep.errors import ConvergenceError, StimulusError
+from analog_ep.errors import ConvergenceError
 from analog_ep.learning.gradients.propagation import PhaseMethod
-from analog_ep.networks import HopfieldNetwork
+from analog_ep.networks import Network
+from analog_ep.networks.needs import units_of
 from analog_ep.stimulus import Cost
 
 
@@ -38,14 +41,10 @@ class EnergyImplicitDifferentiation(PhaseMethod):
         On `gradients`, if a free equilibrium was not reached or is no minimum.
     """
 
-    def __init__(self, network: HopfieldNetwork, cost: Cost | None = None, solver: Solver | None = None):
+    def __init__(self, network: Network, cost: Cost | None = None, solver: Solver | None = None):
         super().__init__(network, cost)
-        if not isinstance(network, HopfieldNetwork):
-            raise StimulusError(
-                f"implicit differentiation of an energy needs a HopfieldNetwork, found a {type(network).__name__}; use "
-                f"ImplicitDifferentiation"
-            )
-        self._hopfield = network
+        need = "implicit differentiation of an energy needs a HopfieldNetwork"
+        self._units = units_of(network, need, "use ImplicitDifferentiation")
         self.solver = HopfieldRelaxation() if solver is None else solver
 
     def _gradients(
@@ -72,10 +71,9 @@ class EnergyImplicitDifferentiation(PhaseMethod):
 
     def _adjoint(self, inputs: Tensor, targets: Tensor, state: Tensor) -> Tensor:
         """λ of every unit, `(n_units,)`; 0 at a bound."""
-        bounds = self._hopfield.activation.bounds
+        bounds = self._units.activation.bounds
         free = torch.ones_like(state, dtype=torch.bool) if bounds is None else (state > bounds[0]) & (state < bounds[1])
-        hessian = torch.autograd.functional.hessian(lambda u: self._energy(inputs, u), state)
-        assert isinstance(hessian, Tensor)
+        hessian = cast(Tensor, torch.autograd.functional.hessian(lambda u: self._energy(inputs, u), state))
         pull = torch.zeros_like(state)
         pull[-self.network.n_outputs :] = self.cost.gradient(state[-self.network.n_outputs :], targets)
         factor, failed = torch.linalg.cholesky_ex(hessian[free][:, free])

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Chip
-from analog_ep.circuit.reading import driven, read_layers
+from analog_ep.circuit.reading import driven
 from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, solve
 from analog_ep.equilibrium.layered.stability import require_stable_nudge
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.networks import ConductanceNetwork
 from analog_ep.stimulus import Cost, Nudge, NudgeKind
 
 
@@ -35,7 +35,7 @@ class Measurement:
 
     Parameters
     ----------
-    network : ResistiveNetwork
+    network : ConductanceNetwork
         The nominal network, with the programmed conductances.
     chip : Chip
         The hardware.
@@ -52,7 +52,7 @@ class Measurement:
         Of the converters' noise.
     """
 
-    network: ResistiveNetwork
+    network: ConductanceNetwork
     chip: Chip
     cost: Cost
     kind: NudgeKind
@@ -110,7 +110,7 @@ class Measurement:
         return self.chip.converters is None or self.chip.converters.reads_exactly
 
     def _read(self, state: Equilibrium) -> tuple[Tensor, ...]:
-        return read_layers(state.layers, self.chip, self.generator, self.known)
+        return self.network.read(state.layers, self.chip, self.generator, self.known)
 
     def _contrast(self, inputs: Tensor, seen: tuple[Tensor, ...], response: tuple[Tensor, ...]) -> dict[str, Tensor]:
         return self.network.contrast(inputs.to(seen[0]), seen, response, known=self.known)
@@ -125,8 +125,8 @@ class Measurement:
             bias = circuits.bias_of(name, gradient)
             if self.known is not None and self.known.learning is not None:
                 bias = bias - self.known.learning.bias_of(name, gradient)
-            weights = dict(zip(self.network.conductances, self.network.weight_ratios, strict=True))
-            gradient = gradient + bias * (weights[name] / between)
+            share = self.network.weight_shares()[name]
+            gradient = gradient + bias * (share / between)
             if circuits.comparator:
                 return torch.sign(gradient).to(parameter)
         return (gradient * self.network.reference_conductance).to(parameter)

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from analog_ep.equilibrium.equilibrium import Equilibrium, solve
-from analog_ep.errors import CheckpointError, StimulusError
+from analog_ep.errors import CheckpointError
 from analog_ep.learning.gradients.propagation import PhaseMethod
-from analog_ep.networks import HopfieldNetwork
+from analog_ep.networks.needs import units_of
 
 
 class PersistentStates:
@@ -40,11 +40,9 @@ class PersistentStates:
     """
 
     def __init__(self, method: PhaseMethod, n_samples: int):
-        network = method.network
-        if not isinstance(network, HopfieldNetwork):
-            raise StimulusError(f"persistent states need a HopfieldNetwork, found a {type(network).__name__}")
-        self._method, self._network = method, network
-        self.layers = list(network.rest(network.weights[0].new_empty(n_samples, 0)))
+        need, advice = "persistent states need a HopfieldNetwork", "every other free phase begins anew"
+        self._method, self._network = method, units_of(method.network, need, advice)
+        self.layers = list(self._network.rest(self._network.weights[0].new_empty(n_samples, 0)))
 
     def backward(self, index: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
         """As `GradientMethod.backward`, for the samples `index`, whose free states are then kept."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
@@ -17,7 +18,8 @@ from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import CheckpointError, ConvergenceError, StimulusError
 from analog_ep.learning.checkpoint import restore_generator
 from analog_ep.learning.gradients.measured import Measurement
-from analog_ep.networks import Network, ResistiveNetwork
+from analog_ep.networks import Network
+from analog_ep.networks.needs import conductances_of
 from analog_ep.stimulus import Cost, Nudge, NudgeKind, SquaredError, as_number, require_finite, require_strength
 
 Variant = Literal["positive", "negative", "centered", "random"]
@@ -66,6 +68,34 @@ class GradientMethod(ABC):
     def _gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """`gradients`, of inputs and targets that fit the network and are in its precision."""
 
+    follows_cost: ClassVar[bool] = False
+    """Whether it tends to the cost's own gradient as nudges vanish, so that the exact one judges it."""
+
+    def on(self, network: Network, solver: Solver) -> Self:
+        """The same method on another network, with another solver where it takes any."""
+        twin = copy.copy(self)
+        twin.network = network
+        return twin
+
+    @property
+    def free_solver(self) -> Solver:
+        """What finds the free states that it begins with."""
+        return solver_of(self.network)
+
+    def free_phases(self) -> PhaseMethod:
+        """Itself, as a method whose free phase can be given.
+
+        Raises
+        ------
+        StimulusError
+            If it is none.
+        """
+        raise StimulusError(f"persistent states need free and nudged phases, found {type(self).__name__}")
+
+    def class_scores(self, inputs: Tensor) -> Tensor | None:
+        """Scores of the classes by a model of its own, `(n_samples, n_classes)`; None where the outputs are these."""
+        return None
+
     def state(self) -> dict[str, Tensor]:
         """What the next gradient depends on beyond the network, by name: none unless a method says otherwise."""
         return {}
@@ -97,6 +127,24 @@ class PhaseMethod(GradientMethod):
     """A method that begins with the free phase, which can also be given."""
 
     solver: Solver
+    kind: NudgeKind = "frozen"
+    """Of the nudges that it gives."""
+
+    def strengths(self) -> tuple[float, ...]:
+        """Signed strengths of the coming batch's nudges; none in the limit of vanishing ones."""
+        return ()
+
+    def on(self, network: Network, solver: Solver) -> Self:
+        twin = super().on(network, solver)
+        twin.solver = solver
+        return twin
+
+    @property
+    def free_solver(self) -> Solver:
+        return self.solver
+
+    def free_phases(self) -> PhaseMethod:
+        return self
 
     def gradients(
         self, inputs: Tensor, targets: Tensor, free: Equilibrium | None = None
@@ -161,7 +209,8 @@ class EquilibriumPropagation(PhaseMethod):
     Raises
     ------
     StimulusError
-        If `nudging` is not positive, the variant is unknown, or a chip is given for another kind of network.
+        If `nudging` is not positive or the variant is unknown; on `gradients` if a chip is given for a network that is
+        no circuit of conductances.
     UnstableNudgeError
         On `gradients`, if a negative elastic nudge is beyond the stable range.
 
@@ -172,6 +221,8 @@ class EquilibriumPropagation(PhaseMethod):
     .. [2] A. Laborieux et al., "Scaling Equilibrium Propagation to Deep ConvNets," 2021, arXiv:2006.03824, for the
        centered variant.
     """
+
+    follows_cost = True
 
     def __init__(
         self,
@@ -215,9 +266,9 @@ class EquilibriumPropagation(PhaseMethod):
         return self.cost.value(free.outputs, targets.to(free.outputs)).mean(), _mean(self.network, total, inputs)
 
     def _measurement(self, chip: Chip) -> Measurement:
-        if not isinstance(self.network, ResistiveNetwork):
-            raise StimulusError(f"a chip needs a ResistiveNetwork, found a {type(self.network).__name__}")
-        return Measurement(self.network, chip, self.cost, self.kind, self.solver, self.known, self.generator)
+        need = "a chip needs a ResistiveNetwork or a CircuitNetwork"
+        network = conductances_of(self.network, need, "leave the chip out")
+        return Measurement(network, chip, self.cost, self.kind, self.solver, self.known, self.generator)
 
     def _contrast(self, inputs: Tensor, free: Equilibrium, response: tuple[Tensor, ...]) -> dict[str, Tensor]:
         return self.network.contrast(inputs.to(free.layers[0]), free.layers, response)
@@ -252,6 +303,8 @@ class SmallSignal(PhaseMethod):
     chip : Chip, optional
         Mismatch of the hardware that is trained.
     """
+
+    follows_cost = True
 
     def __init__(
         self,

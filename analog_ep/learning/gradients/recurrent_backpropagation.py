@@ -13,7 +13,8 @@ from analog_ep.equilibrium.equilibrium import Solver, solve
 from analog_ep.equilibrium.layered.hopfield_relaxation import HopfieldRelaxation
 from analog_ep.errors import ConvergenceError, StimulusError
 from analog_ep.learning.gradients.propagation import GradientMethod
-from analog_ep.networks import HopfieldNetwork
+from analog_ep.networks import Network, UnitNetwork
+from analog_ep.networks.needs import units_of
 from analog_ep.stimulus import Cost
 
 
@@ -50,13 +51,13 @@ class AdjointDynamics:
             raise StimulusError(f"the step of the adjoint dynamics must be positive and finite, found {self.step}")
 
     def steps(
-        self, network: HopfieldNetwork, inputs: Tensor, layers: tuple[Tensor, ...], error: Tensor
+        self, network: UnitNetwork, inputs: Tensor, layers: tuple[Tensor, ...], error: Tensor
     ) -> Iterator[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
         """λ and dλ/dt of each layer, `(*batch, n_units)`, from λ = 0 on, without end.
 
         Parameters
         ----------
-        network : HopfieldNetwork
+        network : UnitNetwork
             Whose force is linearised; its transposed Jacobian is formed by autograd.
         inputs, layers
             The free state.
@@ -76,7 +77,7 @@ class AdjointDynamics:
             adjoint = tuple(value + self.step * rate for value, rate in zip(adjoint, velocity, strict=True))
 
     def settle(
-        self, network: HopfieldNetwork, inputs: Tensor, layers: tuple[Tensor, ...], error: Tensor
+        self, network: UnitNetwork, inputs: Tensor, layers: tuple[Tensor, ...], error: Tensor
     ) -> tuple[Tensor, ...]:
         """λ of each layer, `(*batch, n_units)`.
 
@@ -137,24 +138,20 @@ class RecurrentBackpropagation(GradientMethod):
 
     def __init__(
         self,
-        network: HopfieldNetwork,
+        network: Network,
         cost: Cost | None = None,
         solver: Solver | None = None,
         dynamics: AdjointDynamics | None = None,
     ):
         super().__init__(network, cost)
-        if not isinstance(network, HopfieldNetwork):
-            raise StimulusError(
-                f"recurrent back-propagation needs a HopfieldNetwork, found a {type(network).__name__}; "
-                "use SmallSignal, the same gradient"
-            )
+        need = "recurrent back-propagation needs a HopfieldNetwork"
+        self._units = units_of(network, need, "use SmallSignal, the same gradient")
         self.solver = HopfieldRelaxation() if solver is None else solver
         self.dynamics = AdjointDynamics() if dynamics is None else dynamics
 
     @torch.no_grad()
     def _gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        network = self.network
-        assert isinstance(network, HopfieldNetwork)
+        network = self._units
         free = solve(network, inputs, solver=self.solver)
         targets = targets.to(free.outputs)
         error = self.cost.gradient(free.outputs, targets)
@@ -166,7 +163,7 @@ class RecurrentBackpropagation(GradientMethod):
 
 
 @torch.no_grad()
-def free_units(network: HopfieldNetwork, inputs: Tensor, layers: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def free_units(network: UnitNetwork, inputs: Tensor, layers: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Whether each unit of a fixed point is free to move, bool `(*batch, n_units)`; one pressed on a bound is not."""
     if network.activation.bounds is None:
         return tuple(torch.ones_like(layer, dtype=torch.bool) for layer in layers)

@@ -11,7 +11,7 @@ from analog_ep.circuit import Chip
 from analog_ep.errors import CheckpointError, CircuitError
 from analog_ep.learning.updates.held_cells import HeldCells
 from analog_ep.learning.updates.update import ConductanceUpdate, ParameterUpdate
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.networks import ConductanceNetwork
 
 _OWN = "cells."
 
@@ -27,7 +27,7 @@ class CellUpdate(ConductanceUpdate):
     ----------
     update : ParameterUpdate
         What makes the step; its conductances can be written at once.
-    network : ResistiveNetwork
+    network : ConductanceNetwork
         Whose conductances; those of stuck cells are set here, and so is every one to its level.
     chip : Chip
         Of this network.
@@ -40,7 +40,7 @@ class CellUpdate(ConductanceUpdate):
         If the update's conductances are states of devices.
     """
 
-    def __init__(self, update: ParameterUpdate, network: ResistiveNetwork, chip: Chip, seed: int = 0):
+    def __init__(self, update: ParameterUpdate, network: ConductanceNetwork, chip: Chip, seed: int = 0):
         super().__init__(update.optimizer, network)
         if update.hardware_state():
             raise CircuitError(
@@ -49,7 +49,7 @@ class CellUpdate(ConductanceUpdate):
             )
         self.update, self.held_cells = update, HeldCells(network, chip, seed)
         self.cells = self.held_cells.cells
-        self._labels = [layout.label for layout in network.layouts]
+        self._labels = [layout.label for layout in network.arrays]
         self._carried: dict[str, Tensor] = {}
         self._held: dict[str, Tensor] = {}
         with torch.no_grad():

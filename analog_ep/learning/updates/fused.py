@@ -14,7 +14,7 @@ from analog_ep.equilibrium.layered.sweeps import Status
 from analog_ep.errors import ConvergenceError, NetworkError, StimulusError
 from analog_ep.learning.gradients.propagation import EquilibriumPropagation, SmallSignal
 from analog_ep.learning.updates.fused_crossbar import FusedCrossbar
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.networks.needs import crossbars_of
 from analog_ep.stimulus import Nudge, require_finite, require_strength
 
 Response = tuple[Tensor, ...]
@@ -38,16 +38,14 @@ class FusedStep:
     Raises
     ------
     NetworkError
-        If the method's network is no `ResistiveNetwork`, or the number of learning rates is not that of its crossbars.
+        If the number of learning rates is not that of the crossbars.
     StimulusError
-        If the method has a chip, an elastic nudge or another solver.
+        If the method's network is no `ResistiveNetwork`, or it has a chip, an elastic nudge or another solver.
     """
 
     def __init__(self, method: SmallSignal | EquilibriumPropagation, learning_rate: float | Sequence[float]):
-        network = method.network
-        if not isinstance(network, ResistiveNetwork):
-            raise NetworkError(f"a fused step needs a ResistiveNetwork, found a {type(network).__name__}")
-        if method.chip is not None or (isinstance(method, EquilibriumPropagation) and method.kind != "frozen"):
+        network = crossbars_of(method.network, "a fused step needs a ResistiveNetwork", "use backward and Update")
+        if method.chip is not None or method.kind != "frozen":
             raise StimulusError("a fused step needs a frozen nudge and no chip; use backward and Update for others")
         if not isinstance(method.solver, Relaxation):
             raise StimulusError(f"a fused step needs the solver Relaxation, found {type(method.solver).__name__}")
@@ -89,14 +87,15 @@ class FusedStep:
             state, free = self._solver.free_state(ladder, inputs)
             outputs = self.network.outputs_of(state.layers)
             value, error = self.method.cost.value_and_gradient(outputs, targets)
-            phases, statuses = self._phases(state, outputs, error, targets)
+            strengths = self.method.strengths()
+            phases, statuses = self._phases(state, outputs, error, targets, strengths)
             for status in (free, *statuses):
                 if not status.complete:
                     # What is not finite ends no phase: there is no need to look for it where all have ended.
                     require_finite("inputs", inputs)
                     require_finite("targets", targets)
                     raise ConvergenceError(status.message)
-            self._update(inputs, state.layers, phases)
+            self._update(inputs, state.layers, phases, linear=not strengths)
         return value.mean()
 
     def _refresh(self, like: Tensor) -> None:
@@ -112,23 +111,24 @@ class FusedStep:
         self._clamps = tuple(clamp and clamp.in_parallel(1 / network.reference_conductance) for clamp in clamps)
 
     def _phases(
-        self, state: LadderState, outputs: Tensor, error: Tensor, targets: Tensor
+        self, state: LadderState, outputs: Tensor, error: Tensor, targets: Tensor, strengths: tuple[float, ...]
     ) -> tuple[list[tuple[float, Response]], list[Status]]:
         """Weight of each phase in the gradient by θ, with its response, and how they ended."""
         method, reference = self.method, self.network.reference_conductance
-        if isinstance(method, SmallSignal):
+        if not strengths:
             # Linear in the error: its unit and its sign may as well stand in the weight.
             response, status = self._solver.linear_response(state, error)
             return [(-1.0, response)], [status]
-        strengths = method.strengths()
-        require_strength(method.nudging / reference, outputs.dtype)
+        require_strength(strengths[0] / reference, outputs.dtype)
         nudges = [Nudge(strength / reference, targets, method.cost, "frozen") for strength in strengths]
         found = [self._solver.response(state, outputs, nudge) for nudge in nudges]
         weights = [reference / (strength * len(strengths)) for strength in strengths]
         return [(w, response) for w, (response, _) in zip(weights, found, strict=True)], [s for _, s in found]
 
-    def _update(self, inputs: Tensor, layers: tuple[Tensor, ...], phases: list[tuple[float, Response]]) -> None:
-        network, linear = self.network, isinstance(self.method, SmallSignal)
+    def _update(
+        self, inputs: Tensor, layers: tuple[Tensor, ...], phases: list[tuple[float, Response]], *, linear: bool
+    ) -> None:
+        network = self.network
         # All phases are measured in the first one's weight, so that a single one need not be scaled.
         ratios = [weight / phases[0][0] for weight, _ in phases]
         before, changes = inputs, None

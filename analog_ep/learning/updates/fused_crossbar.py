@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.learning.updates.kernels import update_crossbar
-from analog_ep.networks import ResistiveNetwork, Stage
+from analog_ep.networks import CrossbarNetwork, Stage
 from analog_ep.support.compiled import runs_compiled
 
 _THREADS = 2
@@ -33,7 +33,7 @@ class Wanted:
 class FusedCrossbar:
     """One crossbar of a network: its θ, which is changed in place, and its equations, which follow."""
 
-    def __init__(self, network: ResistiveNetwork, s: int, scratch: Tensor):
+    def __init__(self, network: CrossbarNetwork, s: int, scratch: Tensor):
         layout = network.layouts[s]
         self.gain = network.gain if s else 1.0
         self.feedback = network.feedback if s else 0.0

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Cells, Chip
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.networks import ConductanceNetwork
 
 
 class HeldCells:
@@ -15,7 +15,7 @@ class HeldCells:
 
     Parameters
     ----------
-    network : ResistiveNetwork
+    network : ConductanceNetwork
         Gives the range.
     chip : Chip
         Of this network.
@@ -35,13 +35,13 @@ class HeldCells:
         Its random numbers.
     """
 
-    def __init__(self, network: ResistiveNetwork, chip: Chip, seed: int = 0):
+    def __init__(self, network: ConductanceNetwork, chip: Chip, seed: int = 0):
         self.network = network
         self.cells = Cells() if chip.cells is None else chip.cells
         low, high = network.conductance_range
         self.low, self.high = low / network.reference_conductance, high / network.reference_conductance
         self.stuck: dict[str, Tensor] = {}
-        for layout in network.layouts:
+        for layout in network.arrays:
             theta, key = network.theta(layout.label).detach(), f"{layout.label}.siemens"
             first, later = (array.value(key, theta) for array in (chip, chip.later))
             stuck = torch.where(torch.isnan(later), torch.nan, first)

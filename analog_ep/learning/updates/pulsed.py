@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Cells, Chip
+from analog_ep.circuit import Cells, Chip, Conductances
 from analog_ep.devices.pulses import PulsedArray, PulseModel, pulse_model
 from analog_ep.errors import CheckpointError, DeviceParameterError
 from analog_ep.learning.updates.held_cells import HeldCells
-from analog_ep.learning.updates.schemes import FixedStep, PulsedCrossbar, Scheme, StochasticCoincidence, update_scheme
+from analog_ep.learning.updates.schemes import FixedStep, PulsedCrossbar, Scheme, update_scheme
 from analog_ep.learning.updates.update import ConductanceUpdate
 from analog_ep.netlist.form_cards import element_names
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.networks import ConductanceNetwork
 from analog_ep.support.files import write_atomically
 
 PULSE_COLUMNS = ("branch", "parameter", "index", "sign", "count")
@@ -58,7 +58,7 @@ class PulsedUpdate(ConductanceUpdate):
     ----------
     optimizer : torch.optim.Optimizer
         Its parameters are those of `network`.
-    network : ResistiveNetwork
+    network : ConductanceNetwork
         Its conductance range stands for the model's nominal bounds.
     device : PulseModel or str
         Model, or name of a model or preset; see `analog_ep.devices.pulses`.
@@ -83,7 +83,7 @@ class PulsedUpdate(ConductanceUpdate):
     def __init__(
         self,
         optimizer: torch.optim.Optimizer,
-        network: ResistiveNetwork,
+        network: ConductanceNetwork,
         device: PulseModel | str = "SoftBounds",
         scheme: Scheme | str | None = None,
         seed: int = 0,
@@ -94,7 +94,7 @@ class PulsedUpdate(ConductanceUpdate):
         self.device = pulse_model(device) if isinstance(device, str) else device
         self.scheme = update_scheme(scheme) if isinstance(scheme, str) else scheme or FixedStep()
         self.crossbars: dict[str, PulsedCrossbar] = {}
-        for layout in network.layouts:
+        for layout in network.arrays:
             own_seed = int(np.random.default_rng([seed, len(self.crossbars)]).integers(2**62))
             conductances = network.conductances[layout.label]
             array = PulsedArray.over(self.device, conductances, network.conductance_range, own_seed)
@@ -145,17 +145,19 @@ class PulsedUpdate(ConductanceUpdate):
         DeviceParameterError
             If the scheme is another than `StochasticCoincidence`, or the crossbar is unknown, or of another shape.
         """
-        if not isinstance(self.scheme, StochasticCoincidence):
-            raise DeviceParameterError(
-                f"pulses that coincide need the scheme stochastic, found {type(self.scheme).__name__}"
-            )
         if label not in self.crossbars:
             raise DeviceParameterError(f"the crossbar must be one of {', '.join(self.crossbars)}, found {label!r}")
         crossbar = self.crossbars[label]
-        if (*rows.shape, *columns.shape) != crossbar.layout.shape:
+        shape = crossbar.layout.shape
+        if len(shape) != 2:
             raise DeviceParameterError(
-                f"{label} needs factors of {crossbar.layout.shape[0]} rows and {crossbar.layout.shape[1]} columns, "
-                f"found {tuple(rows.shape)} and {tuple(columns.shape)}"
+                f"pulses coincide on the rows and columns of a crossbar, found {shape[0]} single elements in {label}; "
+                "let the optimiser propose the change"
+            )
+        if (*rows.shape, *columns.shape) != shape:
+            raise DeviceParameterError(
+                f"{label} needs factors of {shape[0]} rows and {shape[1]} columns, found "
+                f"{tuple(rows.shape)} and {tuple(columns.shape)}"
             )
         self.follow()
         self.scheme.write_outer(crossbar, rows, columns)
@@ -182,12 +184,14 @@ class PulsedUpdate(ConductanceUpdate):
         Under program-and-verify a device may have pulses of both signs; their order is not kept.
         """
         counts, rows = self._counts(), []
-        for label, group in self.network.circuit().trainable().items():
+        for group in self.network.circuit().of_kind(Conductances):
+            if group.parameter is None or group.index is None:
+                continue
+            label = group.parameter
             given = [
                 (after - before).flatten().tolist()
                 for after, before in zip(counts[label], self._before_step[label], strict=True)
             ]
-            assert group.index is not None
             for branch, index in zip(element_names(group), group.index.tolist(), strict=True):
                 for sign, each in zip((1, -1), given, strict=True):
                     if each[index]:
@@ -240,10 +244,9 @@ class PulsedUpdate(ConductanceUpdate):
 
     def _read(self, label: str, moved: Tensor | None = None) -> None:
         """The circuit has what devices are read as; in levels, only those that moved, all of them at the beginning."""
-        read, shown = self._theta(self.crossbars[label]), None
-        if self._has_levels:
-            assert self.held_cells is not None
-            shown = self.held_cells.levelled(read)
+        read, shown, cells = self._theta(self.crossbars[label]), None, self.held_cells
+        if cells is not None and self._has_levels:
+            shown = cells.levelled(read)
             if label in self._shown:
                 changed = read != self._read_last[label]
                 changed = changed if moved is None else changed | moved

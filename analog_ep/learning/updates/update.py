@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from analog_ep.errors import CheckpointError
-from analog_ep.networks import CircuitNetwork, ResistiveNetwork
+from analog_ep.networks import ConductanceNetwork, Network, Question
 
 
 class ParameterUpdate(ABC):
@@ -70,11 +71,11 @@ class ConductanceUpdate(ParameterUpdate):
     ----------
     optimizer : torch.optim.Optimizer
         Any; its parameters are those of `network`.
-    network : ResistiveNetwork
+    network : ConductanceNetwork
         Whose conductances.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, network: ResistiveNetwork):
+    def __init__(self, optimizer: torch.optim.Optimizer, network: ConductanceNetwork):
         super().__init__(optimizer)
         self.network = network
 
@@ -103,13 +104,13 @@ class Update(ParameterUpdate):
     ----------
     optimizer : torch.optim.Optimizer
         Any; its parameters are those of `network`.
-    network : ResistiveNetwork or CircuitNetwork
+    network : ConductanceNetwork
         Gives the range.
     """
 
     _FIRST_MOMENTS = ("exp_avg", "momentum_buffer")
 
-    def __init__(self, optimizer: torch.optim.Optimizer, network: ResistiveNetwork | CircuitNetwork):
+    def __init__(self, optimizer: torch.optim.Optimizer, network: ConductanceNetwork):
         super().__init__(optimizer)
         self.network = network
         low, high = network.conductance_range
@@ -142,3 +143,19 @@ class Update(ParameterUpdate):
     def _first_moments(self, parameter: Tensor) -> list[Tensor]:
         state = self.optimizer.state.get(parameter, {})
         return [state[key] for key in self._FIRST_MOMENTS if isinstance(state.get(key), Tensor)]
+
+
+def update_of(optimizer: torch.optim.Optimizer, network: Network) -> ParameterUpdate:
+    """The update that lets parameters have what the network can hold: `Update` of conductances, else `WeightUpdate`."""
+    return network.answer(_UpdateOf(optimizer))
+
+
+@dataclass(frozen=True, eq=False)
+class _UpdateOf(Question[ParameterUpdate]):
+    optimizer: torch.optim.Optimizer
+
+    def network(self, network: Network) -> ParameterUpdate:
+        return WeightUpdate(self.optimizer)
+
+    def conductances(self, network: ConductanceNetwork) -> ParameterUpdate:
+        return Update(self.optimizer, network)

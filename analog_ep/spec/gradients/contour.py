@@ -37,7 +37,7 @@ class HolomorphicSpec(GradientTable):
 
     def build(self, parts: Parts) -> HolomorphicEquilibriumPropagation:
         return HolomorphicEquilibriumPropagation(
-            parts.hopfield, self.nudging, self.points, self.kind, parts.solver, cost=parts.squared_error
+            parts.network, self.nudging, self.points, self.kind, parts.solver, cost=parts.cost
         )
 
 

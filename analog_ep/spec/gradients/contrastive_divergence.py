@@ -32,5 +32,5 @@ class ContrastiveDivergenceSpec(GradientTable):
 
     def build(self, parts: Parts) -> ContrastiveDivergence:
         return ContrastiveDivergence(
-            parts.hopfield, self.gibbs_steps, parts.cost, self.temperature, self.burn_in, seed=parts.seed
+            parts.network, self.gibbs_steps, parts.cost, self.temperature, self.burn_in, seed=parts.seed
         )

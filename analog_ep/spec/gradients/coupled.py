@@ -26,7 +26,7 @@ class CoupledSpec(GradientTable):
     amplitude: Annotated[float, Field(gt=0, le=1)] = 0.1
 
     def build(self, parts: Parts) -> CoupledLearning:
-        return CoupledLearning(parts.network, self.amplitude, parts.squared_error, parts.solver, parts.chip)
+        return CoupledLearning(parts.network, self.amplitude, parts.cost, parts.solver, parts.chip)
 
 
 class ContrastiveHebbianSpec(GradientTable):
@@ -38,4 +38,4 @@ class ContrastiveHebbianSpec(GradientTable):
     method: Literal["contrastive_hebbian"] = "contrastive_hebbian"
 
     def build(self, parts: Parts) -> ContrastiveHebbian:
-        return ContrastiveHebbian(parts.network, parts.squared_error, parts.solver, parts.chip)
+        return ContrastiveHebbian(parts.network, parts.cost, parts.solver, parts.chip)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from analog_ep.learning.gradients.implicit import ImplicitDifferentiation
 from analog_ep.learning.gradients.implicit_energy import EnergyImplicitDifferentiation
-from analog_ep.networks import HopfieldNetwork
+from analog_ep.networks import Network, Question, UnitNetwork
 from analog_ep.spec.gradients.table import SWEEPS, GradientTable, Needs, Parts
 
 
@@ -19,6 +20,15 @@ class ImplicitSpec(GradientTable):
     method: Literal["implicit"] = "implicit"
 
     def build(self, parts: Parts) -> ImplicitDifferentiation | EnergyImplicitDifferentiation:
-        if isinstance(parts.network, HopfieldNetwork):
-            return EnergyImplicitDifferentiation(parts.network, parts.cost, parts.solver)
-        return ImplicitDifferentiation(parts.network, parts.cost, parts.solver, parts.chip)
+        return parts.network.answer(_Exact(parts))
+
+
+@dataclass(frozen=True)
+class _Exact(Question[ImplicitDifferentiation | EnergyImplicitDifferentiation]):
+    parts: Parts
+
+    def network(self, network: Network) -> ImplicitDifferentiation:
+        return ImplicitDifferentiation(network, self.parts.cost, self.parts.solver, self.parts.chip)
+
+    def units(self, network: UnitNetwork) -> EnergyImplicitDifferentiation:
+        return EnergyImplicitDifferentiation(network, self.parts.cost, self.parts.solver)

@@ -23,4 +23,4 @@ class RecurrentBackpropagationSpec(GradientTable):
 
     def build(self, parts: Parts) -> RecurrentBackpropagation:
         dynamics = AdjointDynamics(self.step, self.rtol, self.max_steps, self.strict)
-        return RecurrentBackpropagation(parts.hopfield, parts.cost, parts.solver, dynamics)
+        return RecurrentBackpropagation(parts.network, parts.cost, parts.solver, dynamics)

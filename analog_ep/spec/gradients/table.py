@@ -14,11 +14,10 @@ from pydantic import BaseModel, PositiveFloat
 
 from analog_ep.circuit import Chip
 from analog_ep.equilibrium.equilibrium import Solver
-from analog_ep.errors import SpecError
 from analog_ep.learning.gradients.propagation import SIGNS, GradientMethod
-from analog_ep.networks import HopfieldNetwork, ResistiveNetwork
+from analog_ep.networks import Network
 from analog_ep.spec.table import TABLE
-from analog_ep.stimulus import Cost, SquaredError
+from analog_ep.stimulus import Cost
 
 Needs = dict[str, tuple[Any, ...]]
 """Values that keys of a spec may have, by dotted name."""
@@ -41,7 +40,7 @@ class Parts:
 
     Attributes
     ----------
-    network : ResistiveNetwork or HopfieldNetwork
+    network : Network
         What is trained.
     cost : Cost
         C.
@@ -55,26 +54,12 @@ class Parts:
         Of everything that is drawn.
     """
 
-    network: ResistiveNetwork | HopfieldNetwork
+    network: Network
     cost: Cost
     solver: Solver
     chip: Chip | None = None
     known: Chip | None = None
     seed: int = 0
-
-    @property
-    def hopfield(self) -> HopfieldNetwork:
-        """The network, which must be a Hopfield network."""
-        if not isinstance(self.network, HopfieldNetwork):
-            raise SpecError(f"the gradient method needs a HopfieldNetwork, found a {type(self.network).__name__}")
-        return self.network
-
-    @property
-    def squared_error(self) -> SquaredError:
-        """The cost, which must be a squared error."""
-        if not isinstance(self.cost, SquaredError):
-            raise SpecError(f"the gradient method needs a SquaredError, found a {type(self.cost).__name__}")
-        return self.cost
 
 
 class GradientTable(BaseModel, ABC):

@@ -104,11 +104,12 @@ class StochasticCoincidence(Scheme):
         self._require(isinstance(self.manage_length, bool), "manage_length must be true or false", self.manage_length)
 
     def write(self, crossbar: PulsedCrossbar, change: Tensor) -> None:
-        left, sizes, right = torch.linalg.svd(change, full_matrices=False)
+        # Single elements are a column: each has a line of its own, and all share the other one.
+        matrix = change if change.ndim == 2 else change.flatten()[:, None]
+        left, sizes, right = torch.linalg.svd(matrix, full_matrices=False)
         for k in range(min(self.rank, len(sizes))):
             root = sizes[k].sqrt()
             self.write_outer(crossbar, left[:, k] * root, right[k] * root)
 
     def write_outer(self, crossbar: PulsedCrossbar, rows: Tensor, columns: Tensor) -> None:
-        """Give the pulses for ΔG = x δᵀ, x (n_rows,) and δ (n_columns,), whose products are in [S]."""
         outer_pulses(crossbar.array, rows, columns, self.train_length, self.manage_length)

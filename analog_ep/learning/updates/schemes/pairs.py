@@ -31,7 +31,7 @@ class OneOfPair(Scheme):
         self._require(self.held in ("negative", "positive"), "held must be negative or positive", self.held)
 
     def prepare(self, crossbar: PulsedCrossbar) -> None:
-        if not crossbar.layout.differential:
+        if not crossbar.layout.pairs:
             raise DeviceParameterError(
                 f"one of a pair can be held only where rows come in pairs ±u, found single rows in "
                 f'{crossbar.layout.label}; set network.drive = "differential"'
@@ -40,10 +40,7 @@ class OneOfPair(Scheme):
 
     def write(self, crossbar: PulsedCrossbar, change: Tensor) -> None:
         wanted = torch.zeros_like(change)
-        layout = crossbar.layout
-        starts = [(0, layout.n_in)] + ([(2 * layout.n_in, 1)] if layout.biased else [])
-        for first, n in starts:
-            positive, negative = slice(first, first + n), slice(first + n, first + 2 * n)
+        for positive, negative in crossbar.layout.pairs:
             difference = change[positive] - change[negative]
             if self.held == "negative":
                 wanted[positive] = difference

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from analog_ep.devices.pulses import PulsedArray
 from analog_ep.errors import DeviceParameterError
-from analog_ep.networks.layout import StageLayout
+from analog_ep.networks.layout import ArrayLayout
 
 
 @dataclass(eq=False)
@@ -19,8 +19,8 @@ class PulsedCrossbar:
 
     Attributes
     ----------
-    layout : StageLayout
-        Its rows and columns.
+    layout : ArrayLayout
+        Its shape, and rows that come in pairs.
     array : PulsedArray
         The devices that the network reads.
     hidden_array : PulsedArray, optional
@@ -29,7 +29,7 @@ class PulsedCrossbar:
         Digital state of the scheme.
     """
 
-    layout: StageLayout
+    layout: ArrayLayout
     array: PulsedArray
     hidden_array: PulsedArray | None = None
     memory: dict[str, Tensor] = field(default_factory=dict)
@@ -50,7 +50,17 @@ class Scheme(ABC):
 
     @abstractmethod
     def write(self, crossbar: PulsedCrossbar, change: Tensor) -> None:
-        """Give the pulses for a wanted change ΔG (n_rows, n_columns). [S]"""
+        """Give the pulses for a wanted change ΔG, in the shape of the parameter. [S]"""
+
+    def write_outer(self, crossbar: PulsedCrossbar, rows: Tensor, columns: Tensor) -> None:
+        """Give the pulses for ΔG = x δᵀ, x (n_rows,) and δ (n_columns,), whose products are in [S].
+
+        Raises
+        ------
+        DeviceParameterError
+            If the scheme pulses elements one by one.
+        """
+        raise DeviceParameterError(f"pulses that coincide need the scheme stochastic, found {type(self).__name__}")
 
     def _require(self, holds: bool, rule: str, found: object) -> None:
         if not holds:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.devices.pulses import PulsedArray
+from analog_ep.errors import DeviceParameterError
 from analog_ep.learning.updates.schemes.scheme import PulsedCrossbar, Scheme, stochastic_rounding
 
 
@@ -53,15 +54,18 @@ class TikiTaka(Scheme):
 
     def write(self, crossbar: PulsedCrossbar, change: Tensor) -> None:
         fast, slow = crossbar.hidden_array, crossbar.array
-        assert fast is not None
+        if fast is None:
+            raise DeviceParameterError(
+                f"TikiTaka needs a fast array, found none beside {crossbar.layout.label}; prepare it"
+            )
         fast.pulse(self._whole(change, fast))
         updates = crossbar.memory["updates"] = crossbar.memory["updates"] + 1
         transfer, remainder = divmod(int(updates), self.transfer_every)
         if remainder:
             return
-        column = (transfer - 1) % change.shape[1]
+        column = (transfer - 1) % change.shape[-1]
         wanted = torch.zeros_like(change)
-        wanted[:, column] = self.transfer_rate * (fast.conductances - crossbar.memory["zero"])[:, column]
+        wanted[..., column] = self.transfer_rate * (fast.conductances - crossbar.memory["zero"])[..., column]
         slow.pulse(self._whole(wanted, slow))
 
     def _whole(self, change: Tensor, array: PulsedArray) -> Tensor:

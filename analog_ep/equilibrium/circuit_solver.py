@@ -1,0 +1,210 @@
+"""Solvers of whole circuits, in float64: how a network is put to them, and their states are read as its layers."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analog_ep.circuit import Chip, Circuit, with_output_clamps
+from analog_ep.equilibrium.equilibrium import Equilibrium, Solver
+from analog_ep.equilibrium.layered.sweeps import Status
+from analog_ep.errors import StimulusError
+from analog_ep.networks.network import HardwareNetwork, Network, Question
+from analog_ep.stimulus import Nudge
+
+
+@dataclass(frozen=True, eq=False)
+class CircuitState:
+    """What the solvers of a whole circuit find, before it is read as layers.
+
+    Attributes
+    ----------
+    voltages : ndarray (n_samples, n_nodes)
+        Node voltages, ground first. [V]
+    converged : ndarray (n_samples,)
+        Bool.
+    residual : ndarray (n_samples,)
+        Largest Kirchhoff residual over the free nodes. [A]
+    iterations : int
+        Iterations taken, or analyses run.
+    message : str
+        The status in a sentence.
+    error_bound : ndarray (n_samples,)
+        Most that a node's voltage is off, see `Equilibrium.voltage_error_bound`. [V]
+    """
+
+    voltages: np.ndarray
+    converged: np.ndarray
+    residual: np.ndarray
+    iterations: int
+    message: str
+    error_bound: np.ndarray
+
+
+class CircuitSolver(Solver):
+    """A solver that works on any `Circuit`; subclasses give `solve_circuit`."""
+
+    in_float64 = True
+
+    @abstractmethod
+    def solve_circuit(
+        self,
+        circuit: Circuit,
+        inputs: np.ndarray,
+        nudge: Nudge | None = None,
+        free_outputs: np.ndarray | None = None,
+        start: np.ndarray | None = None,
+    ) -> CircuitState:
+        """Solve one circuit for a flat batch.
+
+        Parameters
+        ----------
+        circuit : Circuit
+            Checked by the solver before it runs.
+        inputs : ndarray (n_samples, n_inputs)
+            Inputs. [V]
+        nudge : Nudge, optional
+            With targets `(n_samples, n_outputs)`, float64.
+        free_outputs : ndarray (n_samples, n_outputs), optional
+            Differential outputs of the free state; required for a frozen nudge. [V]
+        start : ndarray (n_samples, n_nodes), optional
+            Voltages to begin from, where the method can use them. [V]
+        """
+
+    def solve(
+        self,
+        system: Network | Circuit,
+        inputs: Tensor,
+        nudge: Nudge | None = None,
+        free: Equilibrium | None = None,
+        chip: Chip | None = None,
+    ) -> Equilibrium:
+        hardware, circuit = _hardware_of(system), circuit_of(system)
+        circuit = circuit if chip is None else chip.apply(circuit)
+        batch = inputs.shape[:-1]
+        flat = inputs.detach().reshape(batch.numel(), inputs.shape[-1]).to("cpu", torch.float64)
+        free_outputs = start = None
+        flat_nudge = nudge
+        if nudge is not None:
+            if free is None and nudge.kind == "frozen":
+                free = self.solve(system, inputs, chip=chip).require_converged()
+            target = nudge.target.detach().to("cpu", torch.float64)
+            flat_nudge = Nudge(nudge.strength, target.reshape(-1, target.shape[-1]), nudge.cost, nudge.kind)
+            flat_nudge = flat_nudge if hardware is None else hardware.in_circuit(flat_nudge)
+        if free is not None:
+            free_outputs = free.outputs.detach().to("cpu", torch.float64).reshape(len(flat), -1).numpy()
+            start = free.voltages.detach().to("cpu", torch.float64).reshape(len(flat), -1).numpy()
+        state = self.solve_circuit(circuit, flat.numpy(), flat_nudge, free_outputs, start)
+        voltages = torch.from_numpy(state.voltages).reshape(*batch, circuit.n_nodes).to(inputs.device)
+        layers = () if hardware is None else hardware.layers_of(voltages)
+        return Equilibrium(
+            system=system,
+            inputs=inputs,
+            layers=layers,
+            outputs=_outputs(circuit, voltages),
+            converged=torch.from_numpy(state.converged).reshape(batch).to(inputs.device),
+            residual=torch.from_numpy(state.residual).reshape(batch).to(inputs.device),
+            iterations=state.iterations,
+            message=state.message,
+            nudge=nudge,
+            chip=chip,
+            node_voltages=lambda: voltages,
+            error_bounds=lambda: torch.from_numpy(state.error_bound).reshape(batch).to(inputs.device),
+        )
+
+    def solve_small_signal(
+        self, circuit: Circuit, inputs: np.ndarray, voltages: np.ndarray, currents: np.ndarray
+    ) -> np.ndarray:
+        """Response of the nodes `(n_samples, n_nodes)` [V] to small currents into the outputs; NaN where there is none.
+
+        Parameters
+        ----------
+        circuit : Circuit
+            As `solve_circuit` takes it.
+        inputs : ndarray (n_samples, n_inputs)
+            Inputs. [V]
+        voltages : ndarray (n_samples, n_nodes)
+            The free state. [V]
+        currents : ndarray (n_samples, n_outputs)
+            Into v₊ and out of v₋. [A]
+        """
+        raise StimulusError(f"{type(self).__name__} does not linearise its states; use Newton or Ngspice")
+
+    def small_signal(self, free: Equilibrium, error: Tensor) -> tuple[tuple[Tensor, ...], Status]:
+        circuit, hardware = _circuit_of(free), _hardware_of(free.system)
+        scale = 1.0 if hardware is None else hardware.nudge_scale
+        batch = free.inputs.shape[:-1]
+        arrays = (_flat(values).numpy() for values in (free.inputs, free.voltages, scale * error))
+        found = torch.from_numpy(self.solve_small_signal(circuit, *arrays))
+        solved = torch.isfinite(found).all(-1).reshape(batch)
+        missed = int((~solved).sum())
+        message = f"{missed} samples have a singular Jacobian" if missed else "linearised"
+        response = found.reshape(*batch, circuit.n_nodes).to(free.outputs)
+        status = Status(solved, torch.zeros(batch), 1, message, complete=not missed)
+        return _layers(free.system, response), status
+
+    def clamped(self, free: Equilibrium, change: Tensor) -> tuple[tuple[Tensor, ...], Status]:
+        circuit = with_output_clamps(_circuit_of(free))
+        held = self.solve(circuit, torch.cat([free.inputs.to(free.outputs), free.outputs + change], -1))
+        layers = _layers(free.system, held.voltages[..., : free.voltages.shape[-1]])
+        response = tuple(clamped - before for clamped, before in zip(layers, _layers_of(free), strict=True))
+        done = bool(held.converged.all())
+        return response, Status(held.converged, held.residual, held.iterations, held.message, complete=done)
+
+
+def _flat(values: Tensor) -> Tensor:
+    """Float64 on the CPU, `(n_samples, n)`."""
+    return values.detach().reshape(-1, values.shape[-1]).to("cpu", torch.float64)
+
+
+def _circuit_of(free: Equilibrium) -> Circuit:
+    circuit = circuit_of(free.system)
+    return circuit if free.chip is None else free.chip.apply(circuit)
+
+
+def _layers(system: Network | Circuit, voltages: Tensor) -> tuple[Tensor, ...]:
+    """Layers of a network; of a bare circuit its one set of nodes."""
+    hardware = _hardware_of(system)
+    return (voltages,) if hardware is None else hardware.layers_of(voltages)
+
+
+def _layers_of(free: Equilibrium) -> tuple[Tensor, ...]:
+    return (free.voltages,) if isinstance(free.system, Circuit) else free.layers
+
+
+def circuit_of(system: Network | Circuit) -> Circuit:
+    """The circuit that a system is.
+
+    Raises
+    ------
+    StimulusError
+        If it is a network of no circuit.
+    """
+    return system if isinstance(system, Circuit) else system.answer(_Hardware()).circuit()
+
+
+def _hardware_of(system: Network | Circuit) -> HardwareNetwork | None:
+    """The network whose circuit is solved; None for a bare one."""
+    return None if isinstance(system, Circuit) else system.answer(_Hardware())
+
+
+class _Hardware(Question[HardwareNetwork]):
+    def network(self, network: Network) -> HardwareNetwork:
+        raise StimulusError(
+            f"a circuit solver needs a network that is a circuit, found a {type(network).__name__}; "
+            "use a solver of its own"
+        )
+
+    def circuit(self, network: HardwareNetwork) -> HardwareNetwork:
+        return network
+
+
+def _outputs(circuit: Circuit, voltages: Tensor) -> Tensor:
+    if circuit.outputs is None:
+        return voltages[..., :0]
+    positive, negative = (torch.from_numpy(index) for index in circuit.outputs)
+    return voltages[..., positive] - voltages[..., negative]
