@@ -14,8 +14,8 @@ from analog_ep.designs.behaviour import expression_kind, formed
 from analog_ep.designs.differentiation import affine
 from analog_ep.designs.evaluation import evaluate
 from analog_ep.designs.expressions import Term, parse
-from analog_ep.designs.numbers import read_number
 from analog_ep.errors import NetlistError
+from analog_ep.support.numbers import read_number
 
 PARAMETERS = (
     """(-2)^3|(-2)**3|pow(-2,3)|pwr(-2,3)|-2^2|-2**2|2^3^2|2*-3|2--3|log(10)|ln(10)|log10(10)|sgn(-2)|1>0?1:2|

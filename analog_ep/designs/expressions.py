@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
-from analog_ep.designs.numbers import read_number
 from analog_ep.errors import NetlistError
+from analog_ep.support.numbers import read_number
 
 LONGEST = 5_000
 """Characters of an expression."""

@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from analog_ep.designs.numbers import is_number, read_number
 from analog_ep.designs.source import MARKS, Card
 from analog_ep.errors import NetlistError
+from analog_ep.support.numbers import is_number, read_number
 
 Refuse = Callable[[str], NetlistError]
 """Makes an error that begins with where the mark stands."""

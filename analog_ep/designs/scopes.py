@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from analog_ep.designs.evaluation import evaluate
 from analog_ep.designs.expressions import Term, parse
-from analog_ep.designs.numbers import is_number, read_number
 from analog_ep.designs.source import Card, Span, Word
 from analog_ep.errors import NetlistError
+from analog_ep.support.numbers import is_number, read_number
 
 MOST_TERMS = 20_000
 """Terms of an expression with its functions written out."""

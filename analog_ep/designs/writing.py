@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from analog_ep.designs.numbers import read_number
 from analog_ep.designs.source import SourceFile
 from analog_ep.errors import NetlistError
 from analog_ep.networks import CircuitNetwork
 from analog_ep.support.files import write_atomically
+from analog_ep.support.numbers import read_number
 
 if TYPE_CHECKING:
     from analog_ep.designs.design import Design
