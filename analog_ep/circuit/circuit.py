@@ -266,7 +266,7 @@ class CircuitBuilder:
     def set_outputs(self, positive: Indices, negative: Indices) -> None:
         """Declare the differential outputs o = v₊ − v₋, by indices or names of nodes."""
         first, second = (indexed("outputs", as_nodes(nodes), self._known) for nodes in (positive, negative))
-        self._outputs = first, np.broadcast_to(second, first.shape) if len(second) == 1 else second
+        self._outputs = first, np.broadcast_to(second, first.shape).copy() if len(second) == 1 else second
 
     def set_layer(self, name: str, nodes: np.ndarray) -> None:
         """Name a set of nodes for reports."""
