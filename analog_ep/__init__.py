@@ -7,14 +7,13 @@ if TYPE_CHECKING:
     from analog_ep.checking import CrossCheck, HopfieldCrossCheck, HopfieldTolerances, Tolerances, cross_check
     from analog_ep.circuit import Chip, Circuit, CircuitBuilder, check_circuit
     from analog_ep.devices import Clamp, Diode, DiodeClamp, HardClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
-    from analog_ep.dynamics import Langevin
+    from analog_ep.dynamics import Langevin, NgspiceSettling
     from analog_ep.equilibrium import (
         Equilibrium,
         EulerRelaxation,
         HopfieldRelaxation,
         Newton,
         Ngspice,
-        NgspiceSettling,
         Relaxation,
         Solver,
         solve,

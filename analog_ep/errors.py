@@ -5,6 +5,7 @@
     ├── CircuitError             a circuit that has no, or no unique, equilibrium (ValueError)
     │   ├── NodeNameError        a name that a netlist cannot carry
     │   └── EnergyUnavailableError   reciprocity is broken, so there is no energy
+    ├── NetlistError             a designer's netlist that cannot be read        (ValueError)
     ├── NetworkError             a network that cannot be built as described     (ValueError)
     ├── SpecError                a TOML spec that is broken or says something not allowed (ValueError)
     ├── DataError                a data set that is missing, damaged or out of range (ValueError)
@@ -43,6 +44,10 @@ class NodeNameError(CircuitError):
 
 class EnergyUnavailableError(CircuitError):
     """Reciprocity is broken: the circuit has equilibria, but no energy."""
+
+
+class NetlistError(AnalogEPError, ValueError):
+    """A designer's netlist that cannot be read, or says what no circuit here can stand for."""
 
 
 class NetworkError(AnalogEPError, ValueError):

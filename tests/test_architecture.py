@@ -14,7 +14,7 @@ RECIPES = re.findall(
 
 @pytest.mark.ngspice
 def test_every_recipe_runs():
-    assert len(RECIPES) == 5
+    assert len(RECIPES) == 6
     names: dict[str, object] = {"__name__": "recipes"}
     for title, code in RECIPES:
         exec(compile(code, title, "exec"), names)

@@ -523,7 +523,7 @@ def test_gnucap_solves_the_deck(tmp_path):
         expected = [float(state.outputs[j]) for state in (free, nudged)]
         np.testing.assert_allclose(printed[f"v(o{j})"], expected, rtol=0, atol=1e-6)
     elastic = Nudge(0.5, targets, SquaredError(), "elastic")
-    with pytest.raises(CircuitError, match="use a frozen nudge, or write it for ngspice, xyce"):
+    with pytest.raises(CircuitError, match="use a frozen nudge, or another dialect: ngspice, xyce"):
         write_netlist(net, inputs, elastic, path=tmp_path / "no.cir", dialect="gnucap")
     assert not (tmp_path / "no.cir").exists()
 

@@ -184,7 +184,7 @@ def test_settling_of_a_network_against_an_integration(phase):
 
 
 def test_what_cannot_settle():
-    with pytest.raises(StimulusError, match="settling needs layers and capacitors, found none in 'single'"):
+    with pytest.raises(StimulusError, match="settling needs capacitors, found none in 'single'"):
         settling(single(None), np.ones(1))
 
 

@@ -92,7 +92,7 @@ def test_transients_that_cannot_be():
         transient(bare, np.ones(1), 1e-6)
     with pytest.raises(StimulusError, match="needs a positive duration and points, found 0 s and 500"):
         transient(ladder(), np.ones(1), 0)
-    with pytest.raises(StimulusError, match="settling needs layers and capacitors"):
+    with pytest.raises(StimulusError, match="settling needs capacitors, found none in 'ladder'"):
         settling_in_torch(bare, np.ones(1))
     with pytest.raises(StimulusError, match=r"a nudge needs 1 currents, found shape \(2,\)"):
         settling_in_torch(ladder(), np.ones(1), nudge_currents=np.zeros(2))

@@ -163,7 +163,8 @@ class _Spectra:
         p, n = (sweep.circuit.node_names[side[output]] for side in self._outputs)
         # An analysis of noise asks for a source to refer it to; this one is there for that alone.
         source = sweep.dialect.element("inoise", ("0", p if p != "0" else n), sweep.analyses.stimulus(1.0))
-        cards = [*more, source, sweep.analyses.noise((p, n), "inoise", self.points_per_decade, low, high)]
+        analysis = sweep.analyses.noise((p, n), "inoise", int(self.points_per_decade), low, high)
+        cards = [*more, source, analysis]
         deck = sweep.deck(self._batch, cards, save=False)
         plots = run_twice(lambda: run_plots(deck, sweep.executable, sweep.timeout, stop))
         if len(plots) != 2 or plots[1].values.shape[0] != 1:

@@ -35,17 +35,8 @@ def fit_amplifier(table: Table, *, noise: Noise | None = None) -> Fit:
     DataError
         If points are too few, the inputs are all the same, or the output does not follow them in one direction.
     """
-    table.require_rows(_FEWEST, "an amplifier")
+    _require_transfer(table)
     x, y = table["input"], table["output"]
-    if not np.ptp(x):
-        raise DataError(f"{table.name}: the input of an amplifier must change, found {x[0]:g} V throughout")
-    order = np.argsort(x, kind="stable")
-    thirds = np.array([part.mean() for part in np.array_split(y[order], 3)])
-    if not (np.all(np.diff(thirds) > 0) or np.all(np.diff(thirds) < 0)):
-        raise DataError(
-            f"{table.name}: the output must rise, or fall, with the input, found means of "
-            f"{', '.join(f'{value:.3g}' for value in thirds)} V over thirds of the inputs"
-        )
     deviation = table.get("output_std")
     noise = Noise(deviation=deviation) if deviation is not None else noise or Noise(relative=0.0)
     line = regress(_LINEAR, lambda at: _transfer(at, x), _line(x, y), y, noise)
@@ -73,6 +64,20 @@ def fit_amplifier(table: Table, *, noise: Noise | None = None) -> Fit:
         axes=Axes("input [V]", "output [V]"),
         curves=(_curve(x, y, result),),
     )
+
+
+def _require_transfer(table: Table) -> None:
+    table.require_rows(_FEWEST, "an amplifier")
+    x, y = table["input"], table["output"]
+    if not np.ptp(x):
+        raise DataError(f"{table.name}: the input of an amplifier must change, found {x[0]:g} V throughout")
+    order = np.argsort(x, kind="stable")
+    thirds = np.array([part.mean() for part in np.array_split(y[order], 3)])
+    if not (np.all(np.diff(thirds) > 0) or np.all(np.diff(thirds) < 0)):
+        raise DataError(
+            f"{table.name}: the output must rise, or fall, with the input, found means of "
+            f"{', '.join(f'{value:.3g}' for value in thirds)} V over thirds of the inputs"
+        )
 
 
 def _transfer(parameters: np.ndarray, x: np.ndarray) -> np.ndarray:

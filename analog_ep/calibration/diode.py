@@ -67,68 +67,105 @@ def fit_diode(
         If points are too few, all of one sign of the voltage below conduction, fall with the voltage, have the wrong
         sign, or stand still as in the compliance of an instrument.
     """
+    voltage, current, temperatures = _characteristics(table, temperature)
+    deviation = table.get("current_std")
+    noise = Noise(deviation=deviation) if deviation is not None else noise or Noise()
+    model = _model(np.unique(temperatures), saturation_exponent, energy_gap)
+    result = _regression(model, voltage, current, temperatures, noise)
+    return _described(table, model, result, noise, voltage, current, temperatures)
+
+
+def _model(levels: np.ndarray, saturation_exponent: float, energy_gap: float | None) -> _Characteristic:
+    """What is fitted to data at these temperatures, each once."""
+    nominal = float(levels[np.abs(levels - DEFAULT_TEMPERATURE).argmin()])
+    if energy_gap is not None and not 0 < energy_gap < np.inf:
+        raise DataError(f"the energy gap must be positive, found {energy_gap} eV")
+    fits_gap = len(levels) > 1 and energy_gap is None
+    unknowns = (_SATURATION, _IDEALITY, _RESISTANCE) + ((_GAP,) if fits_gap else ())
+    return _Characteristic(unknowns, nominal, saturation_exponent, energy_gap)
+
+
+def _described(
+    table: Table,
+    model: _Characteristic,
+    result: Regression,
+    noise: Noise,
+    voltage: np.ndarray,
+    current: np.ndarray,
+    temperatures: np.ndarray,
+) -> Fit:
+    estimates, correlation, untold = estimates_of(model.unknowns, result.coordinates, result.covariance)
+    levels = np.unique(temperatures)
+    if len(levels) == 1 and model.energy_gap is None:
+        untold += ("energy_gap, from one temperature",)
+    alternatives = {
+        "trend with voltage": waves(voltage, temperatures),
+        "trend with order": waves(np.arange(len(table), dtype=float)),
+    }
+    return Fit(
+        kind="diode",
+        model="shockley",
+        estimates=estimates,
+        correlation=correlation,
+        constants=_constants(model, levels),
+        adequacy=judge(result.residuals, result.whitened, alternatives, noise.known),
+        untold=untold,
+        noise=_noise_words(noise, result),
+        n_points=len(table),
+        validity={
+            "voltage_V": _range(voltage),
+            "current_A": _range(np.abs(result.prediction)),
+            "temperature_K": _range(levels),
+        },
+        axes=Axes("voltage [V]", "current [A]", logarithmic=True),
+        curves=_curves(model, result, voltage, current, temperatures),
+    )
+
+
+def _characteristics(table: Table, temperature: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Voltages [V], currents [A] and temperatures [K] that may be those of a diode."""
     table.require_rows(_FEWEST, "a diode")
     voltage, current = table["voltage"], table["current"]
     temperatures = table.get("temperature")
     temperatures = np.full(len(table), temperature) if temperatures is None else temperatures
     if not (temperatures > 0).all():
         raise DataError(f"{table.name}: temperatures must be above 0 K, found {temperatures.min():g} K")
-    deviation = table.get("current_std")
-    noise = Noise(deviation=deviation) if deviation is not None else noise or Noise()
     require_signs_agree(table, np.abs(voltage) > _AWAY)
     _require_diode(table, voltage, current, temperatures)
     require_no_plateau(table)
-    levels = np.unique(temperatures)
-    nominal = float(levels[np.abs(levels - DEFAULT_TEMPERATURE).argmin()])
-    if energy_gap is not None and not 0 < energy_gap < np.inf:
-        raise DataError(f"the energy gap must be positive, found {energy_gap} eV")
-    fits_gap = len(levels) > 1 and energy_gap is None
-    unknowns = (_SATURATION, _IDEALITY, _RESISTANCE) + ((_GAP,) if fits_gap else ())
-    model = _Characteristic(unknowns, nominal, saturation_exponent, energy_gap)
-    start = _start(voltage, current, temperatures, nominal)
+    return voltage, current, temperatures
+
+
+def _regression(
+    model: _Characteristic, voltage: np.ndarray, current: np.ndarray, temperatures: np.ndarray, noise: Noise
+) -> Regression:
+    start = _start(voltage, current, temperatures, model.nominal)
     result = regress(
-        unknowns,
+        model.unknowns,
         lambda at: model.current(at, voltage, temperatures),
-        [*start, _SILICON_GAP][: len(unknowns)],
+        [*start, _SILICON_GAP][: len(model.unknowns)],
         current,
         noise,
         lambda at: model.derivatives(at, voltage, temperatures),
     )
-    result = _without_resistance(model, result, voltage, current, temperatures, noise)
-    estimates, correlation, untold = estimates_of(unknowns, result.coordinates, result.covariance)
-    if len(levels) == 1 and energy_gap is None:
-        untold += ("energy_gap, from one temperature",)
-    alternatives = {
-        "trend with voltage": waves(voltage, temperatures),
-        "trend with order": waves(np.arange(len(table), dtype=float)),
-    }
+    return _without_resistance(model, result, voltage, current, temperatures, noise)
+
+
+def _constants(model: _Characteristic, levels: np.ndarray) -> dict[str, Estimate]:
+    """Parameters that are given: the temperature of the card is that of the fit where 27 °C was not measured."""
     constants = {
-        "nominal_temperature": Estimate(nominal, 0.0, "K"),
-        "saturation_exponent": Estimate(saturation_exponent, 0.0, "1"),
+        "nominal_temperature": Estimate(model.nominal, 0.0, "K"),
+        "saturation_exponent": Estimate(model.saturation_exponent, 0.0, "1"),
     }
     if not levels[0] <= DEFAULT_TEMPERATURE <= levels[-1]:
-        constants["temperature"] = Estimate(nominal, 0.0, "K")
-    if energy_gap is not None:
-        constants["energy_gap"] = Estimate(energy_gap, 0.0, "eV")
-    conducting = np.abs(result.prediction)
-    return Fit(
-        kind="diode",
-        model="shockley",
-        estimates=estimates,
-        correlation=correlation,
-        constants=constants,
-        adequacy=judge(result.residuals, result.whitened, alternatives, noise.known),
-        untold=untold,
-        noise=_noise_words(noise, result),
-        n_points=len(table),
-        validity={
-            "voltage_V": (float(voltage.min()), float(voltage.max())),
-            "current_A": (float(conducting.min()), float(conducting.max())),
-            "temperature_K": (float(levels[0]), float(levels[-1])),
-        },
-        axes=Axes("voltage [V]", "current [A]", logarithmic=True),
-        curves=_curves(model, result, voltage, current, temperatures),
-    )
+        constants["temperature"] = Estimate(model.nominal, 0.0, "K")
+    if model.energy_gap is not None:
+        constants["energy_gap"] = Estimate(model.energy_gap, 0.0, "eV")
+    return constants
+
+
+def _range(values: np.ndarray) -> tuple[float, float]:
+    return float(values.min()), float(values.max())
 
 
 class _Characteristic:
@@ -138,6 +175,7 @@ class _Characteristic:
         self, unknowns: tuple[Unknown, ...], nominal: float, saturation_exponent: float, energy_gap: float | None
     ):
         self.unknowns, self.nominal, self.saturation_exponent = unknowns, nominal, saturation_exponent
+        self.energy_gap = energy_gap
         self._given = {} if energy_gap is None else {_GAP.name: energy_gap}
 
     def device(self, coordinates: np.ndarray, temperatures: np.ndarray) -> ShockleyDiode:

@@ -88,34 +88,24 @@ def fit_memristor(
     """
     if model not in _FITTED:
         raise DataError(f"model must be one of {', '.join(_FITTED)}, found {model!r}")
-    table.require_rows(_FEWEST, "a memristor")
+    _require_trace(table)
     time, voltage, current = table["time"], table["voltage"], table["current"]
-    if not (np.diff(time) > 0).all():
-        late = int(np.flatnonzero(np.diff(time) <= 0)[0]) + 1
-        raise DataError(f"{table.name}: times must increase, found {time[late]:g} s late, in {table.where(late)}")
-    require_signs_agree(table, np.abs(voltage) > _STRONG * np.abs(voltage).max())
-    require_no_plateau(table)
     deviation = table.get("current_std")
     noise = Noise(deviation=deviation) if deviation is not None else noise or Noise()
     trace = _Trace(model, time, voltage, start or {})
-    guesses = _guesses(table, model, trace.given)
-    begin = trace.best(guesses, current, table.name)
     unknowns = trace.unknowns
-    result = regress(
-        unknowns,
-        trace.current,
-        [u.outside(x) for u, x in zip(unknowns, begin, strict=True)],
-        current,
-        noise,
-        trace.slopes,
-        tolerance=1e-6,
-    )
+    found = trace.best(_guesses(table, model, trace.given), current, table.name)
+    begin = [u.outside(x) for u, x in zip(unknowns, found, strict=True)]
+    result = regress(unknowns, trace.current, begin, current, noise, trace.slopes, tolerance=1e-6)
+    return _described(table, model, trace, result, noise)
+
+
+def _described(table: Table, model: str, trace: _Trace, result: Regression, noise: Noise) -> Fit:
+    time, voltage, unknowns = table["time"], table["voltage"], trace.unknowns
     jumps = trace.jumps(result.coordinates)
     result = dataclasses.replace(result, covariance=_without(result.covariance, jumps))
     estimates, correlation, untold = estimates_of(unknowns, result.coordinates, result.covariance)
     untold += (_KEPT[model],)
-    held = [f.name for f in dataclasses.fields(MEMRISTORS[model]) if f.name not in estimates]
-    fixed = trace.device(result.coordinates)
     alternatives = {
         "trend with time": waves(time),
         "trend with voltage": waves(voltage),
@@ -126,9 +116,7 @@ def fit_memristor(
         model=model,
         estimates=estimates,
         correlation=correlation,
-        constants={
-            name: Estimate(float(getattr(fixed, name)), 0.0, unit_of("memristor", model, name)) for name in held
-        },
+        constants=_held(model, trace.device(result.coordinates), set(estimates)),
         adequacy=judge(result.residuals, result.whitened, alternatives, noise.known),
         untold=untold,
         noise=_noise_words(noise, result),
@@ -141,6 +129,22 @@ def fit_memristor(
         curves=(_curve(table, trace, result),),
         notes=_notes([u.name for u, jump in zip(unknowns, jumps, strict=True) if jump]),
     )
+
+
+def _require_trace(table: Table) -> None:
+    table.require_rows(_FEWEST, "a memristor")
+    time, voltage = table["time"], table["voltage"]
+    if not (np.diff(time) > 0).all():
+        late = int(np.flatnonzero(np.diff(time) <= 0)[0]) + 1
+        raise DataError(f"{table.name}: times must increase, found {time[late]:g} s late, in {table.where(late)}")
+    require_signs_agree(table, np.abs(voltage) > _STRONG * np.abs(voltage).max())
+    require_no_plateau(table)
+
+
+def _held(model: str, device: Memristor, fitted: set[str]) -> dict[str, Estimate]:
+    """The device's parameters that were not fitted."""
+    names = [field.name for field in dataclasses.fields(MEMRISTORS[model]) if field.name not in fitted]
+    return {name: Estimate(float(getattr(device, name)), 0.0, unit_of("memristor", model, name)) for name in names}
 
 
 class _Trace:

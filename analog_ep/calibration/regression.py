@@ -15,6 +15,8 @@ FINEST = 1e-6
 """No measurement is taken to be better than this, relative to its size: beyond lie the roundings of simulators."""
 
 _ROUNDS = 30
+_SETTLED = 1e-3
+"""Change of the weights that ends the rounds: it moves the optimum by about a thousandth of its uncertainty."""
 _SMALLEST = 1e-3
 """Coordinates that are nearer to 0, as the logarithm of an ideality of 1, count as this in finite differences."""
 _WORST = 1e100
@@ -125,45 +127,50 @@ def regress(
     DataError
         If there are not more data than unknowns.
     """
-    if len(data) <= len(unknowns) + 1:
-        raise DataError(f"{len(unknowns)} parameters need at least {len(unknowns) + 2} points, found {len(data)}")
-    lower = [-np.inf if u.logarithmic else u.lower for u in unknowns]
-    upper = [np.inf if u.logarithmic else u.upper for u in unknowns]
+    _require_points(unknowns, data)
     x = np.array([u.inside(value) for u, value in zip(unknowns, start, strict=True)])
     derive = derive or (lambda at: central_differences(predict, at))
     deviation, relative, floor = _deviation(data, data, noise)
     for _ in range(_ROUNDS):
-        weights = 1 / deviation
-        solution = least_squares(
-            lambda at, weights=weights: _bounded((predict(at) - data) * weights),
-            x,
-            jac=lambda at, weights=weights: derive(at) * weights[:, None],  # pyright: ignore[reportArgumentType]
-            bounds=(lower, upper),
-            x_scale="jac",
-            xtol=tolerance,
-            ftol=tolerance,
-            gtol=tolerance,
-        )
-        x = solution.x
+        x = _least_squares(predict, derive, x, data, 1 / deviation, unknowns, tolerance)
         previous, prediction = deviation, predict(x)
         deviation, relative, floor = _deviation(data, prediction, noise)
-        # Weights off by a part in a thousand move the optimum by about a thousandth of its uncertainty.
-        if np.abs(deviation / previous - 1).max() < 1e-3:
+        if np.abs(deviation / previous - 1).max() < _SETTLED:
             break
-    jacobian = derive(x)
-    residuals = (data - prediction) / deviation
-    degrees = len(data) - len(unknowns)
-    scale = 1.0 if noise.known else len(data) / degrees
-    return Regression(
-        x,
-        covariance_of(jacobian / deviation[:, None], scale),
-        jacobian,
-        prediction,
-        deviation,
-        residuals,
-        relative,
-        floor,
+    jacobian, residuals = derive(x), (data - prediction) / deviation
+    scale = 1.0 if noise.known else len(data) / (len(data) - len(unknowns))
+    covariance = covariance_of(jacobian / deviation[:, None], scale)
+    return Regression(x, covariance, jacobian, prediction, deviation, residuals, relative, floor)
+
+
+def _require_points(unknowns: Sequence[Unknown], data: np.ndarray) -> None:
+    if len(data) <= len(unknowns) + 1:
+        raise DataError(f"{len(unknowns)} parameters need at least {len(unknowns) + 2} points, found {len(data)}")
+
+
+def _least_squares(
+    predict: Predict,
+    derive: Callable[[np.ndarray], np.ndarray],
+    start: np.ndarray,
+    data: np.ndarray,
+    weights: np.ndarray,
+    unknowns: Sequence[Unknown],
+    tolerance: float,
+) -> np.ndarray:
+    """Coordinates of the least weighted squares near a start."""
+    lower = [-np.inf if u.logarithmic else u.lower for u in unknowns]
+    upper = [np.inf if u.logarithmic else u.upper for u in unknowns]
+    solution = least_squares(
+        lambda at: _bounded((predict(at) - data) * weights),
+        start,
+        jac=lambda at: derive(at) * weights[:, None],  # pyright: ignore[reportArgumentType]
+        bounds=(lower, upper),
+        x_scale="jac",
+        xtol=tolerance,
+        ftol=tolerance,
+        gtol=tolerance,
     )
+    return solution.x
 
 
 def central_differences(predict: Predict, at: np.ndarray) -> np.ndarray:

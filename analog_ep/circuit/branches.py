@@ -71,9 +71,6 @@ class Conductances(CurrentLaw):
     def netlist_form(self) -> NetlistForm:
         return Resistors(self.siemens)
 
-    def resistors(self) -> np.ndarray:
-        return self.siemens
-
     def is_monotone(self) -> bool:
         return bool((self.siemens >= 0).all())
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from analog_ep.circuit.branches import Conductances, Diodes
 from analog_ep.circuit.laws import Branches, VoltageLaw
-from analog_ep.circuit.nodes import Indices
+from analog_ep.circuit.nodes import Indices, as_nodes, indexed
 from analog_ep.constants import DEFAULT_TEMPERATURE
 from analog_ep.devices import Diode
 from analog_ep.errors import CircuitError, NodeNameError
@@ -33,6 +33,9 @@ _OF_OTHERS = """
 
 _RESERVED = frozenset(f"{_OF_NGSPICE} {_OF_OTHERS}".split())
 """Names that a simulator gives a meaning of its own, and those that the netlists here use for themselves."""
+
+_SHOWN = 24
+"""Groups that the text of a circuit names: one screen."""
 
 _Kind = TypeVar("_Kind", bound=Branches)
 
@@ -55,7 +58,7 @@ def validate_name(name: str) -> str:
     return name
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Circuit:
     """Nodes and arrays of branches. Immutable; samples and nudges are not part of it.
 
@@ -87,6 +90,24 @@ class Circuit:
 
     def __post_init__(self):
         require_temperature("a circuit", self.temperature)
+        for group in self.groups:
+            if group.names_nodes():
+                raise CircuitError(f"{group.label}: nodes must be indices, found names; use CircuitBuilder")
+
+    def __repr__(self) -> str:
+        lines = [f"Circuit {self.title!r}: {self.n_nodes} nodes, {self.n_branches} elements"]
+        shown = self.groups if len(self.groups) <= _SHOWN else self.groups[: _SHOWN - 1]
+        for group in shown:
+            trained = getattr(group, "parameter", None)
+            learns = f", learns as {trained!r}" if trained else ""
+            lines.append(f"  {group.label}: {len(group)} {type(group).__name__}{learns}")
+        if len(shown) < len(self.groups):
+            lines.append(f"  and {len(self.groups) - len(shown)} groups more")
+        pairs = [] if self.outputs is None else list(zip(*self.outputs, strict=True))
+        names = [self.node_names[p] if n == 0 else f"{self.node_names[p]}-{self.node_names[n]}" for p, n in pairs[:6]]
+        more = f" and {len(pairs) - 6} more" if len(pairs) > 6 else ""
+        lines.append(f"  {self.n_inputs} inputs, {len(pairs)} outputs: {', '.join(names) or 'none'}{more}")
+        return "\n".join(lines)
 
     @property
     def n_nodes(self) -> int:
@@ -165,10 +186,16 @@ class CircuitBuilder:
     --------
     >>> from analog_ep.circuit import CircuitBuilder, Conductances, VoltageSources
     >>> builder = CircuitBuilder("divider")
-    >>> top, middle = builder.add_nodes(["top", "middle"])
-    >>> builder.add(VoltageSources("v", top, 0, 2.0))
-    >>> builder.add(Conductances("r", [top, middle], [middle, 0], 1e-3))
-    >>> circuit = builder.build()
+    >>> builder.add_nodes(["top", "middle"])
+    array([1, 2])
+    >>> builder.add(VoltageSources("v", "top", "0", 2.0))
+    >>> builder.add(Conductances("r", ["top", "middle"], ["middle", "0"], ["1m", 2e-3]))
+    >>> builder.set_outputs("middle", "0")
+    >>> builder.build()
+    Circuit 'divider': 3 nodes, 3 elements
+      v: 1 VoltageSources
+      r: 2 Conductances
+      0 inputs, 1 outputs: middle
     """
 
     def __init__(self, title: str, temperature: float | None = None):
@@ -176,27 +203,45 @@ class CircuitBuilder:
             raise NodeNameError(f"a title must be printable ASCII on one line, found {title!r}")
         self._title, self._temperature = title, temperature
         self._names = ["0"]
-        self._known = {"0"}
+        self._known = {"0": 0}
         self._groups: list[Branches] = []
         self._outputs: tuple[np.ndarray, np.ndarray] | None = None
         self._layers: dict[str, np.ndarray] = {}
 
     def add_nodes(self, names: Iterable[str]) -> np.ndarray:
-        """Add named nodes and return their indices, int64 `(n_nodes,)`."""
+        """Add named nodes and return their indices, int64 `(n_nodes,)`.
+
+        Raises
+        ------
+        NodeNameError
+            If a name is not one that every netlist can carry, or is there already; if one text is given in place of
+            several.
+        """
+        if isinstance(names, str):
+            raise NodeNameError(f"names of nodes must be a sequence of texts, found {names!r}; write [{names!r}]")
         first = len(self._names)
         for name in names:
             validate_name(name)
             if name in self._known:
                 raise NodeNameError(f"node names must be unique, found {name!r} twice")
-            self._known.add(name)
+            self._known[name] = len(self._names)
             self._names.append(name)
         return np.arange(first, len(self._names))
 
     def add(self, group: Branches) -> None:
-        """Add a group of branches."""
+        """Add a group of branches, whose nodes may be given by name.
+
+        Raises
+        ------
+        NodeNameError
+            If the label is not one that every netlist can carry, or is there already.
+        CircuitError
+            If there is no such node.
+        """
         validate_name(group.label)
         if any(group.label == other.label for other in self._groups):
             raise NodeNameError(f"labels of groups must be unique, found {group.label!r} twice")
+        group = group.at_nodes(self._known)
         nodes = group.nodes()
         if len(nodes) and (nodes.min() < 0 or nodes.max() >= len(self._names)):
             raise CircuitError(f"{group.label}: node indices must lie in 0…{len(self._names) - 1}, found others")
@@ -207,7 +252,7 @@ class CircuitBuilder:
 
         The junction can then be probed, and every solver sees the same node.
         """
-        anode, cathode = np.broadcast_arrays(np.atleast_1d(anode), np.atleast_1d(cathode))
+        anode, cathode = np.broadcast_arrays(*(indexed(label, as_nodes(n), self._known) for n in (anode, cathode)))
         device = device.expand(len(anode))
         if (parts := device.behind_resistance()) is not None:
             resistance, device = np.asarray(parts[0]), parts[1]
@@ -219,8 +264,9 @@ class CircuitBuilder:
         self.add(Diodes(label, anode, cathode, device))
 
     def set_outputs(self, positive: Indices, negative: Indices) -> None:
-        """Declare the differential outputs o = v₊ − v₋."""
-        self._outputs = (np.atleast_1d(positive), np.atleast_1d(negative))
+        """Declare the differential outputs o = v₊ − v₋, by indices or names of nodes."""
+        first, second = (indexed("outputs", as_nodes(nodes), self._known) for nodes in (positive, negative))
+        self._outputs = first, np.broadcast_to(second, first.shape).copy() if len(second) == 1 else second
 
     def set_layer(self, name: str, nodes: np.ndarray) -> None:
         """Name a set of nodes for reports."""

@@ -18,12 +18,12 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from analog_ep.circuit.nodes import Indices, NodePair, Values
+from analog_ep.circuit.nodes import Indices, NodePair, Values, as_nodes, as_values, indexed
 from analog_ep.circuit.voltage_rows import VoltageRows
 from analog_ep.devices.content import Content
 from analog_ep.devices.forms import Expression, NetlistForm
 from analog_ep.devices.library import ClampParameters, LibraryForm
-from analog_ep.errors import CircuitError
+from analog_ep.errors import CircuitError, NetlistError
 
 _ONE_WAY = "is a one-way controlled source"
 
@@ -61,12 +61,18 @@ class Branches(ABC):
                 f"{self.label}: a kind of branches must have a law, found none in {type(self).__name__}; derive it "
                 f"from CurrentLaw, VoltageLaw, CurrentFollower or ChargeLaw"
             )
-        sizes = {name: np.atleast_1d(getattr(self, name)).shape for name in self.terminals}
-        n_elements = max((shape[0] for shape in sizes.values()), default=0)
-        for name in (*self.terminals, *self.optional_terminals):
-            self._set(name, np.atleast_1d(getattr(self, name)), np.int64, n_elements)
+        nodes = {name: as_nodes(getattr(self, name)) for name in (*self.terminals, *self.optional_terminals)}
+        n_elements = max((len(nodes[name]) for name in self.terminals), default=0)
+        for name, array in nodes.items():
+            self._set(name, array, array.dtype.type, n_elements)
         for name in self.values:
-            self._set(name, np.atleast_1d(np.asarray(getattr(self, name), dtype=np.float64)), np.float64, n_elements)
+            self._set(name, self._read(name), np.float64, n_elements)
+
+    def _read(self, name: str) -> np.ndarray:
+        try:
+            return as_values(getattr(self, name))
+        except NetlistError as error:
+            raise CircuitError(f"{self.label}: {name}: {error}") from None
 
     def _set(self, name: str, array: np.ndarray, dtype: type, n_elements: int) -> None:
         if array.shape not in ((n_elements,), (1,)):
@@ -79,6 +85,25 @@ class Branches(ABC):
 
     def __len__(self) -> int:
         return len(getattr(self, self.terminals[0]))
+
+    def names_nodes(self) -> bool:
+        """Whether a node is given by its name, which only `CircuitBuilder` can find."""
+        return any(getattr(self, name).dtype == object for name in (*self.terminals, *self.optional_terminals))
+
+    def at_nodes(self, indices: Mapping[str, int]) -> Self:
+        """The same elements with nodes by index in place of names.
+
+        Raises
+        ------
+        CircuitError
+            If no node has such a name.
+        """
+        found = {}
+        for name in (*self.terminals, *self.optional_terminals):
+            nodes = getattr(self, name)
+            if nodes.dtype == object:
+                found[name] = indexed(self.label, nodes, indices)
+        return replace(self, **found) if found else self
 
     def nodes(self) -> np.ndarray:
         """All node indices that the elements touch, those of one terminal after those of another."""

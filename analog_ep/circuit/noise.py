@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analog_ep.circuit.branches import Capacitors
 from analog_ep.circuit.circuit import Circuit, require_temperature
-from analog_ep.circuit.laws import CurrentLaw
+from analog_ep.circuit.laws import ChargeLaw, CurrentLaw
 from analog_ep.circuit.nodes import GROUND
 from analog_ep.errors import CircuitError
 
@@ -132,8 +131,8 @@ def injected_currents(circuit: Circuit, density: float) -> NoiseCurrents:
     if not 0 < density < float("inf"):
         raise CircuitError(f"a noise density must be positive and finite, found {density} A²/Hz")
     nodes = [np.zeros(0, np.int64)]
-    for group in circuit.of_kind(Capacitors):
-        first, second = np.asarray(group.positive), np.asarray(group.negative)
+    for group in circuit.of_kind(ChargeLaw):
+        first, second = group.ends()
         nodes += [first[(second == GROUND) & (first != GROUND)], second[(first == GROUND) & (second != GROUND)]]
     unique = np.unique(np.concatenate(nodes))
     if not len(unique):

@@ -10,6 +10,8 @@ import typer
 
 from analog_ep.checking.doctor import examine
 from analog_ep.cli.app import JsonOption, RunFolder, app, console, show
+from analog_ep.cli.designs import check_netlist, export_design, is_design
+from analog_ep.designs.run import is_design_run
 from analog_ep.netlist.conductance_table import write_conductances
 from analog_ep.runs.progress import sample_bar
 from analog_ep.runs.trained import cross_checked, export_deck, export_transient, trained_network
@@ -47,7 +49,7 @@ ArrayOption = Annotated[ArrayChoice, typer.Option(help="Array of a chip that has
 
 @app.command()
 def check(
-    run: RunFolder,
+    run: Annotated[Path, typer.Argument(metavar="RUN|NETLIST.cir", help="Folder that `train` made, or a netlist.")],
     samples: Annotated[int, typer.Option(min=1, help="Number of test samples.")] = 100,
     array: ArrayOption = ArrayChoice.first,
     processes: Annotated[int, typer.Option(min=1, help="Runs of ngspice at a time.")] = 1,
@@ -58,8 +60,12 @@ def check(
 ) -> None:
     """Compare PyTorch with ngspice, node by node, and run the exported netlists of a sample.
 
-    Exits with 1 where they differ by more than the tolerance.
+    A netlist of your own is compared at its operating point, as you wrote it and as it is written of the circuit. Exits
+    with 1 where they differ by more than the tolerance.
     """
+    if is_design(run):
+        check_netlist(run)
+        return
     with sample_bar(console, "samples in ngspice") as progress:
         result = cross_checked(run, samples, progress, array.value, processes, accuracy)
     show(result, json)
@@ -102,7 +108,9 @@ def export(
         raise typer.BadParameter("a transient netlist is for ngspice alone; leave --dialect out")
     if rate is not None and phase is not Phase.transient:
         raise typer.BadParameter("has a meaning only with --phase transient", param_hint="--rate")
-    if out is not None:
+    if out is not None and is_design_run(run):
+        export_design(run, out)
+    elif out is not None:
         if phase is Phase.transient:
             export_transient(run, slice(sample, sample + samples), out, capacitance, rate)
         else:

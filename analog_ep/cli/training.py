@@ -10,6 +10,7 @@ import torch
 import typer
 
 from analog_ep.cli.app import app, console, interrupted
+from analog_ep.cli.designs import design_spec, is_design, is_netlist, train_design
 from analog_ep.errors import NgspiceNotFoundError
 from analog_ep.learning.parallel import Ranks
 from analog_ep.runs.folder import CHECKPOINT, Run, choose_spec, saved_epochs, stored_spec
@@ -27,9 +28,15 @@ class EquilibriumSolver(StrEnum):
 @app.command()
 def train(
     out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder: must be new, unless --resume.")],
-    spec: Annotated[Path | None, typer.Argument(metavar="SPEC.toml", help="Spec; else that of the data.")] = None,
+    spec: Annotated[
+        Path | None, typer.Argument(metavar="SPEC.toml|NETLIST.cir", help="Spec, else that of the data; or a netlist.")
+    ] = None,
     data: Annotated[
-        str | None, typer.Option(metavar="digits|iris|xor|DIR|mnist", help="Data; DIR is a folder of idx files.")
+        str | None,
+        typer.Option(
+            metavar="digits|iris|xor|DIR|mnist|TABLE.csv",
+            help="Data; DIR is a folder of idx files, a table a netlist's.",
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of split, conductances and shuffles.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Number of epochs.")] = None,
@@ -40,12 +47,31 @@ def train(
     device: Annotated[str, typer.Option(help="Device of the tensors, such as cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(min=1, help="Threads of PyTorch; 1 is fastest for small networks.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where RUN was interrupted.")] = False,
+    inputs: Annotated[str | None, typer.Option(metavar="A,B", help="Of a netlist: columns that drive it.")] = None,
+    outputs: Annotated[str | None, typer.Option(metavar="Y,Z", help="Of a netlist: columns of its targets.")] = None,
+    labels: Annotated[str | None, typer.Option(metavar="C", help="Of a netlist: a column of classes instead.")] = None,
+    trainable: Annotated[
+        str | None, typer.Option(metavar="R1,RW*", help="Of a netlist: resistors that learn, else those it marks.")
+    ] = None,
+    bounds: Annotated[str | None, typer.Option(metavar="LOW,HIGH", help="Range of their conductances. [S]")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of a netlist: Adam's rate.")] = None,
 ) -> None:
     """Train a network. RUN gets the spec, a checkpoint each epoch, metrics.csv and a learning curve.
+
+    A netlist of your own is trained on a table, and RUN gets it with what it learnt.
 
     Started by `torchrun --nproc-per-node N -m analog_ep train …`, N processes share every batch.
     """
     torch.set_num_threads(threads)
+    names = {"inputs": inputs, "outputs": outputs, "labels": labels, "trainable": trainable, "bounds": bounds}
+    if is_design(spec):
+        assert spec is not None
+        training = {"epochs": epochs, "seed": seed, "learning_rate": learning_rate}
+        wanted = design_spec(spec, data, names, training)
+        train_design(wanted, Path() if is_netlist(spec) else spec.parent, out)
+        return
+    if learning_rate is not None or any(value is not None for value in names.values()):
+        raise typer.BadParameter("has a meaning only with a netlist, NETLIST.cir", param_hint="--inputs")
     with Ranks.join(device) as ranks:
         if resume:
             if start is not None:

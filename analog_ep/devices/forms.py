@@ -29,7 +29,8 @@ Model = tuple[str, tuple[tuple[str, float], ...]]
 
 def per_element(values: Numbers, count: int) -> list[float]:
     """One number for each of `count` elements."""
-    return torch.as_tensor(values, dtype=torch.float64).expand(count).tolist()
+    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    return np.broadcast_to(array.astype(np.float64), (count,)).tolist()
 
 
 class NetlistForm(ABC):
@@ -384,6 +385,10 @@ class Table(NetlistForm):
         volts, amperes = (np.broadcast_to(v, (count, v.shape[-1])) for v in (self.voltages, self.currents))
         for v, i in zip(volts.tolist(), amperes.tolist(), strict=True):
             yield list(zip(v, i, strict=True))
+
+    def steepest_current(self, volts: float) -> float:
+        slopes = np.diff(self.currents) / np.diff(self.voltages)
+        return float(np.abs(slopes).max() * (np.abs(self.voltages).max() + volts))
 
     def current(self, volts: np.ndarray) -> np.ndarray:
         """The law, elementwise on `(*batch, n_elements)` [V]: what a kind with this form may give as its own. [A]"""

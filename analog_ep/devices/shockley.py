@@ -29,7 +29,7 @@ _TAIL_START = -3.0
 """ngspice leaves the exponential at this many n V_t and goes on with a cubic tail."""
 
 _DEEPEST = 1 + math.exp(_TAIL_START)
-"""Largest reverse current of the junction, where the tail begins, in units of I_S."""
+"""More than any reverse current of the junction, which tends to 1 far down the tail, in units of I_S."""
 
 _MAX_NEWTON_STEPS = 200
 
@@ -267,7 +267,14 @@ class ShockleyDiode(Diode):
         return self.emission_voltage * _solve_exponential(drive / load, self.effective_saturation_current / load)
 
     def _solve_junction_change(self, total: Tensor, voltage: Tensor, drive: Tensor) -> Tensor:
-        # Bounds from above: the tangent, the junction passing all it can in reverse, and taking all of the drive.
+        # Newton on f(d) = G d + i(v + d) − i(v) − D = 0, G the total and D the drive. f is increasing and convex, so
+        # that Newton falls monotonically to the root from any d with f(d) ≥ 0: what is wanted is a good bound from
+        # above. With i_j the current without g_min:
+        # - the tangent: f(d) ≥ (G + g) d − D by convexity, so d ≤ D/(G + g);
+        # - in reverse i_j > −(1 + e⁻³) I_S: (G + g_min) d ≤ D + i_j(v) + (1 + e⁻³) I_S;
+        # - for D > 0 the junction takes at most all of D: i_j(v + d) − i_j(v) ≤ D, that is
+        #   d ≤ n V_t ln(1 + D/(I_S e^{v/nV_t})); from the tail, where e^{v/nV_t} is not i_j + I_S, the same by way of
+        #   the voltage n V_t ln(1 + (i_j(v) + D)/I_S) at which i_j(v) + D flows, or 0 V where that is negative.
         emission, saturation = self.emission_voltage, self.effective_saturation_current
         current, slope = self._junction(voltage)
         current = current - self.gmin * voltage

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import eigvals
 
-from analog_ep.circuit import GROUND, Capacitors, Circuit, Conductances
+from analog_ep.circuit import GROUND, ChargeLaw, Circuit, CurrentLaw
 from analog_ep.equilibrium.nodal.equations import Equations
 from analog_ep.equilibrium.nodal.jacobian import Jacobian
 from analog_ep.equilibrium.nodal.newton import reduced_system
@@ -57,11 +57,12 @@ def slowest_time_constant(circuit: Circuit, inputs: np.ndarray, voltages: np.nda
 def slowest_node(circuit: Circuit) -> float:
     """Largest C/g over the nodes, with their linear conductances alone. [s]"""
     farads, siemens = np.zeros(circuit.n_nodes), np.zeros(circuit.n_nodes)
+    resistors = [group for group in circuit.of_kind(CurrentLaw) if group.linear and group.is_two_terminal]
     for group, total, values in [
-        *((group, farads, group.farads) for group in circuit.of_kind(Capacitors)),
-        *((group, siemens, group.siemens) for group in circuit.of_kind(Conductances)),
+        *((group, farads, group.capacitances()) for group in circuit.of_kind(ChargeLaw)),
+        *((group, siemens, group.slopes(np.zeros(len(group)))[0]) for group in resistors),
     ]:
-        for nodes in (group.positive, group.negative):
+        for nodes in group.ends():
             total += np.bincount(nodes, values, minlength=circuit.n_nodes)
     own = (farads > 0) & (siemens > 0) & (np.arange(circuit.n_nodes) > 0)
     return float((farads[own] / siemens[own]).max(initial=1e-12))
@@ -69,14 +70,15 @@ def slowest_node(circuit: Circuit) -> float:
 
 def _grounded(circuit: Circuit, nodes: np.ndarray, n_voltages: int) -> np.ndarray:
     """Capacitance of each unknown, 0 for those that are no voltages. [F]"""
-    groups = circuit.of_kind(Capacitors)
+    groups = circuit.of_kind(ChargeLaw)
     if not any(len(group) for group in groups):
         raise CircuitError(f"time constants need capacitors, found none in {circuit.title!r}")
     farads = np.zeros(circuit.n_nodes)
     for group in groups:
-        if not ((group.positive == GROUND) | (group.negative == GROUND)).all():
+        first, second = group.ends()
+        if not ((first == GROUND) | (second == GROUND)).all():
             raise CircuitError(f"{group.label}: time constants need capacitors to ground, found one between two nodes")
-        np.add.at(farads, np.maximum(group.positive, group.negative), group.farads)
+        np.add.at(farads, np.maximum(first, second), group.capacitances())
     total = farads[nodes.astype(np.int64)]
     total[n_voltages:] = 0.0
     return total

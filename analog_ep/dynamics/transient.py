@@ -92,25 +92,29 @@ def transient(
     ----------
     .. [1] E. Hairer and G. Wanner, "Solving Ordinary Differential Equations II," 2nd ed., Springer, 1996, table IV.6.5.
     """
+    _require_transient(circuit, duration, points)
+    equations = _Dynamics(circuit, np.asarray(inputs, dtype=np.float64))
+    begin = np.zeros(circuit.n_nodes) if start is None else np.asarray(start, dtype=np.float64)
+    state = equations.after_jump(torch.from_numpy(equations.system.unknowns(begin[None])[0]), _JUMP * duration, atol)
+    times, states = _integrated(equations, state, duration, rtol, atol, points)
+    return Transient(times, np.concatenate([begin[None], equations.node_voltages(states[1:])]))
+
+
+def _require_transient(circuit: Circuit, duration: float, points: int) -> None:
     if not 0 < duration < float("inf") or points < 1:
         raise StimulusError(f"a transient needs a positive duration and points, found {duration} s and {points}")
     if not circuit.of_kind(ChargeLaw):
         raise StimulusError(f"a transient needs capacitors, found none in {circuit.title!r}")
-    equations = _Dynamics(circuit, np.asarray(inputs, dtype=np.float64))
-    begin = np.zeros(circuit.n_nodes) if start is None else np.asarray(start, dtype=np.float64)
-    state = equations.after_jump(torch.from_numpy(equations.system.unknowns(begin[None])[0]), _JUMP * duration, atol)
+
+
+def _integrated(
+    equations: _Dynamics, state: Tensor, duration: float, rtol: float, atol: float, points: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Times [s], and the unknowns at each, `(n_times, n_unknowns)`."""
     time, step, slope = 0.0, duration * _FIRST, None
     times, states = [np.zeros(1)], [state[None]]
     while time < duration:
-        step = min(step, duration - time)
-        found = equations.step(state, step, rtol, atol)
-        if found is None or found.error > 1:
-            step *= 0.25 if found is None else max(0.2, 0.9 * found.error**-0.25)
-            if step < _SHORTEST * duration:
-                raise ConvergenceError(
-                    f"{circuit.title!r} must have a smooth transient, found no step short enough at {time:.3g} s"
-                )
-            continue
+        step, found = equations.accepted(state, time, min(step, duration - time), rtol, atol, _SHORTEST * duration)
         # The remainder may be so short that it is lost in the sum: the last time is the duration itself.
         end = duration if step >= duration - time else time + step
         share = torch.linspace(0, 1, 1 + math.ceil(points * step / duration), dtype=torch.float64)[1:]
@@ -119,9 +123,7 @@ def transient(
         states.append(_interpolated(state, slope, found, step, share))
         time, state, slope = end, found.state, found.change / step
         step *= min(4.0, 0.9 * max(found.error, 1e-4) ** -0.25)
-    voltages = equations.node_voltages(torch.cat(states).numpy())
-    voltages[0] = begin
-    return Transient(np.concatenate(times), voltages)
+    return np.concatenate(times), torch.cat(states).numpy()
 
 
 class _Step(NamedTuple):
@@ -169,6 +171,20 @@ class _Dynamics:
                 f"{self._title!r} must have a state at the start, found none; give every node at a diode a capacitor"
             )
         return found
+
+    def accepted(
+        self, state: Tensor, time: float, step: float, rtol: float, atol: float, shortest: float
+    ) -> tuple[float, _Step]:
+        """The first step, of the given length or a shorter one, whose error is within the tolerance; and its length."""
+        while True:
+            found = self.step(state, step, rtol, atol)
+            if found is not None and found.error <= 1:
+                return step, found
+            step *= 0.25 if found is None else max(0.2, 0.9 * found.error**-0.25)
+            if step < shortest:
+                raise ConvergenceError(
+                    f"{self._title!r} must have a smooth transient, found no step short enough at {time:.3g} s"
+                )
 
     def step(self, state: Tensor, step: float, rtol: float, atol: float) -> _Step | None:
         """One step; None where Newton's method fails."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
+
 from analog_ep.circuit import GROUND, Branches, Circuit, CurrentLaw, NodePair
 from analog_ep.devices.forms import (
     Assembly,
@@ -64,7 +66,9 @@ class FormCards:
 
     def primitives(self, group: Branches, form: Primitive) -> Iterator[str]:
         values, stem = form.values_of(group.label), f"{form.letter}_{group.label}_"
-        rows = zip(*self._nodes(group, group.terminals), map(number, values), strict=True)
+        # There may be millions: only where one is not finite does each get its own check, which names it.
+        texts = list(map(repr if np.isfinite(values).all() else number, values))
+        rows = zip(*self._nodes(group, group.terminals), texts, strict=True)
         if len(group.terminals) == 2:
             return self.dialect.elements(stem, rows)
         return (self.dialect.element(f"{stem}{i}", nodes, value) for i, (*nodes, value) in enumerate(rows))

@@ -209,6 +209,6 @@ def _current_resolution(circuit: Circuit, forms: Mapping[str, NetlistForm]) -> f
     for group in circuit.groups:
         if len(group):
             first, second = group.ends()
-            volts = float(rails[first].max() + rails[second].max())
+            volts = float(max(rails[first].max(), rails[second].max()))
             steepest = max(steepest, forms[group.label].steepest_current(volts))
     return float(steepest * _ROUNDED_BITS * np.finfo(np.float64).eps)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from analog_ep.circuit import Circuit, check_circuit
 from analog_ep.constants import DEFAULT_TEMPERATURE
-from analog_ep.errors import StimulusError
+from analog_ep.errors import CircuitError, StimulusError
 from analog_ep.netlist.netlist import NetlistWriter, SpiceOptions, constant_drive
 
 # PySpice loads the name that only development packages give the library.
@@ -56,7 +56,7 @@ def to_pyspice(circuit: Circuit, inputs: Tensor | np.ndarray, options: SpiceOpti
     Raises
     ------
     CircuitError
-        If the circuit has no equilibrium, see `check_circuit`.
+        If the circuit has no equilibrium, see `check_circuit`, or elements that are not handed to PySpice.
     StimulusError
         If `inputs` has another width than the circuit.
     """
@@ -73,8 +73,14 @@ def to_pyspice(circuit: Circuit, inputs: Tensor | np.ndarray, options: SpiceOpti
         result.model(name, kind, **_assignments(parameters.split()))
     for card in writer.element_cards():
         name, *fields = card.split()
+        add = _ELEMENTS.get(name[0])
+        if add is None:
+            raise CircuitError(
+                f"a live PySpice circuit has elements of the letters {''.join(_ELEMENTS)} here, found {name}; "
+                "write a deck instead"
+            )
         # PySpice puts the letter before the name itself.
-        _ELEMENTS[name[0]](result, name[1:], *fields)
+        add(result, name[1:], *fields)
     return result
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from analog_ep.circuit import Branches, Circuit
 from analog_ep.circuit.energy import held_nodes
+from analog_ep.devices.forms import states
 from analog_ep.devices.library import ClampParameters, LibraryForm
 from analog_ep.netlist.dialects import NGSPICE
 from analog_ep.netlist.form_cards import FormCards
@@ -54,12 +55,13 @@ class SubcircuitWriter:
     def __init__(self, circuit: Circuit):
         self.circuit = circuit
         self._cards = FormCards(circuit, NGSPICE, {}, {}, {})
-        forms = {group.label: group.library_form() for group in circuit.groups}
+        forms = {group.label: group.library_form() for group in circuit.groups if _is_own(group, "library_form")}
         self._instances = {label: form for label, form in forms.items() if form is not None}
         held = held_nodes(circuit)
         self._clamps: dict[str, list[Clamp]] = {}
         for group in circuit.groups:
-            parameters = group.clamp_parameters(circuit.temperature)
+            own = _is_own(group, "clamp_parameters")
+            parameters = group.clamp_parameters(circuit.temperature) if own else None
             if parameters is not None and _joins_held_nodes(group, held):
                 self._clamps[group.label] = _clamps_of(group, held, parameters)
         self._partner = _partners([clamp for clamps in self._clamps.values() for clamp in clamps])
@@ -110,6 +112,11 @@ class SubcircuitWriter:
     def _instance(self, clamp: Clamp, nodes: list[int], parameters: dict[str, float]) -> str:
         names = " ".join(self.circuit.node_names[node] for node in nodes)
         return f"x_{clamp.name} {names} {self._kind(clamp)} {_assignments(parameters)}"
+
+
+def _is_own(group: Branches, statement: str) -> bool:
+    """Whether a group says this of its own law and netlist form, and does not inherit it from another's."""
+    return all(states(group.law_type, (statement,), other) for other in ("netlist_form", group.law_method))
 
 
 def row_currents(group: Branches) -> list[str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from analog_ep.circuit import GROUND, Branches, Circuit, Conductances, VoltageLaw
+from analog_ep.circuit import GROUND, Branches, Circuit, Conductances, CurrentLaw, VoltageLaw
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +43,14 @@ class NortonReduction:
         held = _held_nodes(circuit)
         groups: list[Branches] = []
         rows = [np.zeros((0, 3))]
+        resistors = {
+            group.label: siemens
+            for group in circuit.of_kind(CurrentLaw)
+            if (siemens := group.resistors()) is not None and group.conducts().all()
+        }
         for group in circuit.groups:
-            siemens = group.resistors()
-            if siemens is not None and group.conducts().all():
-                kept, absorbed = _split(group, siemens, held)
+            if group.label in resistors:
+                kept, absorbed = _split(group, resistors[group.label], held)
                 groups.append(kept)
                 rows.append(absorbed)
             else:
@@ -98,12 +102,7 @@ def _split(group: Branches, siemens: np.ndarray, held: np.ndarray) -> tuple[Bran
         np.stack([positive[forward], negative[forward], siemens[forward]], axis=1),
         np.stack([negative[backward], positive[backward], siemens[backward]], axis=1),
     ]
-    return _at(group, stays), np.concatenate(rows)
-
-
-def _at(group: Branches, which: np.ndarray) -> Branches:
-    """Some elements of a group."""
-    return replace(group, **{name: values[which] for name, values in group.arrays().items()})
+    return group.select(stays), np.concatenate(rows)
 
 
 def _needed(circuit: Circuit, groups: Sequence[Branches]) -> Iterator[Branches]:
@@ -111,21 +110,16 @@ def _needed(circuit: Circuit, groups: Sequence[Branches]) -> Iterator[Branches]:
     controlling = _controlling(circuit)
     touched = [np.zeros(1, np.int64), *(() if circuit.outputs is None else circuit.outputs)]
     for group in groups:
-        touched.append(_floating_nodes(group) if _is_source(group) else group.nodes())
+        touched.append(_floating_nodes(group) if group.can_be_followed() else group.nodes())
     nodes = np.unique(np.concatenate(touched))
     for group in groups:
-        if not _is_source(group) or group.label in controlling:
+        if not group.can_be_followed() or group.label in controlling:
             yield group
             continue
         # The higher of the two is the node that a grounded source holds; a floating one's are all there.
         used = np.isin(np.maximum(*group.ends()), nodes)
         if used.any():
-            yield _at(group, used)
-
-
-def _is_source(group: Branches) -> bool:
-    rows = group.rows()
-    return rows is not None and rows.is_independent
+            yield group.select(used)
 
 
 def _floating_nodes(group: Branches) -> np.ndarray:

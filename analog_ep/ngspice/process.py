@@ -54,7 +54,7 @@ _WORDS_LIMIT = 300
 _HARMLESS = re.compile(
     r"Note:.*|Circuit:.*|Using (SPARSE|KLU).*|Trying gmin = *\S+|Supplies reduced to *\S+"
     r"|Warning: (Further gmin increment|Last gmin step failed|(Dynamic|True) gmin stepping failed"
-    r"|gmin step failed|source stepping failed)"
+    r"|gmin step failed|source stepping failed|Nesting of subcircuits with parameters is only marginally supported!)"
 )
 _SUSPICIOUS = re.compile(
     r"warning|error|singular|fail|abort|can't|cannot|could not|undefined|unknown|missing|too small", re.IGNORECASE

@@ -157,12 +157,16 @@ def run_bounded(
             output = _words(process, time_limit)
         finally:
             stop.end(process, folder)
+    _require_short_files(process, longest_file)
+    return process.returncode, output
+
+
+def _require_short_files(process: subprocess.Popen[bytes], longest: int) -> None:
     if process.returncode == -signal.SIGXFSZ:
         raise NgspiceResultError(
-            f"ngspice must write files of at most {longest_file / 2**20:.0f} MB, found it writing more and stopped it; "
+            f"ngspice must write files of at most {longest / 2**20:.0f} MB, found it writing more and stopped it; "
             "run fewer samples or points, or free some disk"
         )
-    return process.returncode, output
 
 
 def _fill(deck: IO[bytes], text: bytes) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from analog_ep.calibration.solver.lines import Line
 from analog_ep.errors import DataError
 
-_WITHOUT_MEANING = frozenset(["mfg", "type", "iave", "vpk", "irms", "ipk", "diss", "vp", "vceo", "icrating"])
+WITHOUT_MEANING = frozenset(["mfg", "type", "iave", "vpk", "irms", "ipk", "diss", "vp", "vceo", "icrating"])
 """Keys that LTspice's libraries have and that do not touch the current at rest: makers, ratings, soft recovery."""
 
 _OPENING, _CLOSING, _QUOTES = "{(", "})", "'\""
@@ -95,8 +95,8 @@ def plain_model(line: Line, models: Mapping[str, Line]) -> tuple[Line, list[str]
         seen.add(base)
         _, kind, inherited = model_parts(models[base])
         own = {**inherited, **own}
-    dropped = [key for key in own if key in _WITHOUT_MEANING]
+    dropped = [key for key in own if key in WITHOUT_MEANING]
     if not dropped and len(seen) == 1:
         return line, []
-    parameters = " ".join(f"{key}={value}" for key, value in own.items() if key not in _WITHOUT_MEANING)
+    parameters = " ".join(f"{key}={value}" for key, value in own.items() if key not in WITHOUT_MEANING)
     return replace(line, text=f".model {name} {kind}({parameters})"), dropped

@@ -83,6 +83,13 @@ def sweep(
     # At larger currents ngspice may find no state of a device away from ground.
     if voltage[inside][0] < 0 < voltage[inside][-1]:
         _require_two_pins(device, float(voltage[inside][0]), float(voltage[inside][-1]), celsius)
+    _require_passive(device, voltage, current)
+    columns = {"voltage": voltage[inside], "current": current[inside]}
+    return Table(device.name, {**columns, "temperature": np.full(inside.sum(), celsius + ZERO_CELSIUS)})
+
+
+def _require_passive(device: Device, voltage: np.ndarray, current: np.ndarray) -> None:
+    """Raise `DataError` for a current at 0 V, and for one that falls with the voltage."""
     at_zero = float(np.interp(0.0, voltage, current))
     if abs(at_zero) > 1e-9 * np.abs(current).max() + 1e-12:
         raise DataError(f"{device.name} must carry no current at 0 V, found {at_zero:.3g} A; it holds a source")
@@ -93,8 +100,6 @@ def sweep(
             f"the current of {device.name} must not fall with the voltage, found that it does near {fall:.3g} V; no "
             "diode of the solver can stand for it"
         )
-    columns = {"voltage": voltage[inside], "current": current[inside]}
-    return Table(device.name, {**columns, "temperature": np.full(inside.sum(), celsius + ZERO_CELSIUS)})
 
 
 def _simulated(device: Device, low: float, high: float, celsius: float, points: int) -> np.ndarray:

@@ -180,7 +180,12 @@ class Elimination:
             options = {"SymmetricMode": True}
             factors = splu(self._matrix(entries), "MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
             return factors.perm_c.astype(np.int64), factors.perm_c.astype(np.int64)
-        factors = splu(self._matrix(typical), "MMD_AT_PLUS_A", diag_pivot_thresh=0.01)
+        try:
+            factors = splu(self._matrix(typical), "MMD_AT_PLUS_A", diag_pivot_thresh=0.01)
+        except RuntimeError:
+            # A singular one has no pivots to follow; the next matrix of the pattern may have.
+            self.is_unsuited = True
+            return np.arange(self.size), np.arange(self.size)
         return factors.perm_r.astype(np.int64), factors.perm_c.astype(np.int64)
 
     def _matrix(self, values: np.ndarray) -> csc_array:

@@ -61,6 +61,8 @@ class Jacobian:
 
     def _set_pattern(self, matrix: csr_array, couplings: list[_Coupling]) -> None:
         base, diagonal = matrix.tocoo(), np.arange(self.size)
+        # Entry (r, c) has the number c n + r, whose order is that of compressed columns; `position` leads from each
+        # contribution to its entry, so that values = base + slopes @ position-matrix for any slopes.
         # The diagonal is always stored, so that a symmetric factorisation finds its pivots there.
         places = [base.col * self.size + base.row, diagonal * (self.size + 1)]
         places += [coupling.columns * self.size + coupling.rows for coupling in couplings]
@@ -157,6 +159,9 @@ class _Coupling(NamedTuple):
 
 
 def _coupling(law: csr_array, voltage: csr_array) -> _Coupling:
+    # Branch b couples each of its n_l law entries with each of its n_r voltage entries: n_l n_r triples. `left` numbers
+    # the law entries, each repeated n_r times; `within` counts 0…n_r − 1 along every repetition: the running number
+    # less the one at which the repetition began. The voltage entries of branch b begin at indptr[b].
     by_branch = csc_array(law)
     n_left, n_right = np.diff(by_branch.indptr), np.diff(voltage.indptr)
     branch = np.repeat(np.arange(len(n_left)), n_left)

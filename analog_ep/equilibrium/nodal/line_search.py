@@ -34,6 +34,9 @@ def search_convex(evaluate: Evaluate, gradient: np.ndarray, direction: np.ndarra
     weights : ndarray (n_unknowns,)
         Energy weights of the rows.
     """
+    # With E′(t) = Σ w F(x + t d) d, E′(0) < 0 and E′ rising, [low, high] always holds the zero of E′: a trial with
+    # E′ ≤ 0 becomes low, one with E′ > 0 high. The next one is the zero of the secant, which divides the interval as
+    # E′_low/(E′_low − E′_high), kept off the ends by a tenth, since an exponential bends it towards one of them.
     weighted = weights * direction
     first = (weighted * gradient).sum(1)
     length, low, high = np.ones(len(first)), np.zeros(len(first)), np.ones(len(first))
@@ -66,6 +69,8 @@ def search_residual(evaluate: Evaluate, residual: np.ndarray, norms: np.ndarray)
     norms : ndarray (n_samples, n_unknowns)
         Size of each row of the Jacobian there, to compare the rows by.
     """
+    # Armijo's rule for |F|: for small t it falls as (1 − t)|F| along Newton's direction, of which 1e-4 t is asked. Rows
+    # of F differ by decades as their conductances do; over the sums of the Jacobian's rows all are voltages.
     first = np.linalg.norm(residual / norms, axis=1)
     length, best, best_norm = np.ones(len(first)), np.ones(len(first)), np.full(len(first), np.inf)
     open_ = np.arange(len(first))

@@ -255,6 +255,7 @@ def _eliminate(circuit: Circuit) -> tuple[np.ndarray, csr_array, csr_array, csr_
 
 def _chained(links: csr_array, start: csr_array) -> csr_array:
     """(1 − links)⁻¹ start, as the sum over chains."""
+    # Neumann's series 1 + X + X² + …: it ends, since amplifiers are in no ring and X is nilpotent.
     total = term = start
     while (term := csr_array(links @ term)).nnz:
         total = total + term
@@ -271,6 +272,7 @@ def _nodal(circuit: Circuit) -> tuple[csr_array, np.ndarray]:
         none = [np.zeros(len(group))] * len(controls)
         for node, sign in zip(ends, (1.0, -1.0), strict=True):
             np.add.at(current, node, sign * group.current(*none))
+            # i = i_0 + Σ g_k (v_first − v_second) leaves the first end and enters the second.
             for (first, second), slope in zip(controls, group.slopes(*none), strict=True):
                 entries.put(node, first, sign * slope)
                 entries.put(node, second, -sign * slope)

@@ -34,7 +34,7 @@ def require_form(dialect: Dialect, form: str, element: str, otherwise: str) -> N
     """Raise `CircuitError` where a dialect lacks the form that an element needs; `otherwise` says what else helps."""
     if form not in dialect.forms:
         raise CircuitError(
-            f"a {dialect.name} netlist has no {form}, found one needed for {element}; {otherwise}, or write it for "
+            f"a {dialect.name} netlist has no {form}, found one needed for {element}; {otherwise}, or another dialect: "
             f"{', '.join(name for name, other in DIALECTS.items() if form in other.forms)}"
         )
 

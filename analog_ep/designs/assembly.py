@@ -1,0 +1,230 @@
+"""The groups of branches that a design's elements become, by the designer's names of nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from analog_ep.circuit import (
+    NONE,
+    Capacitors,
+    Circuit,
+    CircuitBuilder,
+    Conductances,
+    CurrentControlledCurrentSources,
+    CurrentControlledVoltageSources,
+    CurrentSources,
+    NodePair,
+    VoltageControlledCurrentSources,
+    VoltageControlledVoltageSources,
+    VoltageSources,
+)
+from analog_ep.designs.behaviour import Formed, expression_kind
+from analog_ep.designs.expansion import Element
+from analog_ep.designs.node_names import safe_names
+from analog_ep.designs.scopes import Quantity
+from analog_ep.devices import Diode
+
+PARAMETER = "weights"
+"""Name of the one parameter that holds all trainable conductances."""
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """Two nodes and a value between them; `element` is where it stands."""
+
+    element: Element
+    nodes: tuple[str, ...]
+    value: float
+    quantity: Quantity | None = None
+    factor: float = 1.0
+
+
+@dataclass(eq=False)
+class Assembly:
+    """What was read of a design, kind by kind, in the order of its cards.
+
+    Attributes
+    ----------
+    resistors : list of Branch
+        Values in ohms; `quantity` is the number on the card, which `factor` multiplies.
+    sources : dict of str to Branch
+        V, and L as 0 V, by name. [V]
+    """
+
+    resistors: list[Branch] = field(default_factory=list)
+    capacitors: list[Branch] = field(default_factory=list)
+    sources: dict[str, Branch] = field(default_factory=dict)
+    currents: list[Branch] = field(default_factory=list)
+    voltage_controlled: dict[str, list[Branch]] = field(default_factory=lambda: {"e": [], "g": []})
+    current_controlled: dict[str, list[tuple[Branch, str]]] = field(default_factory=lambda: {"f": [], "h": []})
+    diodes: list[tuple[Element, str, str, Diode]] = field(default_factory=list)
+    expressions: list[tuple[Element, str, str, Formed]] = field(default_factory=list)
+    inductors: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+    first_use: dict[str, Element] = field(default_factory=dict)
+    _count: int = 0
+
+    def use(self, element: Element, *nodes: str) -> tuple[str, ...]:
+        """Nodes of an element, written down with the first element that has them."""
+        for node in nodes:
+            self.first_use.setdefault(node, element)
+        return nodes
+
+    def internal(self, element: Element, what: str) -> str:
+        """A node that no designer's name can be."""
+        self._count += 1
+        return self.use(element, f"({what} {self._count})")[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Assembled:
+    """A circuit and how its parts are called in the design.
+
+    Attributes
+    ----------
+    circuit : Circuit
+        With inputs, outputs and trainable conductances.
+    nodes : dict of str to str
+        Name in the circuit of each of the designer's nodes.
+    """
+
+    circuit: Circuit
+    nodes: dict[str, str]
+
+
+def assemble(
+    assembly: Assembly,
+    title: str,
+    kelvin: float,
+    trainable: dict[int, int],
+    inputs: tuple[str, ...],
+    outputs: tuple[tuple[str, str], ...],
+) -> Assembled:
+    """Build the circuit.
+
+    Parameters
+    ----------
+    assembly : Assembly
+        What was read.
+    title : str
+        Of the circuit.
+    kelvin : float
+        Temperature. [K]
+    trainable : dict of int to int
+        Places of the trainable resistors, with their indices in the parameter.
+    inputs : tuple of str
+        Voltage sources that the inputs drive, in order.
+    outputs : tuple of (str, str)
+        Nodes of the outputs.
+    """
+    names = safe_names(dict.fromkeys(["0", *assembly.first_use]))
+    builder = CircuitBuilder(_plain(title), kelvin)
+    indices = dict(zip(list(names)[1:], builder.add_nodes(list(names.values())[1:]).tolist(), strict=True))
+    assembler = _Assembler(builder, {"0": 0, **indices}, assembly)
+    assembler.resistors(trainable)
+    assembler.linear(inputs)
+    assembler.diodes()
+    assembler.expressions()
+    if outputs:
+        positive, negative = (np.array([assembler.nodes[pair[side]] for pair in outputs]) for side in (0, 1))
+        builder.set_outputs(positive, negative)
+        builder.set_layer("outputs", positive)
+    return Assembled(builder.build(), names)
+
+
+def _plain(title: str) -> str:
+    """A title that every netlist can carry."""
+    text = "".join(character if " " <= character <= "~" else "?" for character in title.strip().lstrip("*").strip())
+    return text[:100] or "a design"
+
+
+@dataclass(eq=False)
+class _Assembler:
+    builder: CircuitBuilder
+    nodes: dict[str, int]
+    assembly: Assembly
+
+    def ends(self, branches: Iterable[Branch]) -> NodePair:
+        first, second = np.array([[self.nodes[n] for n in branch.nodes[:2]] for branch in branches], np.int64).T
+        return first, second
+
+    def controls(self, branches: Iterable[Branch]) -> NodePair:
+        first, second = np.array([[self.nodes[n] for n in branch.nodes[2:]] for branch in branches], np.int64).T
+        return first, second
+
+    def resistors(self, trainable: dict[int, int]) -> None:
+        numbered = list(enumerate(self.assembly.resistors))
+        fixed = [b for i, b in numbered if i not in trainable and b.value > 0]
+        # A negative resistance is passive nowhere: as a controlled source it has no energy, and says so.
+        negative = [b for _, b in numbered if b.value < 0]
+        learnt = [(b, trainable[i]) for i, b in numbered if i in trainable]
+        if fixed:
+            self.builder.add(Conductances("r", *self.ends(fixed), [1 / b.value for b in fixed]))
+        if learnt:
+            branches, index = zip(*learnt, strict=True)
+            siemens = [1 / b.value for b in branches]
+            self.builder.add(Conductances("w", *self.ends(branches), siemens, PARAMETER, list(index)))
+        if negative:
+            ends = self.ends(negative)
+            gains = [1 / b.value for b in negative]
+            self.builder.add(VoltageControlledCurrentSources("rneg", *ends, *ends, gains))
+
+    def linear(self, inputs: tuple[str, ...]) -> None:
+        assembly, add = self.assembly, self.builder.add
+        if assembly.capacitors:
+            add(Capacitors("c", *self.ends(assembly.capacitors), [b.value for b in assembly.capacitors]))
+        sources = list(assembly.sources)
+        if sources:
+            branches = assembly.sources.values()
+            order = {name: k for k, name in enumerate(inputs)}
+            driven = np.array([order.get(name, NONE) for name in sources])
+            volts = np.where(driven >= 0, 0.0, [b.value for b in branches])
+            add(VoltageSources("v", *self.ends(branches), volts, driven))
+        if assembly.currents:
+            add(CurrentSources("i", *self.ends(assembly.currents), [b.value for b in assembly.currents]))
+        kinds = {"e": VoltageControlledVoltageSources, "g": VoltageControlledCurrentSources}
+        for letter, branches in assembly.voltage_controlled.items():
+            if branches:
+                add(kinds[letter](letter, *self.ends(branches), *self.controls(branches), [b.value for b in branches]))
+        followers = {"f": CurrentControlledCurrentSources, "h": CurrentControlledVoltageSources}
+        place = {name: k for k, name in enumerate(sources)}
+        for letter, pairs in assembly.current_controlled.items():
+            if pairs:
+                branches = [branch for branch, _ in pairs]
+                controls = [place[source] for _, source in pairs]
+                add(followers[letter](letter, *self.ends(branches), "v", controls, [b.value for b in branches]))
+
+    def diodes(self) -> None:
+        by_kind: dict[type, list[tuple[Element, str, str, Diode]]] = {}
+        for row in self.assembly.diodes:
+            by_kind.setdefault(type(row[3]), []).append(row)
+        for number, rows in enumerate(by_kind.values()):
+            anodes, cathodes = [self.nodes[row[1]] for row in rows], [self.nodes[row[2]] for row in rows]
+            self.builder.add_diodes(f"d{number or ''}", np.array(anodes), np.array(cathodes), _together(rows))
+
+    def expressions(self) -> None:
+        groups: dict[tuple, list[tuple[Element, str, str, Formed]]] = {}
+        for row in self.assembly.expressions:
+            formed = row[3]
+            groups.setdefault((formed.form, len(formed.controls), len(formed.constants)), []).append(row)
+        for number, (key, rows) in enumerate(groups.items()):
+            fields: dict[str, list] = {}
+            for k in range(key[1]):
+                fields[f"control_{k}"] = [self.nodes[row[3].controls[k][0]] for row in rows]
+                fields[f"reference_{k}"] = [self.nodes[row[3].controls[k][1]] for row in rows]
+            for k in range(key[2]):
+                fields[f"constant_{k}"] = [row[3].constants[k] for row in rows]
+            positive, negative = [self.nodes[row[1]] for row in rows], [self.nodes[row[2]] for row in rows]
+            self.builder.add(expression_kind(*key)(f"b{number}", positive, negative, **fields))
+
+
+def _together(rows: list[tuple[Element, str, str, Diode]]) -> Diode:
+    """Diodes of one class as one device with a value an element."""
+    devices = [row[3] for row in rows]
+    names = type(devices[0]).__dataclass_fields__
+    columns = {n: torch.tensor([getattr(d, n) for d in devices], dtype=torch.float64) for n in names}
+    return type(devices[0])(**columns)

@@ -1,0 +1,416 @@
+"""A design: a designer's netlist, the circuit that it describes, and what of it learns."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analog_ep.circuit import Circuit, check_circuit
+from analog_ep.constants import DEFAULT_TEMPERATURE, ZERO_CELSIUS
+from analog_ep.designs.assembly import PARAMETER, Assembly, Branch, assemble
+from analog_ep.designs.definitions import Contents, sort_cards
+from analog_ep.designs.diode_models import Conditions
+from analog_ep.designs.elements import Reader
+from analog_ep.designs.expansion import expand
+from analog_ep.designs.includes import Files
+from analog_ep.designs.marks import Marks, Wish, matching, output_pairs, read_marks
+from analog_ep.designs.scopes import Scope
+from analog_ep.designs.source import Card, Lines, SourceFile, Span, split_lines
+from analog_ep.designs.writing import save_design, written_text
+from analog_ep.errors import CircuitError, NetlistError
+from analog_ep.networks import CircuitNetwork
+
+_SPICE_GMIN = 1e-12
+"""Conductance across every junction where a deck gives none: SPICE's own, and not the one of circuits here. [S]"""
+
+Output = str | tuple[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Trainable:
+    """One number of a file that is learnt, and the resistors that have it.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Paths of the resistors: several where instances share the line.
+    origin : Span
+        The number.
+    factor : float
+        Ohms of a resistor over the number.
+    siemens : float
+        Conductance that it begins with. [S]
+    """
+
+    names: tuple[str, ...]
+    origin: Span
+    factor: float
+    siemens: float
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """A designer's netlist as a circuit.
+
+    Attributes
+    ----------
+    path : Path
+        Of the netlist.
+    circuit : Circuit
+        What it describes, with inputs and outputs.
+    nodes : dict of str to str
+        Name in the circuit of each of the designer's nodes, in lower case and with its path.
+    inputs : tuple of str
+        Voltage sources that the inputs drive.
+    outputs : tuple of (str, str)
+        Nodes between which the outputs are taken.
+    trainable : tuple of Trainable
+        What is learnt, in the order of the parameter.
+    bounds : (float, float) or None
+        Range of the trainable conductances. [S]
+    notes : tuple of str
+        What was passed over since it does nothing at rest, with its place.
+    """
+
+    path: Path
+    circuit: Circuit
+    nodes: Mapping[str, str]
+    inputs: tuple[str, ...]
+    outputs: tuple[tuple[str, str], ...]
+    trainable: tuple[Trainable, ...]
+    bounds: tuple[float, float] | None
+    notes: tuple[str, ...]
+    input_volts: np.ndarray
+    cards: tuple[Card, ...] = field(repr=False)
+    files: tuple[SourceFile, ...] = field(repr=False)
+    conditions: Conditions = field(repr=False)
+
+    @property
+    def default_inputs(self) -> Tensor:
+        """What the inputs' cards give, float64 `(n_inputs,)`. [V]"""
+        return torch.from_numpy(self.input_volts.copy())
+
+    def network(self, dtype: torch.dtype = torch.float64, reference_conductance: float | None = None) -> CircuitNetwork:
+        """The circuit as a network that learns its trainable conductances, all in one parameter `weights`.
+
+        Raises
+        ------
+        NetlistError
+            If nothing is trainable, or there are no outputs.
+        """
+        if self.bounds is None or not self.trainable:
+            raise NetlistError(f"{self.path}: a part must be trainable, found none; mark it: *@ train r_w* 1e-6 1e-4 S")
+        if not self.outputs:
+            raise NetlistError(f"{self.path}: a node must be an output, found none; mark it: *@ output NODE")
+        return CircuitNetwork(self.circuit, self.bounds, reference_conductance=reference_conductance, dtype=dtype)
+
+    def voltages(self, node_voltages: Tensor) -> dict[str, Tensor]:
+        """Voltages by the designer's names of the nodes, each `(*batch,)` [V], from those of all nodes.
+
+        Parameters
+        ----------
+        node_voltages : Tensor (*batch, n_nodes)
+            As `Equilibrium.node_voltages` gives them. [V]
+        """
+        return {
+            name: node_voltages[..., self.circuit.node(safe)]
+            for name, safe in self.nodes.items()
+            if not name.startswith("(")
+        }
+
+    def resistances(self, learnt: CircuitNetwork | Tensor | Mapping[str, float]) -> dict[str, float]:
+        """Resistances by the path of the resistor. [Ω]
+
+        Parameters
+        ----------
+        learnt : CircuitNetwork, Tensor or mapping
+            The network; its conductances `(n_trainable,)` [S]; or resistances by name [Ω], of some of the parts.
+
+        Raises
+        ------
+        NetlistError
+            If a name is none of a trainable part, a value is not positive, or parts that share a line differ.
+        """
+        if isinstance(learnt, Mapping):
+            return self._by_name(learnt)
+        siemens = learnt if isinstance(learnt, Tensor) else learnt.conductances[PARAMETER]
+        if siemens.shape != (len(self.trainable),):
+            raise NetlistError(
+                f"{self.path}: conductances must have shape ({len(self.trainable)},), found {tuple(siemens.shape)}"
+            )
+        values = siemens.detach().double().cpu().tolist()
+        return {name: 1 / g for part, g in zip(self.trainable, values, strict=True) for name in part.names}
+
+    def text(self, learnt: CircuitNetwork | Tensor | Mapping[str, float]) -> str:
+        """The designer's text with learnt values in place; see `resistances` for what they may be given as."""
+        return written_text(self, learnt)
+
+    def save(self, path: str | os.PathLike[str], learnt: CircuitNetwork | Tensor | Mapping[str, float]) -> list[Path]:
+        """Write the netlist with learnt values to a path, and what it includes beside it: see `save_design`."""
+        return save_design(self, path, learnt)
+
+    def _by_name(self, learnt: Mapping[str, float]) -> dict[str, float]:
+        found = {name: 1 / part.siemens for part in self.trainable for name in part.names}
+        wanted = {name.lower(): float(value) for name, value in learnt.items()}
+        for name, value in wanted.items():
+            if name not in found or not 0 < value < float("inf"):
+                raise NetlistError(
+                    f"{self.path}: a trainable part must have a positive resistance, found {value:g} for {name!r}"
+                )
+        for part in self.trainable:
+            given = {wanted[name] for name in part.names if name in wanted}
+            if len(given) > 1:
+                raise NetlistError(
+                    f"{part.origin.place}: {', '.join(part.names[:3])} share one number, found several for them"
+                )
+            if given:
+                found.update(dict.fromkeys(part.names, given.pop()))
+        return found
+
+
+def read_netlist(
+    path: str | os.PathLike[str],
+    *,
+    trainable: Sequence[str] | None = None,
+    bounds: tuple[float, float] | None = None,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[Output] | None = None,
+    folder: str | os.PathLike[str] | None = None,
+) -> Design:
+    """Read the SPICE netlist that a designer wrote, as ngspice reads it.
+
+    Nothing in it is executed, and no file outside of `folder` is read. What nothing here can stand for ends in an error
+    with its file and line; what does nothing at rest is listed in `notes`.
+
+    Parameters
+    ----------
+    path : path
+        The netlist. Its first line is the title.
+    trainable : sequence of str, optional
+        Names of resistors that learn, with ``*`` and ``?``; where given, marks in the deck do not count.
+    bounds : (float, float), optional
+        Range of their conductances. [S]
+    inputs : sequence of str, optional
+        Voltage sources that the inputs drive.
+    outputs : sequence of str or (str, str), optional
+        Nodes, or pairs of them, whose voltages are the outputs.
+    folder : path, optional
+        Holds all files that the netlist includes; by default its own.
+
+    Raises
+    ------
+    NetlistError
+        With file and line: if it cannot be read, or does not hold what is asked for.
+    """
+    file = SourceFile.read(Path(path))
+    base = Path(os.path.realpath(folder if folder is not None else file.path.parent))
+    lines = split_lines(file, is_main=True)
+    return design_of(lines, Files(base), trainable, bounds, inputs, outputs)
+
+
+def design_of(
+    lines: Lines,
+    files: Files,
+    trainable: Sequence[str] | None,
+    bounds: tuple[float, float] | None,
+    inputs: Sequence[str] | None,
+    outputs: Sequence[Output] | None,
+) -> Design:
+    """The design of a deck that is split into lines; see `read_netlist`."""
+    cards = tuple(files.cards(lines))
+    marks = read_marks([mark for known in files.known.values() for mark in known.marks])
+    _replace_marks(marks, lines.file.path, trainable, bounds, inputs, outputs)
+    contents = sort_cards(cards)
+    assembly = Assembly()
+    conditions = _conditions(contents)
+    reader = Reader(assembly, conditions)
+    scope: Scope | None = None
+    for element in expand(contents):
+        scope = element.scope
+        reader.read(element)
+    reader.finish()
+    if scope is None:
+        raise NetlistError(f"{lines.file.path} must hold elements behind its title, found none")
+    names = _inputs(marks, assembly)
+    parts, places = _trainable(marks, assembly, scope)
+    pairs = _outputs(marks, assembly)
+    assembled = assemble(assembly, lines.title, conditions.kelvin, places, names, pairs)
+    skipped = [f"{known.file.path}, {note}" for known in files.known.values() for note in known.skipped]
+    design = Design(
+        lines.file.path,
+        assembled.circuit,
+        assembled.nodes,
+        names,
+        pairs,
+        parts,
+        marks.bounds,
+        (*skipped, *marks.notes, *contents.notes, *assembly.notes),
+        np.array([assembly.sources[name].value for name in names]),
+        cards,
+        tuple(known.file for known in files.known.values()),
+        conditions,
+    )
+    _require_sound(design, assembly)
+    return design
+
+
+def _replace_marks(
+    marks: Marks,
+    path: Path,
+    trainable: Sequence[str] | None,
+    bounds: tuple[float, float] | None,
+    inputs: Sequence[str] | None,
+    outputs: Sequence[Output] | None,
+) -> None:
+    """Put arguments in the place of marks."""
+
+    def refuse(what: str) -> NetlistError:
+        return NetlistError(f"{path}: {what}")
+
+    if trainable is not None:
+        marks.trainable = [Wish(name.lower(), refuse) for name in trainable]
+    if bounds is not None:
+        low, high = bounds
+        if not 0 < low < high < float("inf"):
+            raise refuse(f"bounds must be 0 < g_min < g_max, found {low} and {high} S")
+        marks.bounds = (float(low), float(high))
+    if inputs is not None:
+        marks.inputs = [Wish(name.lower(), refuse) for name in inputs]
+    if outputs is not None:
+        pairs = [p for o in outputs for p in ([(o[0], o[1])] if not isinstance(o, str) else [(o, "")])]
+        flat = output_pairs([p if not n else f"{p},{n}" for p, n in pairs])
+        marks.outputs = [(Wish(p, refuse), n) for p, n in flat]
+    if marks.trainable and marks.bounds is None:
+        raise refuse("trainable parts must have a range, found none; give bounds=(1e-6, 1e-4), in siemens")
+
+
+def _conditions(contents: Contents) -> Conditions:
+    scope = Scope()
+    scope.functions = contents.functions
+    for name, value in contents.top.parameters:
+        scope.bind(name, value, scope)
+    values = {name: scope.read(word).value for name, word in contents.options.items()}
+    # ngspice lets .temp win over the option, wherever it stands.
+    kelvin = values.get(".temp", values.get("temp", DEFAULT_TEMPERATURE - ZERO_CELSIUS)) + ZERO_CELSIUS
+    nominal = values.get("tnom", DEFAULT_TEMPERATURE - ZERO_CELSIUS) + ZERO_CELSIUS
+    for name, number in ((".temp", kelvin), ("tnom", nominal)):
+        word = contents.options.get(name) or contents.options.get("temp")
+        if number <= 0 and word is not None:
+            raise word.refuse(f"a temperature must be above {-ZERO_CELSIUS} °C, found {number - ZERO_CELSIUS:g} °C")
+    gmin = values.get("gmin", _SPICE_GMIN)
+    if gmin < 0:
+        raise contents.options["gmin"].refuse(f"gmin must not be negative, found {gmin:g} S")
+    return Conditions(round(kelvin, 10), round(nominal, 10), gmin)
+
+
+def _inputs(marks: Marks, assembly: Assembly) -> tuple[str, ...]:
+    found: list[str] = []
+    for wish in marks.inputs:
+        names = matching(wish.name, [n for n in assembly.sources if n not in assembly.inductors], whole=True)
+        if not names:
+            raise wish.refuse(
+                f"an input must be a voltage source, found none called {wish.name!r}; there are "
+                f"{_listed(n for n in assembly.sources if n not in assembly.inductors)}"
+            )
+        found += names
+    twice = next((name for i, name in enumerate(found) if name in found[:i]), None)
+    if twice is not None:
+        raise marks.inputs[0].refuse(f"a source must be an input once, found {twice!r} twice")
+    return tuple(found)
+
+
+def _outputs(marks: Marks, assembly: Assembly) -> tuple[tuple[str, str], ...]:
+    known = {name: name for name in assembly.first_use if not name.startswith("(")}
+    known |= {"0": "0", "gnd": "0"}
+    for wish, reference in marks.outputs:
+        for node in (wish.name, reference):
+            if node not in known:
+                raise wish.refuse(f"an output must be a node, found none called {node!r}; there are {_listed(known)}")
+        if known[wish.name] == known[reference]:
+            raise wish.refuse(f"an output must be between two nodes, found {wish.name!r} twice")
+    return tuple((known[wish.name], known[reference]) for wish, reference in marks.outputs)
+
+
+def _listed(names: Iterable[str]) -> str:
+    shown = list(names)
+    return (", ".join(shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "")) or "none"
+
+
+def _trainable(marks: Marks, assembly: Assembly, scope: Scope) -> tuple[tuple[Trainable, ...], dict[int, int]]:
+    """The trainable parts, and the index of each trainable resistor by its place among all."""
+    places = {b.element.name: i for i, b in enumerate(assembly.resistors) if b.quantity is not None}
+    chosen: dict[str, Wish] = {}
+    for wish in marks.trainable:
+        names = matching(wish.name, places)
+        if not names:
+            raise wish.refuse(
+                f"a trainable part must be a resistor, found none that fits {wish.name!r}; there are {_listed(places)}"
+            )
+        chosen.update((name, wish) for name in names)
+    groups: dict[Span, list[Branch]] = {}
+    for name in places:
+        if name in chosen:
+            branch = assembly.resistors[places[name]]
+            _require_trainable(branch, marks.bounds)
+            assert branch.quantity is not None
+            assert branch.quantity.origin is not None
+            groups.setdefault(branch.quantity.origin, []).append(branch)
+    found, indices = [], {}
+    for index, (origin, branches) in enumerate(groups.items()):
+        _require_alone(origin, branches, scope)
+        names = tuple(branch.element.name for branch in branches)
+        found.append(Trainable(names, origin, branches[0].factor, 1 / branches[0].value))
+        indices.update((places[name], index) for name in names)
+    return tuple(found), indices
+
+
+def _require_trainable(branch: Branch, bounds: tuple[float, float] | None) -> None:
+    assert branch.quantity is not None
+    assert bounds is not None
+    if branch.quantity.origin is None:
+        raise branch.element.refuse(
+            "a trainable resistor must have a number for its value, or a parameter that is one, found an expression "
+            f"for {branch.element.name}"
+        )
+    low, high = bounds
+    if not (branch.value > 0 and low * (1 - 1e-12) <= 1 / branch.value <= high * (1 + 1e-12)):
+        raise branch.element.refuse(
+            f"{branch.element.name} must begin in the range {low:g}…{high:g} S, which is {1 / high:g}…{1 / low:g} Ω, "
+            f"found {branch.value:g} Ω"
+        )
+
+
+def _require_alone(origin: Span, branches: list[Branch], scope: Scope) -> None:
+    """What is learnt must change nothing else, and all its resistors alike."""
+    names = {branch.element.name for branch in branches}
+    others = sorted(scope.uses.readers.get(origin, set()) - names)
+    if others:
+        raise branches[0].element.refuse(
+            f"the number {origin.text!r} in line {origin.file.line_of(origin.start)} must be that of trainable parts "
+            f"alone, found that {_listed(others)} has it too; mark that as well, or give it a number of its own"
+        )
+    if any(branch.factor != branches[0].factor for branch in branches):
+        raise branches[0].element.refuse(
+            f"resistors that share a number must be equal, found {', '.join(sorted(names)[:3])} with different factors"
+        )
+
+
+def _require_sound(design: Design, assembly: Assembly) -> None:
+    """Raise where the circuit has no equilibrium, with the line of a node at fault."""
+    try:
+        check_circuit(design.circuit)
+    except CircuitError as error:
+        back = {safe: name for name, safe in design.nodes.items()}
+        words = re.findall(r"'(\w+)'", str(error)) + re.findall(r"\w+", str(error).partition("such as ")[2])
+        node = next((back[word] for word in words if word in back and word != "0"), None)
+        if node is None:
+            raise NetlistError(f"{design.path}: {error}") from None
+        shown = f" (node {node!r})" if design.nodes[node] != node else ""
+        raise assembly.first_use[node].refuse(f"{error}{shown}") from None
