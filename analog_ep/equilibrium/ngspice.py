@@ -12,8 +12,8 @@ import torch
 from analog_ep.circuit import Circuit, Conductances, VoltageSources, check_circuit
 from analog_ep.equilibrium.circuit_solver import CircuitSolver, CircuitState
 from analog_ep.equilibrium.inexactness import allowed_error, inexact_message
-from analog_ep.equilibrium.nodal.error_bound import ErrorBounds, Stimulus
-from analog_ep.equilibrium.nodal.newton import error_bounds, unstable_samples
+from analog_ep.equilibrium.nodal.error_bound import ErrorBounds, Stimulus, error_bounds
+from analog_ep.equilibrium.nodal.newton import unstable_samples
 from analog_ep.equilibrium.nodal.residual import KirchhoffLaw
 from analog_ep.errors import StimulusError
 from analog_ep.netlist.netlist import SpiceOptions

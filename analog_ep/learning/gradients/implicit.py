@@ -18,7 +18,8 @@ from analog_ep.circuit.reading import driven
 from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, solve
 from analog_ep.equilibrium.nodal.assembly import apply
 from analog_ep.equilibrium.nodal.jacobian import Jacobian
-from analog_ep.equilibrium.nodal.newton import Newton, reduced_system
+from analog_ep.equilibrium.nodal.newton import Newton
+from analog_ep.equilibrium.nodal.reduction import reduced_system
 from analog_ep.errors import ConvergenceError, StimulusError
 from analog_ep.learning.gradients.propagation import PhaseMethod
 from analog_ep.networks import HardwareNetwork, Network
