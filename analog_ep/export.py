@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Capacitors, Chip, Circuit
+from analog_ep.circuit import ChargeLaw, Chip, Circuit
 from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.dynamics.time_constants import slowest_time_constant
 from analog_ep.equilibrium import Equilibrium, Newton, solve
@@ -202,7 +202,7 @@ def write_settling_netlist(
         If the free state was not reached.
     """
     circuit, free = _free_state(network, inputs, None)
-    if capacitance is not None or not circuit.of_kind(Capacitors):
+    if capacitance is not None or not circuit.of_kind(ChargeLaw):
         circuit = with_node_capacitance(circuit, 1e-12 if capacitance is None else capacitance)
     seconds = network.answer(_SettledAfter(circuit, free)) if duration is None else duration
     nudge = None if nudge is None else network.in_circuit(nudge)

@@ -13,7 +13,7 @@ from analog_ep.circuit import Circuit, CircuitBuilder, Conductances, VoltageCont
 from analog_ep.devices import ShockleyDiode
 from analog_ep.equilibrium import Newton, Ngspice, Relaxation, solve
 from analog_ep.equilibrium.nodal import error_bound
-from analog_ep.equilibrium.nodal.newton import reduced_system
+from analog_ep.equilibrium.nodal.reduction import reduced_system
 from analog_ep.errors import ConvergenceError, NetworkError, StimulusError
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.stimulus import Nudge, SquaredError

@@ -41,7 +41,7 @@ from analog_ep.dynamics.linear_noise import LinearNoise
 from analog_ep.dynamics.transient import transient
 from analog_ep.equilibrium.inexactness import inexact_message
 from analog_ep.equilibrium.nodal.energy_bound import EnergyBound
-from analog_ep.equilibrium.nodal.newton import reduced_system
+from analog_ep.equilibrium.nodal.reduction import reduced_system
 from analog_ep.equilibrium.nodal.residual import kirchhoff_residual
 from analog_ep.errors import CircuitError, EnergyUnavailableError
 from analog_ep.learning.gradients.implicit import implicit_gradients

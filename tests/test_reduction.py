@@ -21,8 +21,7 @@ from analog_ep.circuit import (
 )
 from analog_ep.equilibrium.nodal.equations import Equations
 from analog_ep.equilibrium.nodal.jacobian import Jacobian
-from analog_ep.equilibrium.nodal.newton import reduced_system
-from analog_ep.equilibrium.nodal.reduction import ReducedSystem
+from analog_ep.equilibrium.nodal.reduction import ReducedSystem, reduced_system
 from analog_ep.equilibrium.nodal.residual import kirchhoff_residual
 from analog_ep.stimulus import CrossEntropy, Nudge
 

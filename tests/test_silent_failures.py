@@ -26,7 +26,7 @@ from analog_ep.circuit import (
     VoltageSources,
     check_circuit,
 )
-from analog_ep.circuit.circuit import validate_name
+from analog_ep.circuit.names import validate_name
 from analog_ep.devices import PiecewiseLinearDiode
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.ngspice import Ngspice

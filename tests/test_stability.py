@@ -15,7 +15,8 @@ from analog_ep.equilibrium.layered.relaxation import Relaxation
 from analog_ep.equilibrium.layered.resistive_layers import Ladder
 from analog_ep.equilibrium.layered.stability import critical_nudging, require_stable_nudge
 from analog_ep.equilibrium.nodal.jacobian import Jacobian
-from analog_ep.equilibrium.nodal.newton import Newton, reduced_system
+from analog_ep.equilibrium.nodal.newton import Newton
+from analog_ep.equilibrium.nodal.reduction import reduced_system
 from analog_ep.equilibrium.nodal.spectrum import stable_samples
 from analog_ep.errors import UnstableNudgeError
 from analog_ep.networks import CircuitNetwork, ResistiveNetwork

@@ -24,7 +24,7 @@ from analog_ep.analyses.power import branch_power
 from analog_ep.analyses.response import SmallSignalGradient, small_signal_gradient
 from analog_ep.analyses.settling_report import Integrator, SettlingReport, settling_report
 from analog_ep.analyses.transient_noise import TransientNoise, output_noise_over_time
-from analog_ep.circuit import Capacitors, Chip, Circuit, Conductances
+from analog_ep.circuit import ChargeLaw, Chip, Circuit, CurrentLaw
 from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.circuit.output_currents import with_output_currents
 from analog_ep.circuit.real_amplifiers import AmplifierModel, with_amplifiers
@@ -252,11 +252,12 @@ def _output_time_constants(circuit: Circuit) -> tuple[float, float]:
     if circuit.outputs is None:
         raise StimulusError(f"noise over time needs outputs, found none in {circuit.title!r}; see set_outputs")
     farads, siemens = np.zeros(circuit.n_nodes), np.zeros(circuit.n_nodes)
-    for group in circuit.of_kind(Capacitors):
-        np.add.at(farads, group.positive, group.farads)
-    for group in circuit.of_kind(Conductances):
-        np.add.at(siemens, group.positive, group.siemens)
-        np.add.at(siemens, group.negative, group.siemens)
+    for group in circuit.of_kind(ChargeLaw):
+        np.add.at(farads, group.ends()[0], group.capacitances())
+    for group in circuit.of_kind(CurrentLaw):
+        if (own := group.resistors()) is not None:
+            for node in group.ends():
+                np.add.at(siemens, node, own)
     nodes = np.concatenate(circuit.outputs)
     constants = farads[nodes] / siemens[nodes]
     return float(constants.min()), float(constants.max())

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from analog_ep.circuit import Circuit, Diodes, check_circuit
+from analog_ep.circuit import Circuit, CurrentLaw, check_circuit
 from analog_ep.equilibrium.equilibrium import Solver, solve
 
 
@@ -88,11 +88,15 @@ def operating_point(circuit: Circuit, inputs: np.ndarray, *, solver: Solver) -> 
         nodes=dict(zip(circuit.node_names[1:], voltages[1:].tolist(), strict=True)),
         layers={name: voltages[nodes] for name, nodes in circuit.layers.items()},
         outputs=found.outputs.numpy(),
-        diodes={group.label: _currents(group, voltages) for group in circuit.of_kind(Diodes)},
+        diodes={
+            group.label: _currents(group, voltages)
+            for group in circuit.of_kind(CurrentLaw)
+            if group.is_two_terminal and not group.linear
+        },
         residual=float(found.residual),
     )
 
 
-def _currents(group: Diodes, voltages: np.ndarray) -> np.ndarray:
+def _currents(group: CurrentLaw, voltages: np.ndarray) -> np.ndarray:
     first, second = group.ends()
-    return group.device.current(torch.from_numpy(voltages[first] - voltages[second])).numpy()
+    return group.current(voltages[first] - voltages[second])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from analog_ep.circuit import Capacitors, Circuit, check_circuit
+from analog_ep.circuit import ChargeLaw, Circuit, check_circuit
 from analog_ep.circuit.energy import held_nodes
 from analog_ep.circuit.output_currents import with_output_currents
 from analog_ep.dynamics.time_constants import slowest_node
@@ -172,7 +172,7 @@ def settling_in_torch(
 def _checked(circuit: Circuit, nudge_currents: np.ndarray | None) -> Circuit:
     """The circuit with its nudge, and with layers."""
     check_circuit(circuit)
-    if not circuit.of_kind(Capacitors):
+    if not circuit.of_kind(ChargeLaw):
         raise StimulusError(f"settling needs capacitors, found none in {circuit.title!r}; see with_node_capacitance")
     return with_output_currents(_with_layers(circuit), nudge_currents)
 

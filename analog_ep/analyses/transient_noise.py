@@ -12,10 +12,8 @@ import numpy as np
 from rich.table import Table
 
 from analog_ep.circuit import (
-    Capacitors,
+    ChargeLaw,
     Circuit,
-    CurrentSources,
-    VoltageSources,
     check_circuit,
     johnson_currents,
     shot_currents,
@@ -158,14 +156,14 @@ def output_noise_over_time(
     NgspiceError
         If ngspice fails.
     """
-    if circuit.outputs is None or not circuit.of_kind(Capacitors):
+    if circuit.outputs is None or not circuit.of_kind(ChargeLaw):
         raise StimulusError(f"noise over time needs outputs and capacitors, found none in {circuit.title!r}")
     check_circuit(circuit)
     inputs = np.asarray(inputs, dtype=np.float64)
     reduction = NortonReduction.of(circuit) if reduced else None
     voltages = run_twice(lambda: Sweep(circuit, None, reduction, executable, timeout).run(Batch(inputs[None])))[0]
     found = transient_noise(
-        circuit if reduction is None else _reduced_at(circuit, reduction, inputs),
+        circuit if reduction is None else reduction.of_sample(circuit, held_voltages(circuit, inputs[None])[0]),
         inputs,
         lambda system: johnson_currents(system) + shot_currents(system, voltages),
         interval=interval,
@@ -179,12 +177,3 @@ def output_noise_over_time(
     positive, negative = circuit.outputs
     outputs = (found - voltages)[:, positive] - (found - voltages)[:, negative]
     return TransientNoise(interval * np.arange(samples), outputs, outputs.T @ outputs / samples)
-
-
-def _reduced_at(circuit: Circuit, reduction: NortonReduction, inputs: np.ndarray) -> Circuit:
-    """The reduced circuit with the Norton currents of one sample as sources, and with the sources of all held nodes."""
-    currents = reduction.currents(held_voltages(circuit, inputs[None]))[0]
-    ground = np.zeros_like(reduction.nodes)
-    norton = CurrentSources("norton_currents", ground, reduction.nodes, currents)
-    others = [group for group in reduction.circuit.groups if not isinstance(group, VoltageSources)]
-    return circuit.with_groups([*others, *circuit.of_kind(VoltageSources), norton])

@@ -11,7 +11,6 @@ from rich.table import Table
 from torch import Tensor
 
 from analog_ep.circuit import Chip, LearningCircuit
-from analog_ep.circuit.reading import read_layers
 from analog_ep.equilibrium.equilibrium import Solver, solve
 from analog_ep.equilibrium.layered.resistive_layers import Ladder
 from analog_ep.equilibrium.solver_of import solver_of
@@ -165,7 +164,7 @@ def _offsets(
     if network.n_stages < 2:
         return {}, {}, True
     state = solve(network, inputs, solver=solver, chip=chip)
-    each = [_offsets_of(network, inputs, read_layers(state.layers, chip, generator)) for _ in range(reads)]
+    each = [_offsets_of(network, inputs, chip.read(state.layers, generator)) for _ in range(reads)]
     found = {key: np.array([offsets[key] for offsets in each]) for key in each[0]}
     reached = all(np.isfinite(values).all() for values in found.values())
     values = {key: np.nan_to_num(values).mean(axis=0) for key, values in found.items()}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from analog_ep.checking.agreement import DeckCheck
 from analog_ep.checking.printed import printed_measurements, printed_tables
-from analog_ep.circuit import Chip, Circuit, Conductances
+from analog_ep.circuit import Chip, Circuit, ConductanceLaw
 from analog_ep.circuit.energy import circuit_energy, energy_weights
 from analog_ep.equilibrium.equilibrium import Equilibrium, solve
 from analog_ep.equilibrium.solver_of import solver_of
@@ -192,7 +192,7 @@ def _transient_errors(subject: _Subject, printed: dict[str, float], deck: str) -
     }
 
 
-def _change(subject: _Subject, group: Conductances, factor: float, printed: dict[str, float]) -> np.ndarray:
+def _change(subject: _Subject, group: ConductanceLaw, factor: float, printed: dict[str, float]) -> np.ndarray:
     """ΔG as the head of a deck that prints responses says it follows from them; sources hold the nodes without one."""
     circuit = subject.circuit
     held = held_voltages(circuit, subject.inputs.numpy())[0]

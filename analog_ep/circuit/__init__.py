@@ -13,13 +13,14 @@ from analog_ep.circuit.branches import (
     VoltageControlledVoltageSources,
     VoltageSources,
 )
+from analog_ep.circuit.builder import CircuitBuilder
 from analog_ep.circuit.cells import Cells, draw_faults, read_faults
 from analog_ep.circuit.checks import check_circuit
 from analog_ep.circuit.chip import Chip
-from analog_ep.circuit.circuit import Circuit, CircuitBuilder
+from analog_ep.circuit.circuit import Circuit
 from analog_ep.circuit.converters import Converter, Converters
 from analog_ep.circuit.energy import EnergyWeights, circuit_energy, energy_weights
-from analog_ep.circuit.laws import Branches, ChargeLaw, CurrentFollower, CurrentLaw, VoltageLaw
+from analog_ep.circuit.laws import Branches, ChargeLaw, ConductanceLaw, CurrentFollower, CurrentLaw, VoltageLaw
 from analog_ep.circuit.learning_circuit import LearningCircuit
 from analog_ep.circuit.nodes import GROUND, NONE, NodePair
 from analog_ep.circuit.noise import NoiseCurrents, injected_currents, johnson_currents, shot_currents
@@ -37,6 +38,7 @@ __all__ = [
     "Chip",
     "Circuit",
     "CircuitBuilder",
+    "ConductanceLaw",
     "Conductances",
     "Converter",
     "Converters",

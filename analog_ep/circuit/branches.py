@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit.amplifier_forms import amplifier_assembly, amplifier_instances
-from analog_ep.circuit.laws import ChargeLaw, CurrentFollower, CurrentLaw, VoltageLaw
+from analog_ep.circuit.laws import ChargeLaw, ConductanceLaw, CurrentFollower, CurrentLaw, VoltageLaw
 from analog_ep.circuit.nodes import GROUND, NONE, Indices, NodePair, Values
 from analog_ep.circuit.voltage_rows import VoltageRows
 from analog_ep.constants import BOLTZMANN
@@ -26,7 +26,7 @@ _FAR_BELOW = -1e3
 
 
 @dataclass(frozen=True, eq=False)
-class Conductances(CurrentLaw):
+class Conductances(ConductanceLaw):
     """Linear conductances g, i = g (v_p − v_n). [S]
 
     Trainable ones carry the name of the parameter and, per branch, the flat index into it. `nudge` marks elements

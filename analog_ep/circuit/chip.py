@@ -124,6 +124,14 @@ class Chip:
         """The array that runs the later phase: the twin where there is one."""
         return self if self.twin is None else self.twin
 
+    def read(
+        self, layers: tuple[Tensor, ...], generator: torch.Generator | None = None, known: Chip | None = None
+    ) -> tuple[Tensor, ...]:
+        """What its converters read of the layer voltages, less offsets that are `known`; these without any. [V]"""
+        if self.converters is None:
+            return layers
+        return self.converters.read(layers, generator, None if known is None else known.converters)
+
     def names(self) -> Iterator[str]:
         """Everything in which the branches differ from the nominal ones."""
         yield from dict.fromkeys([*self.factors, *self.values])

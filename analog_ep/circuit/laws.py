@@ -18,7 +18,8 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from analog_ep.circuit.nodes import Indices, NodePair, Values, as_nodes, as_values, indexed
+from analog_ep.circuit.arguments import as_nodes, as_values, indexed
+from analog_ep.circuit.nodes import Indices, NodePair, Values
 from analog_ep.circuit.voltage_rows import VoltageRows
 from analog_ep.devices.content import Content
 from analog_ep.devices.forms import Expression, NetlistForm
@@ -353,6 +354,20 @@ class CurrentLaw(Branches):
         Infinite where slopes are bounded; None where all are. Newton's method limits steps by it.
         """
         return None
+
+
+class ConductanceLaw(CurrentLaw):
+    """The current is a conductance `siemens` times the element's own voltage. [S]
+
+    Where a parameter stands behind the conductances, `parameter` is its name, and `index` the flat index of each
+    element into it; both are None elsewhere.
+    """
+
+    positive: Indices
+    negative: Indices
+    siemens: Values
+    parameter: str | None
+    index: Indices | None
 
 
 class VoltageLaw(Branches):

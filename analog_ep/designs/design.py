@@ -23,7 +23,8 @@ from analog_ep.designs.includes import Files
 from analog_ep.designs.marks import Marks, Wish, matching, output_pairs, read_marks
 from analog_ep.designs.scopes import Scope
 from analog_ep.designs.source import Card, Lines, SourceFile, Span, split_lines
-from analog_ep.designs.writing import save_design, written_text
+from analog_ep.designs.trainable import Trainable
+from analog_ep.designs.writing import save_files, written_text
 from analog_ep.errors import CircuitError, NetlistError
 from analog_ep.networks import CircuitNetwork
 
@@ -31,28 +32,6 @@ _SPICE_GMIN = 1e-12
 """Conductance across every junction where a deck gives none: SPICE's own, and not the one of circuits here. [S]"""
 
 Output = str | tuple[str, str]
-
-
-@dataclass(frozen=True, eq=False)
-class Trainable:
-    """One number of a file that is learnt, and the resistors that have it.
-
-    Attributes
-    ----------
-    names : tuple of str
-        Paths of the resistors: several where instances share the line.
-    origin : Span
-        The number.
-    factor : float
-        Ohms of a resistor over the number.
-    siemens : float
-        Conductance that it begins with. [S]
-    """
-
-    names: tuple[str, ...]
-    origin: Span
-    factor: float
-    siemens: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,11 +129,11 @@ class Design:
 
     def text(self, learnt: CircuitNetwork | Tensor | Mapping[str, float]) -> str:
         """The designer's text with learnt values in place; see `resistances` for what they may be given as."""
-        return written_text(self, learnt)
+        return written_text(self.files, self.trainable, self.resistances(learnt))
 
     def save(self, path: str | os.PathLike[str], learnt: CircuitNetwork | Tensor | Mapping[str, float]) -> list[Path]:
-        """Write the netlist with learnt values to a path, and what it includes beside it: see `save_design`."""
-        return save_design(self, path, learnt)
+        """Write the netlist with learnt values to a path, and what it includes beside it: see `save_files`."""
+        return save_files(self.files, self.trainable, self.resistances(learnt), path)
 
     def _by_name(self, learnt: Mapping[str, float]) -> dict[str, float]:
         found = {name: 1 / part.siemens for part in self.trainable for name in part.names}

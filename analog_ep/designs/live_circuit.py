@@ -9,9 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
-from analog_ep.designs.design import Design, Output, Trainable, design_of
+from analog_ep.designs.design import Design, Output, design_of
 from analog_ep.designs.includes import Files
 from analog_ep.designs.source import Card, SourceFile, split_lines, words_of
+from analog_ep.designs.trainable import Trainable
 from analog_ep.errors import NetlistError
 from analog_ep.networks import CircuitNetwork
 

@@ -6,7 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterable
 
-from analog_ep.circuit.circuit import validate_name
+from analog_ep.circuit.names import validate_name
 from analog_ep.errors import NodeNameError
 
 _STRANGE = re.compile(r"[^a-z0-9_]+")

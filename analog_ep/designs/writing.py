@@ -4,71 +4,69 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from torch import Tensor
 
 from analog_ep.designs.source import SourceFile
+from analog_ep.designs.trainable import Trainable
 from analog_ep.errors import NetlistError
-from analog_ep.networks import CircuitNetwork
 from analog_ep.support.files import write_atomically
 from analog_ep.support.numbers import read_number
 
-if TYPE_CHECKING:
-    from analog_ep.designs.design import Design
 
-Learnt = CircuitNetwork | Tensor | Mapping[str, float]
-
-
-def written_files(design: Design, learnt: Learnt) -> dict[Path, bytes]:
-    """Content of the design's files with the learnt resistances, by the path that each was read from.
+def written_files(
+    files: Sequence[SourceFile], trainable: Sequence[Trainable], ohms: Mapping[str, float]
+) -> dict[Path, bytes]:
+    """Content of a design's files with the learnt resistances, by the path that each was read from.
 
     Parameters
     ----------
-    design : Design
-        What was read.
-    learnt : CircuitNetwork, Tensor or mapping
-        See `Design.resistances`.
+    files : sequence of SourceFile
+        What the design was read from, the netlist first.
+    trainable : sequence of Trainable
+        What of them is learnt.
+    ohms : mapping of str to float
+        Resistances of these parts, by the path of the resistor; see `Design.resistances`. [Ω]
     """
-    ohms = design.resistances(learnt)
-    values: dict[int, dict[tuple[int, int], str]] = {id(file): {} for file in design.files}
-    for part in design.trainable:
+    values: dict[int, dict[tuple[int, int], str]] = {id(file): {} for file in files}
+    for part in trainable:
         number = ohms[part.names[0]] / part.factor
         # What has not changed stays as it was written.
         if not math.isclose(number, read_number(part.origin.text), rel_tol=1e-14):
             values[id(part.origin.file)][(part.origin.start, part.origin.end)] = repr(float(number))
-    return {file.path: file.changed(values[id(file)]) for file in design.files}
+    return {file.path: file.changed(values[id(file)]) for file in files}
 
 
-def written_text(design: Design, learnt: Learnt) -> str:
-    """The netlist itself with the learnt resistances.
+def written_text(files: Sequence[SourceFile], trainable: Sequence[Trainable], ohms: Mapping[str, float]) -> str:
+    """The netlist itself with the learnt resistances; see `written_files`.
 
     Raises
     ------
     NetlistError
-        If a learnt value stands in an included file, which `save_design` writes too.
+        If a learnt value stands in an included file, which `save_files` writes too.
     """
-    main = _main(design)
-    for part in design.trainable:
+    main = files[0]
+    for part in trainable:
         if part.origin.file is not main:
             raise NetlistError(
                 f"{part.origin.place}: the text of the netlist alone must hold all learnt values, found that of "
                 f"{part.names[0]} in an included file; save the design"
             )
-    return written_files(design, learnt)[main.path].decode(main.encoding)
+    return written_files(files, trainable, ohms)[main.path].decode(main.encoding)
 
 
-def save_design(design: Design, path: str | os.PathLike[str], learnt: Learnt) -> list[Path]:
+def save_files(
+    files: Sequence[SourceFile],
+    trainable: Sequence[Trainable],
+    ohms: Mapping[str, float],
+    path: str | os.PathLike[str],
+) -> list[Path]:
     """Write the netlist with the learnt resistances to `path`, and what it includes beside it.
 
     Parameters
     ----------
-    design : Design
-        What was read.
-    learnt : CircuitNetwork, Tensor or mapping
-        See `Design.resistances`.
+    files, trainable, ohms
+        See `written_files`.
     path : path
         Of the netlist. Where its folder is another than that it was read from, all included files are written too, at
         the same places beneath it; in its own folder only the netlist changes.
@@ -83,11 +81,11 @@ def save_design(design: Design, path: str | os.PathLike[str], learnt: Learnt) ->
     NetlistError
         If that would change an included file that the design was read from, or a file would lie outside of the folder.
     """
-    target, main = Path(path), _main(design)
-    contents = written_files(design, learnt)
+    target, main = Path(path), files[0]
+    contents = written_files(files, trainable, ohms)
     home, folder = (Path(os.path.realpath(p.parent)) for p in (main.path, target))
     plan = {target: contents[main.path]}
-    for file in design.files:
+    for file in files:
         if file is main:
             continue
         place = folder / os.path.relpath(os.path.realpath(file.path), home)
@@ -105,7 +103,3 @@ def save_design(design: Design, path: str | os.PathLike[str], learnt: Learnt) ->
         place.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(place, content)
     return list(plan)
-
-
-def _main(design: Design) -> SourceFile:
-    return design.files[0]

@@ -13,7 +13,7 @@ from analog_ep.circuit import ChargeLaw, Circuit, CurrentLaw
 from analog_ep.circuit.noise import NoiseCurrents
 from analog_ep.constants import BOLTZMANN
 from analog_ep.equilibrium.nodal.assembly import incidence
-from analog_ep.equilibrium.nodal.newton import reduced_system
+from analog_ep.equilibrium.nodal.reduction import reduced_system
 from analog_ep.errors import CircuitError
 
 

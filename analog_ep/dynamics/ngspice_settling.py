@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analog_ep.circuit import Capacitors, Circuit, check_circuit
+from analog_ep.circuit import ChargeLaw, Circuit, check_circuit
 from analog_ep.dynamics.time_constants import slowest_node
 from analog_ep.equilibrium.circuit_solver import CircuitSolver, CircuitState
 from analog_ep.equilibrium.ngspice import Judge, nudged_batch
@@ -81,7 +81,7 @@ class NgspiceSettling(CircuitSolver):
         start: np.ndarray | None = None,
     ) -> CircuitState:
         check_circuit(circuit)
-        if not circuit.of_kind(Capacitors):
+        if not circuit.of_kind(ChargeLaw):
             raise StimulusError(f"settling needs capacitors, found none in {circuit.title!r}; add Capacitors")
         sweep = Sweep(circuit, self.options, None, self.executable, self.timeout)
         voltages = np.zeros((len(inputs), circuit.n_nodes)) if start is None else start

@@ -8,7 +8,7 @@ from scipy.linalg import eigvals
 from analog_ep.circuit import GROUND, ChargeLaw, Circuit, CurrentLaw
 from analog_ep.equilibrium.nodal.equations import Equations
 from analog_ep.equilibrium.nodal.jacobian import Jacobian
-from analog_ep.equilibrium.nodal.newton import reduced_system
+from analog_ep.equilibrium.nodal.reduction import reduced_system
 from analog_ep.errors import CircuitError, ConvergenceError
 
 _LIMIT = 3000

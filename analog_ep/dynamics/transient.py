@@ -12,8 +12,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from analog_ep.circuit import ChargeLaw, Circuit
-from analog_ep.equilibrium.nodal.newton import reduced_system
-from analog_ep.equilibrium.nodal.reduction import ReducedSystem
+from analog_ep.equilibrium.nodal.reduction import ReducedSystem, reduced_system
 from analog_ep.errors import ConvergenceError, StimulusError
 
 _GAMMA = 0.25

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from analog_ep.circuit import Circuit, Conductances, VoltageSources, check_circuit
+from analog_ep.circuit import Circuit, CurrentLaw, check_circuit
 from analog_ep.equilibrium.circuit_solver import CircuitSolver, CircuitState
 from analog_ep.equilibrium.inexactness import allowed_error, inexact_message
-from analog_ep.equilibrium.nodal.error_bound import ErrorBounds, Stimulus
-from analog_ep.equilibrium.nodal.newton import error_bounds, unstable_samples
+from analog_ep.equilibrium.nodal.error_bound import ErrorBounds, Stimulus, error_bounds
+from analog_ep.equilibrium.nodal.newton import unstable_samples
 from analog_ep.equilibrium.nodal.residual import KirchhoffLaw
 from analog_ep.errors import StimulusError
 from analog_ep.netlist.netlist import SpiceOptions
@@ -226,8 +226,7 @@ class Judge:
         """Those of the reduced circuit with all its sources, which has the same equations and is formed sooner."""
         if self.reduction is None:
             return error_bounds(self.circuit)
-        kept = [group for group in self.reduction.circuit.groups if not isinstance(group, VoltageSources)]
-        return error_bounds(self.circuit.with_groups([*self.circuit.of_kind(VoltageSources), *kept]))
+        return error_bounds(self.reduction.under_all_sources(self.circuit))
 
     def _far(self, part: slice, voltages: np.ndarray, residual: np.ndarray, scale: np.ndarray) -> np.ndarray:
         """Bounds that are good enough, or the best that one factorisation gives."""
@@ -311,9 +310,10 @@ def _nudge_currents(circuit: Circuit, voltages: np.ndarray, batch: Batch) -> np.
 def _node_conductance(circuit: Circuit) -> np.ndarray:
     """Sum of the linear conductances at each node, `(n_nodes,)`: what a volt of error there costs in current. [S]"""
     total = np.zeros(circuit.n_nodes)
-    for group in circuit.of_kind(Conductances):
-        for node in (group.positive, group.negative):
-            total += np.bincount(node, np.abs(group.siemens), minlength=circuit.n_nodes)
+    for group in circuit.of_kind(CurrentLaw):
+        if (siemens := group.resistors()) is not None:
+            for node in group.ends():
+                total += np.bincount(node, np.abs(siemens), minlength=circuit.n_nodes)
     return total
 
 

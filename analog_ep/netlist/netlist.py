@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from analog_ep.circuit import GROUND, Branches, Circuit, VoltageLaw
-from analog_ep.circuit.circuit import validate_name
+from analog_ep.circuit.names import validate_name
 from analog_ep.constants import DEFAULT_TEMPERATURE, SIMULATION_GMIN
 from analog_ep.devices.forms import Model, NetlistForm
 from analog_ep.errors import CircuitError, DeviceParameterError, NodeNameError

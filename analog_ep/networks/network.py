@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Chip, Circuit
-from analog_ep.circuit.reading import read_layers
 from analog_ep.devices import Clamp
 from analog_ep.networks.activation import Activation
 from analog_ep.networks.layout import ArrayLayout, Drive, StageLayout
@@ -124,7 +123,7 @@ class Network(torch.nn.Module, ABC):
 
         Without converters these are the layers themselves; without a generator the converters have no noise.
         """
-        return read_layers(layers, chip, generator, known)
+        return layers if chip is None else chip.read(layers, generator, known)
 
     def stage_parameters(self) -> list[list[torch.nn.Parameter]]:
         """The parameters of each stage, from the inputs on: what a learning rate for each stage applies to."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
-from analog_ep.circuit import GROUND, Branches, Circuit, Conductances, CurrentLaw, VoltageLaw
+from analog_ep.circuit import GROUND, Branches, Circuit, Conductances, CurrentLaw, CurrentSources, VoltageLaw
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +63,26 @@ class NortonReduction:
         groups = [group for group in groups if len(group)] + ([total] if len(nodes) else [])
         reduced = circuit.with_groups(_needed(circuit, groups))
         return cls(reduced, nodes, transfer)
+
+    def under_all_sources(self, circuit: Circuit) -> Circuit:
+        """The reduced circuit with all independent sources of the one that it was made of, needed or not."""
+        kept = [group for group in self.circuit.groups if not group.can_be_followed()]
+        return circuit.with_groups([*(group for group in circuit.groups if group.can_be_followed()), *kept])
+
+    def of_sample(self, circuit: Circuit, voltages: np.ndarray) -> Circuit:
+        """`under_all_sources`, with the currents of one sample, whose held nodes count, as sources of their own.
+
+        Parameters
+        ----------
+        circuit : Circuit
+            The one that it was made of.
+        voltages : ndarray (n_nodes,)
+            [V]
+        """
+        whole, ground = self.under_all_sources(circuit), np.zeros_like(self.nodes)
+        label = _unused(circuit, "norton_currents")
+        norton = CurrentSources(label, ground, self.nodes, self.currents(voltages[None])[0])
+        return whole.with_groups([*whole.groups, norton])
 
     def currents(self, voltages: np.ndarray) -> np.ndarray:
         """I `(n_samples, n_reduced)` [A] from node voltages `(n_samples, n_nodes)`, of which the held ones count."""

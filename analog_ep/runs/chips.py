@@ -9,13 +9,11 @@ import numpy as np
 
 from analog_ep.cards import load_card
 from analog_ep.circuit import (
-    Amplifiers,
     Cells,
     Chip,
     Circuit,
     Converter,
     Converters,
-    Diodes,
     LearningCircuit,
     draw_faults,
     read_faults,
@@ -145,7 +143,7 @@ def _measured_amplifiers(
 ) -> None:
     """Gain and offset of a card in place of the nominal ones, with the spreads on top."""
     gain, offset = load_card(card).amplifier()
-    groups = circuit.of_kind(Amplifiers)
+    groups = [group for group in circuit.groups if {"gain", "offset"} <= group.parameters().keys()]
     if not groups:
         raise SpecError("chip.amplifier must act on amplifiers, found a network without any; leave it out")
     for group in groups:
@@ -157,7 +155,7 @@ def _measured_amplifiers(
 def _heat(
     factors: dict[str, np.ndarray], values: dict[str, np.ndarray], kelvin: float, coefficient: float, circuit: Circuit
 ) -> None:
-    junctions = [group for group in circuit.of_kind(Diodes) if hasattr(group.device, "temperature")]
+    junctions = [group for group in circuit.groups if len(group.own_temperatures())]
     values |= {f"{group.label}.temperature": np.full(len(group), kelvin) for group in junctions}
     factor = 1 + coefficient * (kelvin - DEFAULT_TEMPERATURE)
     if factor <= 0:

@@ -3,39 +3,50 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analog_ep.spec.study import Study
 from analog_ep.studies.summary import Summary
 
 
-def accuracy_picture(study: Study, summaries: Sequence[Summary]) -> bytes:
+def accuracy_picture(
+    title: str, axes: Mapping[str, Collection[str]], one_at_a_time: bool, summaries: Sequence[Summary]
+) -> bytes:
     """Test accuracies as a PNG: each seed a dot, mean ± standard deviation a diamond with a bar.
 
-    A study of one variation at a time has a panel an axis; a factorial one has one panel, rows by its first axis and
-    colours by the combinations of the others.
+    Parameters
+    ----------
+    title : str
+        Of the study.
+    axes : mapping of str to collection of str
+        Names of the variants by axis, each with the nominal one first.
+    one_at_a_time : bool
+        Whether one axis at a time is varied, with a panel for each; a factorial study has one panel, rows by its first
+        axis and colours by the combinations of the others.
+    summaries : sequence of Summary
+        Of each combination.
     """
-    axes = study.spec.axes
-    panels = list(axes) if study.spec.design == "one_at_a_time" else [next(iter(axes))]
+    panels = list(axes) if one_at_a_time else [next(iter(axes))]
     rows = [len(axes[axis]) for axis in panels]
     figure = Figure(figsize=(7, 1.2 + 0.5 * sum(rows) + 0.4 * len(rows)), layout="constrained")
     drawn = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=rows)[:, 0]
     for panel, axis in zip(drawn, panels, strict=True):
-        _panel(panel, study, summaries, axis)
+        _panel(panel, axes, one_at_a_time, summaries, axis)
     drawn[-1].set_xlabel("test accuracy [%]")
-    figure.suptitle(study.name)
+    figure.suptitle(title)
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=120)
     return image.getvalue()
 
 
-def _panel(panel: Axes, study: Study, summaries: Sequence[Summary], axis: str) -> None:
-    names = list(study.spec.axes[axis])
-    if study.spec.design == "one_at_a_time":
-        first = {other: next(iter(variants)) for other, variants in study.spec.axes.items() if other != axis}
+def _panel(
+    panel: Axes, axes: Mapping[str, Collection[str]], one_at_a_time: bool, summaries: Sequence[Summary], axis: str
+) -> None:
+    names = list(axes[axis])
+    if one_at_a_time:
+        first = {other: next(iter(variants)) for other, variants in axes.items() if other != axis}
         series = {"": [each for each in summaries if first.items() <= each.labels.items()]}
     else:
         series = {}

@@ -65,7 +65,9 @@ class StudyResults:
         write_atomically(folder / RESULTS, self._csv(_COLUMNS))
         write_atomically(folder / TIMES, self._csv(("seconds",)))
         write_atomically(folder / SUMMARY, self._markdown())
-        write_atomically(folder / PICTURE, accuracy_picture(self.study, self.summaries()))
+        spec = self.study.spec
+        picture = accuracy_picture(self.study.name, spec.axes, spec.design == "one_at_a_time", self.summaries())
+        write_atomically(folder / PICTURE, picture)
 
     def table(self) -> Table:
         """Mean ± standard deviation of the test accuracy over the seeds."""

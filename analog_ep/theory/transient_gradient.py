@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Amplifiers, Circuit, NoiseCurrents, energy_weights, injected_currents
+from analog_ep.circuit import Circuit, NoiseCurrents, VoltageLaw, energy_weights, injected_currents
 from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.errors import StimulusError
 from analog_ep.learning.gradients.stochastic import GradientEstimate
@@ -126,8 +126,9 @@ class _Estimate:
 def require_one_temperature(circuit: Circuit) -> None:
     """Refuse circuits whose blocks have different weights of the energy."""
     weights = energy_weights(circuit).require()
-    driven = [np.zeros(0, np.int64), *(group.outputs()[1] for group in circuit.of_kind(Amplifiers))]
-    own = np.delete(weights, np.concatenate(driven))
+    rows = [group.rows() for group in circuit.of_kind(VoltageLaw)]
+    driven = [each.positive for each in rows if not each.is_independent]
+    own = np.delete(weights, np.concatenate([np.zeros(0, np.int64), *driven]))
     if np.ptp(own) > 1e-9 * own.max():
         raise StimulusError(
             f"equal noise has one temperature where all weights of the energy are 1, found {own.min():.3g} to "

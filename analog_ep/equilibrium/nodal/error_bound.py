@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from analog_ep.equilibrium.nodal.energy_bound import EnergyBound
 from analog_ep.equilibrium.nodal.equations import Equations
 from analog_ep.equilibrium.nodal.exact_state import exact_state
 from analog_ep.equilibrium.nodal.jacobian import Jacobian
-from analog_ep.equilibrium.nodal.reduction import ReducedSystem
+from analog_ep.equilibrium.nodal.reduction import ReducedSystem, reduced_system
 from analog_ep.equilibrium.nodal.residual import KirchhoffLaw
 from analog_ep.equilibrium.nodal.spectrum import nearest_weights
 from analog_ep.equilibrium.nodal.tableau import Branching, Sample
@@ -245,3 +246,13 @@ class ErrorBounds:
 def _or_infinite(bound: np.ndarray) -> np.ndarray:
     """Where an exponential overflows, or a bound leaves the range of numbers, nothing is known."""
     return np.where(np.isfinite(bound), bound, np.inf)
+
+
+_BOUNDS: WeakKeyDictionary[Circuit, ErrorBounds] = WeakKeyDictionary()
+
+
+def error_bounds(circuit: Circuit) -> ErrorBounds:
+    """The bounds of a circuit's errors, formed once for each circuit."""
+    if circuit not in _BOUNDS:
+        _BOUNDS[circuit] = ErrorBounds(circuit, reduced_system(circuit))
+    return _BOUNDS[circuit]

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from analog_ep.circuit import Circuit, CurrentLaw, check_circuit, energy_weights
+from analog_ep.circuit import Circuit, CurrentLaw, energy_weights
 from analog_ep.equilibrium.circuit_solver import CircuitSolver, CircuitState
 from analog_ep.equilibrium.inexactness import allowed_error, inexact_message
 from analog_ep.equilibrium.nodal.assembly import apply
 from analog_ep.equilibrium.nodal.equations import Equations, State
-from analog_ep.equilibrium.nodal.error_bound import ErrorBounds, Stimulus
+from analog_ep.equilibrium.nodal.error_bound import Stimulus, error_bounds
 from analog_ep.equilibrium.nodal.jacobian import Jacobian
 from analog_ep.equilibrium.nodal.line_search import search_convex, search_residual
-from analog_ep.equilibrium.nodal.reduction import ReducedSystem
+from analog_ep.equilibrium.nodal.reduction import reduced_system
 from analog_ep.equilibrium.nodal.spectrum import stable_samples
 from analog_ep.stimulus import Nudge
 
@@ -28,27 +27,7 @@ _PATIENCE = 40
 _STALLED = 1e-9
 """Relative residual below which no more progress means that rounding is reached."""
 
-_SYSTEMS: WeakKeyDictionary[Circuit, ReducedSystem] = WeakKeyDictionary()
-
-
 _ADVICE = "join the nodes of the largest conductances, change the gain, or allow more with accuracy"
-
-_BOUNDS: WeakKeyDictionary[Circuit, ErrorBounds] = WeakKeyDictionary()
-
-
-def reduced_system(circuit: Circuit) -> ReducedSystem:
-    """The reduced equations of a circuit, checked and formed once for each circuit."""
-    if circuit not in _SYSTEMS:
-        check_circuit(circuit)
-        _SYSTEMS[circuit] = ReducedSystem(circuit)
-    return _SYSTEMS[circuit]
-
-
-def error_bounds(circuit: Circuit) -> ErrorBounds:
-    """The bounds of a circuit's errors, formed once for each circuit."""
-    if circuit not in _BOUNDS:
-        _BOUNDS[circuit] = ErrorBounds(circuit, reduced_system(circuit))
-    return _BOUNDS[circuit]
 
 
 def unstable_samples(

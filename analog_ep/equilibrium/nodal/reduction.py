@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from analog_ep.circuit import GROUND, Circuit, CurrentLaw, VoltageLaw, energy_weights
+from analog_ep.circuit import GROUND, Circuit, CurrentLaw, VoltageLaw, check_circuit, energy_weights
 from analog_ep.equilibrium.nodal.assembly import Entries, apply, incidence
 from analog_ep.equilibrium.nodal.source_currents import Border, eliminated, put_sources
 
@@ -312,3 +313,14 @@ def _embedding(n_voltages: int, size: int) -> csr_array:
 
 def _transposed(matrix: csr_array) -> csr_array:
     return csr_array(matrix.T)
+
+
+_SYSTEMS: WeakKeyDictionary[Circuit, ReducedSystem] = WeakKeyDictionary()
+
+
+def reduced_system(circuit: Circuit) -> ReducedSystem:
+    """The reduced equations of a circuit, checked and formed once for each circuit."""
+    if circuit not in _SYSTEMS:
+        check_circuit(circuit)
+        _SYSTEMS[circuit] = ReducedSystem(circuit)
+    return _SYSTEMS[circuit]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Circuit, Conductances, energy_weights
+from analog_ep.circuit import Circuit, energy_weights
 from analog_ep.circuit.energy import branch_weights, held_nodes
 from analog_ep.errors import StimulusError
 
@@ -53,9 +53,7 @@ def branch_gradient(circuit: Circuit, lower: np.ndarray, upper: np.ndarray, betw
     # An output that a source holds, or ground, has the weight of the pair's other node.
     output = float(np.where(held[positive], weights[negative], weights[positive])[0])
     gradients: dict[str, Tensor] = {}
-    for group in circuit.of_kind(Conductances):
-        if group.parameter is None or group.index is None:
-            continue
+    for group, name, index in circuit.trained_groups():
         squares, step = np.zeros(len(group)), max(1, _CHUNK // max(1, len(group)))
         for begin in range(0, len(lower), step):
             low, high = (
@@ -64,13 +62,13 @@ def branch_gradient(circuit: Circuit, lower: np.ndarray, upper: np.ndarray, betw
             )
             squares += ((high - low) * (high + low)).sum(0)
         share = 0.5 * branch_weights(group, weights, held) / output
-        own = torch.from_numpy(np.bincount(group.index, share * squares / (between * len(lower))))
-        so_far = gradients.get(group.parameter, own.new_zeros(0))
+        own = torch.from_numpy(np.bincount(index, share * squares / (between * len(lower))))
+        so_far = gradients.get(name, own.new_zeros(0))
         # Groups that share a parameter add up; either may end before the other's last element.
         total = own.new_zeros(max(len(own), len(so_far)))
         total[: len(own)] += own
         total[: len(so_far)] += so_far
-        gradients[group.parameter] = total
+        gradients[name] = total
     return gradients
 
 

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Chip, Circuit, Conductances
+from analog_ep.circuit import Chip, Circuit
 from analog_ep.circuit.reading import driven
 from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, solve
 from analog_ep.equilibrium.nodal.assembly import apply
 from analog_ep.equilibrium.nodal.jacobian import Jacobian
-from analog_ep.equilibrium.nodal.newton import Newton, reduced_system
+from analog_ep.equilibrium.nodal.newton import Newton
+from analog_ep.equilibrium.nodal.reduction import reduced_system
 from analog_ep.errors import ConvergenceError, StimulusError
 from analog_ep.learning.gradients.propagation import PhaseMethod
 from analog_ep.networks import HardwareNetwork, Network
@@ -162,17 +163,15 @@ def _adjoint(circuit: Circuit, voltages: np.ndarray, cost: Cost, targets: Tensor
 
 def _conductance_gradients(circuit: Circuit, voltages: np.ndarray, adjoint: np.ndarray) -> dict[str, Tensor]:
     gradients: dict[str, np.ndarray] = {}
-    for group in circuit.of_kind(Conductances):
-        if group.parameter is None or group.index is None:
-            continue
+    for group, name, index in circuit.trained_groups():
         first, second = group.ends()
         total = np.zeros(len(group))
         step = max(1, _BRANCH_CHUNK // max(1, len(group)))
         for begin in range(0, len(voltages), step):
             v, mu = voltages[begin : begin + step], adjoint[begin : begin + step]
             total -= ((mu[:, first] - mu[:, second]) * (v[:, first] - v[:, second])).sum(0)
-        mean = np.bincount(group.index, total / max(len(voltages), 1))
-        so_far = gradients.get(group.parameter, np.zeros(0))
+        mean = np.bincount(index, total / max(len(voltages), 1))
+        so_far = gradients.get(name, np.zeros(0))
         longest = max(len(so_far), len(mean))
-        gradients[group.parameter] = np.pad(so_far, (0, longest - len(so_far))) + np.pad(mean, (0, longest - len(mean)))
+        gradients[name] = np.pad(so_far, (0, longest - len(so_far))) + np.pad(mean, (0, longest - len(mean)))
     return {name: torch.from_numpy(gradient) for name, gradient in gradients.items()}

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Cells, Chip, Conductances
+from analog_ep.circuit import Cells, Chip
 from analog_ep.devices.pulses import PulsedArray, PulseModel, pulse_model
 from analog_ep.errors import CheckpointError, DeviceParameterError
 from analog_ep.learning.updates.held_cells import HeldCells
@@ -184,15 +184,12 @@ class PulsedUpdate(ConductanceUpdate):
         Under program-and-verify a device may have pulses of both signs; their order is not kept.
         """
         counts, rows = self._counts(), []
-        for group in self.network.circuit().of_kind(Conductances):
-            if group.parameter is None or group.index is None:
-                continue
-            label = group.parameter
+        for group, label, indices in self.network.circuit().trained_groups():
             given = [
                 (after - before).flatten().tolist()
                 for after, before in zip(counts[label], self._before_step[label], strict=True)
             ]
-            for branch, index in zip(element_names(group), group.index.tolist(), strict=True):
+            for branch, index in zip(element_names(group), indices.tolist(), strict=True):
                 for sign, each in zip((1, -1), given, strict=True):
                     if each[index]:
                         rows.append(DevicePulses(branch, label, index, sign, each[index]))
