@@ -143,7 +143,7 @@ def _usual_rate(system: HardwareNetwork | Circuit, circuit: Circuit, inputs: Ten
 
 
 def _of_circuit(circuit: Circuit) -> tuple[float, str]:
-    high = max((float(group.siemens.max()) for group in circuit.trainable().values()), default=1.0)
+    high = max((float(group.siemens.max()) for group in circuit.trainable_groups()), default=1.0)
     return high, f"the largest trainable conductance, {high:g} S"
 
 

@@ -108,7 +108,7 @@ def measure(run: Path, which: slice, floors: list[float]) -> dict[str, Any]:
         "epochs": spec.training.epochs,
         "nudging": spec.gradient.nudging,
         "samples": len(inputs),
-        "branches": sum(len(group) for group in twin.circuit().trainable().values()),
+        "branches": sum(len(group) for group in twin.circuit().trainable_groups()),
         "above": {f"{floor:g}": distances(rows, floor) for floor in floors},
         "worst_of_largest": max(float((np.abs(f - e) / np.abs(e).max()).max()) for f, e in rows),
         "export_s": exported - began,

@@ -178,14 +178,14 @@ def _transient_errors(subject: _Subject, printed: dict[str, float], deck: str) -
     sums = subject.network.contrast(free.inputs, free.layers, nudged.response(free), known=subject.chip)
     changes = {name: np.zeros(value.numel()) for name, value in sums.items()}
     factors = {name: float(value) for name, value in _FACTOR.findall(deck)}
-    for name, group in subject.circuit.trainable().items():
+    for group, name, index in subject.circuit.trained_groups():
         label = group.label
         if label in factors:
             found = _change(subject, group, factors[label], printed)
         else:
             found = np.array([printed.get(f"delta_{label}_{i}_0", np.nan) for i in range(len(group))])
         # Elements that share a parameter each print their own part of its change.
-        np.add.at(changes[name], np.asarray(group.index), found)
+        np.add.at(changes[name], index, found)
     return {
         f"ΔG of {name}": _relative(found, -sums[name].double().flatten().numpy() / subject.nudge.strength)
         for name, found in changes.items()

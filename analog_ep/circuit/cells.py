@@ -98,7 +98,7 @@ def draw_faults(
     edges = np.cumsum([low, high, open_])
     stuck = np.array([*conductance_range, _positive(open_conductance), np.nan])
     values: dict[str, np.ndarray] = {}
-    for group in circuit.trainable().values():
+    for group in circuit.trainable_groups():
         chance = stream(seed, f"{group.label}.fault").random(len(group))
         values[f"{group.label}.siemens"] = placed(group, stuck[np.searchsorted(edges, chance, side="right")])
     return values
@@ -122,8 +122,11 @@ def read_faults(
         If the file cannot be read, or names a cell or a fault that there is not.
     """
     stuck = {"low": conductance_range[0], "high": conductance_range[1], "open": _positive(open_conductance)}
-    trainable = circuit.trainable()
-    values = {name: np.full(n_places(group), np.nan) for name, group in trainable.items()}
+    groups = circuit.trained_groups()
+    values: dict[str, np.ndarray] = {}
+    for group, name, _ in groups:
+        size = max(n_places(group), len(values.get(name, ())))
+        values[name] = np.full(size, np.nan)
     try:
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
@@ -139,7 +142,7 @@ def read_faults(
         raise DataError(f"the fault map {path} must be a readable file, found: {error.strerror}") from None
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path} must be CSV in UTF-8, found: {error}") from None
-    return {f"{group.label}.siemens": values[name] for name, group in trainable.items()}
+    return {f"{group.label}.siemens": values[name][: n_places(group)] for group, name, _ in groups}
 
 
 def _positive(open_conductance: float) -> float:

@@ -117,8 +117,26 @@ class Circuit:
         return replace(self, groups=tuple(groups))
 
     def trainable(self) -> dict[str, ConductanceLaw]:
-        """The groups that a parameter stands behind, by the parameter's name; of several with one, the last."""
-        return {name: group for group, name, _ in self.trained_groups()}
+        """The group that stands for each parameter, by the parameter's name.
+
+        Raises
+        ------
+        CircuitError
+            If several groups share a parameter: `trainable_groups` has them all.
+        """
+        found: dict[str, ConductanceLaw] = {}
+        for group, name, _ in self.trained_groups():
+            if name in found:
+                raise CircuitError(
+                    f"one group must stand for each parameter, found {found[name].label} and {group.label} for "
+                    f"{name!r}; ask trainable_groups()"
+                )
+            found[name] = group
+        return found
+
+    def trainable_groups(self) -> list[ConductanceLaw]:
+        """All groups that a parameter stands behind; several may share one."""
+        return [group for group, *_ in self.trained_groups()]
 
     def trained_groups(self) -> list[tuple[ConductanceLaw, str, np.ndarray]]:
         """All groups that a parameter stands behind, its name, and the flat index of each element into it.

@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from analog_ep.circuit.circuit import Circuit
 from analog_ep.circuit.laws import Branches, CurrentLaw, VoltageLaw
 from analog_ep.circuit.nodes import GROUND
-from analog_ep.errors import EnergyUnavailableError
+from analog_ep.errors import CircuitError, EnergyUnavailableError
 
 _RTOL = 1e-9
 
@@ -116,6 +116,36 @@ def _links(circuit: Circuit, held: np.ndarray, block: np.ndarray) -> dict[int, s
             links.setdefault(int(first), set()).add((int(second), float(value), group.label))
             links.setdefault(int(second), set()).add((int(first), 1 / float(value), group.label))
     return links
+
+
+def output_weight(circuit: Circuit) -> float:
+    """w_L, the energy weight of the nodes that a nudge acts on; those that a source holds have none.
+
+    Raises
+    ------
+    EnergyUnavailableError
+        If the circuit has no energy, or its outputs lie in blocks of different weight: then currents that follow the
+        slope of the cost are no gradient of an energy, and phases do not give that of the cost.
+    CircuitError
+        If the circuit has no outputs.
+    """
+    if circuit.outputs is None:
+        raise CircuitError(f"a nudge needs outputs, found none in {circuit.title!r}; see set_outputs")
+    weights, held = energy_weights(circuit).require(), held_nodes(circuit)
+    nodes = np.concatenate(circuit.outputs)
+    nodes = nodes[~held[nodes]]
+    if not len(nodes):
+        return 1.0
+    own = weights[nodes]
+    apart = np.abs(own - own[0]) > _RTOL * np.abs(own[0])
+    if apart.any():
+        first, other = (circuit.node_names[node] for node in (nodes[0], nodes[apart][0]))
+        raise EnergyUnavailableError(
+            f"a nudge has an energy where all output nodes have one energy weight, found {own[0]:.4g} at {first} and "
+            f"{own[apart][0]:.4g} at {other}, behind an amplifier; take outputs of one block, or "
+            "ImplicitDifferentiation"
+        )
+    return float(own[0])
 
 
 def branch_weights(group: Branches, weights: np.ndarray, held: np.ndarray) -> np.ndarray:

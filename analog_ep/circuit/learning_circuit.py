@@ -93,4 +93,7 @@ class LearningCircuit:
 
 def _sizes(circuit: Circuit) -> dict[str, int]:
     """Elements of every parameter."""
-    return {name: n_places(group) for name, group in circuit.trainable().items()}
+    sizes: dict[str, int] = {}
+    for group, name, _ in circuit.trained_groups():
+        sizes[name] = max(n_places(group), sizes.get(name, 0))
+    return sizes

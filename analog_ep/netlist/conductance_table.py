@@ -46,9 +46,8 @@ def write_conductances(network: ConductanceNetwork, path: Path) -> int:
 def _rows(network: ConductanceNetwork) -> Iterator[tuple[object, ...]]:
     circuit = network.circuit()
     names = circuit.node_names
-    for parameter, group in circuit.trainable().items():
-        assert group.index is not None
-        columns = (group.index.tolist(), group.positive.tolist(), group.negative.tolist(), group.siemens.tolist())
+    for group, parameter, index_of in circuit.trained_groups():
+        columns = (index_of.tolist(), *(nodes.tolist() for nodes in group.ends()), group.siemens.tolist())
         for branch, index, p, n, siemens in zip(element_names(group), *columns, strict=True):
             yield branch, parameter, index, names[p], names[n], repr(siemens)
 

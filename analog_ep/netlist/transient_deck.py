@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import ChargeLaw, Circuit, VoltageLaw, check_circuit, energy_weights
-from analog_ep.circuit.energy import branch_weights, held_nodes
+from analog_ep.circuit.energy import branch_weights, held_nodes, output_weight
 from analog_ep.errors import EnergyUnavailableError, StimulusError
 from analog_ep.netlist.deck_header import transient_header
 from analog_ep.netlist.deck_sections import DeckSections
@@ -103,7 +103,7 @@ def write_transient_deck(
     samples = _samples(circuit, inputs, nudge)
     deck = DeckSections(circuit, samples[0], options, NGSPICE)
     cycle = _Cycle(deck, samples, nudge, timing)
-    alone = sum(map(len, circuit.trainable().values())) <= most_branches
+    alone = sum(map(len, circuit.trainable_groups())) <= most_branches
     lines = [
         deck.writer.title_card(),
         *cycle.header(alone, rate, rate_from),
@@ -128,7 +128,7 @@ class _Cycle:
         self.deck, self.samples, self.nudge, self.timing = deck, samples, nudge, timing
         self.circuit, self.names = deck.circuit, deck.circuit.node_names
         self.factors, self.held = _factors(self.circuit, nudge), held_nodes(self.circuit)
-        groups = self.circuit.trainable().values()
+        groups = self.circuit.trainable_groups()
         ends = np.unique(np.concatenate([nodes for g in groups for nodes in (g.positive, g.negative)]))
         outputs = self.circuit.outputs
         assert outputs is not None
@@ -189,7 +189,7 @@ class _Cycle:
     def changes(self, rate: float) -> Iterator[str]:
         """The contrast of every trainable branch as a voltage, its measurement, and the ΔG that follows."""
         yield from self.deck.section("what each conductance should change by", [_ANALYSES.parameter("rate", rate)])
-        for group in self.circuit.trainable().values():
+        for group in self.circuit.trainable_groups():
             stems = [f"{group.label}_{i}" for i in range(len(group))]
             ends = zip(group.positive.tolist(), group.negative.tolist(), strict=True)
             for stem, (a, b) in zip(stems, ends, strict=True):
@@ -254,7 +254,7 @@ def usual_rate(circuit: Circuit, nudge: Nudge, free: np.ndarray, nudged: np.ndar
         [S]
     """
     factors, largest = _factors(circuit, nudge), 0.0
-    for group in circuit.trainable().values():
+    for group in circuit.trainable_groups():
         before, after = (v[:, group.positive] - v[:, group.negative] for v in (free, nudged))
         change = factors[group.label] * 0.5 * (after - before) * (after + before)
         largest = max(largest, float(np.abs(change).max(initial=0.0)))
@@ -268,12 +268,11 @@ def _factors(circuit: Circuit, nudge: Nudge) -> dict[str, np.ndarray]:
     """w_s / (w_L β) of every trainable branch, by the label of its group."""
     if not nudge.strength:
         raise StimulusError("the nudging strength must not be zero: ΔG is the contrast divided by it")
-    weights, outputs = energy_weights(circuit), circuit.outputs
+    weights = energy_weights(circuit)
     if weights.nodes is None:
         raise EnergyUnavailableError(f"ΔG needs the weights of the energy, found none: {weights.reason}")
-    assert outputs is not None
-    scale, held = weights.nodes[outputs[0][0]] * nudge.strength, held_nodes(circuit)
-    groups = circuit.trainable().values()
+    scale, held = output_weight(circuit) * nudge.strength, held_nodes(circuit)
+    groups = circuit.trainable_groups()
     return {group.label: branch_weights(group, weights.nodes, held) / scale for group in groups}
 
 
@@ -295,7 +294,7 @@ def _samples(circuit: Circuit, inputs: Tensor | np.ndarray, nudge: Nudge) -> np.
     shape = (len(samples), len(circuit.outputs[0]))
     if tuple(nudge.target.shape) != shape:
         raise StimulusError(f"the targets of the nudge must have shape {shape}, found {tuple(nudge.target.shape)}")
-    if not circuit.trainable():
+    if not circuit.trainable_groups():
         raise StimulusError(f"{circuit.title!r} must have trainable conductances, found none")
     if not circuit.of_kind(ChargeLaw):
         raise StimulusError(f"a transient needs node capacitances, found none in {circuit.title!r}; add Capacitors")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Chip, Circuit, Conductances, circuit_energy, energy_weights
-from analog_ep.circuit.energy import branch_weights, held_nodes
+from analog_ep.circuit.energy import branch_weights, held_nodes, output_weight
 from analog_ep.errors import CircuitError, NetworkError
 from analog_ep.networks.following import Following
 from analog_ep.networks.network import ConductanceNetwork
@@ -85,9 +85,7 @@ class CircuitNetwork(ConductanceNetwork):
             )
         for name, members in groups.items():
             if hasattr(self, name):
-                raise NetworkError(
-                    f"a parameter must not be called as what every network has, found {name!r}"
-                )
+                raise NetworkError(f"a parameter must not be called as what every network has, found {name!r}")
             theta = _first_values(name, members, bounds) / self.reference_conductance
             self.register_parameter(name, torch.nn.Parameter(torch.from_numpy(theta).to(dtype)))
 
@@ -194,10 +192,8 @@ class CircuitNetwork(ConductanceNetwork):
     @cached_property
     def _weighted(self) -> tuple[_Trainable, ...]:
         """The trainable branches with w/w_L."""
-        circuit, (positive, negative) = self._described, self._outputs
-        weights, held = energy_weights(circuit).require(), held_nodes(circuit)
-        # An output that a source holds, or ground, has the weight of the pair's other node.
-        output = float(np.where(held[positive], weights[negative], weights[positive])[0])
+        circuit = self._described
+        weights, held, output = energy_weights(circuit).require(), held_nodes(circuit), output_weight(circuit)
         found = []
         for group in circuit.of_kind(Conductances):
             if group.parameter is not None:

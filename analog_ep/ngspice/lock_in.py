@@ -46,11 +46,14 @@ class LockIn:
         reference = np.cos(np.arange(highest + 1)[:, None] * angles) * 2 / len(angles)
         reference[0] /= 2
         result: dict[str, np.ndarray] = {}
-        for parameter, group in self.circuit.trainable().items():
-            assert group.index is not None
-            across = self.voltages[:, group.positive] - self.voltages[:, group.negative]
-            result[parameter] = np.zeros((highest + 1, int(group.index.max()) + 1))
-            np.add.at(result[parameter].T, group.index, (reference @ (0.5 * across**2)).T)
+        groups = self.circuit.trained_groups()
+        for _, parameter, index in groups:
+            size = max(int(index.max(initial=-1)) + 1, result[parameter].shape[1] if parameter in result else 0)
+            result[parameter] = np.zeros((highest + 1, size))
+        for group, parameter, index in groups:
+            first, second = group.ends()
+            across = self.voltages[:, first] - self.voltages[:, second]
+            np.add.at(result[parameter].T, index, (reference @ (0.5 * across**2)).T)
         return result
 
 

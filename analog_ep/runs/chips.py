@@ -101,7 +101,7 @@ def require_chip_of(spec: Spec, network: HardwareNetwork, chip: Chip) -> None:
             )
     names = dict.fromkeys(asked)
     if spec.chip is not None and spec.chip.fault_map is not None:
-        mapped = [f"value/{group.label}.siemens" for group in network.circuit().trainable().values()]
+        mapped = [f"value/{group.label}.siemens" for group in network.circuit().trainable_groups()]
         arrays = ["", "twin/"] if spec.chip.twin else [""]
         names |= dict.fromkeys(f"{array}{name}" for array in arrays for name in mapped)
     for name in names:
@@ -161,7 +161,7 @@ def _heat(
     if factor <= 0:
         raise SpecError(f"chip.temperature_coefficient must leave conductances positive, found a factor of {factor:g}")
     if factor != 1:
-        for group in circuit.trainable().values():
+        for group in circuit.trainable_groups():
             key = f"{group.label}.siemens"
             factors[key] = factor * factors.get(key, np.ones(n_places(group)))
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Circuit, energy_weights
-from analog_ep.circuit.energy import branch_weights, held_nodes
+from analog_ep.circuit.energy import branch_weights, held_nodes, output_weight
 from analog_ep.errors import StimulusError
 
 _CHUNK = 2**22
@@ -48,10 +48,7 @@ def branch_gradient(circuit: Circuit, lower: np.ndarray, upper: np.ndarray, betw
     """
     if circuit.outputs is None:
         raise StimulusError(f"a nudged gradient needs outputs, found none in {circuit.title!r}; see set_outputs")
-    weights, held = energy_weights(circuit).require(), held_nodes(circuit)
-    positive, negative = circuit.outputs
-    # An output that a source holds, or ground, has the weight of the pair's other node.
-    output = float(np.where(held[positive], weights[negative], weights[positive])[0])
+    weights, held, output = energy_weights(circuit).require(), held_nodes(circuit), output_weight(circuit)
     gradients: dict[str, Tensor] = {}
     for group, name, index in circuit.trained_groups():
         squares, step = np.zeros(len(group)), max(1, _CHUNK // max(1, len(group)))
