@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from analog_ep.checking import CrossCheck, HopfieldCrossCheck, HopfieldTolerances, Tolerances, cross_check
     from analog_ep.circuit import Chip, Circuit, CircuitBuilder, check_circuit
+    from analog_ep.designs import Design, from_pyspice, read_netlist, set_pyspice
     from analog_ep.devices import Clamp, Diode, DiodeClamp, HardClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
-    from analog_ep.dynamics import Langevin
+    from analog_ep.dynamics import Langevin, NgspiceSettling
     from analog_ep.equilibrium import (
         Equilibrium,
         EulerRelaxation,
         HopfieldRelaxation,
         Newton,
         Ngspice,
-        NgspiceSettling,
         Relaxation,
         Solver,
         solve,
@@ -58,6 +58,7 @@ __all__ = [
     "CoupledLearning",
     "CrossCheck",
     "CrossEntropy",
+    "Design",
     "Diode",
     "DiodeClamp",
     "EnergyImplicitDifferentiation",
@@ -98,7 +99,10 @@ __all__ = [
     "Update",
     "check_circuit",
     "cross_check",
+    "from_pyspice",
     "implicit_gradients",
+    "read_netlist",
+    "set_pyspice",
     "solve",
     "write_netlist",
     "write_settling_netlist",
@@ -116,6 +120,7 @@ _ROOMS = (
     "learning",
     "checking",
     "export",
+    "designs",
 )
 
 

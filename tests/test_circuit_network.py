@@ -233,3 +233,13 @@ def test_a_circuit_without_outputs_is_named():
     circuit = described()
     with pytest.raises(NetworkError, match="a network needs outputs, found none in 'small'"):
         CircuitNetwork(Circuit(circuit.title, circuit.node_names, circuit.groups), BOUNDS)
+
+
+def test_a_parameter_called_as_what_a_network_has_is_refused():
+    builder = CircuitBuilder("collision")
+    builder.add_nodes(["a", "b"])
+    builder.add(VoltageSources("v", "a", "0", 1.0))
+    builder.add(Conductances("r", ["a", "b"], ["b", "0"], 1e-4, "energy", [0, 1]))
+    builder.set_outputs("b", "0")
+    with pytest.raises(NetworkError, match="must not be called as what every network has, found 'energy'"):
+        CircuitNetwork(builder.build(), (1e-6, 1e-3))

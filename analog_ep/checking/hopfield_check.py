@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from analog_ep.checking.hopfield_agreement import HopfieldCrossCheck, HopfieldTolerances
+from analog_ep.dynamics.ngspice_settling import NgspiceSettling
 from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, solve
 from analog_ep.equilibrium.layered.hopfield_relaxation import HopfieldRelaxation
 from analog_ep.equilibrium.ngspice import Ngspice
-from analog_ep.equilibrium.ngspice_settling import NgspiceSettling
 from analog_ep.learning.gradients.propagation import EquilibriumPropagation, Variant
 from analog_ep.networks import UnitNetwork
 from analog_ep.stimulus import Cost, Nudge, NudgeKind

@@ -6,7 +6,6 @@ from analog_ep.equilibrium.layered.euler import EulerRelaxation
 from analog_ep.equilibrium.layered.hopfield_relaxation import HopfieldRelaxation
 from analog_ep.equilibrium.layered.relaxation import Relaxation
 from analog_ep.equilibrium.ngspice import Ngspice
-from analog_ep.equilibrium.ngspice_settling import NgspiceSettling
 from analog_ep.equilibrium.nodal.newton import Newton
 from analog_ep.equilibrium.nodal.residual import kirchhoff_residual
 from analog_ep.equilibrium.solver_of import solver_of
@@ -19,7 +18,6 @@ __all__ = [
     "HopfieldRelaxation",
     "Newton",
     "Ngspice",
-    "NgspiceSettling",
     "Relaxation",
     "Solver",
     "kirchhoff_residual",

@@ -195,10 +195,6 @@ class ConductanceNetwork(HardwareNetwork):
         """Conductances by the name of their parameter, in its shape. [S]"""
         return {name: theta.detach() * self.reference_conductance for name, theta in self.named_parameters()}
 
-    def theta(self, label: str) -> torch.nn.Parameter:
-        """The parameter θ = g/g_ref of this name."""
-        return self.get_parameter(label)
-
     @abstractmethod
     def set_conductances(self, conductances: dict[str, Tensor]) -> None:
         """Set conductances by the name of their parameter, each in its shape. [S]
@@ -254,6 +250,10 @@ class CrossbarNetwork(ConductanceNetwork):
     feedback: float
     drive: Drive
     bias_voltage: float | None
+
+    def theta(self, label: str) -> torch.nn.Parameter:
+        """The parameter θ = g/g_ref of this name."""
+        return self.get_parameter(label)
 
     def answer(self, question: Question[Answer]) -> Answer:
         return question.crossbars(self)

@@ -40,7 +40,7 @@ def resistive_circuit(network: CrossbarNetwork) -> Circuit:
 def _siemens(network: CrossbarNetwork) -> dict[str, np.ndarray]:
     """Conductances by crossbar; the product θ·g_ref is formed in float64, as a float64 solver forms it. [S]"""
     labels = [layout.label for layout in network.layouts]
-    thetas = [network.theta(label).detach().to("cpu", torch.float64).numpy() for label in labels]
+    thetas = [network.get_parameter(label).detach().to("cpu", torch.float64).numpy() for label in labels]
     return {label: theta * network.reference_conductance for label, theta in zip(labels, thetas, strict=True)}
 
 

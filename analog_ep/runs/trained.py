@@ -22,7 +22,7 @@ from analog_ep.checking import MOST_BRANCHES, check_decks, decks_left_out
 from analog_ep.circuit import Chip
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.ngspice import Ngspice
-from analog_ep.equilibrium.ngspice_settling import NgspiceSettling
+from analog_ep.dynamics.ngspice_settling import NgspiceSettling
 from analog_ep.errors import CheckpointError, DataError, StimulusError
 from analog_ep.export import write_netlist, write_settling_netlist, write_transient_netlist
 from analog_ep.checking import CrossCheck, HopfieldCrossCheck, cross_check, hopfield_cross_check

@@ -61,7 +61,7 @@ class CellUpdate(ConductanceUpdate):
     def step(self) -> None:
         self.follow()
         for label, carried in self._carried.items():
-            self.network.theta(label).add_(carried)
+            self.network.get_parameter(label).add_(carried)
         self.update.step()
         for label in self._labels:
             self._write(label)
@@ -71,7 +71,7 @@ class CellUpdate(ConductanceUpdate):
     @torch.no_grad()
     def follow(self) -> None:
         for label in self._labels:
-            theta, held = self.network.theta(label), self._held[label]
+            theta, held = self.network.get_parameter(label), self._held[label]
             moved, carried = theta != held, self._carried.get(label)
             if not bool(moved.any()):
                 continue
@@ -83,14 +83,14 @@ class CellUpdate(ConductanceUpdate):
 
     def _write(self, label: str) -> None:
         """Wanted conductances become levels."""
-        theta = self.network.theta(label)
+        theta = self.network.get_parameter(label)
         written = self.held_cells.levelled(theta)
         if self.cells.levels is not None and self.cells.rounding == "carried":
             self._carried[label] = theta - written
         theta.copy_(written)
 
     def _rest(self, label: str) -> None:
-        theta, cells = self.network.theta(label), self.cells
+        theta, cells = self.network.get_parameter(label), self.cells
         low, high = self.held_cells.low, self.held_cells.high
         if math.isfinite(cells.retention):
             theta.sub_(low).mul_(math.exp(-1 / cells.retention)).add_(low)
@@ -99,7 +99,7 @@ class CellUpdate(ConductanceUpdate):
             theta.add_(cells.diffusion * (high - low) * walk).clamp_(low, high)
 
     def _hold(self, label: str) -> None:
-        theta = self.network.theta(label)
+        theta = self.network.get_parameter(label)
         theta.copy_(self.held_cells.held(label, theta))
         if label in self._carried and label in self.held_cells.stuck:
             self._carried[label].masked_fill_(~torch.isnan(self.held_cells.stuck[label]), 0.0)
@@ -119,4 +119,4 @@ class CellUpdate(ConductanceUpdate):
         self.held_cells.generator.set_state(own[f"{_OWN}generator"])
         for label, carried in self._carried.items():
             carried.copy_(own[f"{_OWN}carried.{label}"])
-        self._held = {label: self.network.theta(label).detach().clone() for label in self._labels}
+        self._held = {label: self.network.get_parameter(label).detach().clone() for label in self._labels}

@@ -42,7 +42,7 @@ class HeldCells:
         self.low, self.high = low / network.reference_conductance, high / network.reference_conductance
         self.stuck: dict[str, Tensor] = {}
         for layout in network.arrays:
-            theta, key = network.theta(layout.label).detach(), f"{layout.label}.siemens"
+            theta, key = network.get_parameter(layout.label).detach(), f"{layout.label}.siemens"
             first, later = (array.value(key, theta) for array in (chip, chip.later))
             stuck = torch.where(torch.isnan(later), torch.nan, first)
             if not bool(torch.isnan(stuck).all()):

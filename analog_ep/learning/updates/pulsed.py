@@ -115,7 +115,7 @@ class PulsedUpdate(ConductanceUpdate):
         self._before_step = self._counts()
         self.optimizer.step()
         for label, crossbar in self.crossbars.items():
-            change = (self.network.theta(label) - self._shown[label]) * self.network.reference_conductance
+            change = (self.network.get_parameter(label) - self._shown[label]) * self.network.reference_conductance
             self.scheme.write(crossbar, change)
             self._rest(crossbar)
             self._read(label)
@@ -123,7 +123,7 @@ class PulsedUpdate(ConductanceUpdate):
     @torch.no_grad()
     def follow(self) -> None:
         for label, crossbar in self.crossbars.items():
-            theta = self.network.theta(label)
+            theta = self.network.get_parameter(label)
             moved = theta != self._shown[label]
             if bool(moved.any()):
                 crossbar.array.set_conductances(theta * self.network.reference_conductance, moved)
@@ -256,7 +256,7 @@ class PulsedUpdate(ConductanceUpdate):
         if self.held_cells is not None:
             shown = self.held_cells.held(label, shown)
         self._read_last[label], self._shown[label] = read, shown
-        self.network.theta(label).copy_(shown)
+        self.network.get_parameter(label).copy_(shown)
 
     @property
     def _has_levels(self) -> bool:

@@ -1,0 +1,74 @@
+"""A hundred circuits without layers: ngspice, implicit differentiation and finite differences agree on gradients."""
+
+import numpy as np
+import pytest
+import torch
+from random_circuits import Recipe, build, inputs_of
+
+import analog_ep as aep
+from analog_ep.circuit import energy_weights
+from analog_ep.equilibrium import Newton, Ngspice, solve
+
+COST = aep.SquaredError()
+STEP = 2e-3
+"""Of the logarithm of a conductance: the differences of third order are extrapolated away."""
+
+
+def recipe(seed: int) -> Recipe:
+    """Blocks of one to six nodes, with amplifiers between, of equal and of unequal gains, and controlled sources."""
+    rng = np.random.default_rng([seed, 7])
+    return Recipe(
+        seed=seed,
+        n_inputs=int(rng.integers(1, 4)),
+        block_sizes=tuple(rng.integers(1, 7, int(rng.integers(1, 4))).tolist()),
+        decades=2.0,
+        reciprocal=seed % 4 != 3,
+        controlled=seed % 4 == 2,
+        floating=bool(rng.random() < 0.3),
+    )
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("seed", range(100))
+def test_what_learns_is_what_ngspice_has(seed: int):
+    circuit = build(recipe(seed))
+    network = aep.CircuitNetwork(circuit, (1e-9, 1e-1))
+    inputs = torch.from_numpy(inputs_of(circuit, 2, seed))
+    targets = 0.3 * torch.from_numpy(np.random.default_rng(seed).standard_normal((2, circuit.n_outputs)))
+    ours, theirs = (solve(network, inputs, solver=solver) for solver in (Newton(), Ngspice()))
+    assert float((ours.voltages - theirs.voltages).abs().max()) <= 1e-8
+    exact = aep.ImplicitDifferentiation(network, COST).gradients(inputs, targets)[1]
+    found = {"implicit": exact}
+    if energy_weights(circuit).nodes is not None:
+        found["small signal"] = aep.SmallSignal(network, COST).gradients(inputs, targets)[1]
+        scale = exact["theta"].abs().max()
+        assert float((found["small signal"]["theta"] - exact["theta"]).abs().max() / scale) <= 1e-9
+        check = aep.cross_check(network, inputs, targets, nudging=1e-6, method=aep.SmallSignal(network, COST))
+        assert check.passed, check.table()
+    else:
+        with pytest.raises(aep.AnalogEPError, match="energy"):
+            aep.SmallSignal(network, COST).gradients(inputs, targets)
+    direction = torch.from_numpy(np.random.default_rng([seed, 1]).standard_normal(network.theta.shape))
+    slope = slope_in_ngspice(network, inputs, targets, direction)
+    size = float((exact["theta"] * network.theta.detach() * direction).abs().sum())
+    for name, gradient in found.items():
+        own = float((gradient["theta"] * network.theta.detach() * direction).sum())
+        assert abs(own - slope) <= 1e-5 * size, name
+
+
+def slope_in_ngspice(
+    network: aep.CircuitNetwork, inputs: torch.Tensor, targets: torch.Tensor, direction: torch.Tensor
+) -> float:
+    """Slope of the mean cost along a direction of ln g, by central differences of ngspice's outputs, extrapolated."""
+    start = network.theta.detach().clone()
+
+    def cost(step: float) -> float:
+        with torch.no_grad():
+            network.theta.copy_(start * torch.exp(step * direction))
+        state = solve(network, inputs, solver=Ngspice())
+        return float(COST.value(state.outputs, targets).mean())
+
+    near, far = ((cost(step) - cost(-step)) / (2 * step) for step in (STEP, 2 * STEP))
+    with torch.no_grad():
+        network.theta.copy_(start)
+    return (4 * near - far) / 3
