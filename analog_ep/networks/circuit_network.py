@@ -85,9 +85,7 @@ class CircuitNetwork(ConductanceNetwork):
             )
         for name, members in groups.items():
             if hasattr(self, name):
-                raise NetworkError(
-                    f"a parameter must not be called as what every network has, found {name!r}"
-                )
+                raise NetworkError(f"a parameter must not be called as what every network has, found {name!r}")
             theta = _first_values(name, members, bounds) / self.reference_conductance
             self.register_parameter(name, torch.nn.Parameter(torch.from_numpy(theta).to(dtype)))
 
