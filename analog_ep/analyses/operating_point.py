@@ -26,7 +26,7 @@ class OperatingPoint:
     outputs : ndarray (n_outputs,)
         Differential outputs. [V]
     diodes : dict of str to ndarray (n_diodes,)
-        Current of each diode, by the label of its group. [A]
+        Current of each diode, or other nonlinear element of two terminals, by the label of its group. [A]
     residual : float
         Largest Kirchhoff residual at a node. [A]
     """

@@ -116,18 +116,11 @@ def calibrate_chip(
     if reads < 1 or bits < 1:
         raise DataError(f"reads and bits must be at least 1, found {reads} and {bits}")
     generator = torch.Generator().manual_seed(seed)
-    solver = solver_of(network) if solver is None else solver
-    network = copy.deepcopy(network).double()
+    solver, network = solver_of(network) if solver is None else solver, copy.deepcopy(network).double()
     inputs = torch.zeros(1, network.n_inputs, dtype=torch.float64) if inputs is None else inputs.double()
     offsets = network.answer(_OffsetsOf(chip, inputs, reads, solver, generator))
-    if chip.learning is None and not offsets.values:
-        raise DataError("the chip must have amplifiers or learning circuits to calibrate, found neither behind a layer")
     comparisons = _Comparisons(network, chip, solver, generator)
-    learning = None if chip.learning is None else LearningCircuit(comparisons.biases(bits, reads))
-    untold = (*offsets.untold, "errors of the amplifiers' gains", _CONVERTERS)
-    return ChipCalibration(
-        Chip({}, offsets.values, learning), offsets.reads, comparisons.count, offsets.deviations, untold
-    )
+    return offsets.beside(comparisons.learning(bits, reads), comparisons.count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +131,16 @@ class _Offsets:
     deviations: dict[str, float]
     reads: int
     untold: tuple[str, ...] = ()
+
+    def beside(self, learning: LearningCircuit | None, comparisons: int) -> ChipCalibration:
+        """With the learning biases that so many comparisons gave, all that the chip measured."""
+        if learning is None and not self.values:
+            raise DataError(
+                "the chip must have amplifiers or learning circuits to calibrate, found neither behind a layer"
+            )
+        known = Chip({}, self.values, learning)
+        untold = (*self.untold, "errors of the amplifiers' gains", _CONVERTERS)
+        return ChipCalibration(known, self.reads, comparisons, self.deviations, untold)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,6 +209,10 @@ class _Comparisons:
         self.count = 0
         self._inputs = torch.zeros(1, network.n_inputs, dtype=torch.float64)
         self._layers = solve(network, self._inputs, solver=solver, chip=chip).layers
+
+    def learning(self, bits: int, reads: int) -> LearningCircuit | None:
+        """The learning circuits' biases; None where the chip has none of these."""
+        return None if self.chip.learning is None else LearningCircuit(self.biases(bits, reads))
 
     def biases(self, bits: int, reads: int) -> dict[str, np.ndarray]:
         """Estimated biases by parameter. [V²]"""

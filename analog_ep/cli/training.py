@@ -16,6 +16,7 @@ from analog_ep.learning.parallel import Ranks
 from analog_ep.runs.folder import CHECKPOINT, Run, choose_spec, saved_epochs, stored_spec
 from analog_ep.runs.progress import TrainingProgress
 from analog_ep.runs.trained import cross_checked, export_deck
+from analog_ep.spec import Spec
 
 
 class EquilibriumSolver(StrEnum):
@@ -64,24 +65,24 @@ def train(
     """
     torch.set_num_threads(threads)
     names = {"inputs": inputs, "outputs": outputs, "labels": labels, "trainable": trainable, "bounds": bounds}
-    if is_design(spec):
-        assert spec is not None
+    if spec is not None and is_design(spec):
         training = {"epochs": epochs, "seed": seed, "learning_rate": learning_rate}
-        wanted = design_spec(spec, data, names, training)
-        train_design(wanted, Path() if is_netlist(spec) else spec.parent, out)
+        train_design(design_spec(spec, data, names, training), Path() if is_netlist(spec) else spec.parent, out)
         return
     if learning_rate is not None or any(value is not None for value in names.values()):
         raise typer.BadParameter("has a meaning only with a netlist, NETLIST.cir", param_hint="--inputs")
     with Ranks.join(device) as ranks:
-        if resume:
-            if start is not None:
-                raise typer.BadParameter("a resumed run goes on from its own conductances", param_hint="--start")
-            wanted = choose_spec(spec, data, seed, epochs, stored=stored_spec(out), solver=solver)
-            run = Run.resume(out, wanted, device=device, ranks=ranks)
-        else:
-            wanted = choose_spec(spec, data, seed, epochs, solver=solver)
-            run = Run.create(out, wanted, device=device, start=start, ranks=ranks)
-        _train(run)
+        if resume and start is not None:
+            raise typer.BadParameter("a resumed run goes on from its own conductances", param_hint="--start")
+        wanted = choose_spec(spec, data, seed, epochs, stored=stored_spec(out) if resume else None, solver=solver)
+        _train(_opened(out, wanted, resume, start, device, ranks))
+
+
+def _opened(out: Path, wanted: Spec, resume: bool, start: Path | None, device: str, ranks: Ranks) -> Run:
+    """The run in its folder, new or as it was interrupted."""
+    if resume:
+        return Run.resume(out, wanted, device=device, ranks=ranks)
+    return Run.create(out, wanted, device=device, start=start, ranks=ranks)
 
 
 @app.command()

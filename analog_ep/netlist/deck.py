@@ -40,7 +40,7 @@ def write_deck(
     dialect: DialectName = "ngspice",
     start: np.ndarray | None = None,
 ) -> str:
-    """Write one sample's circuit as a self-contained deck.
+    """Text of one sample's circuit as a self-contained deck.
 
     The deck sweeps a source v_phase, 0 V for the free and 1 V for the nudged phase, and prints a row a phase: the
     energy (where the circuit has one), the differential outputs, and the voltages of the circuit's layers; where it
@@ -68,11 +68,6 @@ def write_deck(
     start : ndarray (n_nodes,), optional
         Voltages at which the search for the first phase begins, for a circuit with several equilibria. [V]
 
-    Returns
-    -------
-    str
-        Text of the deck.
-
     Raises
     ------
     CircuitError
@@ -80,6 +75,12 @@ def write_deck(
     StimulusError
         If inputs, target or free outputs have the wrong shape or are missing.
     """
+    _require_possible(circuit, phase, nudge, dialect)
+    deck = DeckSections(circuit, one_sample(circuit, inputs), options, DIALECTS[dialect])
+    return "\n".join(_lines(deck, nudge, as_array(free_outputs), phase, include_from, start)) + "\n"
+
+
+def _require_possible(circuit: Circuit, phase: str, nudge: Nudge | None, dialect: str) -> None:
     if phase not in _SWEEPS:
         raise StimulusError(f'phase must be "free", "nudged" or "both", found {phase!r}')
     if phase != "free" and nudge is None:
@@ -87,23 +88,28 @@ def write_deck(
     if dialect not in DIALECTS:
         raise StimulusError(f"dialect must be one of {', '.join(DIALECTS)}, found {dialect!r}")
     check_circuit(circuit)
-    sample = one_sample(circuit, inputs)
-    currents = [] if nudge is None or phase == "free" else nudge_currents(circuit, nudge, as_array(free_outputs))
-    deck = DeckSections(circuit, sample, options, DIALECTS[dialect])
+
+
+def _lines(
+    deck: DeckSections,
+    nudge: Nudge | None,
+    free_outputs: np.ndarray | None,
+    phase: Phase,
+    include_from: str | None,
+    start: np.ndarray | None,
+) -> Iterator[str]:
+    currents = [] if nudge is None or phase == "free" else nudge_currents(deck.circuit, nudge, free_outputs)
     energy = energy_cards(deck.writer, currents) if deck.dialect.has_energy else None
-    lines = [
-        deck.writer.title_card(),
-        *header(circuit, sample, nudge, currents, phase, deck.dialect),
-        *deck.settings(),
-        *deck.libraries(include_from),
-        *deck.elements(),
-        *_nudge(deck, currents),
-        *_energy(deck, energy),
-        *_start(deck, start),
-        *_analysis(deck, phase, energy is not None and bool(energy.cards)),
-        deck.dialect.end(),
-    ]
-    return "\n".join(lines) + "\n"
+    yield deck.writer.title_card()
+    yield from header(deck.circuit, deck.sample, nudge, currents, phase, deck.dialect)
+    yield from deck.settings()
+    yield from deck.libraries(include_from)
+    yield from deck.elements()
+    yield from _nudge(deck, currents)
+    yield from _energy(deck, energy)
+    yield from _start(deck, start)
+    yield from _analysis(deck, phase, energy is not None and bool(energy.cards))
+    yield deck.dialect.end()
 
 
 def save_deck(deck: str, path: Path | str) -> None:

@@ -36,7 +36,7 @@ class DeckSections:
     """
 
     def __init__(self, circuit: Circuit, sample: np.ndarray, options: SpiceOptions | None, dialect: Dialect):
-        self.circuit, self.dialect = circuit, dialect
+        self.circuit, self.sample, self.dialect = circuit, sample, dialect
         self.writer = NetlistWriter(circuit, constant_drive(sample), options, dialect)
         self._subcircuits = SubcircuitWriter(circuit)
         # Models of the diodes that the library holds would stand in the deck unused.

@@ -67,10 +67,7 @@ def to_pyspice(circuit: Circuit, inputs: Tensor | np.ndarray, options: SpiceOpti
     writer = NetlistWriter(replace(circuit, temperature=DEFAULT_TEMPERATURE), constant_drive(sample), options)
     result = PySpiceCircuit(circuit.title)
     result.raw_spice = writer.options_card()
-    for card in writer.model_cards():
-        _, name, definition = card.split(maxsplit=2)
-        kind, _, parameters = definition.removesuffix(")").partition("(")
-        result.model(name, kind, **_assignments(parameters.split()))
+    _add_models(result, writer.model_cards())
     for card in writer.element_cards():
         name, *fields = card.split()
         add = _ELEMENTS.get(name[0])
@@ -82,6 +79,13 @@ def to_pyspice(circuit: Circuit, inputs: Tensor | np.ndarray, options: SpiceOpti
         # PySpice puts the letter before the name itself.
         add(result, name[1:], *fields)
     return result
+
+
+def _add_models(circuit: PySpiceCircuit, cards: Iterable[str]) -> None:
+    for card in cards:
+        _, name, definition = card.split(maxsplit=2)
+        kind, _, parameters = definition.removesuffix(")").partition("(")
+        circuit.model(name, kind, **_assignments(parameters.split()))
 
 
 def _assignments(words: Iterable[str]) -> dict[str, float]:

@@ -71,18 +71,23 @@ def write_settling_deck(
     sample = one_sample(circuit, inputs)
     currents = [] if nudge is None else nudge_currents(circuit, nudge, as_array(free_outputs))
     deck = DeckSections(circuit, sample, options, NGSPICE)
-    lines = [
-        deck.writer.title_card(),
-        *settling_header(circuit, sample, nudge, currents, duration),
-        *deck.settings(),
-        _ANALYSES.integration(SETTLING_TRTOL),
-        *deck.libraries(include_from),
-        *deck.elements(),
-        *([] if nudge is None else _nudge(deck, currents, duration)),
-        *_analysis(deck, duration, nudge is not None),
-        deck.dialect.end(),
-    ]
-    return "\n".join(lines) + "\n"
+    head = settling_header(circuit, sample, nudge, currents, duration)
+    body = _body(deck, None if nudge is None else currents, duration, include_from)
+    return "\n".join([deck.writer.title_card(), *head, *body]) + "\n"
+
+
+def _body(
+    deck: DeckSections, currents: list[NudgeCurrent] | None, duration: float, include_from: str | None
+) -> Iterator[str]:
+    """All that follows the header; without currents the free phase alone."""
+    yield from deck.settings()
+    yield _ANALYSES.integration(SETTLING_TRTOL)
+    yield from deck.libraries(include_from)
+    yield from deck.elements()
+    if currents is not None:
+        yield from _nudge(deck, currents, duration)
+    yield from _analysis(deck, duration, currents is not None)
+    yield deck.dialect.end()
 
 
 def _nudge(deck: DeckSections, currents: list[NudgeCurrent], duration: float) -> Iterator[str]:

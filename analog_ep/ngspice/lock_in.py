@@ -14,6 +14,7 @@ from analog_ep.errors import StimulusError
 from analog_ep.netlist.netlist import SpiceOptions
 from analog_ep.ngspice.batch import run_twice
 from analog_ep.ngspice.process import run_plots
+from analog_ep.ngspice.raw import RawFile
 from analog_ep.ngspice.sweep import Batch, Sweep
 
 _STEPS = 1024
@@ -92,6 +93,22 @@ def lock_in(
     NgspiceError
         If ngspice fails.
     """
+    pairs = _nudged_pairs(circuit, amplitudes, frequency)
+    check_circuit(circuit)
+    names, period = circuit.node_names, 1 / frequency
+    sweep = Sweep(circuit, options, executable=executable, timeout=timeout)
+    cards = [
+        sweep.dialect.element(f"i_nudge_{i}", (names[n], names[p]), sweep.analyses.cosine(a, frequency))
+        for i, ((p, n), a) in enumerate(zip(pairs, amplitudes, strict=True))
+    ]
+    cards.append(sweep.analyses.transient(period / _STEPS, 2 * period))
+    batch = Batch(np.asarray(inputs, dtype=np.float64)[None])
+    (plot,) = run_twice(lambda: run_plots(sweep.deck(batch, cards), executable, timeout))
+    return LockIn(circuit, _read(plot, sweep, batch, period * (1 + np.arange(phases) / phases)))
+
+
+def _nudged_pairs(circuit: Circuit, amplitudes: np.ndarray, frequency: float) -> list[tuple[int, int]]:
+    """Nodes v₊ and v₋ of each output, if the circuit can have such a nudge."""
     if circuit.outputs is None or not circuit.of_kind(ChargeLaw):
         raise StimulusError(f"a sinusoidal nudge needs outputs and capacitors, found none in {circuit.title!r}")
     positive, negative = circuit.outputs
@@ -100,20 +117,14 @@ def lock_in(
             f"a sinusoidal nudge needs a positive frequency and {len(positive)} amplitudes, found {frequency} Hz and "
             f"shape {np.shape(amplitudes)}"
         )
-    check_circuit(circuit)
-    names, period = circuit.node_names, 1 / frequency
-    sweep = Sweep(circuit, options, executable=executable, timeout=timeout)
-    cards = [
-        sweep.dialect.element(f"i_nudge_{i}", (names[n], names[p]), sweep.analyses.cosine(a, frequency))
-        for i, (p, n, a) in enumerate(zip(positive, negative, amplitudes, strict=True))
-    ]
-    cards.append(sweep.analyses.transient(period / _STEPS, 2 * period))
-    batch = Batch(np.asarray(inputs, dtype=np.float64)[None])
-    (plot,) = run_twice(lambda: run_plots(sweep.deck(batch, cards), executable, timeout))
+    return list(zip(positive.tolist(), negative.tolist(), strict=True))
+
+
+def _read(plot: RawFile, sweep: Sweep, batch: Batch, at: np.ndarray) -> np.ndarray:
+    """Node voltages `(n_times, n_nodes)` [V] at some times [s], between ngspice's own."""
     times, index = np.unique(plot.columns(["time"])[:, 0], return_index=True)
-    voltages = np.empty((phases, circuit.n_nodes))
-    voltages[:, ~np.isin(np.arange(circuit.n_nodes), sweep.free)] = sweep.held(batch)
-    voltages[:, sweep.free] = CubicSpline(times, plot.columns(sweep.saved)[index])(
-        period * (1 + np.arange(phases) / phases)
-    )
-    return LockIn(circuit, voltages)
+    n_nodes = sweep.circuit.n_nodes
+    voltages = np.empty((len(at), n_nodes))
+    voltages[:, ~np.isin(np.arange(n_nodes), sweep.free)] = sweep.held(batch)
+    voltages[:, sweep.free] = CubicSpline(times, plot.columns(sweep.saved)[index])(at)
+    return voltages

@@ -62,7 +62,12 @@ def small_signal_response(
         raise StimulusError(f"a nudge needs outputs, found none in {circuit.title!r}; declare them with set_outputs")
     circuit = circuit.with_groups(group for group in circuit.groups if not group.is_open_at_rest)
     sweep = Sweep(circuit, options, NortonReduction.of(circuit) if reduced else None, executable, timeout)
-    response = np.zeros((len(inputs), circuit.n_nodes))
+    return _responses(sweep, inputs, currents, processes)
+
+
+def _responses(sweep: Sweep, inputs: np.ndarray, currents: np.ndarray, processes: int) -> np.ndarray:
+    """The response of each sample, several runs at a time."""
+    response = np.zeros((len(inputs), sweep.circuit.n_nodes))
 
     def solve(sample: int, stop: Stop) -> None:
         try:

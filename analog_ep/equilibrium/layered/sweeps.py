@@ -80,35 +80,64 @@ def sweep_until(
     least : int
         The first sweep that is judged, where it is known that fewer will not do.
     """
-    anderson, one_past = Anderson(), Secant()
-    shift: list[Tensor] | None = None
-    for number in count(1):
-        visit(carried)
-        judged = number >= min(least, max_steps)
-        if judged and bound is not None and number <= patience:
-            residual, settled = _worst(bound(tolerance, shift), like)
-            if bool(settled.all()):
-                return _converged(residual, settled, number)
-        found = flow()
-        changes = found if carried is None else differences(found, carried)
-        if judged:
-            residual, settled = _worst([judge(k, change, tolerance) for k, change in enumerate(changes)], like)
-            if bool(settled.all()):
-                return _converged(residual, settled, number)
-            if number >= max_steps:
-                missed, steps = int((~settled).sum()), f"{max_steps} sweeps; raise max_steps or {name}"
-                message = f"{missed} samples did not reach {name} {tolerance:g} in {steps}"
-                return Status(settled, residual, number, message)
-            if number >= _LOST and bool((settled | ~torch.isfinite(residual)).all()):
-                return _not_finite(residual, settled, number)
-        if number >= patience:
-            carried = _accelerated(anderson, carried, found)
-        elif secant:
-            carried = one_past.next(found, changes)
-            shift = None if carried is found else differences(carried, found)
-        else:
-            carried = found
-    raise AssertionError("sweeps end by themselves")
+    sweeps = _Sweeps(visit, flow, judge, tolerance, max_steps, like, bound, secant, name, patience, least)
+    return sweeps.run(carried)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sweeps:
+    """What `sweep_until` is given, but for the currents of the first sweep."""
+
+    visit: Visit
+    flow: Flow
+    judge: Judge
+    tolerance: float
+    max_steps: int
+    like: Tensor
+    bound: Bound | None
+    secant: bool
+    name: str
+    patience: int
+    least: int
+
+    def run(self, carried: list[Tensor] | None) -> Status:
+        """Sweep to the end."""
+        anderson, one_past = Anderson(), Secant()
+        shift: list[Tensor] | None = None
+        for number in count(1):
+            self.visit(carried)
+            judged = number >= min(self.least, self.max_steps)
+            if judged and self.bound is not None and number <= self.patience:
+                residual, settled = _worst(self.bound(self.tolerance, shift), self.like)
+                if bool(settled.all()):
+                    return _converged(residual, settled, number)
+            found = self.flow()
+            changes = found if carried is None else differences(found, carried)
+            if judged:
+                residual, settled = self._judged(changes)
+                if bool(settled.all()):
+                    return _converged(residual, settled, number)
+                if number >= self.max_steps:
+                    return self._unsettled(residual, settled, number)
+                if number >= _LOST and bool((settled | ~torch.isfinite(residual)).all()):
+                    return _not_finite(residual, settled, number)
+            if number >= self.patience:
+                carried = _accelerated(anderson, carried, found)
+            elif self.secant:
+                carried = one_past.next(found, changes)
+                shift = None if carried is found else differences(carried, found)
+            else:
+                carried = found
+        raise AssertionError("sweeps end by themselves")
+
+    def _judged(self, changes: list[Tensor]) -> tuple[Tensor, Tensor]:
+        verdicts = [self.judge(k, change, self.tolerance) for k, change in enumerate(changes)]
+        return _worst(verdicts, self.like)
+
+    def _unsettled(self, residual: Tensor, settled: Tensor, number: int) -> Status:
+        missed, steps = int((~settled).sum()), f"{self.max_steps} sweeps; raise max_steps or {self.name}"
+        message = f"{missed} samples did not reach {self.name} {self.tolerance:g} in {steps}"
+        return Status(settled, residual, number, message)
 
 
 def _converged(residual: Tensor, settled: Tensor, number: int) -> Status:
