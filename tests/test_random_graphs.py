@@ -13,7 +13,7 @@ from analog_ep.circuit import Circuit, energy_weights
 from analog_ep.equilibrium import Newton, Ngspice, solve
 
 COST = aep.SquaredError()
-STEP = 2e-3
+STEP = 1e-4
 """Of the logarithm of a conductance: the differences of third order are extrapolated away."""
 
 
@@ -46,7 +46,8 @@ def test_what_learns_is_what_ngspice_has(seed: int):
         found["small signal"] = aep.SmallSignal(network, COST).gradients(inputs, targets)[1]
         scale = exact["theta"].abs().max()
         assert float((found["small signal"]["theta"] - exact["theta"]).abs().max() / scale) <= 1e-9
-        check = aep.cross_check(network, inputs, targets, nudging=1e-6, method=aep.SmallSignal(network, COST))
+        # A nudge so small that no diode leaves its branch on the way.
+        check = aep.cross_check(network, inputs, targets, nudging=1e-9, method=aep.SmallSignal(network, COST))
         assert check.passed, check
     else:
         with pytest.raises(aep.AnalogEPError, match="energy"):
