@@ -13,14 +13,15 @@ from torch import Tensor
 from analog_ep.checking.agreement import Classes, CrossCheck, Tolerances
 from analog_ep.checking.hopfield_agreement import HopfieldCrossCheck, HopfieldTolerances
 from analog_ep.checking.hopfield_check import hopfield_cross_check
-from analog_ep.circuit import Chip, Circuit, energy_weights
+from analog_ep.circuit import Chip
+from analog_ep.circuit.energy import why_irreciprocal
 from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, solve
 from analog_ep.equilibrium.layered.resistive_layers import Ladder
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import StimulusError
-from analog_ep.learning.gradients.branch_gradient import Likeness, branch_gradient, likenesses
-from analog_ep.learning.gradients.implicit import implicit_gradients
+from analog_ep.learning.gradients.branch_gradient import Likeness, branch_gradient, likeness, likenesses
+from analog_ep.learning.gradients.implicit import ImplicitDifferentiation, implicit_gradients
 from analog_ep.learning.gradients.propagation import EquilibriumPropagation, GradientMethod, positive_nudging
 from analog_ep.networks import (
     CrossbarNetwork,
@@ -105,8 +106,8 @@ def cross_check(
     tolerances : Tolerances or HopfieldTolerances, optional
         What counts as agreement.
     method : GradientMethod, optional
-        Of `network`, with the solver that trains it; by default `EquilibriumPropagation` with these nudges. One that
-        does not follow the cost's gradient, such as `CoupledLearning`, is compared with itself in float64.
+        Of `network`, with the solver that trains it; by default `EquilibriumPropagation` with these nudges, and
+        `ImplicitDifferentiation` where the network has no energy and its contrast was not asked for. One that does not follow the cost's gradient, such as `CoupledLearning`, is compared with itself in float64.
 
     Raises
     ------
@@ -142,6 +143,12 @@ class Nudges:
     def method(self, network: HardwareNetwork, chip: Chip | None) -> EquilibriumPropagation:
         """Equilibrium propagation with these nudges, on hardware of which all is known."""
         return EquilibriumPropagation(network, self.nudging, self.cost, kind=self.kind, chip=chip, known=chip)
+
+    def method_that_trains(self, network: HardwareNetwork, chip: Chip | None) -> GradientMethod:
+        """`method`, or implicit differentiation where the network forms no contrast."""
+        if network.has_contrast:
+            return self.method(network, chip)
+        return ImplicitDifferentiation(network, self.cost, chip=chip)
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,14 +212,14 @@ def _compared(
     method: GradientMethod | None,
 ) -> CrossCheck:
     hardware = _as_read(chip)
-    method = nudges.method(network, hardware) if method is None else method
-    twin, (inputs, targets) = network.as_built(), (t.to("cpu", torch.float64) for t in (inputs, targets))
+    method = nudges.method_that_trains(network, hardware) if method is None else method
+    twin, (inputs, targets) = network.as_built().as_measured(), (t.to("cpu", torch.float64) for t in (inputs, targets))
     ours, theirs = (nudges.phases(twin, inputs, targets, chip, solver) for solver in (solver_of(twin), reference))
     free, free_spice = ours[0], theirs[0]
     circuit, nominal = twin.circuit(chip), twin.circuit()
-    reciprocal = _has_nominal_weights(circuit, nominal)
+    irreciprocity = why_irreciprocal(circuit, nominal)
     lower, upper = (state.voltages.numpy() for state in theirs[1:])
-    found = branch_gradient(circuit if reciprocal else nominal, lower, upper, 2 * nudges.nudging)
+    found = branch_gradient(nominal, lower, upper, 2 * nudges.nudging)
     exact = implicit_gradients(circuit, nudges.cost, inputs, targets)
     trained = _as_trained(network, inputs, method, chip)
     pairs = likenesses(found, _physical(nudges.method(twin, hardware), inputs, targets)), likenesses(found, exact)
@@ -236,8 +243,10 @@ def _compared(
         conducting=clamps.conducting,
         clamp_distance=max((beyond for beyond, _ in clamps.beyond), default=0.0),
         clamp_share=max((beyond / most for beyond, most in clamps.beyond), default=0.0),
-        reciprocal=reciprocal,
+        exact=likeness(found, exact),
+        irreciprocity=irreciprocity,
         tolerances=tolerances,
+        needs_no_energy=not method.follows_cost,
     )
 
 
@@ -268,11 +277,6 @@ def _judged(
 def _as_trained(network: HardwareNetwork, inputs: Tensor, method: GradientMethod, chip: Chip | None) -> Equilibrium:
     """Free states of the network in its own dtype, with its own diodes, by the solver that trains it."""
     return solve(network, inputs.to(next(network.parameters())), solver=method.free_solver, chip=chip)
-
-
-def _has_nominal_weights(circuit: Circuit, nominal: Circuit) -> bool:
-    found, wanted = energy_weights(circuit).nodes, energy_weights(nominal).nodes
-    return found is not None and wanted is not None and np.allclose(found, wanted, rtol=1e-9)
 
 
 def _largest(difference: Tensor) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import lsqr
 
 from analog_ep.circuit.circuit import Circuit
 from analog_ep.circuit.laws import Branches, CurrentLaw, VoltageLaw
@@ -85,6 +86,38 @@ def energy_weights(circuit: Circuit) -> EnergyWeights:
                         f"around a cycle",
                     )
     return EnergyWeights(np.where(held, 1.0, weights[block]))
+
+
+def contrast_weights(circuit: Circuit) -> np.ndarray:
+    """Weight of each node's block by which branch voltages are contrasted, `(n_nodes,)`: the energy's where there is one.
+
+    Without an energy they are the weights nearest to one and to 1 everywhere: the shortest of the least-squares
+    solutions of ln w_B − ln w_A = ln k/a over the amplifiers. One-way sources ask for nothing; where no amplifiers
+    are left, every weight is 1. The gradient that follows is then not the cost's.
+    """
+    if (weights := energy_weights(circuit).nodes) is not None:
+        return weights
+    held = held_nodes(circuit)
+    n_blocks, block = _blocks(circuit, held)
+    links = [(a, b, ratio) for a, each in _links(circuit, held, block).items() for b, ratio, _ in each]
+    if not links:
+        return np.ones(circuit.n_nodes)
+    first, second, ratio = (np.array(column) for column in zip(*links, strict=True))
+    row = np.arange(len(links))
+    entries = np.concatenate([-np.ones(len(row)), np.ones(len(row))])
+    places = np.tile(row, 2), np.concatenate([first, second])
+    matrix = coo_array((entries, places), shape=(len(row), n_blocks)).tocsr()
+    found = lsqr(matrix, np.log(ratio), atol=1e-14, btol=1e-14)[0]
+    return np.where(held, 1.0, np.exp(found)[block])
+
+
+def why_irreciprocal(circuit: Circuit, nominal: Circuit) -> str:
+    """Why contrasts with the nominal circuit's weights do not give the gradient of this one; empty where they do."""
+    found, wanted = energy_weights(circuit), energy_weights(nominal)
+    if found.nodes is None or wanted.nodes is None:
+        return found.reason or wanted.reason
+    alike = np.allclose(found.nodes, wanted.nodes, rtol=_RTOL)
+    return "" if alike else "its amplifiers ask for other weights than the nominal ones"
 
 
 def _blocks(circuit: Circuit, held: np.ndarray) -> tuple[int, np.ndarray]:
