@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
+import torch
 from rich.table import Table
 from torch import Tensor
 
 from analog_ep.learning.gradients.branch_gradient import Likeness
+
+RESOLVED = 1e-9
+"""Voltage below which a difference of two of ngspice's solutions is its rounding. [V]"""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,8 @@ class Classes:
     torch, ngspice : float
         Share of the samples whose class each gets right.
     differ : int
-        Samples to which they give different classes.
+        Samples to which they give different classes; outputs that are equal to `RESOLVED` in both are a tie, which
+        rounding decides.
     samples : int
         How many there are.
     """
@@ -82,7 +87,15 @@ class Classes:
         """From outputs and targets `(n_samples, n_outputs)`."""
         first, second, wanted = (values.cpu().argmax(-1) for values in (ours, theirs, targets))
         right = [float((found == wanted).double().mean()) for found in (first, second)]
-        return cls(right[0], right[1], int((first != second).sum()), len(wanted))
+        margins = (_lead(ours, first, second), _lead(theirs, second, first))
+        differ = (first != second) & (torch.maximum(*margins) > RESOLVED)
+        return cls(right[0], right[1], int(differ.sum()), len(wanted))
+
+
+def _lead(outputs: Tensor, of: Tensor, before: Tensor) -> Tensor:
+    """By how much one output of each sample is above another. [V]"""
+    volts = outputs.cpu().double()
+    return (volts.gather(-1, of[:, None]) - volts.gather(-1, before[:, None]))[:, 0]
 
 
 @dataclass(frozen=True)

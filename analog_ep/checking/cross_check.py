@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.checking.agreement import Classes, CrossCheck, Tolerances
+from analog_ep.checking.agreement import RESOLVED, Classes, CrossCheck, Tolerances
 from analog_ep.checking.hopfield_agreement import HopfieldCrossCheck, HopfieldTolerances
 from analog_ep.checking.hopfield_check import hopfield_cross_check
 from analog_ep.circuit import Chip
@@ -31,9 +31,6 @@ from analog_ep.networks import (
     UnitNetwork,
 )
 from analog_ep.stimulus import Cost, Nudge, NudgeKind, SquaredError
-
-_RESOLVED = 1e-9
-"""Voltage below which a difference of two of ngspice's solutions is its rounding. [V]"""
 
 _CONDUCTS = 0.01
 """A diode counts as conducting where its slope is this share of the other conductances at its node."""
@@ -144,6 +141,14 @@ class Nudges:
         """Equilibrium propagation with these nudges, on hardware of which all is known."""
         return EquilibriumPropagation(network, self.nudging, self.cost, kind=self.kind, chip=chip, known=chip)
 
+    def gradients(
+        self, network: HardwareNetwork, inputs: Tensor, targets: Tensor, chip: Chip | None, free: Equilibrium
+    ) -> dict[str, Tensor]:
+        """dC/dp by `method`. [C/S] The free state is known; that of a chip is measured anew."""
+        method = self.method(network, chip)
+        _, gradients = method.gradients(inputs, targets, free if chip is None else None)
+        return {name: gradient / network.parameter_scale for name, gradient in gradients.items()}
+
     def method_that_trains(self, network: HardwareNetwork, chip: Chip | None) -> GradientMethod:
         """`method`, or implicit differentiation where the network forms no contrast."""
         if network.has_contrast:
@@ -222,7 +227,7 @@ def _compared(
     found = branch_gradient(nominal, lower, upper, 2 * nudges.nudging)
     exact = implicit_gradients(circuit, nudges.cost, inputs, targets)
     trained = _as_trained(network, inputs, method, chip)
-    pairs = likenesses(found, _physical(nudges.method(twin, hardware), inputs, targets)), likenesses(found, exact)
+    pairs = likenesses(found, nudges.gradients(twin, inputs, targets, hardware, free)), likenesses(found, exact)
     clamps = network.answer(_ClampFigures(inputs, free_spice, chip))
     return CrossCheck(
         max_voltage_error=max(_largest(a.voltages - b.voltages) for a, b in zip(ours, theirs, strict=True)),
@@ -233,7 +238,7 @@ def _compared(
         method=_judged(method, twin, inputs, targets, exact),
         method_name=type(method).__name__,
         trained_error=max(
-            _largest(a.double().cpu() - b) / max(_largest(b), _RESOLVED)
+            _largest(a.double().cpu() - b) / max(_largest(b), RESOLVED)
             for a, b in zip(trained.layers, free_spice.layers, strict=True)
         ),
         classes=Classes.of(trained.outputs, free_spice.outputs, targets),
@@ -284,7 +289,7 @@ def _largest(difference: Tensor) -> float:
 
 
 def _response_error(response: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> float:
-    return max(_largest(a - b) / max(_largest(a), _RESOLVED) for a, b in zip(response, other, strict=True))
+    return max(_largest(a - b) / max(_largest(a), RESOLVED) for a, b in zip(response, other, strict=True))
 
 
 @dataclass(frozen=True)
@@ -320,4 +325,4 @@ class _ClampFigures(Question[_Clamps]):
     def _beyond(self, network: CrossbarNetwork) -> Iterator[tuple[float, float]]:
         for clamp, layer in zip(network.layer_clamps(self.free.inputs, self.chip), self.free.layers, strict=True):
             if clamp is not None and not clamp.has_current:
-                yield float(clamp.beyond(layer).max()), max(_largest(layer), _RESOLVED)
+                yield float(clamp.beyond(layer).max()), max(_largest(layer), RESOLVED)
