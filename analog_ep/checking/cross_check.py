@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import overload
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -104,7 +103,8 @@ def cross_check(
         What counts as agreement.
     method : GradientMethod, optional
         Of `network`, with the solver that trains it; by default `EquilibriumPropagation` with these nudges, and
-        `ImplicitDifferentiation` where the network has no energy and its contrast was not asked for. One that does not follow the cost's gradient, such as `CoupledLearning`, is compared with itself in float64.
+        `ImplicitDifferentiation` where the network has no energy and its contrast was not asked for. One that does not
+        follow the cost's gradient, such as `CoupledLearning`, is compared with itself in float64.
 
     Raises
     ------

@@ -89,7 +89,7 @@ def energy_weights(circuit: Circuit) -> EnergyWeights:
 
 
 def contrast_weights(circuit: Circuit) -> np.ndarray:
-    """Weight of each node's block by which branch voltages are contrasted, `(n_nodes,)`: the energy's where there is one.
+    """Weight of each node's block in contrasts of branch voltages, `(n_nodes,)`: the energy's where there is one.
 
     Without an energy they are the weights nearest to one and to 1 everywhere: the shortest of the least-squares
     solutions of ln w_B − ln w_A = ln k/a over the amplifiers. One-way sources ask for nothing; where no amplifiers

@@ -57,8 +57,8 @@ class CircuitNetwork(ConductanceNetwork):
         If the circuit has no outputs or no trainable conductances, the bounds are no range, a conductance lies outside
         them, or elements of one index begin with different values.
     EnergyUnavailableError
-        If the circuit has no energy: on `energy`, and on `contrast` where `reciprocal` is set; `ImplicitDifferentiation`
-        needs none.
+        If the circuit has no energy: on `energy`, and on `contrast` where `reciprocal` is set;
+        `ImplicitDifferentiation` needs none.
     """
 
     def __init__(
