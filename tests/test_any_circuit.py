@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from any_circuits import BOUNDS as WIDE
+from any_circuits import FAMILIES, any_circuit
 from test_circuit_network import BOUNDS, graph, relative, samples
 
 from analog_ep import (
@@ -38,7 +40,16 @@ from analog_ep.analyses.settling_report import settling_report
 from analog_ep.calibration.chip import calibrate_chip
 from analog_ep.checking import check_decks
 from analog_ep.checking.printed import printed_measurements
-from analog_ep.circuit import Cells, Chip, Circuit, Converter, Converters, LearningCircuit, draw_faults
+from analog_ep.circuit import (
+    Cells,
+    Chip,
+    Circuit,
+    Converter,
+    Converters,
+    LearningCircuit,
+    draw_faults,
+    energy_weights,
+)
 from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.datasets import Dataset
 from analog_ep.dynamics.time_constants import slowest_time_constant
@@ -354,3 +365,45 @@ def test_the_analyses_of_any_circuit_take_a_graph():
     noise = output_noise(circuit, x[0].numpy())
     assert all(0 < rms < 3 * (2 * 4.15e-21 / 1e-12) ** 0.5 for rms in noise.rms)
     assert corners(net.circuit(), x, solver=Newton()).table().row_count > 0
+
+
+DRIVE = torch.tensor([[0.6, -0.3], [-0.5, 0.8]], dtype=torch.float64)
+
+
+def cost_in_ngspice(net: CircuitNetwork, siemens: dict[str, torch.Tensor], targets: torch.Tensor) -> float:
+    """½|o − y|², mean over the samples, of ngspice's outputs. [V²]"""
+    net.set_conductances(siemens)
+    outputs = solve(net, DRIVE, solver=Ngspice()).outputs
+    return 0.5 * float((outputs - targets).square().sum(-1).mean())
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("seed", range(100))
+def test_a_hundred_circuits_without_layers(seed):
+    circuit = any_circuit(seed)
+    reciprocal = FAMILIES[seed % len(FAMILIES)] != "controlled sources"
+    assert (energy_weights(circuit).nodes is not None) == reciprocal
+    assert 4 < circuit.n_nodes < 25
+    net = CircuitNetwork(circuit, WIDE)
+    y = torch.full((2, net.n_outputs), 0.05, dtype=torch.float64)
+    free = solve(net, DRIVE, solver=Newton())
+    assert float((free.voltages - solve(net, DRIVE, solver=Ngspice()).voltages).abs().max()) < 1e-8
+    _, exact = ImplicitDifferentiation(net).gradients(DRIVE, y, free)
+    found = [exact]
+    if reciprocal:
+        found.append(SmallSignal(net, solver=Newton()).gradients(DRIVE, y, free)[1])
+        assert all(relative(found[1][name], wanted) < 1e-9 for name, wanted in exact.items())
+    check = cross_check(net, DRIVE, y, nudging=1e-7, method=SmallSignal(net) if reciprocal else None)
+    assert check.passed, check.to_json()
+    assert check.reciprocal == reciprocal
+    # Along a random direction of ln g, the cost itself.
+    generator, start = torch.Generator().manual_seed(seed), net.conductances
+    along = {name: torch.randn(g.shape, generator=generator, dtype=torch.float64) for name, g in start.items()}
+    step = 2e-4
+    up, down = (
+        cost_in_ngspice(net, {name: g * torch.exp(sign * step * along[name]) for name, g in start.items()}, y)
+        for sign in (1, -1)
+    )
+    for gradients in found:
+        slopes = [(g * along[name] * start[name]).sum() / net.reference_conductance for name, g in gradients.items()]
+        assert (up - down) / (2 * step) == pytest.approx(float(sum(slopes)), rel=1e-5, abs=0)

@@ -24,7 +24,7 @@ def test_every_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("PySpice.Spice.Netlist")
     monkeypatch.chdir(tmp_path)
     (deck,), examples = blocks("spice"), blocks("python")
-    assert len(examples) == 3
+    assert len(examples) == 6
     names: dict[str, object] = {"__name__": "examples", "NETLIST": deck}
     for number, code in enumerate(examples):
         exec(compile(code, f"example {number}", "exec"), names)

@@ -37,6 +37,7 @@ from analog_ep.circuit import (
 from analog_ep.circuit.copies import copies
 from analog_ep.circuit.noise import johnson_currents
 from analog_ep.circuit.real_amplifiers import AmplifierModel, with_amplifiers
+from analog_ep.devices import Diode
 from analog_ep.dynamics.linear_noise import LinearNoise
 from analog_ep.dynamics.transient import transient
 from analog_ep.equilibrium.inexactness import inexact_message
@@ -377,3 +378,45 @@ def test_amplifiers_that_do_something_else_as_well_are_refused():
 
     with pytest.raises(CircuitError, match="amplifier: an amplifier with a bandwidth must hold nodes against ground"):
         with_amplifiers(amplified(Driven), AmplifierModel(1e6, 100.0))
+
+
+@pytest.mark.parametrize("volts", [0.2, 5e-3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_device_that_is_steep_both_ways_is_loaded_to_where_its_law_says(volts: float, dtype: torch.dtype):
+    """I = I0 sinh(v/V0): its Newton steps from the load line overflow, and go on by V0 each."""
+    device = SteepVaristor(volts)
+    total = torch.tensor([1e-4, 1e-6, 1e-2], dtype=dtype)
+    drive = torch.tensor([[-5e-4, 5e-4, 0.0], [-1.0, 1e-9, 1e-2]], dtype=dtype)
+    found = device.solve_loaded(total, drive)
+    for (row, column), v in np.ndenumerate(found.double().numpy()):
+        load, amperes = float(total[column]), float(drive[row, column])
+        exact = brentq(
+            lambda u, g=load, i=amperes: g * u + 1e-6 * np.sinh(u / volts) - i, -20 * volts, 20 * volts, xtol=1e-16
+        )
+        assert v == pytest.approx(exact, rel=1e-6 if dtype == torch.float32 else 1e-12, abs=1e-12)
+
+
+@dataclass(frozen=True)
+class SteepVaristor(Diode):
+    """i = 1 µA · sinh(v/V0). [A]"""
+
+    volts: float | torch.Tensor = 0.2
+
+    def current(self, voltage):
+        return 1e-6 * torch.sinh(voltage / self.volts)
+
+    def conductance(self, voltage):
+        return 1e-6 / self.volts * torch.cosh(voltage / self.volts)
+
+    def cocontent(self, voltage):
+        return 1e-6 * self.volts * (torch.cosh(voltage / self.volts) - 1)
+
+    def current_difference(self, voltage, change):
+        half = change / (2 * self.volts)
+        return 2e-6 * torch.cosh(voltage / self.volts + half) * torch.sinh(half)
+
+    def voltage_estimate(self, current):
+        return self.volts * torch.asinh(current / 1e-6)
+
+    def in_parallel(self, count):
+        raise NotImplementedError

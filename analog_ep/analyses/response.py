@@ -9,8 +9,9 @@ from rich.table import Table
 from torch import Tensor
 
 from analog_ep.circuit import Chip
+from analog_ep.circuit.energy import why_irreciprocal
 from analog_ep.equilibrium.ngspice import Ngspice
-from analog_ep.learning.gradients.branch_gradient import likenesses
+from analog_ep.learning.gradients.branch_gradient import Likeness, likeness, likenesses
 from analog_ep.learning.gradients.implicit import implicit_gradients
 from analog_ep.learning.gradients.ngspice_small_signal import NgspiceSmallSignal
 from analog_ep.networks import ConductanceNetwork
@@ -30,6 +31,10 @@ class SmallSignalGradient:
         C.
     norms : dict of str to float
         Norm of each crossbar's gradient.
+    exact : Likeness
+        Of the whole gradient and that of implicit differentiation.
+    irreciprocity : str
+        Why the circuit has no energy of the weights that the gradient uses, so that it is not the cost's; else empty.
     cosines : dict of str to float
         With implicit differentiation.
     norm_ratios : dict of str to float
@@ -40,6 +45,13 @@ class SmallSignalGradient:
     norms: dict[str, float]
     cosines: dict[str, float]
     norm_ratios: dict[str, float]
+    exact: Likeness
+    irreciprocity: str
+
+    @property
+    def reciprocal(self) -> bool:
+        """Whether the circuit has the energy whose weights the gradient uses."""
+        return not self.irreciprocity
 
     @property
     def passed(self) -> bool:
@@ -55,6 +67,10 @@ class SmallSignalGradient:
                 "norms": self.norms,
                 "cosines": self.cosines,
                 "norm_ratios": self.norm_ratios,
+                "gradient_cosine_exact": self.exact.cosine,
+                "gradient_norm_ratio_exact": self.exact.ratio,
+                "reciprocal": self.reciprocal,
+                "irreciprocity": self.irreciprocity,
                 "passed": self.passed,
             }
         )
@@ -62,6 +78,8 @@ class SmallSignalGradient:
     def table(self) -> Table:
         """A row a crossbar."""
         verdict = "agrees" if self.passed else "DOES NOT AGREE"
+        if self.irreciprocity:
+            verdict += f" (no energy: {self.irreciprocity})"
         title = f"C = {self.cost:.4g}; {verdict} with implicit differentiation (1e-4; ratio of norms 1 ± {RATIO:.0e})"
         table = Table("crossbar", "norm of dC/dθ", "1 − cosine", "ratio of norms − 1", title=title)
         for name, norm in self.norms.items():
@@ -97,12 +115,16 @@ def small_signal_gradient(
     NgspiceError, ConvergenceError
         If there is no solution.
     """
-    value, gradients = NgspiceSmallSignal(network, cost, solver, chip).gradients(inputs, targets)
-    exact = implicit_gradients(network.circuit(chip), cost, inputs, targets)
-    alike = likenesses({name: gradient / network.parameter_scale for name, gradient in gradients.items()}, exact)
+    value, gradients = NgspiceSmallSignal(network.as_measured(), cost, solver, chip).gradients(inputs, targets)
+    circuit = network.circuit(chip)
+    exact = implicit_gradients(circuit, cost, inputs, targets)
+    found = {name: gradient / network.parameter_scale for name, gradient in gradients.items()}
+    alike = likenesses(found, exact)
     return SmallSignalGradient(
         cost=float(value),
         norms={name: float(gradient.norm()) for name, gradient in gradients.items()},
-        cosines={name: found.cosine for name, found in alike.items()},
-        norm_ratios={name: found.ratio for name, found in alike.items()},
+        cosines={name: each.cosine for name, each in alike.items()},
+        norm_ratios={name: each.ratio for name, each in alike.items()},
+        exact=likeness(found, exact),
+        irreciprocity=why_irreciprocal(circuit, network.circuit()),
     )

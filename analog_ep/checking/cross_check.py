@@ -6,21 +6,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import overload
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.checking.agreement import Classes, CrossCheck, Tolerances
+from analog_ep.checking.agreement import RESOLVED, Classes, CrossCheck, Tolerances
 from analog_ep.checking.hopfield_agreement import HopfieldCrossCheck, HopfieldTolerances
 from analog_ep.checking.hopfield_check import hopfield_cross_check
-from analog_ep.circuit import Chip, Circuit, energy_weights
+from analog_ep.circuit import Chip
+from analog_ep.circuit.energy import why_irreciprocal
 from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, solve
 from analog_ep.equilibrium.layered.resistive_layers import Ladder
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import StimulusError
-from analog_ep.learning.gradients.branch_gradient import Likeness, branch_gradient, likenesses
-from analog_ep.learning.gradients.implicit import implicit_gradients
+from analog_ep.learning.gradients.branch_gradient import Likeness, branch_gradient, likeness, likenesses
+from analog_ep.learning.gradients.implicit import ImplicitDifferentiation, implicit_gradients
 from analog_ep.learning.gradients.propagation import EquilibriumPropagation, GradientMethod, positive_nudging
 from analog_ep.networks import (
     CrossbarNetwork,
@@ -30,9 +30,6 @@ from analog_ep.networks import (
     UnitNetwork,
 )
 from analog_ep.stimulus import Cost, Nudge, NudgeKind, SquaredError
-
-_RESOLVED = 1e-9
-"""Voltage below which a difference of two of ngspice's solutions is its rounding. [V]"""
 
 _CONDUCTS = 0.01
 """A diode counts as conducting where its slope is this share of the other conductances at its node."""
@@ -105,8 +102,9 @@ def cross_check(
     tolerances : Tolerances or HopfieldTolerances, optional
         What counts as agreement.
     method : GradientMethod, optional
-        Of `network`, with the solver that trains it; by default `EquilibriumPropagation` with these nudges. One that
-        does not follow the cost's gradient, such as `CoupledLearning`, is compared with itself in float64.
+        Of `network`, with the solver that trains it; by default `EquilibriumPropagation` with these nudges, and
+        `ImplicitDifferentiation` where the network has no energy and its contrast was not asked for. One that does not
+        follow the cost's gradient, such as `CoupledLearning`, is compared with itself in float64.
 
     Raises
     ------
@@ -142,6 +140,20 @@ class Nudges:
     def method(self, network: HardwareNetwork, chip: Chip | None) -> EquilibriumPropagation:
         """Equilibrium propagation with these nudges, on hardware of which all is known."""
         return EquilibriumPropagation(network, self.nudging, self.cost, kind=self.kind, chip=chip, known=chip)
+
+    def gradients(
+        self, network: HardwareNetwork, inputs: Tensor, targets: Tensor, chip: Chip | None, free: Equilibrium
+    ) -> dict[str, Tensor]:
+        """dC/dp by `method`. [C/S] The free state is known; that of a chip is measured anew."""
+        method = self.method(network, chip)
+        _, gradients = method.gradients(inputs, targets, free if chip is None else None)
+        return {name: gradient / network.parameter_scale for name, gradient in gradients.items()}
+
+    def method_that_trains(self, network: HardwareNetwork, chip: Chip | None) -> GradientMethod:
+        """`method`, or implicit differentiation where the network forms no contrast."""
+        if network.has_contrast:
+            return self.method(network, chip)
+        return ImplicitDifferentiation(network, self.cost, chip=chip)
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,17 +217,17 @@ def _compared(
     method: GradientMethod | None,
 ) -> CrossCheck:
     hardware = _as_read(chip)
-    method = nudges.method(network, hardware) if method is None else method
-    twin, (inputs, targets) = network.as_built(), (t.to("cpu", torch.float64) for t in (inputs, targets))
+    method = nudges.method_that_trains(network, hardware) if method is None else method
+    twin, (inputs, targets) = network.as_built().as_measured(), (t.to("cpu", torch.float64) for t in (inputs, targets))
     ours, theirs = (nudges.phases(twin, inputs, targets, chip, solver) for solver in (solver_of(twin), reference))
     free, free_spice = ours[0], theirs[0]
     circuit, nominal = twin.circuit(chip), twin.circuit()
-    reciprocal = _has_nominal_weights(circuit, nominal)
+    irreciprocity = why_irreciprocal(circuit, nominal)
     lower, upper = (state.voltages.numpy() for state in theirs[1:])
-    found = branch_gradient(circuit if reciprocal else nominal, lower, upper, 2 * nudges.nudging)
+    found = branch_gradient(nominal, lower, upper, 2 * nudges.nudging)
     exact = implicit_gradients(circuit, nudges.cost, inputs, targets)
     trained = _as_trained(network, inputs, method, chip)
-    pairs = likenesses(found, _physical(nudges.method(twin, hardware), inputs, targets)), likenesses(found, exact)
+    pairs = likenesses(found, nudges.gradients(twin, inputs, targets, hardware, free)), likenesses(found, exact)
     clamps = network.answer(_ClampFigures(inputs, free_spice, chip))
     return CrossCheck(
         max_voltage_error=max(_largest(a.voltages - b.voltages) for a, b in zip(ours, theirs, strict=True)),
@@ -226,7 +238,7 @@ def _compared(
         method=_judged(method, twin, inputs, targets, exact),
         method_name=type(method).__name__,
         trained_error=max(
-            _largest(a.double().cpu() - b) / max(_largest(b), _RESOLVED)
+            _largest(a.double().cpu() - b) / max(_largest(b), RESOLVED)
             for a, b in zip(trained.layers, free_spice.layers, strict=True)
         ),
         classes=Classes.of(trained.outputs, free_spice.outputs, targets),
@@ -236,8 +248,10 @@ def _compared(
         conducting=clamps.conducting,
         clamp_distance=max((beyond for beyond, _ in clamps.beyond), default=0.0),
         clamp_share=max((beyond / most for beyond, most in clamps.beyond), default=0.0),
-        reciprocal=reciprocal,
+        exact=likeness(found, exact),
+        irreciprocity=irreciprocity,
         tolerances=tolerances,
+        needs_no_energy=not method.follows_cost,
     )
 
 
@@ -270,17 +284,12 @@ def _as_trained(network: HardwareNetwork, inputs: Tensor, method: GradientMethod
     return solve(network, inputs.to(next(network.parameters())), solver=method.free_solver, chip=chip)
 
 
-def _has_nominal_weights(circuit: Circuit, nominal: Circuit) -> bool:
-    found, wanted = energy_weights(circuit).nodes, energy_weights(nominal).nodes
-    return found is not None and wanted is not None and np.allclose(found, wanted, rtol=1e-9)
-
-
 def _largest(difference: Tensor) -> float:
     return float(difference.abs().max())
 
 
 def _response_error(response: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> float:
-    return max(_largest(a - b) / max(_largest(a), _RESOLVED) for a, b in zip(response, other, strict=True))
+    return max(_largest(a - b) / max(_largest(a), RESOLVED) for a, b in zip(response, other, strict=True))
 
 
 @dataclass(frozen=True)
@@ -316,4 +325,4 @@ class _ClampFigures(Question[_Clamps]):
     def _beyond(self, network: CrossbarNetwork) -> Iterator[tuple[float, float]]:
         for clamp, layer in zip(network.layer_clamps(self.free.inputs, self.chip), self.free.layers, strict=True):
             if clamp is not None and not clamp.has_current:
-                yield float(clamp.beyond(layer).max()), max(_largest(layer), _RESOLVED)
+                yield float(clamp.beyond(layer).max()), max(_largest(layer), RESOLVED)

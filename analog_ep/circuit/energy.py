@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import lsqr
 
 from analog_ep.circuit.circuit import Circuit
 from analog_ep.circuit.laws import Branches, CurrentLaw, VoltageLaw
 from analog_ep.circuit.nodes import GROUND
-from analog_ep.errors import CircuitError, EnergyUnavailableError
+from analog_ep.errors import EnergyUnavailableError
 
 _RTOL = 1e-9
 
@@ -87,6 +88,40 @@ def energy_weights(circuit: Circuit) -> EnergyWeights:
     return EnergyWeights(np.where(held, 1.0, weights[block]))
 
 
+def contrast_weights(circuit: Circuit) -> np.ndarray:
+    """Weight of each node's block in contrasts of branch voltages, `(n_nodes,)`: the energy's where there is one.
+
+    Without an energy they are the weights nearest to one and to 1 everywhere: the shortest of the least-squares
+    solutions of ln w_B − ln w_A = ln k/a over the amplifiers. One-way sources ask for nothing; where no amplifiers
+    are left, every weight is 1. The gradient that follows is then not the cost's.
+    """
+    if (weights := energy_weights(circuit).nodes) is not None:
+        return weights
+    held = held_nodes(circuit)
+    n_blocks, block = _blocks(circuit, held)
+    links = [(a, b, ratio) for a, each in _links(circuit, held, block).items() for b, ratio, _ in each]
+    if not links:
+        return np.ones(circuit.n_nodes)
+    first, second, ratio = (np.array(column) for column in zip(*links, strict=True))
+    row = np.arange(len(links))
+    entries = np.concatenate([-np.ones(len(row)), np.ones(len(row))])
+    places = np.tile(row, 2), np.concatenate([first, second])
+    matrix = coo_array((entries, places), shape=(len(row), n_blocks)).tocsr()
+    found = lsqr(matrix, np.log(ratio), atol=1e-14, btol=1e-14)[0]
+    return np.where(held, 1.0, np.exp(found)[block])
+
+
+def why_irreciprocal(circuit: Circuit, nominal: Circuit) -> str:
+    """Why contrasts with the nominal circuit's weights do not give the gradient of this one; empty where they do."""
+    found, wanted = energy_weights(circuit), energy_weights(nominal)
+    if found.nodes is None or wanted.nodes is None:
+        return found.reason or wanted.reason
+    if reason := why_no_contrast(nominal):
+        return reason
+    alike = np.allclose(found.nodes, wanted.nodes, rtol=_RTOL)
+    return "" if alike else "its amplifiers ask for other weights than the nominal ones"
+
+
 def _blocks(circuit: Circuit, held: np.ndarray) -> tuple[int, np.ndarray]:
     pairs = [np.zeros((0, 2), np.int64)]
     for group in circuit.groups:
@@ -118,34 +153,36 @@ def _links(circuit: Circuit, held: np.ndarray, block: np.ndarray) -> dict[int, s
     return links
 
 
-def output_weight(circuit: Circuit) -> float:
-    """w_L, the energy weight of the nodes that a nudge acts on; those that a source holds have none.
+def why_no_contrast(circuit: Circuit) -> str:
+    """Why phases with nudged outputs do not give the cost's gradient; empty where they do.
 
-    Raises
-    ------
-    EnergyUnavailableError
-        If the circuit has no energy, or its outputs lie in blocks of different weight: then currents that follow the
-        slope of the cost are no gradient of an energy, and phases do not give that of the cost.
-    CircuitError
-        If the circuit has no outputs.
+    The circuit has no energy, or its output nodes have different weights in it: then currents that follow the slope of
+    the cost are the gradient of none.
     """
-    if circuit.outputs is None:
-        raise CircuitError(f"a nudge needs outputs, found none in {circuit.title!r}; see set_outputs")
-    weights, held = energy_weights(circuit).require(), held_nodes(circuit)
-    nodes = np.concatenate(circuit.outputs)
-    nodes = nodes[~held[nodes]]
-    if not len(nodes):
-        return 1.0
-    own = weights[nodes]
-    apart = np.abs(own - own[0]) > _RTOL * np.abs(own[0])
-    if apart.any():
-        first, other = (circuit.node_names[node] for node in (nodes[0], nodes[apart][0]))
-        raise EnergyUnavailableError(
-            f"a nudge has an energy where all output nodes have one energy weight, found {own[0]:.4g} at {first} and "
-            f"{own[apart][0]:.4g} at {other}, behind an amplifier; take outputs of one block, or "
-            "ImplicitDifferentiation"
-        )
-    return float(own[0])
+    found = energy_weights(circuit)
+    if found.nodes is None:
+        return found.reason
+    nodes = _nudged_nodes(circuit)
+    own = found.nodes[nodes]
+    apart = np.flatnonzero(np.abs(own - own[:1]) > _RTOL * np.abs(own[:1]))
+    if not len(apart):
+        return ""
+    first, other = (circuit.node_names[nodes[at]] for at in (0, apart[0]))
+    return (
+        f"the outputs have different energy weights, {own[0]:.4g} at {first} and {own[apart[0]]:.4g} at {other}, "
+        f"behind an amplifier"
+    )
+
+
+def output_weight(circuit: Circuit, weights: np.ndarray) -> float:
+    """w_L, the weight of the nodes that a nudge acts on; 1 where sources hold all of them."""
+    return float(weights[_nudged_nodes(circuit)][0]) if len(_nudged_nodes(circuit)) else 1.0
+
+
+def _nudged_nodes(circuit: Circuit) -> np.ndarray:
+    """Nodes of the outputs but for those that sources hold, whose currents nudge nothing."""
+    nodes = np.zeros(0, np.int64) if circuit.outputs is None else np.concatenate(circuit.outputs)
+    return nodes[~held_nodes(circuit)[nodes]]
 
 
 def branch_weights(group: Branches, weights: np.ndarray, held: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 
 from analog_ep.circuit import (
     NONE,
+    Amplifiers,
     Capacitors,
     Circuit,
     CircuitBuilder,
@@ -80,6 +81,39 @@ class Assembly:
         return self.use(element, f"({what} {self._count})")[0]
 
 
+@dataclass(frozen=True)
+class Amplifier:
+    """Nodes and values of one amplifier; `inverted` is "" where it has no second output."""
+
+    input: str
+    output: str
+    gain: float
+    feedback: float
+    inverted: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Recognised:
+    """Amplifiers, and what they take the place of.
+
+    Attributes
+    ----------
+    amplifiers : list of Amplifier
+        In the order of the F.
+    sources : set of str
+        Names of the 0 V sources.
+    branches : set of int
+        `id` of the branches of E and F.
+    same : dict of str to str
+        Output of each node that an E drove: the 0 V source made it the same.
+    """
+
+    amplifiers: list[Amplifier] = field(default_factory=list)
+    sources: set[str] = field(default_factory=set)
+    branches: set[int] = field(default_factory=set)
+    same: dict[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False)
 class Assembled:
     """A circuit and how its parts are called in the design.
@@ -103,6 +137,7 @@ def assemble(
     trainable: dict[int, int],
     inputs: tuple[str, ...],
     outputs: tuple[tuple[str, str], ...],
+    recognised: Recognised,
 ) -> Assembled:
     """Build the circuit.
 
@@ -120,13 +155,19 @@ def assemble(
         Voltage sources that the inputs drive, in order.
     outputs : tuple of (str, str)
         Nodes of the outputs.
+    recognised : Recognised
+        Amplifiers among the controlled sources.
     """
-    names = safe_names(dict.fromkeys(["0", *assembly.first_use]))
+    same = recognised.same
+    names = safe_names(dict.fromkeys(["0", *(node for node in assembly.first_use if node not in same)]))
     builder = CircuitBuilder(_plain(title), kelvin)
     indices = dict(zip(list(names)[1:], builder.add_nodes(list(names.values())[1:]).tolist(), strict=True))
-    assembler = _Assembler(builder, {"0": 0, **indices}, assembly)
+    names |= {driven: names[output] for driven, output in same.items()}
+    indices |= {driven: indices[output] for driven, output in same.items()}
+    assembler = _Assembler(builder, {"0": 0, **indices}, assembly, recognised)
     assembler.resistors(trainable)
     assembler.linear(inputs)
+    assembler.amplifiers()
     assembler.diodes()
     assembler.expressions()
     if outputs:
@@ -147,6 +188,7 @@ class _Assembler:
     builder: CircuitBuilder
     nodes: dict[str, int]
     assembly: Assembly
+    recognised: Recognised
 
     def ends(self, branches: Iterable[Branch]) -> NodePair:
         first, second = np.array([[self.nodes[n] for n in branch.nodes[:2]] for branch in branches], np.int64).T
@@ -177,9 +219,9 @@ class _Assembler:
         assembly, add = self.assembly, self.builder.add
         if assembly.capacitors:
             add(Capacitors("c", *self.ends(assembly.capacitors), [b.value for b in assembly.capacitors]))
-        sources = list(assembly.sources)
+        sources = [name for name in assembly.sources if name not in self.recognised.sources]
         if sources:
-            branches = assembly.sources.values()
+            branches = [assembly.sources[name] for name in sources]
             order = {name: k for k, name in enumerate(inputs)}
             driven = np.array([order.get(name, NONE) for name in sources])
             volts = np.where(driven >= 0, 0.0, [b.value for b in branches])
@@ -187,16 +229,24 @@ class _Assembler:
         if assembly.currents:
             add(CurrentSources("i", *self.ends(assembly.currents), [b.value for b in assembly.currents]))
         kinds = {"e": VoltageControlledVoltageSources, "g": VoltageControlledCurrentSources}
-        for letter, branches in assembly.voltage_controlled.items():
-            if branches:
+        for letter, every in assembly.voltage_controlled.items():
+            if branches := [branch for branch in every if id(branch) not in self.recognised.branches]:
                 add(kinds[letter](letter, *self.ends(branches), *self.controls(branches), [b.value for b in branches]))
         followers = {"f": CurrentControlledCurrentSources, "h": CurrentControlledVoltageSources}
         place = {name: k for k, name in enumerate(sources)}
-        for letter, pairs in assembly.current_controlled.items():
-            if pairs:
+        for letter, every in assembly.current_controlled.items():
+            if pairs := [pair for pair in every if id(pair[0]) not in self.recognised.branches]:
                 branches = [branch for branch, _ in pairs]
                 controls = [place[source] for _, source in pairs]
                 add(followers[letter](letter, *self.ends(branches), "v", controls, [b.value for b in branches]))
+
+    def amplifiers(self) -> None:
+        every = self.recognised.amplifiers
+        if every:
+            inputs, outputs = ([self.nodes[getattr(a, end)] for a in every] for end in ("input", "output"))
+            inverted = [self.nodes[a.inverted] if a.inverted else NONE for a in every]
+            gains, feedbacks = [a.gain for a in every], [a.feedback for a in every]
+            self.builder.add(Amplifiers("amp", inputs, outputs, gains, feedbacks, inverted))
 
     def diodes(self) -> None:
         by_kind: dict[type, list[tuple[Element, str, str, Diode]]] = {}

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from analog_ep.circuit import Circuit, check_circuit
 from analog_ep.constants import DEFAULT_TEMPERATURE, ZERO_CELSIUS
+from analog_ep.designs.amplifiers import recognised
 from analog_ep.designs.assembly import PARAMETER, Assembly, Branch, assemble
 from analog_ep.designs.definitions import Contents, sort_cards
 from analog_ep.designs.diode_models import Conditions
@@ -220,7 +221,8 @@ def design_of(
     names = _inputs(marks, assembly)
     parts, places = _trainable(marks, assembly, scope)
     pairs = _outputs(marks, assembly)
-    assembled = assemble(assembly, lines.title, conditions.kelvin, places, names, pairs)
+    amplifiers = recognised(assembly, names)
+    assembled = assemble(assembly, lines.title, conditions.kelvin, places, names, pairs, amplifiers)
     skipped = [f"{known.file.path}, {note}" for known in files.known.values() for note in known.skipped]
     design = Design(
         lines.file.path,

@@ -41,24 +41,29 @@ def newton_change(
 def bracketed_newton(
     start: Tensor, function: Callable[[Tensor], Tensor], slope: Callable[[Tensor], Tensor], scale: Tensor
 ) -> Tensor:
-    """Root of an increasing function, elementwise: Newton, with bisection wherever Newton leaves the bracket.
+    """Root of an increasing function, elementwise: Newton, with bisection where that leaves the bracket or is slow.
 
-    `slope` is at least `scale` everywhere, so the root lies within |value|/scale, which bounds the side not yet seen.
+    `slope` is at least `scale` everywhere, so that the root lies within |value|/scale of any point: of 0 to begin with,
+    where exponentials do not overflow. A step that is not half the last one is a bisection: down a steep exponential
+    Newton's method goes one growth voltage at a time. (Press et al., Numerical Recipes, section 9.4, ``rtsafe``.)
     """
-    x = start
-    low, high = torch.full_like(x, -torch.inf), torch.full_like(x, torch.inf)
-    tolerance = 2 * torch.finfo(x.dtype).eps
+    tolerance = 2 * torch.finfo(start.dtype).eps
+    at_zero = function(torch.zeros_like(start))
+    low, high = torch.clamp(-at_zero / scale, max=0), torch.clamp(-at_zero / scale, min=0)
+    x, last = torch.minimum(torch.maximum(start, low), high), high - low
     for _ in range(_MAX_NEWTON_STEPS):
         value = function(x)
         reach = value.abs() / scale
         low = torch.maximum(low, torch.where(value < 0, x, torch.where(value > 0, x - reach, low)))
         high = torch.minimum(high, torch.where(value > 0, x, torch.where(value < 0, x + reach, high)))
-        proposal = x - value / slope(x)
-        middle = 0.5 * (low + high)
-        usable = (proposal >= low) & (proposal <= high)
-        proposal = torch.where(usable, proposal, torch.where(torch.isfinite(middle), middle, x))
-        settled = ((proposal - x).abs() <= tolerance * proposal.abs()) | (value == 0)
-        x = torch.where(value == 0, x, proposal)
+        step, middle = value / slope(x), 0.5 * (low + high)
+        proposal = x - step
+        usable = (proposal >= low) & (proposal <= high) & (2 * step.abs() <= last)
+        proposal = torch.where(usable | ~torch.isfinite(middle), proposal, middle)
+        proposal = torch.where(value == 0, x, proposal)
+        last = (proposal - x).abs()
+        settled = last <= tolerance * proposal.abs()
+        x = proposal
         if bool(settled.all()):
             break
     return x

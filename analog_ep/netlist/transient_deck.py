@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import ChargeLaw, Circuit, VoltageLaw, check_circuit, energy_weights
-from analog_ep.circuit.energy import branch_weights, held_nodes, output_weight
+from analog_ep.circuit.energy import branch_weights, held_nodes, output_weight, why_no_contrast
 from analog_ep.errors import EnergyUnavailableError, StimulusError
 from analog_ep.netlist.deck_header import transient_header
 from analog_ep.netlist.deck_sections import DeckSections
@@ -268,12 +268,12 @@ def _factors(circuit: Circuit, nudge: Nudge) -> dict[str, np.ndarray]:
     """w_s / (w_L β) of every trainable branch, by the label of its group."""
     if not nudge.strength:
         raise StimulusError("the nudging strength must not be zero: ΔG is the contrast divided by it")
-    weights = energy_weights(circuit)
-    if weights.nodes is None:
-        raise EnergyUnavailableError(f"ΔG needs the weights of the energy, found none: {weights.reason}")
-    scale, held = output_weight(circuit) * nudge.strength, held_nodes(circuit)
+    if reason := why_no_contrast(circuit):
+        raise EnergyUnavailableError(f"ΔG needs the weights of the energy, found none: {reason}")
+    weights = energy_weights(circuit).require()
+    scale, held = output_weight(circuit, weights) * nudge.strength, held_nodes(circuit)
     groups = circuit.trainable_groups()
-    return {group.label: branch_weights(group, weights.nodes, held) / scale for group in groups}
+    return {group.label: branch_weights(group, weights, held) / scale for group in groups}
 
 
 def _corners(corners: Sequence[tuple[float, float]]) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Chip, Circuit, Conductances, circuit_energy, energy_weights
-from analog_ep.circuit.energy import branch_weights, held_nodes, output_weight
-from analog_ep.errors import CircuitError, NetworkError
+from analog_ep.circuit import Chip, Circuit, Conductances, circuit_energy
+from analog_ep.circuit.energy import branch_weights, contrast_weights, held_nodes, output_weight, why_no_contrast
+from analog_ep.errors import CircuitError, EnergyUnavailableError, NetworkError
 from analog_ep.networks.following import Following
 from analog_ep.networks.network import ConductanceNetwork
 
@@ -41,6 +42,9 @@ class CircuitNetwork(ConductanceNetwork):
         g_ref of the parameters θ = g/g_ref; by default g_max. [S]
     dtype : torch.dtype
         Type of the parameters.
+    reciprocal : bool
+        Whether `contrast` asks for an energy, by which it is the exact gradient. Without, it is formed in any case, as
+        hardware would form it: with the nearest weights, see `contrast_weights`.
 
     Attributes
     ----------
@@ -53,7 +57,8 @@ class CircuitNetwork(ConductanceNetwork):
         If the circuit has no outputs or no trainable conductances, the bounds are no range, a conductance lies outside
         them, or elements of one index begin with different values.
     EnergyUnavailableError
-        On `energy` and `contrast`, if the circuit has no energy; `ImplicitDifferentiation` needs none.
+        If the circuit has no energy: on `energy`, and on `contrast` where `reciprocal` is set;
+        `ImplicitDifferentiation` needs none.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class CircuitNetwork(ConductanceNetwork):
         *,
         reference_conductance: float | None = None,
         dtype: torch.dtype = torch.float64,
+        reciprocal: bool = True,
     ):
         super().__init__()
         low, high = bounds
@@ -71,6 +77,7 @@ class CircuitNetwork(ConductanceNetwork):
         if circuit.outputs is None:
             raise NetworkError(f"a network needs outputs, found none in {circuit.title!r}; see set_outputs")
         self._described, self._outputs = circuit, circuit.outputs
+        self._reciprocal = reciprocal
         self.conductance_range = (low, high)
         self.reference_conductance = high if reference_conductance is None else reference_conductance
         self.parameter_scale = self.reference_conductance
@@ -185,6 +192,17 @@ class CircuitNetwork(ConductanceNetwork):
             shares[branch.parameter].index_add_(0, branch.index, branch.weight)
         return dict(shares)
 
+    @property
+    def has_contrast(self) -> bool:
+        return not self._reciprocal or not why_no_contrast(self._described)
+
+    def as_measured(self) -> Self:
+        if self.has_contrast:
+            return self
+        twin = copy.deepcopy(self)
+        twin._reciprocal = False
+        return twin
+
     @cached_property
     def _following(self) -> Following:
         return Following.of(self._described)
@@ -193,7 +211,13 @@ class CircuitNetwork(ConductanceNetwork):
     def _weighted(self) -> tuple[_Trainable, ...]:
         """The trainable branches with w/w_L."""
         circuit = self._described
-        weights, held, output = energy_weights(circuit).require(), held_nodes(circuit), output_weight(circuit)
+        if not self.has_contrast:
+            raise EnergyUnavailableError(
+                f"this circuit has no energy: {why_no_contrast(circuit)}; use ImplicitDifferentiation, or "
+                f"CircuitNetwork(…, reciprocal=False) for the contrast that hardware would form"
+            )
+        weights, held = contrast_weights(circuit), held_nodes(circuit)
+        output = output_weight(circuit, weights)
         found = []
         for group in circuit.of_kind(Conductances):
             if group.parameter is not None:

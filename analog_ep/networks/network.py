@@ -151,6 +151,15 @@ class HardwareNetwork(Network):
         """A float64 copy on the CPU whose elements are those of its netlist, where its own have no card."""
         return copy.deepcopy(self).double().cpu()
 
+    @property
+    def has_contrast(self) -> bool:
+        """Whether `contrast` is formed: that of a circuit without an energy is refused unless it was asked for."""
+        return True
+
+    def as_measured(self) -> Self:
+        """Itself, or a copy that also forms its contrast where it has no energy, as hardware would."""
+        return self
+
     def in_circuit(self, nudge: Nudge) -> Nudge:
         """The nudge with the strength that it has in the circuit."""
         return nudge.scaled(self.nudge_scale * nudge.strength)

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Circuit, energy_weights
-from analog_ep.circuit.energy import branch_weights, held_nodes, output_weight
+from analog_ep.circuit import Circuit
+from analog_ep.circuit.energy import branch_weights, contrast_weights, held_nodes, output_weight
 from analog_ep.errors import StimulusError
 
 _CHUNK = 2**22
@@ -28,7 +28,8 @@ def branch_gradient(circuit: Circuit, lower: np.ndarray, upper: np.ndarray, betw
     Parameters
     ----------
     circuit : Circuit
-        With energy weights and outputs; its conductances and diodes do not count.
+        With outputs; its conductances and diodes do not count. Without an energy the weights are the nearest ones, and
+        the gradient is not the cost's.
     lower, upper : ndarray (n_samples, n_nodes)
         Node voltages at the lower and the upper nudging strength. [V]
     between : float
@@ -41,14 +42,13 @@ def branch_gradient(circuit: Circuit, lower: np.ndarray, upper: np.ndarray, betw
 
     Raises
     ------
-    EnergyUnavailableError
-        If the circuit has no energy.
     StimulusError
         If it has no outputs.
     """
     if circuit.outputs is None:
         raise StimulusError(f"a nudged gradient needs outputs, found none in {circuit.title!r}; see set_outputs")
-    weights, held, output = energy_weights(circuit).require(), held_nodes(circuit), output_weight(circuit)
+    weights, held = contrast_weights(circuit), held_nodes(circuit)
+    output = output_weight(circuit, weights)
     gradients: dict[str, Tensor] = {}
     for group, name, index in circuit.trained_groups():
         squares, step = np.zeros(len(group)), max(1, _CHUNK // max(1, len(group)))
@@ -89,6 +89,12 @@ def likenesses(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str,
     """By crossbar. Where both are zero, but for rounding, they are alike."""
     floor = NEGLIGIBLE * max(float(gradient.norm()) for gradient in wanted.values())
     return {name: _likeness(gradient.flatten(), wanted[name].flatten(), floor) for name, gradient in found.items()}
+
+
+def likeness(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> Likeness:
+    """Of the whole gradients, all parameters together."""
+    ours, theirs = (torch.cat([g[name].double().cpu().flatten() for name in found]) for g in (found, wanted))
+    return likenesses({"": ours}, {"": theirs})[""]
 
 
 def _likeness(found: Tensor, wanted: Tensor, floor: float) -> Likeness:

@@ -61,7 +61,7 @@ class ImplicitDifferentiation(PhaseMethod):
     ):
         other = "implicit_gradients" if isinstance(network, Circuit) else "EnergyImplicitDifferentiation"
         need = "implicit differentiation by conductances needs a ResistiveNetwork or a CircuitNetwork"
-        self._circuits = conductances_of(network, need, f"use {other}")
+        conductances_of(network, need, f"use {other}")
         super().__init__(network, cost)
         self.solver = Newton() if solver is None else solver
         self.chip = chip
@@ -69,7 +69,7 @@ class ImplicitDifferentiation(PhaseMethod):
     def _gradients(
         self, inputs: Tensor, targets: Tensor, free: Equilibrium | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        network = self._circuits
+        network = conductances_of(self.network, "implicit differentiation needs conductances", "give such a network")
         inputs = driven(inputs, self.chip)
         if free is None:
             free = solve(network, inputs, solver=self.solver, chip=self.chip)

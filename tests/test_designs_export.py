@@ -1,0 +1,153 @@
+"""A layered network, exported as a deck and read back as a foreign netlist, learns alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from analog_ep import (
+    ImplicitDifferentiation,
+    Newton,
+    ResistiveNetwork,
+    ShockleyDiode,
+    SmallSignal,
+    Update,
+    solve,
+    write_netlist,
+)
+from analog_ep.circuit import Amplifiers, VoltageSources, energy_weights
+from analog_ep.designs import Design, read_netlist
+from analog_ep.networks import ConductanceNetwork
+
+
+def layered(sizes: tuple[int, ...] = (8, 6, 3), drive: str = "differential") -> ResistiveNetwork:
+    diode = ShockleyDiode(1e-9)
+    return ResistiveNetwork(list(sizes), diode=diode, gain=4.0, drive=drive, bias_voltage=1.0, dtype=torch.float64)  # pyright: ignore[reportArgumentType]
+
+
+def read_back(network: ResistiveNetwork, folder: Path) -> tuple[Design, np.ndarray]:
+    """The design of the network's deck, and the sign with which each of its sources follows an input."""
+    circuit = network.circuit()
+    path = write_netlist(network, torch.zeros(network.n_inputs, dtype=torch.float64), path=folder / "layered.cir")
+    sources = circuit.of_kind(VoltageSources)[0].rows()
+    names = [f"v_inputs_{i}" for i in range(len(sources.input))]
+    positive, negative = circuit.outputs or ((), ())
+    pairs = [(circuit.node_names[p], circuit.node_names[n]) for p, n in zip(positive, negative, strict=True)]
+    stages = [f"r_{group.label}_*" for group in circuit.trainable().values()]
+    design = read_netlist(path, trainable=stages, bounds=network.conductance_range, inputs=names, outputs=pairs)
+    which = np.zeros((len(names), network.n_inputs))
+    which[np.arange(len(names)), sources.input] = sources.scale
+    return design, which
+
+
+def siemens_by_name(network: ResistiveNetwork) -> dict[str, float]:
+    return {
+        f"r_{group.label}_{i}": float(g)
+        for group in network.circuit().trainable().values()
+        for i, g in enumerate(group.siemens)
+    }
+
+
+def after_training(
+    network: ConductanceNetwork, method, inputs: torch.Tensor, targets: torch.Tensor, steps: int
+) -> None:
+    update = Update(torch.optim.SGD(network.parameters(), lr=1.0), network)
+    for _ in range(steps):
+        update.zero_grad()
+        method.backward(inputs, targets)
+        update.step()
+
+
+@pytest.mark.parametrize("drive", ["differential", "single"])
+@pytest.mark.parametrize("method", [SmallSignal, ImplicitDifferentiation])
+def test_an_exported_network_learns_as_the_layered_one(drive, method, tmp_path: Path):
+    network = layered(drive=drive)
+    design, which = read_back(network, tmp_path)
+    foreign = design.network()
+    generator = torch.Generator().manual_seed(3)
+    x = 4 * torch.rand((6, 8), generator=generator, dtype=torch.float64) - 2
+    y = 0.1 * torch.rand((6, 3), generator=generator, dtype=torch.float64)
+    theirs = x @ torch.from_numpy(which).T
+    a, b = solve(network, x, solver=Newton()), solve(foreign, theirs, solver=Newton())
+    torch.testing.assert_close(a.outputs, b.outputs, rtol=0, atol=1e-10)
+    before = siemens_by_name(network)
+    for net, inputs in ((network, x), (foreign, theirs)):
+        after_training(net, method(net, solver=Newton()), inputs, y, 5)
+    wanted, found = siemens_by_name(network), design.resistances(foreign)
+    assert wanted.keys() == found.keys()
+    for name, g in wanted.items():
+        assert 1 / found[name] == pytest.approx(g, rel=1e-6), name
+    moved = [abs(g / before[name] - 1) for name, g in wanted.items()]
+    assert np.median(moved) > 1e-3, np.median(moved)
+    # The deck carries what was learnt.
+    design.save(tmp_path / "learnt.cir", foreign)
+    again = read_netlist(tmp_path / "learnt.cir", trainable=["r_stage*"], bounds=network.conductance_range)
+    assert max(abs(1 / part.siemens / found[part.names[0]] - 1) for part in again.trainable) < 1e-12
+
+
+def deck(lines: str) -> str:
+    return f"amplifiers\nVin x 0 1\nR1 x u 10k\nR2 p y 10k\nR3 y 0 10k\n{lines}\n.end\n"
+
+
+def amplifiers_of(lines: str, tmp_path: Path, **named) -> list[Amplifiers]:
+    (tmp_path / "deck.cir").write_text(deck(lines))
+    return read_netlist(tmp_path / "deck.cir", **named).circuit.of_kind(Amplifiers)
+
+
+PLAIN = "E1 s 0 u 0 3\nV1 s p 0\nF1 u 0 V1 0.5"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        PLAIN,
+        "E1 0 s u 0 -3\nV1 s p 0\nF1 0 u V1 -0.5",
+        "E1 s 0 0 u -3\nV1 s p 0\nF1 u 0 V1 0.5",
+        ".subckt amp u p\nE1 s 0 u 0 3\nV1 s p 0\nF1 u 0 V1 0.5\n.ends\nX1 u p amp",
+    ],
+)
+def test_an_amplifier_is_known_however_it_is_written(lines, tmp_path: Path):
+    (amp,) = amplifiers_of(lines, tmp_path)
+    assert (amp.gain.tolist(), amp.feedback.tolist(), amp.inverted.tolist()) == ([3.0], [0.5], [-1])
+
+
+def test_two_outputs_are_one_amplifier(tmp_path: Path):
+    (amp,) = amplifiers_of(f"{PLAIN}\nE2 t 0 u 0 -3\nV2 t q 0\nF2 0 u V2 0.5\nR4 q 0 1k", tmp_path)
+    assert len(amp) == 1
+    assert amp.inverted[0] > 0
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "E1 s 0 u 0 3\nV1 s p 0.1\nF1 u 0 V1 0.5",
+        "E1 s 0 u 0 3\nV1 s p 0\nF1 x 0 V1 0.5",
+        "E1 s 0 u 0 3\nV1 s p 0\nF1 u 0 V1 0.5\nR4 s 0 1k",
+        "E1 s 0 u 0 3\nV1 s p 0\nF1 u 0 V1 0.5\nF2 y 0 V1 0.1",
+        "E1 s 0 u 0 3\nV1 s p 0\nF1 u 0 V1 0.5\nB2 y 0 i=i(V1)/10",
+        "E1 s 0 u x 3\nV1 s p 0\nF1 u 0 V1 0.5",
+        "E1 s 0 u 0 3\nV1 s p 0\nF1 0 u V1 0.5",
+        "E1 s 0 u 0 3\nV1 p s 0\nF1 u 0 V1 0.5",
+    ],
+)
+def test_what_only_resembles_one_stays_as_it_is(lines, tmp_path: Path):
+    assert amplifiers_of(lines, tmp_path) == []
+    assert "one-way" in energy_weights(read_netlist(tmp_path / "deck.cir").circuit).reason
+
+
+def test_an_input_stays_a_source(tmp_path: Path):
+    assert amplifiers_of(PLAIN, tmp_path, inputs=["v1"]) == []
+
+
+@pytest.mark.ngspice
+def test_voltages_of_the_node_that_an_amplifier_drives_are_told(tmp_path: Path):
+    from analog_ep.designs.checking import check_design
+
+    (tmp_path / "deck.cir").write_text(deck(PLAIN))
+    design = read_netlist(tmp_path / "deck.cir")
+    for comparison in check_design(design):
+        assert comparison.agrees, comparison
+        assert comparison.n_nodes == 5
