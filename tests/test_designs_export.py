@@ -18,7 +18,7 @@ from analog_ep import (
     solve,
     write_netlist,
 )
-from analog_ep.circuit import Amplifiers, energy_weights
+from analog_ep.circuit import Amplifiers, VoltageSources, energy_weights
 from analog_ep.designs import Design, read_netlist
 from analog_ep.designs.checking import check_design
 from analog_ep.networks import ConductanceNetwork
@@ -33,14 +33,14 @@ def read_back(network: ResistiveNetwork, folder: Path) -> tuple[Design, np.ndarr
     """The design of the network's deck, and the sign with which each of its sources follows an input."""
     circuit = network.circuit()
     path = write_netlist(network, torch.zeros(network.n_inputs, dtype=torch.float64), path=folder / "layered.cir")
-    sources = circuit.of_kind(type(circuit.group("inputs")))[0].rows()
-    names = [f"v_inputs_{i}" for i in range(len(sources.input))]
+    sources = next(group for group in circuit.of_kind(VoltageSources) if group.label == "inputs")
+    names = [f"v_inputs_{i}" for i in range(len(sources))]
     positive, negative = circuit.outputs or ((), ())
     pairs = [(circuit.node_names[p], circuit.node_names[n]) for p, n in zip(positive, negative, strict=True)]
     stages = [f"r_{group.label}_*" for group in circuit.trainable().values()]
     design = read_netlist(path, trainable=stages, bounds=network.conductance_range, inputs=names, outputs=pairs)
     which = np.zeros((len(names), network.n_inputs))
-    which[np.arange(len(names)), sources.input] = sources.scale
+    which[np.arange(len(names)), np.asarray(sources.input)] = sources.scale
     return design, which
 
 

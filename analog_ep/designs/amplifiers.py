@@ -89,7 +89,7 @@ def _signed(drive: Branch, driven: str, back: Branch) -> tuple[str, float, float
 
 def _sense(nodes: tuple[str, ...], node: str) -> int:
     """1 from a node to ground, -1 from ground to it, 0 otherwise."""
-    return {(node, "0"): 1, ("0", node): -1}.get(nodes, 0)
+    return 1 if nodes == (node, "0") else -1 if nodes == ("0", node) else 0
 
 
 def _touched(assembly: Assembly) -> Counter[str]:
