@@ -392,7 +392,9 @@ def test_a_hundred_circuits_without_layers(seed):
     found = [exact]
     if reciprocal:
         found.append(SmallSignal(net, solver=Newton()).gradients(DRIVE, y, free)[1])
-        assert all(relative(found[1][name], wanted) < 1e-9 for name, wanted in exact.items())
+        # A block that no path joins to the outputs has a gradient of exactly 0.
+        for name, wanted in exact.items():
+            assert float((found[1][name] - wanted).norm()) <= 1e-9 * float(wanted.norm()), name
     check = cross_check(net, DRIVE, y, nudging=1e-7, method=SmallSignal(net) if reciprocal else None)
     assert check.passed, check.to_json()
     assert check.reciprocal == reciprocal

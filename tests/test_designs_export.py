@@ -20,6 +20,7 @@ from analog_ep import (
 )
 from analog_ep.circuit import Amplifiers, VoltageSources, energy_weights
 from analog_ep.designs import Design, read_netlist
+from analog_ep.designs.checking import check_design
 from analog_ep.networks import ConductanceNetwork
 
 
@@ -32,14 +33,14 @@ def read_back(network: ResistiveNetwork, folder: Path) -> tuple[Design, np.ndarr
     """The design of the network's deck, and the sign with which each of its sources follows an input."""
     circuit = network.circuit()
     path = write_netlist(network, torch.zeros(network.n_inputs, dtype=torch.float64), path=folder / "layered.cir")
-    sources = circuit.of_kind(VoltageSources)[0].rows()
-    names = [f"v_inputs_{i}" for i in range(len(sources.input))]
+    sources = next(group for group in circuit.of_kind(VoltageSources) if group.label == "inputs")
+    names = [f"v_inputs_{i}" for i in range(len(sources))]
     positive, negative = circuit.outputs or ((), ())
     pairs = [(circuit.node_names[p], circuit.node_names[n]) for p, n in zip(positive, negative, strict=True)]
     stages = [f"r_{group.label}_*" for group in circuit.trainable().values()]
     design = read_netlist(path, trainable=stages, bounds=network.conductance_range, inputs=names, outputs=pairs)
     which = np.zeros((len(names), network.n_inputs))
-    which[np.arange(len(names)), sources.input] = sources.scale
+    which[np.arange(len(names)), np.asarray(sources.input)] = sources.scale
     return design, which
 
 
@@ -51,9 +52,7 @@ def siemens_by_name(network: ResistiveNetwork) -> dict[str, float]:
     }
 
 
-def after_training(
-    network: ConductanceNetwork, method, inputs: torch.Tensor, targets: torch.Tensor, steps: int
-) -> None:
+def train(network: ConductanceNetwork, method, inputs: torch.Tensor, targets: torch.Tensor, steps: int) -> None:
     update = Update(torch.optim.SGD(network.parameters(), lr=1.0), network)
     for _ in range(steps):
         update.zero_grad()
@@ -75,7 +74,7 @@ def test_an_exported_network_learns_as_the_layered_one(drive, method, tmp_path: 
     torch.testing.assert_close(a.outputs, b.outputs, rtol=0, atol=1e-10)
     before = siemens_by_name(network)
     for net, inputs in ((network, x), (foreign, theirs)):
-        after_training(net, method(net, solver=Newton()), inputs, y, 5)
+        train(net, method(net, solver=Newton()), inputs, y, 5)
     wanted, found = siemens_by_name(network), design.resistances(foreign)
     assert wanted.keys() == found.keys()
     for name, g in wanted.items():
@@ -138,14 +137,29 @@ def test_what_only_resembles_one_stays_as_it_is(lines, tmp_path: Path):
     assert "one-way" in energy_weights(read_netlist(tmp_path / "deck.cir").circuit).reason
 
 
+OBSERVED = "B1 0 e1 v=v(u)*i(Vin)\nB2 0 e2 i=exp(v(e1))\nR4 e2 0 1k\nE3 e3 0 y 0 2\nR5 e3 0 1k"
+
+
+def test_what_only_reads_the_circuit_is_left_out_and_noted(tmp_path: Path):
+    path = tmp_path / "deck.cir"
+    path.write_text(deck(OBSERVED + "\nR6 u y 10k"))
+    design = read_netlist(path, outputs=["y"])
+    assert set(design.nodes) == {"0", "x", "u", "p", "y"}
+    assert energy_weights(design.circuit).nodes is not None
+    assert any("act on no output and are left out, such as" in note for note in design.notes)
+    # As an output, or where nothing is one, it counts; what feeds back counts too.
+    assert "e1" in read_netlist(path, outputs=["e2"]).nodes
+    assert "e2" in read_netlist(path).nodes
+    path.write_text(deck(OBSERVED + "\nR6 u y 10k\nG7 u 0 e2 0 1u"))
+    assert {"e1", "e2"} <= set(read_netlist(path, outputs=["y"]).nodes)
+
+
 def test_an_input_stays_a_source(tmp_path: Path):
     assert amplifiers_of(PLAIN, tmp_path, inputs=["v1"]) == []
 
 
 @pytest.mark.ngspice
 def test_voltages_of_the_node_that_an_amplifier_drives_are_told(tmp_path: Path):
-    from analog_ep.designs.checking import check_design
-
     (tmp_path / "deck.cir").write_text(deck(PLAIN))
     design = read_netlist(tmp_path / "deck.cir")
     for comparison in check_design(design):

@@ -78,16 +78,18 @@ def _outputs(assembly: Assembly, inputs: tuple[str, ...]) -> Iterator[_Output]:
 
 def _signed(drive: Branch, driven: str, back: Branch) -> tuple[str, float, float]:
     """The controlling node, gain and feedback; zeros where the E and the F do not belong to one node against ground."""
-    first, second, control, reference = drive.nodes
-    gain = (
-        drive.value if (first, second) == (driven, "0") else -drive.value if (second, first) == (driven, "0") else 0.0
-    )
+    control, reference = drive.nodes[2:]
+    gain = drive.value * _sense(drive.nodes[:2], driven)
     if control == "0":
         control, reference, gain = reference, control, -gain
-    start, end = back.nodes
-    feedback = back.value if (start, end) == (control, "0") else -back.value if (end, start) == (control, "0") else 0.0
+    feedback = back.value * _sense(back.nodes, control)
     alone = reference == "0" and control != "0"
     return (control, gain, feedback) if alone and gain and feedback else (control, 0.0, 0.0)
+
+
+def _sense(nodes: tuple[str, ...], node: str) -> int:
+    """1 from a node to ground, -1 from ground to it, 0 otherwise."""
+    return 1 if nodes == (node, "0") else -1 if nodes == ("0", node) else 0
 
 
 def _touched(assembly: Assembly) -> Counter[str]:

@@ -22,6 +22,7 @@ from analog_ep.designs.elements import Reader
 from analog_ep.designs.expansion import expand
 from analog_ep.designs.includes import Files
 from analog_ep.designs.marks import Marks, Wish, matching, output_pairs, read_marks
+from analog_ep.designs.observers import without_observers
 from analog_ep.designs.scopes import Scope
 from analog_ep.designs.source import Card, Lines, SourceFile, Span, split_lines
 from analog_ep.designs.trainable import Trainable
@@ -221,6 +222,9 @@ def design_of(
     names = _inputs(marks, assembly)
     parts, places = _trainable(marks, assembly, scope)
     pairs = _outputs(marks, assembly)
+    learnt = {id(assembly.resistors[place]): index for place, index in places.items()}
+    assembly = without_observers(assembly, _counting(assembly, names, pairs, places))
+    places = {place: learnt[id(b)] for place, b in enumerate(assembly.resistors) if id(b) in learnt}
     amplifiers = recognised(assembly, names)
     assembled = assemble(assembly, lines.title, conditions.kelvin, places, names, pairs, amplifiers)
     skipped = [f"{known.file.path}, {note}" for known in files.known.values() for note in known.skipped]
@@ -289,6 +293,16 @@ def _conditions(contents: Contents) -> Conditions:
     if gmin < 0:
         raise contents.options["gmin"].refuse(f"gmin must not be negative, found {gmin:g} S")
     return Conditions(round(kelvin, 10), round(nominal, 10), gmin)
+
+
+def _counting(
+    assembly: Assembly, inputs: tuple[str, ...], outputs: tuple[tuple[str, str], ...], places: dict[int, int]
+) -> list[str]:
+    """Nodes of outputs, inputs and what learns; none where there are no outputs, so that every node is looked at."""
+    if not outputs:
+        return []
+    branches = [assembly.sources[name] for name in inputs] + [assembly.resistors[place] for place in places]
+    return [node for pair in (*outputs, *(b.nodes for b in branches)) for node in pair]
 
 
 def _inputs(marks: Marks, assembly: Assembly) -> tuple[str, ...]:
