@@ -14,6 +14,7 @@ from plain_ngspice import run_plain
 from analog_ep import (
     CoupledLearning,
     EquilibriumPropagation,
+    ImplicitDifferentiation,
     Newton,
     Ngspice,
     Nudge,
@@ -243,3 +244,21 @@ def test_a_parameter_called_as_what_a_network_has_is_refused():
     builder.set_outputs("b", "0")
     with pytest.raises(NetworkError, match="must not be called as what every network has, found 'energy'"):
         CircuitNetwork(builder.build(), (1e-6, 1e-3))
+
+
+def test_outputs_before_and_behind_an_amplifier_have_no_gradient_of_phases():
+    """Weights 1 and k/a = 1/4: what phases give differs from the cost's gradient by its own size."""
+    builder = CircuitBuilder("two blocks")
+    builder.add_nodes(["x", "a", "b", "c"])
+    builder.add(VoltageSources("v", "x", "0", 0.0, 0))
+    builder.add(Conductances("r", ["x", "a", "b", "c"], ["a", "0", "c", "0"], 1e-4, "g", [0, 1, 2, 3]))
+    builder.add(Amplifiers("amp", "a", "b", 2.0, 0.5))
+    builder.set_outputs(["a", "c"], "0")
+    network = CircuitNetwork(builder.build(), (1e-6, 1e-3))
+    x, y = torch.tensor([[1.0]], dtype=torch.float64), torch.tensor([[0.1, 0.9]], dtype=torch.float64)
+    with pytest.raises(EnergyUnavailableError, match=r"outputs have different energy weights, 1 at a and 0\.25 at c"):
+        SmallSignal(network).gradients(x, y)
+    exact = ImplicitDifferentiation(network).gradients(x, y)[1]["g"]
+    wished = CircuitNetwork(builder.build(), (1e-6, 1e-3), reciprocal=False)
+    measured = SmallSignal(wished).gradients(x, y)[1]["g"]
+    assert float((measured - exact).abs().max() / exact.abs().max()) > 0.1

@@ -130,7 +130,7 @@ def test_a_change_from_outside_is_seen():
 def test_equations_are_formed_once_where_nothing_changes_from_outside():
     ours = network()
     step = FusedStep(SmallSignal(ours, COST), 1.0)
-    with patch.object(ResistiveNetwork, "get_parameter", autospec=True, side_effect=ResistiveNetwork.get_parameter) as looked_up:
+    with patch.object(ResistiveNetwork, "theta", autospec=True, side_effect=ResistiveNetwork.theta) as looked_up:
         for seed in range(3):
             step.step(*batch(seed))
     assert looked_up.call_count == ours.n_stages

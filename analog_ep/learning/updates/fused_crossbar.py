@@ -39,7 +39,7 @@ class FusedCrossbar:
         self.feedback = network.feedback if s else 0.0
         low, high = network.conductance_range
         self.bounds = low / network.reference_conductance, high / network.reference_conductance
-        self.theta = network.get_parameter(layout.label).detach()
+        self.theta = network.theta(layout.label).detach()
         self.positive, self.negative, bias = layout.split(self.theta)
         self.bias = self.theta[:0] if bias is None else bias
         self.blocks = self.theta[: layout.n_rows - len(self.bias)].unflatten(0, (-1, layout.n_in))
