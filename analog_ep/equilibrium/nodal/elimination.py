@@ -15,8 +15,7 @@ from analog_ep.equilibrium.nodal.front_kernels import (
     backward_errors,
     column_structures,
     elimination_tree,
-    factorise_general,
-    factorise_symmetric,
+    factorise,
     inverse_diagonal,
     postorder,
     substitute,
@@ -274,11 +273,7 @@ class Elimination:
         return lower, lower if self.is_symmetric else np.empty_like(lower), np.empty((self.size, LANES))
 
     def _factorise(self, values: np.ndarray, factors: _Factors) -> None:
-        lower, upper, pivots = factors
-        if self.is_symmetric:
-            factorise_symmetric(values, self._plan, self._sizes, lower, pivots)
-        else:
-            factorise_general(values, self._plan, self._sizes, lower, upper, pivots)
+        factorise(values, self._plan, self._sizes, *factors, self.is_symmetric)
 
     def _solve_lanes(
         self,

@@ -92,22 +92,31 @@ def column_structures(pointers: np.ndarray, indices: np.ndarray, parent: np.ndar
 
 
 @compiled
-def factorise_symmetric(
-    values: np.ndarray, plan: tuple, sizes: tuple[int, int], factor: np.ndarray, pivots: np.ndarray
+def factorise(
+    values: np.ndarray,
+    plan: tuple,
+    sizes: tuple[int, int],
+    lower: np.ndarray,
+    upper: np.ndarray,
+    pivots: np.ndarray,
+    symmetric: bool,
 ) -> None:
-    """L and D of L D Lᵀ for `LANES` matrices, by fronts (Duff & Reid 1983).
+    """L, D and U of L D U with unit diagonals for `LANES` matrices, by fronts with diagonal pivots (Duff & Reid 1983).
 
     Parameters
     ----------
     values : ndarray (n_entries, LANES)
-        Entries on and below the diagonal.
+        Entries; of symmetric matrices those on and below the diagonal.
     plan : tuple of ndarray
         `first`, `rows_at`, `factor_at`, `children_at`, `children`, `entries_at`, `entries`, `entry_row`,
         `entry_column`, `into_at`, `into`: see `Elimination`.
     sizes : (int, int)
         Largest front, and entries of the contributions that wait at any time.
-    factor, pivots : ndarray (n_factor, LANES), (n, LANES)
-        Overwritten: the columns of L below its unit diagonal, front by front, as (column, row of the front); D.
+    lower, upper, pivots : ndarray (n_factor, LANES), (n_factor, LANES), (n, LANES)
+        Overwritten: the columns of L below its diagonal, front by front, as (column, row of the front), and the rows of
+        U likewise, the same array for symmetric matrices; D.
+    symmetric : bool
+        Whether U = Lᵀ: then only the lower half of each front is there.
     """
     first, rows_at, factor_at, children_at, children, entries_at, entries, entry_row, entry_column, into_at, into = plan
     largest, waiting = sizes
@@ -116,9 +125,9 @@ def factorise_symmetric(
     top = 0
     for s in range(len(first) - 1):
         w, m = first[s + 1] - first[s], rows_at[s + 1] - rows_at[s]
-        # Entry (row i, column j ≤ i) of the front stands at j m + i.
+        # Entry (row i, column j) of the front stands at j m + i.
         for j in range(m):
-            for at in range(j * m + j, j * m + m):
+            for at in range(j * m + (j if symmetric else 0), j * m + m):
                 for lane in range(LANES):
                     front[at, lane] = 0.0
         for e in range(entries_at[s], entries_at[s + 1]):
@@ -133,72 +142,7 @@ def factorise_symmetric(
             places = into[into_at[child] : into_at[child + 1]]
             for j in range(r):
                 column = places[j] * m
-                for i in range(j, r):
-                    at, source = column + places[i], top + j * r + i
-                    for lane in range(LANES):
-                        front[at, lane] += stack[source, lane]
-        base = factor_at[s]
-        for k in range(w):
-            for lane in range(LANES):
-                pivots[first[s] + k, lane] = front[k * m + k, lane]
-                inverse[lane] = 1.0 / front[k * m + k, lane]
-            for i in range(k + 1, m):
-                for lane in range(LANES):
-                    factor[base + k * m + i, lane] = front[k * m + i, lane] * inverse[lane]
-            for j in range(k + 1, w):
-                for lane in range(LANES):
-                    total[lane] = front[k * m + j, lane]
-                for i in range(j, m):
-                    for lane in range(LANES):
-                        front[j * m + i, lane] -= factor[base + k * m + i, lane] * total[lane]
-        r = m - w
-        for j in range(w, m):
-            for i in range(j, m):
-                for lane in range(LANES):
-                    total[lane] = front[j * m + i, lane]
-                for k in range(w):
-                    for lane in range(LANES):
-                        total[lane] -= factor[base + k * m + i, lane] * front[k * m + j, lane]
-                for lane in range(LANES):
-                    stack[top + (j - w) * r + i - w, lane] = total[lane]
-        top += r * r
-
-
-@compiled
-def factorise_general(
-    values: np.ndarray,
-    plan: tuple,
-    sizes: tuple[int, int],
-    lower: np.ndarray,
-    upper: np.ndarray,
-    pivots: np.ndarray,
-) -> None:
-    """L, D and U of L D U with unit diagonals, for `LANES` matrices of a symmetric pattern, pivots on the diagonal.
-
-    As `factorise_symmetric`; `upper` holds the rows of U as `lower` the columns of L.
-    """
-    first, rows_at, factor_at, children_at, children, entries_at, entries, entry_row, entry_column, into_at, into = plan
-    largest, waiting = sizes
-    front, stack = np.empty((largest * largest, LANES)), np.empty((waiting, LANES))
-    total, inverse = np.empty(LANES), np.empty(LANES)
-    top = 0
-    for s in range(len(first) - 1):
-        w, m = first[s + 1] - first[s], rows_at[s + 1] - rows_at[s]
-        for at in range(m * m):
-            for lane in range(LANES):
-                front[at, lane] = 0.0
-        for e in range(entries_at[s], entries_at[s + 1]):
-            at = entry_column[e] * m + entry_row[e]
-            for lane in range(LANES):
-                front[at, lane] += values[entries[e], lane]
-        for c in range(children_at[s + 1] - 1, children_at[s] - 1, -1):
-            child = children[c]
-            r = into_at[child + 1] - into_at[child]
-            top -= r * r
-            places = into[into_at[child] : into_at[child + 1]]
-            for j in range(r):
-                column = places[j] * m
-                for i in range(r):
+                for i in range(j if symmetric else 0, r):
                     at, source = column + places[i], top + j * r + i
                     for lane in range(LANES):
                         front[at, lane] += stack[source, lane]
@@ -210,23 +154,26 @@ def factorise_general(
             for i in range(k + 1, m):
                 for lane in range(LANES):
                     lower[base + k * m + i, lane] = front[k * m + i, lane] * inverse[lane]
-                    upper[base + k * m + i, lane] = front[i * m + k, lane] * inverse[lane]
-            # Later pivots' columns, and their rows right of these.
-            for j in range(k + 1, m):
-                end = m if j < w else w
+                if not symmetric:
+                    for lane in range(LANES):
+                        upper[base + k * m + i, lane] = front[i * m + k, lane] * inverse[lane]
+            # The columns of later pivots, and their rows in the columns right of these.
+            for j in range(k + 1, w if symmetric else m):
+                across = k * m + j if symmetric else j * m + k
                 for lane in range(LANES):
-                    total[lane] = front[j * m + k, lane]
-                for i in range(k + 1, end):
+                    total[lane] = front[across, lane]
+                for i in range(j if symmetric else k + 1, m if j < w else w):
                     for lane in range(LANES):
                         front[j * m + i, lane] -= lower[base + k * m + i, lane] * total[lane]
         r = m - w
         for j in range(w, m):
-            for i in range(w, m):
+            for i in range(j if symmetric else w, m):
                 for lane in range(LANES):
                     total[lane] = front[j * m + i, lane]
                 for k in range(w):
+                    across = k * m + j if symmetric else j * m + k
                     for lane in range(LANES):
-                        total[lane] -= lower[base + k * m + i, lane] * front[j * m + k, lane]
+                        total[lane] -= lower[base + k * m + i, lane] * front[across, lane]
                 for lane in range(LANES):
                     stack[top + (j - w) * r + i - w, lane] = total[lane]
         top += r * r
