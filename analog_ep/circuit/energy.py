@@ -176,7 +176,8 @@ def why_no_contrast(circuit: Circuit) -> str:
 
 def output_weight(circuit: Circuit, weights: np.ndarray) -> float:
     """w_L, the weight of the nodes that a nudge acts on; 1 where sources hold all of them."""
-    return float(weights[_nudged_nodes(circuit)][0]) if len(_nudged_nodes(circuit)) else 1.0
+    own = weights[_nudged_nodes(circuit)]
+    return float(own[0]) if len(own) else 1.0
 
 
 def _nudged_nodes(circuit: Circuit) -> np.ndarray:

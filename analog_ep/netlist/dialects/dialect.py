@@ -70,6 +70,11 @@ class Dialect:
     """Whether a diode can have a temperature of its own; otherwise its model is that of the diode which is the
     same at the circuit's temperature."""
 
+    table_function: ClassVar[str] = "pwl"
+    """Name of the function of points, in expressions."""
+    tables_go_on: ClassVar[bool] = True
+    """Whether it goes on along its outer lines; otherwise it stays at its outer values, and gets points far out."""
+
     def comment(self, text: str) -> str:
         """A line that the simulator skips; in the first place also the title."""
         return f"{self.comment_mark} {text}"
@@ -142,8 +147,9 @@ class Dialect:
         self, name: str, nodes: Sequence[str], control: Sequence[str], points: Sequence[tuple[float, float]]
     ) -> str:
         """A current through points of the voltage between two nodes, beyond the last ones along the outer lines."""
+        points = points if self.tables_go_on else continued(points)
         texts = ",".join(f"{number(volts)},{number(amperes)}" for volts, amperes in points)
-        return self.behavioural(name, nodes, "i", f"pwl({self.across(*control)},{texts})")
+        return self.behavioural(name, nodes, "i", f"{self.table_function}({self.across(*control)},{texts})")
 
     def across(self, first: str, second: str) -> str:
         """Voltage between two nodes, of which the second may be ground."""

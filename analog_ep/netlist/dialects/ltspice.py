@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from analog_ep.netlist.dialects.dialect import Dialect, Settings, continued
-from analog_ep.netlist.texts import number
+from analog_ep.netlist.dialects.dialect import Dialect, Settings
 
 
 class LTspice(Dialect):
@@ -17,6 +16,8 @@ class LTspice(Dialect):
     analyses = None
     has_energy = False
     has_library = False
+    table_function = "table"
+    tables_go_on = False
 
     def settings(self, settings: Settings) -> list[str]:
         s = settings
@@ -29,13 +30,6 @@ class LTspice(Dialect):
     def print_settings(self) -> list[str]:
         # Beyond 6 digits LTspice writes raw files in double precision.
         return [".options numdgt=15 plotwinsize=0"]
-
-    def table(
-        self, name: str, nodes: Sequence[str], control: Sequence[str], points: Sequence[tuple[float, float]]
-    ) -> str:
-        # Beyond the outer points it stays at their values.
-        texts = ",".join(f"{number(volts)},{number(amperes)}" for volts, amperes in continued(points))
-        return self.behavioural(name, nodes, "i", f"table({self.across(*control)},{texts})")
 
     def sweep(self, source: str, values: str, tables: Iterable[Sequence[tuple[str, ...]]]) -> Iterator[str]:
         yield f".dc {source} {values}"

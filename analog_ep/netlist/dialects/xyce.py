@@ -5,8 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from analog_ep.netlist.dialects.dialect import Dialect, Settings, continued
-from analog_ep.netlist.texts import number
+from analog_ep.netlist.dialects.dialect import Dialect, Settings
 
 
 class Xyce(Dialect):
@@ -18,6 +17,8 @@ class Xyce(Dialect):
     analyses = None
     has_energy = False
     has_library = False
+    table_function = "table"
+    tables_go_on = False
 
     def settings(self, settings: Settings) -> list[str]:
         s = settings
@@ -31,13 +32,6 @@ class Xyce(Dialect):
 
     def behavioural(self, name: str, nodes: Sequence[str], quantity: str, expression: str) -> str:
         return super().behavioural(name, nodes, quantity, f"{{{expression}}}")
-
-    def table(
-        self, name: str, nodes: Sequence[str], control: Sequence[str], points: Sequence[tuple[float, float]]
-    ) -> str:
-        # Beyond the outer points it stays at their values.
-        texts = ",".join(f"{number(volts)},{number(amperes)}" for volts, amperes in continued(points))
-        return self.behavioural(name, nodes, "i", f"table({self.across(*control)},{texts})")
 
     def sweep(self, source: str, values: str, tables: Iterable[Sequence[tuple[str, ...]]]) -> Iterator[str]:
         yield f".dc {source} {values}"
