@@ -155,3 +155,22 @@ def test_only_the_last_patterns_are_kept():
         own = np.arange(size)
         elimination_of(own, own, size)
     assert len(module._ANALYSED) <= module._KEPT
+
+
+def test_small_pivots_cost_no_digits(monkeypatch):
+    """Diagonals below the other entries: the factors lose digits, which one refinement restores, without a search."""
+    rng = np.random.default_rng(4)
+    size = 40
+    rows, columns = _pattern(rng, size, 300, symmetric=False)
+    typical, values = rng.normal(size=len(rows)), rng.normal(size=(LANES, len(rows)))
+    typical[:size] = 100.0
+    values[:, :size] = 0.3 * rng.uniform(1, 2, (LANES, size))
+    right = rng.normal(size=(LANES, size))
+    elimination, own_pivots = Elimination(rows, columns, size, typical), []
+    monkeypatch.setattr(elimination, "_with_pivots", lambda values, right, _: own_pivots.append(values) or right)
+    found = elimination.solve(values, right)
+    matrices = np.stack([_dense(rows, columns, sample, size) for sample in values])
+    left = np.einsum("bij,bj->bi", matrices, found) - right
+    scale = np.einsum("bij,bj->bi", np.abs(matrices), np.abs(found)) + np.abs(right)
+    assert (np.abs(left) / scale).max() < 1e-13
+    assert not own_pivots
