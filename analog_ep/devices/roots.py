@@ -44,25 +44,29 @@ def bracketed_newton(
     """Root of an increasing function, elementwise: Newton, with bisection where that leaves the bracket or is slow.
 
     `slope` is at least `scale` everywhere, so that the root lies within |value|/scale of any point: of 0 to begin with,
-    where exponentials do not overflow. A step that is not half the last one is a bisection: down a steep exponential
-    Newton's method goes one growth voltage at a time. (Press et al., Numerical Recipes, section 9.4, ``rtsafe``.)
+    where exponentials do not overflow. A step that is not half the one before last is a bisection: down a steep
+    exponential Newton's method goes one growth voltage at a time. (Press et al., Numerical Recipes, section 9.4,
+    ``rtsafe``.) A small step that does not shrink is rounding, and ends the search.
     """
     tolerance = 2 * torch.finfo(start.dtype).eps
+    small = tolerance**0.5
     at_zero = function(torch.zeros_like(start))
     low, high = torch.clamp(-at_zero / scale, max=0), torch.clamp(-at_zero / scale, min=0)
-    x, last = torch.minimum(torch.maximum(start, low), high), high - low
+    x = torch.minimum(torch.maximum(start, low), high)
+    last = before_last = torch.full_like(x, torch.inf)
     for _ in range(_MAX_NEWTON_STEPS):
         value = function(x)
         reach = value.abs() / scale
         low = torch.maximum(low, torch.where(value < 0, x, torch.where(value > 0, x - reach, low)))
         high = torch.minimum(high, torch.where(value > 0, x, torch.where(value < 0, x + reach, high)))
         step, middle = value / slope(x), 0.5 * (low + high)
+        slow, tiny = 2 * step.abs() > before_last, step.abs() <= small * x.abs()
         proposal = x - step
-        usable = (proposal >= low) & (proposal <= high) & (2 * step.abs() <= last)
+        usable = (proposal >= low) & (proposal <= high) & (tiny | ~slow)
         proposal = torch.where(usable | ~torch.isfinite(middle), proposal, middle)
         proposal = torch.where(value == 0, x, proposal)
-        last = (proposal - x).abs()
-        settled = last <= tolerance * proposal.abs()
+        before_last, last = last, (proposal - x).abs()
+        settled = (last <= tolerance * proposal.abs()) | (slow & tiny)
         x = proposal
         if bool(settled.all()):
             break
