@@ -1,0 +1,1 @@
+"""Crossbars whose lines have resistance."""
