@@ -39,6 +39,9 @@ _LEAF = 4
 """Cells along a side of the smallest blocks, and up to twice as many: they are put together line by line, larger ones
 from halves. So a crossbar is padded to whole blocks by a quarter at most."""
 
+IDEAL = 1e18
+"""Conductance of a segment without resistance, relative to the largest other: its voltage is lost in rounding."""
+
 _LEFT, _RIGHT, _TOP, _BOTTOM = range(4)
 _Sizes = tuple[int, int, int, int]
 """Numbers of ports on the four sides of a block, in this order."""
@@ -73,8 +76,9 @@ class LineElimination:
     def __init__(self, cells: Tensor, row_links: Tensor, column_links: Tensor, *, open_right: bool, open_top: bool):
         self.shape = cells.shape
         tree = _Tree(cells.shape[1], cells.shape[2])
-        wire = float(torch.maximum(row_links.amax(), column_links.amax()))
-        segments = [pad(links, tree.padding, value=wire) for links in (row_links, column_links)]
+        # Padding goes on from the open ends without resistance, so that these are the nodes of the last cells.
+        ideal = IDEAL * float(torch.stack([cells.amax(), row_links.amax(), column_links.amax()]).amax())
+        segments = [pad(links, tree.padding, value=ideal) for links in (row_links, column_links)]
         links = _links_of_cells(pad(cells, tree.padding), *segments)
         self._steps: list[_Join | _Ending] = []
         sizes: _Sizes = (1, 1, 1, 1)
