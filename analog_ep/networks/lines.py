@@ -54,6 +54,10 @@ class Crossbar(ABC):
 
     siemens: Tensor
 
+    def has(self, siemens: Tensor) -> bool:
+        """Whether these are its conductances."""
+        return self.siemens.dtype == siemens.dtype and torch.equal(self.siemens, siemens)
+
     @abstractmethod
     def stage(self, gain: Gain, feedback: Gain, drives: bool) -> Stage:
         """As the layer equations need it; `drives` says whether amplifiers drive its rows, or sources."""

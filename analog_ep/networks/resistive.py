@@ -244,10 +244,9 @@ class ResistiveNetwork(CrossbarNetwork):
         if chip is not None:
             siemens = chip.adjusted(f"{layout.label}.siemens", siemens)
             _require_positive(layout.label, siemens)
-        formed, last = self._formed.get(s, (None, None))
-        same = last is not None and formed is chip and last.siemens.dtype == siemens.dtype
-        if same and torch.equal(last.siemens, siemens):
-            return last
+        last = self._formed.get(s)
+        if last is not None and last[0] is chip and last[1].has(siemens):
+            return last[1]
         crossbar = self.lines.crossbar(layout, siemens, self._bias(), chip)
         if not self.lines.ideal:
             self._formed[s] = chip, crossbar

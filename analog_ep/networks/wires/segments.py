@@ -137,7 +137,7 @@ class LineSegments:
             (self.elements[1], closing, np.repeat(ends[:, None], len(self.order()), 1), self._far(cells)),
         ):
             if ohms is not None and (there := ohms > 0).any():
-                groups.append(Conductances(label, first[there], second[there], 1 / ohms[there]))
+                groups.append(Conductances(label, first[there], second[there], 1 / ohms[there], wire=True))
         return cells, groups
 
     def _far(self, cells: np.ndarray) -> np.ndarray:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 from torch import Tensor
 
-from analog_ep.circuit import Chip, CircuitBuilder, Conductances
+from analog_ep.circuit import Capacitors, Chip, CircuitBuilder, Conductances
 from analog_ep.errors import NetworkError
 from analog_ep.networks.layout import StageLayout
 from analog_ep.networks.lines import Crossbar, Lines, add_cells
@@ -17,6 +17,14 @@ from analog_ep.networks.wires.crossbar import WiredCrossbar
 from analog_ep.networks.wires.segments import LineSegments, Tiles
 
 Ends = Literal["first", "last", "both"]
+
+_POSITIVE = {
+    "row_resistance": "ohm",
+    "column_resistance": "ohm",
+    "driver_resistance": "ohm",
+    "cell_resistance": "ohm",
+    "segment_capacitance": "F",
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,10 @@ class Wires(Lines):
         Output resistance of what drives a row, at every driven end of every tile; ≥ 0. [Ω]
     cell_resistance : float
         In series with each trainable conductance: contacts, vias, and an access device that is switched on; ≥ 0. [Ω]
+    segment_capacitance : float
+        To ground at each node of a line; ≥ 0. [F]
+    temperature_coefficient : float
+        Relative change of these resistances per kelvin above 300.15 K, on a chip that has a temperature. [1/K]
     driven_at : "first", "last" or "both"
         The end of the rows that sources drive: at the first column, the last, or both.
     sensed_at : "first", "last" or "both"
@@ -53,20 +65,24 @@ class Wires(Lines):
     column_resistance: float = 0.0
     driver_resistance: float = 0.0
     cell_resistance: float = 0.0
+    segment_capacitance: float = 0.0
+    temperature_coefficient: float = 0.0
     driven_at: Ends = "first"
     sensed_at: Ends = "last"
     tile_rows: int | None = None
     tile_columns: int | None = None
 
     def __post_init__(self):
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name.endswith("resistance") and not 0 <= value < float("inf"):
-                raise NetworkError(f"{field.name} of wires must be at least 0 ohm and finite, found {value}")
-            if field.name.endswith("_at") and value not in ("first", "last", "both"):
-                raise NetworkError(f'{field.name} must be "first", "last" or "both", found {value!r}')
-            if field.name.startswith("tile") and value is not None and value < 1:
-                raise NetworkError(f"{field.name} of wires must be at least 1, found {value}")
+        for name, unit in _POSITIVE.items():
+            value = getattr(self, name)
+            if not 0 <= value < float("inf"):
+                raise NetworkError(f"{name} of wires must be at least 0 {unit} and finite, found {value}")
+        for name, end in (("driven_at", self.driven_at), ("sensed_at", self.sensed_at)):
+            if end not in ("first", "last", "both"):
+                raise NetworkError(f'{name} must be "first", "last" or "both", found {end!r}')
+        for name, most in (("tile_rows", self.tile_rows), ("tile_columns", self.tile_columns)):
+            if most is not None and most < 1:
+                raise NetworkError(f"{name} of wires must be at least 1, found {most}")
 
     def crossbar(self, layout: StageLayout, siemens: Tensor, bias_voltage: float, chip: Chip | None) -> Crossbar:
         return WiredCrossbar(layout, siemens, bias_voltage, self.cell_resistance, *self._lines(layout), chip)
@@ -103,9 +119,11 @@ class Wires(Lines):
         for group in (*row_groups, *column_groups):
             builder.add(group)
         if self.cell_resistance:
-            builder.add(
-                Conductances(f"{layout.label}_access", ends.ravel(), column_nodes.ravel(), 1 / self.cell_resistance)
-            )
+            access = 1 / self.cell_resistance
+            builder.add(Conductances(f"{layout.label}_access", ends.ravel(), column_nodes.ravel(), access, wire=True))
+        if self.segment_capacitance and len(nodes):
+            lines = nodes[: row_lines.n_nodes + column_lines.n_nodes]
+            builder.add(Capacitors(f"{layout.label}_lines", lines, np.zeros_like(lines), self.segment_capacitance))
 
 
 @lru_cache(maxsize=64)
