@@ -24,6 +24,7 @@ from analog_ep import (
     SquaredError,
     solve,
 )
+from analog_ep.analyses.wires import largest_array, wire_report
 from analog_ep.circuit import Capacitors, Chip, Conductances
 from analog_ep.circuit.cells import draw_segment_faults
 from analog_ep.circuit.node_capacitance import with_node_capacitance
@@ -297,7 +298,8 @@ def test_spec_has_wires_and_chips_have_theirs():
     assert net.lines == Wires(10.0, 5.0, temperature_coefficient=4e-3)
     chip = build_chip(spec, net)
     plain = build_chip(parse_spec({**SPEC, "chip": {**table, "temperature": 300.15}}, "spec"), net)
-    assert chip is not None and plain is not None
+    assert chip is not None
+    assert plain is not None
     ratio = chip.factors["stage1_rows.siemens"] / plain.factors["stage1_rows.siemens"]
     assert ratio == pytest.approx(1 / (1 + 4e-3 * 49.85))
     assert np.isfinite(chip.values["stage1_rows.siemens"]).any()
@@ -316,3 +318,37 @@ def test_lines_have_the_capacitance_of_their_segments_alone():
     farads = {group.label: group for group in circuit.of_kind(Capacitors)}
     assert len(farads["node_capacitance"]) == 3 + 2
     assert set(np.unique(farads["stage1_lines"].farads)) == {1e-16}
+
+
+def test_report_on_wires():
+    net = network(Wires(20.0, 20.0, driver_resistance=50.0), sizes=(3, 5, 2))
+    inputs, targets = stimulus(net, 20)
+    report = wire_report(net, inputs, targets, scales=(0.0, 1.0, 10.0))
+    zero, own, ten = report.scales
+    assert zero.output_error < 1e-12
+    ideal, wired = (solve(each, inputs, solver=Newton()).outputs for each in (network(None, sizes=(3, 5, 2)), net))
+    assert own.output_error == pytest.approx(float((ideal - wired).abs().max()), rel=1e-6)
+    assert own.classes_changed == int((ideal.argmax(1) != wired.argmax(1)).sum())
+    assert ten.output_error > own.output_error
+    # The voltage lost at a cell, from all nodes of the circuit.
+    state, circuit = solve(net, inputs, solver=Newton()), net.circuit()
+    cells = next(group for group in circuit.groups if group.label == "stage1")
+    volts = state.voltages.numpy()
+    left = torch.from_numpy((volts[:, cells.positive] - volts[:, cells.negative])[:, np.argsort(cells.index)])
+    rows = torch.cat([inputs, -inputs, torch.ones(20, 1), -torch.ones(20, 1)], 1)
+    across = (rows[:, :, None] - state.layers[0][:, None, :]).flatten(1)
+    lost = (across - left).abs().mean(0).reshape(8, 5)
+    assert report.crossbars[0].drop == pytest.approx(lost.numpy(), rel=1e-8)
+    assert 0 < report.crossbars[0].sneak_share < 1
+    assert "stage1" in report.to_json()
+    with pytest.raises(StimulusError, match="needs a network that has them"):
+        wire_report(network(None), inputs, targets)
+
+
+def test_largest_array_is_the_last_within_the_error():
+    wires = Wires(10.0, 10.0)
+    size = largest_array(wires, 1e-4, 0.01)
+    for n, within in ((size, True), (size + 1, False)):
+        cells, links = np.full((n, n), 1e-4), np.full((n, n), 0.1)
+        *_, currents = nodal(cells, links, links, np.ones(n), np.zeros(n))
+        assert (abs(1 + currents[n:] / (1e-4 * n)).max() <= 0.01) == within

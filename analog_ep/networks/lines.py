@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -37,6 +38,18 @@ class Lines(ABC):
         self, builder: CircuitBuilder, layout: StageLayout, siemens: np.ndarray, rows: np.ndarray, columns: np.ndarray
     ) -> None:
         """Add a crossbar between the nodes of its rows and those of its columns; its own nodes follow each other."""
+
+    def scaled(self, factor: float) -> Self:
+        """The same lines with all resistances multiplied."""
+        return self
+
+    def in_one_tile(self) -> Self:
+        """The same lines, however large the crossbar."""
+        return self
+
+    def facts(self) -> dict[str, Any]:
+        """What they are, as JSON holds it."""
+        return {}
 
     def first_node(self, layout: StageLayout) -> str | None:
         """Name of the first node that `add` makes; None for none."""
@@ -83,6 +96,14 @@ class Crossbar(ABC):
         before_change, change : Tensor or None
             Their changes; None before inputs that sources hold. [V]
         """
+
+    @abstractmethod
+    def cell_voltages(self, before: Tensor, layer: Tensor) -> Tensor:
+        """Voltage across every conductance `(n_samples, n_rows, n_columns)`, from the layers as for `energy`. [V]"""
+
+    @abstractmethod
+    def terminal_voltages(self, before: Tensor, layer: Tensor) -> Tensor:
+        """Voltage from the source of each row to the node of each column, as `cell_voltages`. [V]"""
 
     def inner_voltages(self, before: Tensor, layer: Tensor) -> Tensor | None:
         """Voltages of the nodes that `Lines.add` makes, in their order, `(*batch, n_nodes)`; None for none. [V]"""
@@ -168,3 +189,17 @@ class IdealCrossbar(Crossbar):
             bias[0].sub_(drift)
             bias[1].add_(drift)
         return result
+
+    def cell_voltages(self, before: Tensor, layer: Tensor) -> Tensor:
+        return self.terminal_voltages(before, layer)
+
+    def terminal_voltages(self, before: Tensor, layer: Tensor) -> Tensor:
+        before, layer = (each.reshape(-1, each.shape[-1]) for each in (before, layer))
+        rows = before.new_zeros(len(before), self.layout.n_rows)
+        positive, negative, bias = self.layout.split(rows.T)
+        positive.copy_(before.T)
+        if negative is not None:
+            negative.copy_(-before.T)
+        if bias is not None:
+            bias.copy_(bias.new_tensor([[self.bias_voltage], [-self.bias_voltage]]))
+        return rows[:, :, None] - layer[:, None, :]

@@ -15,7 +15,7 @@ from analog_ep.devices import Clamp
 from analog_ep.networks.activation import Activation
 from analog_ep.networks.layout import ArrayLayout, Drive, StageLayout
 from analog_ep.networks.leaky_integrators import LeakyIntegrators
-from analog_ep.networks.lines import Lines
+from analog_ep.networks.lines import Crossbar, Lines
 from analog_ep.networks.sizes import require_precision
 from analog_ep.networks.stage import Stage
 from analog_ep.stimulus import Nudge, as_inputs, as_targets, require_finite, require_samples
@@ -305,6 +305,18 @@ class CrossbarNetwork(ConductanceNetwork):
             If a conductance is not positive and finite, or the chip has mismatch that the layer equations do not hold,
             such as that of the sources.
         """
+
+    @abstractmethod
+    def rewired(self, lines: Lines) -> Self:
+        """A copy with other lines."""
+
+    @abstractmethod
+    def crossbar(self, s: int, chip: Chip | None = None) -> Crossbar:
+        """Crossbar s, from 0 on, with the conductances as they are now, or as a chip has them."""
+
+    @abstractmethod
+    def amplifiers(self, s: int, chip: Chip | None, like: Tensor) -> tuple[float | Tensor, float | Tensor]:
+        """Gains a and offsets [V] of the amplifiers before crossbar s, each one for all or `(n_in,)`."""
 
     @abstractmethod
     def layer_clamps(self, like: Tensor, chip: Chip | None = None) -> tuple[Clamp | None, ...]:

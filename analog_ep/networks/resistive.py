@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -152,6 +153,12 @@ class ResistiveNetwork(CrossbarNetwork):
                 if isinstance(bound, Tensor) and bound.shape != (size,):
                     raise NetworkError(f"a clamp of a layer of {size} needs {size} voltages, found {len(bound)}")
         return clamps
+
+    def rewired(self, lines: Lines) -> Self:
+        twin = copy.deepcopy(self)
+        twin.lines = lines
+        twin.__dict__.pop("_skeleton", None)
+        return twin
 
     @cached_property
     def layouts(self) -> tuple[StageLayout, ...]:

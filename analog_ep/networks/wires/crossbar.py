@@ -216,9 +216,21 @@ class WiredCrossbar(Crossbar):
         found[self._of_rows[:, None, :, None], self._of_columns[None, :, None, :]] = tiles
         return found[:-1, :-1]
 
-    def inner_voltages(self, before: Tensor, layer: Tensor) -> Tensor | None:
+    def cell_voltages(self, before: Tensor, layer: Tensor) -> Tensor:
+        rows, columns = self._node_voltages(before, layer)
+        return (self._divider[..., None] * (rows - columns)).movedim(-1, 0).to(layer)
+
+    def terminal_voltages(self, before: Tensor, layer: Tensor) -> Tensor:
+        rows, columns = self._voltages(before, layer).split(list(self.layout.shape), 1)
+        return (rows[:, :, None] - columns[:, None, :]).to(layer)
+
+    def _node_voltages(self, before: Tensor, layer: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the row's and the column's node at each cell, `(n_rows, n_columns, n_samples)`."""
         tiled = self._elimination.voltages(self._at_ends(self._voltages(before, layer)))
-        rows, columns = (self._untiled(each) for each in tiled)
+        return self._untiled(tiled[0]), self._untiled(tiled[1])
+
+    def inner_voltages(self, before: Tensor, layer: Tensor) -> Tensor | None:
+        rows, columns = self._node_voltages(before, layer)
         parts = [rows[:, self.rows.node_cells], columns.transpose(0, 1)[:, self.columns.node_cells]]
         if bool(self._series.any()):
             parts.append(columns + self._series[..., None] * (rows - columns))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from torch import Tensor
@@ -83,6 +83,16 @@ class Wires(Lines):
         for name, most in (("tile_rows", self.tile_rows), ("tile_columns", self.tile_columns)):
             if most is not None and most < 1:
                 raise NetworkError(f"{name} of wires must be at least 1, found {most}")
+
+    def scaled(self, factor: float) -> Self:
+        ohms = {name: factor * getattr(self, name) for name, unit in _POSITIVE.items() if unit == "ohm"}
+        return replace(self, **ohms)
+
+    def in_one_tile(self) -> Self:
+        return replace(self, tile_rows=None, tile_columns=None)
+
+    def facts(self) -> dict[str, Any]:
+        return asdict(self)
 
     def crossbar(self, layout: StageLayout, siemens: Tensor, bias_voltage: float, chip: Chip | None) -> Crossbar:
         return WiredCrossbar(layout, siemens, bias_voltage, self.cell_resistance, *self._lines(layout), chip)
