@@ -171,9 +171,9 @@ def _heat(
     junctions = [group for group in circuit.groups if len(group.own_temperatures())]
     values |= {f"{group.label}.temperature": np.full(len(group), kelvin) for group in junctions}
     devices, wires = (1 + coefficient * (kelvin - DEFAULT_TEMPERATURE) for coefficient in coefficients)
-    for key, factor in (("chip", devices), ("wires", wires)):
+    for key, what, factor in (("chip", "conductances", devices), ("wires", "resistances", wires)):
         if factor <= 0:
-            raise SpecError(f"{key}.temperature_coefficient must leave values positive, found a factor of {factor:g}")
+            raise SpecError(f"{key}.temperature_coefficient must leave {what} positive, found a factor of {factor:g}")
     segments = [group for group in circuit.of_kind(Conductances) if group.wire]
     for groups, factor in ((circuit.trainable_groups(), devices), (segments, 1 / wires)):
         for group in groups if factor != 1 else ():
