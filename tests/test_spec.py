@@ -42,7 +42,7 @@ def test_shipped_specs_fit_their_data(name: str):
     [
         ({"network": {}}, "network.sizes is required, found nothing"),
         ({"network": 3}, "network must be a table, found 3"),
-        ({"netwrk": {}}, "netwrk is not a known key; known are data, network, diode, cost, gradient, training"),
+        ({"netwrk": {}}, "netwrk is not a known key; known are data, network, diode, wires, cost, gradient"),
         ({"network": {**NETWORK, "gian": 2}}, "network.gian is not a known key; known are kind, sizes, gain, feedback"),
         ({"network": {**NETWORK, "gain": -1}}, "network.gain must be greater than 0, found -1"),
         ({"network": {**NETWORK, "gain": "4"}}, "network.gain must be a number, found '4'"),

@@ -24,6 +24,7 @@ from analog_ep.analyses.power import branch_power
 from analog_ep.analyses.response import SmallSignalGradient, small_signal_gradient
 from analog_ep.analyses.settling_report import Integrator, SettlingReport, settling_report
 from analog_ep.analyses.transient_noise import TransientNoise, output_noise_over_time
+from analog_ep.analyses.wires import WireReport, wire_report
 from analog_ep.circuit import ChargeLaw, Chip, Circuit, CurrentLaw
 from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.circuit.output_currents import with_output_currents
@@ -38,7 +39,7 @@ from analog_ep.runs.trained import test_samples, trained_network
 from analog_ep.spec import Spec
 from analog_ep.support.files import write_atomically
 
-Study = Literal["operating-point", "gradient", "settling", "noise", "transient-noise", "power", "corners"]
+Study = Literal["operating-point", "gradient", "settling", "noise", "transient-noise", "power", "corners", "wires"]
 
 FOLDER = "analysis"
 """Folder inside a run's that takes what the studies write."""
@@ -91,7 +92,8 @@ def analyse(path: Path, study: Study, sample: int = 0, conditions: Conditions | 
         by implicit differentiation. "settling": the free phase from discharged nodes, and the nudged phase after it.
         "noise" and "transient-noise": of the outputs, over the frequency and over time. "power": by branches, and the
         energy of an inference and of a training step, until the outputs have settled to 1 %. "corners": outputs at
-        other temperatures and process corners.
+        other temperatures and process corners. "wires": voltage lost at every cell, and outputs against ideal wires, of
+        all test samples from this one on.
     sample : int
         Index in the test part.
     conditions : Conditions, optional
@@ -110,9 +112,9 @@ def analyse(path: Path, study: Study, sample: int = 0, conditions: Conditions | 
     """
     conditions = Conditions() if conditions is None else conditions
     spec, network = trained_network(path)
-    count = conditions.samples if study == "corners" else 1
+    count = {"corners": conditions.samples, "wires": None}.get(study, 1)
     chip = stored_chip(path, spec, network)
-    inputs, targets = test_samples(spec, network, slice(sample, sample + count), chip)
+    inputs, targets = test_samples(spec, network, slice(sample, None if count is None else sample + count), chip)
     # The inputs are those that the DACs drive: no study converts them again.
     chip = None if chip is None else replace(chip, converters=None)
     return _STUDIES[study](_Subject(spec, network.as_built(), chip, inputs, targets, conditions))
@@ -247,6 +249,10 @@ def _corners(subject: _Subject) -> Corners:
     return corners(subject.circuit, subject.inputs, solver=subject.solver)
 
 
+def _wires(subject: _Subject) -> WireReport:
+    return wire_report(subject.network, subject.inputs, subject.targets, chip=subject.chip)
+
+
 def _output_time_constants(circuit: Circuit) -> tuple[float, float]:
     """Smallest and largest C/Σg at the outputs' nodes. [s]"""
     if circuit.outputs is None:
@@ -271,4 +277,5 @@ _STUDIES: dict[Study, Callable[[_Subject], StudyReport]] = {
     "transient-noise": _transient_noise,
     "power": _power,
     "corners": _corners,
+    "wires": _wires,
 }

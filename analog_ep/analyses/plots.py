@@ -18,6 +18,7 @@ from analog_ep.analyses.operating_point import OperatingPoint
 from analog_ep.analyses.response import SmallSignalGradient
 from analog_ep.analyses.settling_report import SettlingReport
 from analog_ep.analyses.transient_noise import TransientNoise
+from analog_ep.analyses.wires import WireReport
 
 _SHOWN = 4
 """Outputs whose course is drawn."""
@@ -166,12 +167,34 @@ def _gradient(report: SmallSignalGradient) -> Figure:
     return figure
 
 
+def _wires(report: WireReport) -> Figure:
+    """Voltage lost at every cell, an image a crossbar, and accuracy or error against the wires' resistance."""
+    figure = Figure(figsize=(4 * (len(report.crossbars) + 1), 4), layout="constrained")
+    *maps, last = figure.subplots(1, len(report.crossbars) + 1)
+    for panel, crossbar in zip(maps, report.crossbars, strict=True):
+        image = panel.imshow(crossbar.drop, aspect="auto", interpolation="nearest", cmap="magma")
+        panel.set(title=f"{crossbar.label}: lost at a cell", xlabel="column", ylabel="row")
+        figure.colorbar(image, ax=panel, format=EngFormatter("V"), location="bottom")
+    shown = [at for at in report.scales if at.scale > 0]
+    scales = [at.scale for at in shown]
+    last.plot(scales, [at.output_error for at in shown], "o-", color="C1")
+    last.set(xscale="log", yscale="log", xlabel="resistances, as a multiple", ylabel="largest output error")
+    last.yaxis.set_major_formatter(EngFormatter("V"))
+    last.yaxis.label.set_color("C1")
+    if all(at.accuracy is not None for at in shown):
+        beside = last.twinx()
+        beside.plot(scales, [100 * (at.accuracy or 0) for at in shown], "s--", color="C0")
+        beside.set_ylabel("accuracy [%]", color="C0")
+    return figure
+
+
 _PLOTS: dict[type, Callable[[Any], Figure]] = {
     SettlingReport: _settling,
     OutputNoise: _noise,
     TransientNoise: _transient_noise,
     Energy: _energy,
     Corners: _corners,
+    WireReport: _wires,
     OperatingPoint: _operating_point,
     SmallSignalGradient: _gradient,
 }

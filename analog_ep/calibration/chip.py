@@ -186,7 +186,7 @@ def _offsets_of(network: CrossbarNetwork, inputs: Tensor, layers: tuple[Tensor, 
         ladder = Ladder.of(network, inputs, Chip({}, dict(known)))
         clamp, layer = ladder.clamps[k], layers[k]
         drive = ladder.stages[0].forward(inputs) if k == 0 else ladder.forward(k, layers)
-        excess = drive + ladder.backward(k, layers) - ladder.totals[k] * layer
+        excess = drive + ladder.returned(k, layers) - ladder.totals[k] * layer
         slope = ladder.totals[k].expand_as(layer)
         weight = torch.ones_like(layer)
         if clamp is not None:

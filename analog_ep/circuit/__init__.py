@@ -14,7 +14,7 @@ from analog_ep.circuit.branches import (
     VoltageSources,
 )
 from analog_ep.circuit.builder import CircuitBuilder
-from analog_ep.circuit.cells import Cells, draw_faults, read_faults
+from analog_ep.circuit.cells import Cells, draw_faults, draw_segment_faults, read_faults
 from analog_ep.circuit.checks import check_circuit
 from analog_ep.circuit.chip import Chip
 from analog_ep.circuit.circuit import Circuit
@@ -61,6 +61,7 @@ __all__ = [
     "check_circuit",
     "circuit_energy",
     "draw_faults",
+    "draw_segment_faults",
     "energy_weights",
     "injected_currents",
     "johnson_currents",

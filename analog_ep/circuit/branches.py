@@ -30,7 +30,8 @@ class Conductances(ConductanceLaw):
     """Linear conductances g, i = g (v_p − v_n). [S]
 
     Trainable ones carry the name of the parameter and, per branch, the flat index into it. `nudge` marks elements
-    that stand for the elastic nudge: those alone may be negative.
+    that stand for the elastic nudge: those alone may be negative. `wire` marks segments of lines, whose mismatch and
+    temperature are not those of the devices.
     """
 
     positive: Indices
@@ -39,6 +40,7 @@ class Conductances(ConductanceLaw):
     parameter: str | None = None
     index: Indices | None = None
     nudge: bool = False
+    wire: bool = False
 
     values: ClassVar[tuple[str, ...]] = ("siemens",)
     linear: ClassVar[bool] = True
@@ -74,8 +76,11 @@ class Conductances(ConductanceLaw):
     def is_monotone(self) -> bool:
         return bool((self.siemens >= 0).all())
 
+    def spread_names(self) -> dict[str, str]:
+        return {"segment" if self.wire else "siemens": "siemens"}
+
     def at_corner(self, kelvin: float, conductance_scale: float, saturation_scale: float) -> Self:
-        return replace(self, siemens=self.siemens * conductance_scale)
+        return self if self.wire else replace(self, siemens=self.siemens * conductance_scale)
 
     def conducts(self) -> np.ndarray:
         return np.full(len(self), not self.nudge)

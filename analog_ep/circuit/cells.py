@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from analog_ep.circuit.branches import Conductances
 from analog_ep.circuit.circuit import Circuit
 from analog_ep.circuit.drawing import stream
 from analog_ep.circuit.places import n_places, placed
@@ -16,6 +17,9 @@ from analog_ep.errors import CircuitError, DataError
 
 Rounding = Literal["nearest", "stochastic", "carried"]
 Fault = Literal["low", "high", "open"]
+
+_SHORTED = 1e6
+"""Conductance of a bridged segment, in that of a sound one."""
 
 _ROUNDINGS = ("nearest", "stochastic", "carried")
 
@@ -101,6 +105,39 @@ def draw_faults(
     for group in circuit.trainable_groups():
         chance = stream(seed, f"{group.label}.fault").random(len(group))
         values[f"{group.label}.siemens"] = placed(group, stuck[np.searchsorted(edges, chance, side="right")])
+    return values
+
+
+def draw_segment_faults(
+    circuit: Circuit, seed: int, open_: float, shorted: float, open_conductance: float = 1e-12
+) -> dict[str, np.ndarray]:
+    """Conductances of broken and of bridged segments of lines, for the `values` of a `Chip`; as `draw_faults`.
+
+    Parameters
+    ----------
+    circuit, seed
+        As for `draw_faults`.
+    open_, shorted : float
+        Probability that a segment has the open conductance, or 10⁶ times its own.
+    open_conductance : float
+        What is left of an open segment; positive. [S]
+
+    Raises
+    ------
+    CircuitError
+        If there are no segments, the probabilities are negative or add up to more than 1, or the open conductance is
+        not positive.
+    """
+    if min(open_, shorted) < 0 or not open_ + shorted <= 1:
+        raise CircuitError(f"fractions of faulty segments must be 0 or more and 1 in sum, found {open_} and {shorted}")
+    groups = [group for group in circuit.of_kind(Conductances) if group.wire]
+    if not groups:
+        raise CircuitError("faulty segments need a circuit whose lines have resistance, found none; leave them out")
+    values: dict[str, np.ndarray] = {}
+    for group in groups:
+        chance = stream(seed, f"{group.label}.fault").random(len(group))
+        sound = np.where(chance < open_ + shorted, _SHORTED * group.siemens, np.nan)
+        values[f"{group.label}.siemens"] = np.where(chance < open_, _positive(open_conductance), sound)
     return values
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from analog_ep.circuit import GROUND, Capacitors, ChargeLaw, Circuit, VoltageLaw
+from analog_ep.circuit import GROUND, Capacitors, ChargeLaw, Circuit, Conductances, VoltageLaw
 from analog_ep.circuit.energy import held_nodes
 from analog_ep.errors import StimulusError
 
@@ -13,6 +13,8 @@ LABEL = "node_capacitance"
 
 def with_node_capacitance(circuit: Circuit, farads: float) -> Circuit:
     """The circuit with a capacitor to ground at every node that no source or amplifier holds and that has none yet.
+
+    Nodes within the lines of crossbars, which follow at once where their wires have no capacitance, get none.
 
     Parameters
     ----------
@@ -34,5 +36,9 @@ def with_node_capacitance(circuit: Circuit, farads: float) -> Circuit:
             held[rows.positive] = True
     for group in circuit.of_kind(ChargeLaw):
         held[group.nodes()] = True
+    for group in circuit.of_kind(Conductances):
+        if group.wire:
+            within = group.nodes()
+            held[within[~np.isin(within, np.concatenate([*circuit.layers.values(), [GROUND]]))]] = True
     nodes = np.flatnonzero(~held)
     return circuit.with_groups([*circuit.groups, Capacitors(LABEL, nodes, np.full_like(nodes, GROUND), farads)])

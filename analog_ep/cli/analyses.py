@@ -23,6 +23,7 @@ class StudyName(StrEnum):
     transient_noise = "transient-noise"
     power = "power"
     corners = "corners"
+    wires = "wires"
 
 
 class IntegratorName(StrEnum):
@@ -49,7 +50,7 @@ def analyse_run(
     save: Annotated[bool, typer.Option(help="Write JSON, table and plot into the folder RUN/analysis.")] = True,
     json: JsonOption = False,
 ) -> None:
-    """Study the hardware of a run in ngspice: operating point, gradient, settling, noise, power, or corners.
+    """Study the hardware of a run in ngspice: operating point, gradient, settling, noise, power, corners, or wires.
 
     Exits with 1 where a gradient is not that of implicit differentiation in direction and size.
     """

@@ -14,6 +14,7 @@ from analog_ep.networks.network import (
 )
 from analog_ep.networks.resistive import ResistiveNetwork
 from analog_ep.networks.stage import Stage
+from analog_ep.networks.wires import Wires
 
 __all__ = [
     "Activation",
@@ -32,4 +33,5 @@ __all__ = [
     "Stage",
     "Tanh",
     "UnitNetwork",
+    "Wires",
 ]

@@ -172,6 +172,7 @@ class CircuitNetwork(ConductanceNetwork):
         *,
         linear: bool = False,
         known: Chip | None = None,
+        chip: Chip | None = None,
     ) -> dict[str, Tensor]:
         following = self._following if known is None else Following.of(known.apply(self._described))
         volts, change = (state[0].reshape(-1, state[0].shape[-1]) for state in (layers, response))

@@ -15,6 +15,7 @@ from analog_ep.devices import Clamp
 from analog_ep.networks.activation import Activation
 from analog_ep.networks.layout import ArrayLayout, Drive, StageLayout
 from analog_ep.networks.leaky_integrators import LeakyIntegrators
+from analog_ep.networks.lines import Crossbar, Lines
 from analog_ep.networks.sizes import require_precision
 from analog_ep.networks.stage import Stage
 from analog_ep.stimulus import Nudge, as_inputs, as_targets, require_finite, require_samples
@@ -227,12 +228,14 @@ class ConductanceNetwork(HardwareNetwork):
         *,
         linear: bool = False,
         known: Chip | None = None,
+        chip: Chip | None = None,
     ) -> dict[str, Tensor]:
         """Sum over the batch of (w/w_L) ½ [(v + d)² − v²] for every element, by parameter. [V²]
 
         `response` d is the change of the layers; the difference of squares is formed as d (v + d/2), or, where `linear`
         is set, its derivative d v. What amplifiers drive follows from their inputs by the gains and offsets of the chip
-        `known`; by the nominal ones without it.
+        `known`; by the nominal ones without it. `chip` is what the states are of: within crossbars whose lines have
+        resistance, the voltage at each device follows from its conductances.
         """
 
     def note_projection(self, parameters: Iterable[Tensor]) -> None:
@@ -246,6 +249,8 @@ class CrossbarNetwork(ConductanceNetwork):
     ----------
     clamps : tuple of Clamp
         Diodes of each hidden layer.
+    lines : Lines
+        What connects the cells of crossbars with sources and nodes.
     gain, feedback : float
         Amplifiers' a and k.
     drive : "single" or "differential"
@@ -255,6 +260,7 @@ class CrossbarNetwork(ConductanceNetwork):
     """
 
     clamps: tuple[Clamp, ...]
+    lines: Lines
     gain: float
     feedback: float
     drive: Drive
@@ -299,6 +305,18 @@ class CrossbarNetwork(ConductanceNetwork):
             If a conductance is not positive and finite, or the chip has mismatch that the layer equations do not hold,
             such as that of the sources.
         """
+
+    @abstractmethod
+    def rewired(self, lines: Lines) -> Self:
+        """A copy with other lines."""
+
+    @abstractmethod
+    def crossbar(self, s: int, chip: Chip | None = None) -> Crossbar:
+        """Crossbar s, from 0 on, with the conductances as they are now, or as a chip has them."""
+
+    @abstractmethod
+    def amplifiers(self, s: int, chip: Chip | None, like: Tensor) -> tuple[float | Tensor, float | Tensor]:
+        """Gains a and offsets [V] of the amplifiers before crossbar s, each one for all or `(n_in,)`."""
 
     @abstractmethod
     def layer_clamps(self, like: Tensor, chip: Chip | None = None) -> tuple[Clamp | None, ...]:

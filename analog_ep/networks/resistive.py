@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -16,8 +17,8 @@ from analog_ep.circuit import Amplifiers, Chip, Circuit, VoltageSources
 from analog_ep.devices import Clamp, Diode, IdealDiode, ShockleyDiode
 from analog_ep.errors import NetworkError
 from analog_ep.networks.chip_clamp import chip_clamp
-from analog_ep.networks.crossbar import crossbar_contrast, crossbar_energy
 from analog_ep.networks.layout import Drive, StageLayout, nodes_with_diode, side_names
+from analog_ep.networks.lines import Crossbar, IdealLines, Lines
 from analog_ep.networks.network import CrossbarNetwork
 from analog_ep.networks.resistive_circuit import resistive_circuit
 from analog_ep.networks.sizes import checked_sizes, require_precision
@@ -53,6 +54,8 @@ class ResistiveNetwork(CrossbarNetwork):
         g_ref of the parameters θ = g/g_ref; by default g_max. [S]
     initial_range : (float, float), optional
         Range of the uniform initial conductances; by default the lower half of `conductance_range`. [S]
+    wires : Wires, optional
+        Resistance of the crossbars' lines; by default they have none.
     seed : int
         Seed of the initial conductances.
     dtype : torch.dtype
@@ -86,6 +89,7 @@ class ResistiveNetwork(CrossbarNetwork):
         conductance_range: tuple[float, float] = (1e-7, 1e-4),
         reference_conductance: float | None = None,
         initial_range: tuple[float, float] | None = None,
+        wires: Lines | None = None,
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
     ):
@@ -114,8 +118,10 @@ class ResistiveNetwork(CrossbarNetwork):
         if not low <= self.initial_range[0] <= self.initial_range[1] <= high:
             raise NetworkError(f"initial_range must lie in {(low, high)} S, found {self.initial_range}")
         # The hardware is described on the CPU; `layer_clamps` takes it to where the voltages are.
+        self.lines = IdealLines() if wires is None else wires
         self.clamps = tuple(clamp.cpu() for clamp in self._clamps(ShockleyDiode() if diode is None else diode))
         self._projected: dict[str, tuple[int, int]] = {}
+        self._formed = _Formed()
         generator = torch.Generator().manual_seed(seed)
         for layout in self.layouts:
             uniform = torch.rand(layout.shape, generator=generator, dtype=torch.float64)
@@ -147,6 +153,12 @@ class ResistiveNetwork(CrossbarNetwork):
                 if isinstance(bound, Tensor) and bound.shape != (size,):
                     raise NetworkError(f"a clamp of a layer of {size} needs {size} voltages, found {len(bound)}")
         return clamps
+
+    def rewired(self, lines: Lines) -> Self:
+        twin = copy.deepcopy(self)
+        twin.lines = lines
+        twin.__dict__.pop("_skeleton", None)
+        return twin
 
     @cached_property
     def layouts(self) -> tuple[StageLayout, ...]:
@@ -203,6 +215,9 @@ class ResistiveNetwork(CrossbarNetwork):
             if not key.startswith(("stage", "clamp", "amplifier")) or key.endswith("_bias.volts"):
                 raise NetworkError(f"the layer equations hold no mismatch of {key}; solve with Newton or Ngspice")
         stages = [self._stage(s, chip) for s in range(self.n_stages)]
+        for s, behind in enumerate(stages[1:]):
+            if behind.load_bias is not None:
+                stages[s] = replace(stages[s], bias=stages[s].bias + behind.feedback * behind.load_bias)
         if chip is not None:
             self._add_offsets(stages, chip)
         return tuple(stages)
@@ -217,25 +232,32 @@ class ResistiveNetwork(CrossbarNetwork):
             driven = gain * offset
             stages[s] = replace(stage, bias=stage.bias + driven @ stage.weight)
             before = stages[s - 1]
-            stages[s - 1] = replace(before, bias=before.bias - stage.feedback * driven * stage.load)
+            stages[s - 1] = replace(before, bias=before.bias + stage.returned_drive(driven))
 
     def _stage(self, s: int, chip: Chip | None) -> Stage:
+        crossbar = self.crossbar(s, chip)
+        if s == 0:
+            return crossbar.stage(1.0, 0.0, drives=False)
+        gain, feedback = (
+            self._amplifier(s, name, nominal, chip, crossbar.siemens)
+            for name, nominal in (("gain", self.gain), ("feedback", self.feedback))
+        )
+        return crossbar.stage(gain, feedback, drives=True)
+
+    def crossbar(self, s: int, chip: Chip | None = None) -> Crossbar:
+        """Crossbar s, from 0 on, with the conductances as they are now, or as a chip has them."""
         layout = self.layouts[s]
-        theta = self.theta(layout.label).detach()
-        siemens = theta * self.reference_conductance
+        siemens = self.theta(layout.label).detach() * self.reference_conductance
         if chip is not None:
             siemens = chip.adjusted(f"{layout.label}.siemens", siemens)
             _require_positive(layout.label, siemens)
-        positive, negative, bias = layout.split(siemens)
-        current = torch.zeros_like(siemens[0]) if bias is None else self._bias() * (bias[0] - bias[1])
-        return Stage(
-            weight=positive if negative is None else positive - negative,
-            total=siemens.sum(0),
-            bias=current,
-            load=positive.sum(1) if negative is None else (positive + negative).sum(1),
-            gain=1.0 if s == 0 else self._amplifier(s, "gain", self.gain, chip, siemens),
-            feedback=0.0 if s == 0 else self._amplifier(s, "feedback", self.feedback, chip, siemens),
-        )
+        last = self._formed.get(s)
+        if last is not None and last[0] is chip and last[1].has(siemens):
+            return last[1]
+        crossbar = self.lines.crossbar(layout, siemens, self._bias(), chip)
+        if not self.lines.ideal:
+            self._formed[s] = chip, crossbar
+        return crossbar
 
     def _bias(self) -> float:
         return 0.0 if self.bias_voltage is None else self.bias_voltage
@@ -312,7 +334,21 @@ class ResistiveNetwork(CrossbarNetwork):
             offset = torch.from_numpy(group.offset.copy())[element].to(voltages)
             voltages[..., nodes] = scale * (voltages[..., torch.from_numpy(group.input.copy())[element]] + offset)
         self._fill_junctions(voltages, layers, chip)
+        self._fill_lines(voltages, inputs, layers, chip)
         return voltages
+
+    def _fill_lines(self, voltages: Tensor, inputs: Tensor, layers: tuple[Tensor, ...], chip: Chip | None) -> None:
+        """Nodes within crossbars whose lines have resistance."""
+        before = inputs
+        for s, (layout, layer) in enumerate(zip(self.layouts, layers, strict=True)):
+            if s:
+                gain, offset = self.amplifiers(s, chip, layers[s - 1])
+                before = gain * (layers[s - 1] + offset)
+            first = self.lines.first_node(layout)
+            inner = None if first is None else self.crossbar(s, chip).inner_voltages(before, layer)
+            if first is not None and inner is not None:
+                start = self._skeleton.node(first)
+                voltages[..., start : start + inner.shape[-1]] = inner
 
     def _fill_junctions(self, voltages: Tensor, layers: tuple[Tensor, ...], chip: Chip | None) -> None:
         """Nodes behind the diodes' series resistances, which the layer equations do not carry."""
@@ -339,8 +375,8 @@ class ResistiveNetwork(CrossbarNetwork):
         clamps = self.layer_clamps(inputs)
         before, weight = inputs, 1.0
         total = torch.zeros(inputs.shape[:-1], dtype=inputs.dtype, device=inputs.device)
-        for s, (layout, layer) in enumerate(zip(self.layouts, layers, strict=True)):
-            content = crossbar_energy(layout, self.conductances[layout.label], self._bias(), before, layer)
+        for s, layer in enumerate(layers):
+            content = self.crossbar(s).energy(before, layer)
             clamp = clamps[s]
             if clamp is not None:
                 content = content + clamp.cocontent(layer).sum(-1)
@@ -357,6 +393,7 @@ class ResistiveNetwork(CrossbarNetwork):
         *,
         linear: bool = False,
         known: Chip | None = None,
+        chip: Chip | None = None,
     ) -> dict[str, Tensor]:
         if not linear:
             # d (v + d/2) is the linear form about the middle of the step.
@@ -368,11 +405,18 @@ class ResistiveNetwork(CrossbarNetwork):
             # The contrast is linear in the responses, which are smaller than it is.
             scaled = None if before_change is None else ratios[s] * before_change
             change = ratios[s] * response[s]
-            result[layout.label] = crossbar_contrast(layout, self._bias(), before, scaled, layers[s], change)
+            result[layout.label] = self.crossbar(s, chip).contrast(before, scaled, layers[s], change)
             if s + 1 < self.n_stages:
                 gain, offset = self.amplifiers(s + 1, known, layers[s])
                 before, before_change = gain * (layers[s] + offset), gain * response[s]
         return result
+
+
+class _Formed(dict[int, tuple[Chip | None, Crossbar]]):
+    """The crossbars with wires that were formed last, and the chip; a copy of the network forms its own."""
+
+    def __deepcopy__(self, memo: object) -> _Formed:
+        return _Formed()
 
 
 def _require_positive(label: str, values: Tensor, unit: float = 1.0) -> None:

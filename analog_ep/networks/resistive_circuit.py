@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from analog_ep.circuit import Amplifiers, Circuit, CircuitBuilder, Conductances, VoltageSources
+from analog_ep.circuit import Amplifiers, Circuit, CircuitBuilder, VoltageSources
 from analog_ep.networks.clamp_circuit import add_clamp
 from analog_ep.networks.layout import StageLayout
 from analog_ep.networks.network import CrossbarNetwork
@@ -16,16 +16,21 @@ def resistive_circuit(network: CrossbarNetwork) -> Circuit:
 
     Nodes: inputs ``x<i>_p`` and ``x<i>_n``, bias rows ``bias_p`` and ``bias_n``, hidden nodes ``h<layer>_<j>``,
     amplifier outputs ``a<layer>_<j>_p`` and ``_n`` (``a<layer>_<j>`` where driven single-ended), outputs ``o<j>_p`` and
-    ``o<j>_n``. All numbers but the layer's begin at 0.
+    ``o<j>_n``; within crossbars whose lines have resistance ``stage<s>_row<i>_<j>`` and ``stage<s>_column<j>_<i>``. All
+    numbers but the layer's begin at 0.
     """
     builder = CircuitBuilder(f"resistive network {'-'.join(map(str, network.sizes))}")
     rows = _add_inputs(builder, network.n_inputs)
     bias = _add_bias(builder, network.bias_voltage)
     siemens, clamps = _siemens(network), network.spice_clamps
+
+    def add(layout: StageLayout, rows: np.ndarray, columns: np.ndarray) -> None:
+        network.lines.add(builder, layout, siemens[layout.label], rows, columns)
+
     for layer, size in enumerate(network.sizes[1:-1], start=1):
         nodes = builder.add_nodes(f"h{layer}_{j}" for j in range(size))
         builder.set_layer(f"h{layer}", nodes)
-        _add_crossbar(builder, network.layouts[layer - 1], siemens, np.concatenate([rows, bias]), nodes)
+        add(network.layouts[layer - 1], np.concatenate([rows, bias]), nodes)
         add_clamp(builder, f"clamp{layer}", clamps[layer - 1], nodes)
         rows = _add_amplifiers(builder, layer, nodes, network)
     positive = builder.add_nodes(f"o{j}_p" for j in range(network.n_outputs))
@@ -33,7 +38,7 @@ def resistive_circuit(network: CrossbarNetwork) -> Circuit:
     outputs = np.concatenate([positive, negative])
     builder.set_layer("o", outputs)
     builder.set_outputs(positive, negative)
-    _add_crossbar(builder, network.layouts[-1], siemens, np.concatenate([rows, bias]), outputs)
+    add(network.layouts[-1], np.concatenate([rows, bias]), outputs)
     return builder.build()
 
 
@@ -60,23 +65,6 @@ def _add_bias(builder: CircuitBuilder, bias_voltage: float | None) -> np.ndarray
     nodes = builder.add_nodes(["bias_p", "bias_n"])
     builder.add(VoltageSources("bias", nodes, np.zeros(2, int), bias_voltage * np.array([1.0, -1.0])))
     return nodes
-
-
-def _add_crossbar(
-    builder: CircuitBuilder, layout: StageLayout, siemens: dict[str, np.ndarray], rows: np.ndarray, columns: np.ndarray
-) -> None:
-    # Column by column: ngspice's first factorisation is up to four times faster with this order.
-    index = np.arange(len(rows) * len(columns)).reshape(layout.shape).T.ravel()
-    builder.add(
-        Conductances(
-            layout.label,
-            np.tile(rows, len(columns)),
-            np.repeat(columns, len(rows)),
-            siemens[layout.label].ravel()[index],
-            parameter=layout.label,
-            index=index,
-        )
-    )
 
 
 def _add_amplifiers(builder: CircuitBuilder, layer: int, nodes: np.ndarray, network: CrossbarNetwork) -> np.ndarray:

@@ -32,6 +32,13 @@ class Stage:
         R, sum of the conductances of a row, both signs. [S]
     gain, feedback : float or Tensor (n_in,)
         Amplifiers' a and k; 1 and 0 at the inputs, which sources hold.
+    mutual : Tensor (n_out, n_out) or None
+        M, conductances between columns, through the resistance of rows: :math:`\sum_l M_{lj} v_l` flows into node j
+        besides; T holds them too. None for ideal lines. [S]
+    load_mutual : Tensor (n_in, n_in) or None
+        L, likewise between amplifiers, which return :math:`k_i \sum_l L_{li} a_l u_l` to node i. [S]
+    load_bias : Tensor (n_in,) or None
+        Current from the bias rows to those of amplifier i, which returns it k-fold. [A]
     """
 
     weight: Tensor
@@ -40,6 +47,9 @@ class Stage:
     load: Tensor
     gain: float | Tensor
     feedback: float | Tensor
+    mutual: Tensor | None = None
+    load_mutual: Tensor | None = None
+    load_bias: Tensor | None = None
 
     def forward(self, before: Tensor) -> Tensor:
         """Current into the stage's nodes at 0 V, `(*batch, n_out)`, from the layer before. [A]"""
@@ -59,6 +69,20 @@ class Stage:
         if isinstance(self.feedback, float):
             return _affine(self.load, 0.0, after, self.weight.mT, self.feedback)
         return _affine(self.load, 0.0, after, self.weight.mT, 1.0).mul_(self.feedback)
+
+    def returned_drive(self, driven: Tensor) -> Tensor:
+        """Current that the amplifiers return to the layer before when they drive `driven` [V] besides, v held. [A]"""
+        drawn = self.load * driven
+        if self.load_mutual is not None:
+            drawn = drawn - driven @ self.load_mutual
+        return -self.feedback * drawn
+
+    def among_rows(self) -> Tensor | None:
+        """Matrix that takes the voltages before it to what amplifiers return of each other's, `(n_in, n_in)`. [S]"""
+        if self.load_mutual is None:
+            return None
+        gain, feedback = (torch.as_tensor(a).to(self.load).expand_as(self.load) for a in (self.gain, self.feedback))
+        return gain[:, None] * self.load_mutual * feedback
 
     @cached_property
     def forward_norm(self) -> Tensor:

@@ -57,7 +57,7 @@ def build_network(spec: Spec, dtype: torch.dtype | None = None) -> HardwareNetwo
     NetworkError
         If the network cannot.
     """
-    return spec.network.build(spec.diode, spec.training.seed, _dtype(spec, dtype))
+    return spec.network.build(spec.diode, spec.training.seed, _dtype(spec, dtype), spec.wires)
 
 
 def build_resistive(spec: Spec, dtype: torch.dtype | None = None) -> CrossbarNetwork:

@@ -12,10 +12,12 @@ from analog_ep.circuit import (
     Cells,
     Chip,
     Circuit,
+    Conductances,
     Converter,
     Converters,
     LearningCircuit,
     draw_faults,
+    draw_segment_faults,
     read_faults,
 )
 from analog_ep.circuit.drawing import stream
@@ -28,6 +30,7 @@ from analog_ep.spec import ChipSpec, ConvertersSpec, Spec
 
 _SPREADS = {
     "siemens": "conductance_spread",
+    "segment": "segment_spread",
     "saturation_current": "saturation_current_spread",
     "ideality": "ideality_spread",
     "threshold": "threshold_spread",
@@ -56,10 +59,11 @@ def build_chip(spec: Spec, network: HardwareNetwork) -> Chip | None:
     seed = spec.training.seed if table.seed is None else table.seed
     need = "a chip of a spec needs a ResistiveNetwork or a CircuitNetwork"
     bounds = conductances_of(network, need, "leave the chip out").conductance_range
-    chip = _array(table, circuit, bounds, seed)
+    wires = 0.0 if spec.wires is None else spec.wires.temperature_coefficient
+    chip = _array(table, circuit, bounds, seed, wires)
     if table.twin:
         other = int(stream(seed, "twin").integers(2**32))
-        chip = replace(chip, twin=_array(table, circuit, bounds, other))
+        chip = replace(chip, twin=_array(table, circuit, bounds, other, wires))
     if table.comparator or table.learning_bias or table.learning_bias_mean:
         learning = LearningCircuit.draw(circuit, seed, table.learning_bias, table.learning_bias_mean, table.comparator)
         chip = replace(chip, learning=learning)
@@ -116,14 +120,16 @@ def _said(name: str, fact: object) -> str:
     return f"no {name}" if fact is None else f"{name} {fact}"
 
 
-def _array(table: ChipSpec, circuit: Circuit, conductance_range: tuple[float, float], seed: int) -> Chip:
+def _array(
+    table: ChipSpec, circuit: Circuit, conductance_range: tuple[float, float], seed: int, wires: float
+) -> Chip:
     spreads = {name: getattr(table, key) for name, key in _SPREADS.items() if getattr(table, key)}
     chip = Chip.draw(circuit, seed, **spreads)
     factors, values = dict(chip.factors), dict(chip.values)
     if table.amplifier is not None:
         _measured_amplifiers(factors, values, table.amplifier, circuit)
     if table.temperature is not None:
-        _heat(factors, values, table.temperature, table.temperature_coefficient, circuit)
+        _heat(factors, values, table.temperature, (table.temperature_coefficient, wires), circuit)
     low = table.stuck_low + 0.5 * table.stuck
     high = table.stuck_high + 0.5 * table.stuck
     left = table.open_conductance
@@ -131,6 +137,8 @@ def _array(table: ChipSpec, circuit: Circuit, conductance_range: tuple[float, fl
         values |= draw_faults(
             circuit, seed, conductance_range, low=low, high=high, open_=table.open, open_conductance=left
         )
+    if table.open_segments or table.shorted_segments:
+        values |= draw_segment_faults(circuit, seed, table.open_segments, table.shorted_segments, left)
     if table.fault_map is not None:
         mapped = read_faults(circuit, Path(table.fault_map), conductance_range, open_conductance=left)
         for key, value in mapped.items():
@@ -153,15 +161,22 @@ def _measured_amplifiers(
 
 
 def _heat(
-    factors: dict[str, np.ndarray], values: dict[str, np.ndarray], kelvin: float, coefficient: float, circuit: Circuit
+    factors: dict[str, np.ndarray],
+    values: dict[str, np.ndarray],
+    kelvin: float,
+    coefficients: tuple[float, float],
+    circuit: Circuit,
 ) -> None:
+    """Junctions at a temperature, conductances of devices and resistances of wires by their coefficients [1/K]."""
     junctions = [group for group in circuit.groups if len(group.own_temperatures())]
     values |= {f"{group.label}.temperature": np.full(len(group), kelvin) for group in junctions}
-    factor = 1 + coefficient * (kelvin - DEFAULT_TEMPERATURE)
-    if factor <= 0:
-        raise SpecError(f"chip.temperature_coefficient must leave conductances positive, found a factor of {factor:g}")
-    if factor != 1:
-        for group in circuit.trainable_groups():
+    devices, wires = (1 + coefficient * (kelvin - DEFAULT_TEMPERATURE) for coefficient in coefficients)
+    for key, what, factor in (("chip", "conductances", devices), ("wires", "resistances", wires)):
+        if factor <= 0:
+            raise SpecError(f"{key}.temperature_coefficient must leave {what} positive, found a factor of {factor:g}")
+    segments = [group for group in circuit.of_kind(Conductances) if group.wire]
+    for groups, factor in ((circuit.trainable_groups(), devices), (segments, 1 / wires)):
+        for group in groups if factor != 1 else ():
             key = f"{group.label}.siemens"
             factors[key] = factor * factors.get(key, np.ones(n_places(group)))
 

@@ -37,6 +37,10 @@ class ChipSpec(BaseModel):
         amplifiers' a and k.
     threshold_spread : float
         σ of |σ ξ| added to the thresholds of ideal and piecewise-linear diodes. [V]
+    segment_spread : float
+        σ of the log-normal factors of the conductances of wires.
+    open_segments, shorted_segments : float
+        Probability that a segment of a wire is broken or bridged.
     amplifier : str, optional
         Name or path of the card of a measured amplifier: every amplifier has its gain and its offset, and what is drawn
         comes on top.
@@ -52,7 +56,7 @@ class ChipSpec(BaseModel):
     stuck : float
         In place of `stuck_low` and `stuck_high`: half of it each.
     open_conductance : float
-        What is left of an open cell. [S]
+        What is left of an open cell or segment. [S]
     fault_map : str, optional
         CSV of faulty cells; see `analog_ep.circuit.read_faults`.
     twin : bool
@@ -74,6 +78,9 @@ class ChipSpec(BaseModel):
     threshold_spread: NonNegativeFloat = 0.0
     gain_spread: Spread = 0.0
     feedback_spread: Spread = 0.0
+    segment_spread: Spread = 0.0
+    open_segments: Fraction = 0.0
+    shorted_segments: Fraction = 0.0
     amplifier: str | None = None
     amplifier_offset: NonNegativeFloat = 0.0
     temperature: Annotated[float, Field(ge=1, le=2000)] | None = None
@@ -106,6 +113,9 @@ class ChipSpec(BaseModel):
         total = self.stuck + self.stuck_low + self.stuck_high + self.open
         if total > 1:
             raise ValueError(f"stuck, stuck_low, stuck_high and open must be 1 at most in sum, found {total:g}")
+        segments = self.open_segments + self.shorted_segments
+        if segments > 1:
+            raise ValueError(f"open_segments and shorted_segments must be 1 at most in sum, found {segments:g}")
         if self.rounding != "nearest" and self.levels is None:
             raise ValueError(f'rounding has a meaning only with levels, found "{self.rounding}"')
         return self

@@ -14,6 +14,7 @@ from analog_ep.spec.diodes import DiodeSpec
 from analog_ep.spec.gradients.table import GradientTable
 from analog_ep.spec.relaxation import RelaxationSpec
 from analog_ep.spec.table import TABLE, listed
+from analog_ep.spec.wires import WiresSpec
 
 
 class HopfieldSpec(BaseModel):
@@ -40,7 +41,7 @@ class HopfieldSpec(BaseModel):
             raise ValueError(f"initial_scale must be one or {stages}, one per weight, found {self.initial_scale}")
         return self
 
-    idle_tables: ClassVar[tuple[str, ...]] = ("diode", "update", "chip", "converters")
+    idle_tables: ClassVar[tuple[str, ...]] = ("diode", "wires", "update", "chip", "converters")
     """Tables of a spec that have no meaning beside this one."""
 
     def refuse(self, relaxation: RelaxationSpec | None, gradient: GradientTable, cost: str) -> None:
@@ -57,8 +58,10 @@ class HopfieldSpec(BaseModel):
     differential: ClassVar[bool] = True
     """Whether rows come in pairs ±u."""
 
-    def build(self, diodes: list[DiodeSpec], seed: int, dtype: torch.dtype) -> HopfieldNetwork:
-        """The network with its initial parameters; it has no diodes of its own."""
+    def build(
+        self, diodes: list[DiodeSpec], seed: int, dtype: torch.dtype, wires: WiresSpec | None = None
+    ) -> HopfieldNetwork:
+        """The network with its initial parameters; it has no diodes and no wires of its own."""
         return HopfieldNetwork(
             self.sizes,
             activation=self.activation,

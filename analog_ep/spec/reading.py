@@ -24,6 +24,7 @@ from analog_ep.spec.relaxation import RelaxationSpec
 from analog_ep.spec.resistive import NetworkSpec
 from analog_ep.spec.table import quoted
 from analog_ep.spec.tables import DataSpec, Spec, TrainingSpec, UpdateSpec
+from analog_ep.spec.wires import WiresSpec
 from analog_ep.support.files import read_bounded
 from analog_ep.support.resources import specs_folder
 
@@ -139,6 +140,7 @@ _UNIONS: list[tuple[str, dict[str, type[BaseModel]]]] = [
 
 _MODELS: dict[str, type[BaseModel]] = {
     "data": DataSpec,
+    "wires": WiresSpec,
     "relaxation": RelaxationSpec,
     "training": TrainingSpec,
     "update": UpdateSpec,

@@ -16,6 +16,7 @@ from analog_ep.spec.diodes import DiodeSpec
 from analog_ep.spec.gradients.table import GradientTable
 from analog_ep.spec.relaxation import RelaxationSpec
 from analog_ep.spec.table import TABLE
+from analog_ep.spec.wires import WiresSpec
 
 _Pair = Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]
 
@@ -83,7 +84,9 @@ class NetworkSpec(BaseModel):
         """Whether rows behind the first crossbar come in pairs ±u."""
         return self.drive == "differential"
 
-    def build(self, diodes: list[DiodeSpec], seed: int, dtype: torch.dtype) -> ResistiveNetwork:
+    def build(
+        self, diodes: list[DiodeSpec], seed: int, dtype: torch.dtype, wires: WiresSpec | None = None
+    ) -> ResistiveNetwork:
         """The network with its initial conductances.
 
         Raises
@@ -106,6 +109,7 @@ class NetworkSpec(BaseModel):
             conductance_range=(low, high),
             reference_conductance=self.reference_conductance,
             initial_range=None if self.initial_range is None else (self.initial_range[0], self.initial_range[1]),
+            wires=None if wires is None else wires.build(),
             seed=seed,
             dtype=dtype,
         )

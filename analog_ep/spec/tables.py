@@ -29,6 +29,7 @@ from analog_ep.spec.hopfield import HopfieldSpec
 from analog_ep.spec.relaxation import RelaxationSpec, idle_keys
 from analog_ep.spec.resistive import NetworkSpec
 from analog_ep.spec.table import TABLE, listed, quoted
+from analog_ep.spec.wires import WiresSpec
 
 
 class _Table(BaseModel):
@@ -153,6 +154,7 @@ class Spec(_Table):
     data: DataSpec = DataSpec()
     network: AnyNetworkSpec
     diode: Annotated[list[DiodeSpec], BeforeValidator(with_models), Field(min_length=1)] = [ShockleySpec()]
+    wires: WiresSpec | None = None
     cost: CostSpec = CrossEntropySpec()
     gradient: GradientSpec = EquilibriumPropagationSpec()
     training: TrainingSpec = TrainingSpec()

@@ -107,19 +107,19 @@ class Relaxation(Solver):
         def visit(returned: list[Tensor] | None) -> None:
             for k in range(ladder.last + 1):
                 drive = first if k == 0 else ladder.forward(k, layers)
-                drives[k] = drive if returned is None or k == ladder.last else drive + returned[k]
+                drives[k] = drive if returned is None or k >= len(returned) else drive + returned[k]
                 before[k] = None if returned is None else layers[k]
                 layers[k] = ladder.solve(k, drives[k])
 
         def flow() -> list[Tensor]:
-            return [ladder.backward(k, layers) for k in range(ladder.last)]
+            return [ladder.returned(k, layers) for k in range(ladder.n_returned)]
 
         def bound(rtol: float, shift: list[Tensor] | None) -> list[tuple[Tensor, Tensor]]:
             norms = [stage.backward_norm for stage in ladder.stages[1:]]
             return _bounds(norms, layers[1:], before[1:], shift, drives[:-1], rtol)
 
         # A first sweep without feedback leaves all of it undone.
-        least = 2 if start is None and ladder.last else 1
+        least = 2 if start is None and ladder.n_returned else 1
         judge, rtol = relative_to(lambda k: drives[k]), self.rtol or _RTOL[first.dtype]
         carried = None if start is None else flow()
         status = sweep_until(
@@ -181,22 +181,24 @@ class Relaxation(Solver):
         change: list[Tensor] = [fixed] * (ladder.last + 1)
         drives: list[Tensor] = list(change)
         before: list[Tensor | None] = [None] * len(change)
+        # Layers, to the last one, into which currents flow that a sweep from the outputs does not know yet.
+        known = 1 if ladder.lateral is None else 0
 
         def visit(carried: list[Tensor] | None) -> None:
             for k in range(ladder.last, -1, -1):
                 drive = fixed if k == ladder.last else ladder.backward(k, change)
-                drives[k] = drive if carried is None or k == 0 else drive + carried[k - 1]
+                drives[k] = drive if carried is None or k < known else drive + carried[k - known]
                 before[k] = None if carried is None else change[k]
                 change[k] = solve_layer(k, drives[k])
 
         def flow() -> list[Tensor]:
-            return [ladder.forward_change(k, change) for k in range(1, ladder.last + 1)]
+            return [ladder.forwarded_change(k, change) for k in range(known, ladder.last + 1)]
 
         def bound(rtol: float, shift: list[Tensor] | None) -> list[tuple[Tensor, Tensor]]:
             norms = [stage.forward_norm for stage in ladder.stages[1:]]
             return _bounds(norms, change[:-1], before[:-1], shift, drives[1:], rtol)
 
-        judge, rtol = relative_to(lambda k: drives[k + 1]), self.response_rtol or _RESPONSE_RTOL[fixed.dtype]
+        judge, rtol = relative_to(lambda k: drives[k + known]), self.response_rtol or _RESPONSE_RTOL[fixed.dtype]
         bounded = bound if ladder.wide else None
         status = sweep_until(visit, flow, None, judge, rtol, self.max_steps, fixed, bound=bounded, secant=True)
         return tuple(change), status

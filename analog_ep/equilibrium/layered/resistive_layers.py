@@ -55,7 +55,44 @@ class Ladder:
     @property
     def wide(self) -> bool:
         """Whether sweeps had better end by a bound: whether a crossbar between layers is large."""
-        return any(stage.weight.numel() > _WIDE for stage in self.stages[1:])
+        return self.lateral is None and any(stage.weight.numel() > _WIDE for stage in self.stages[1:])
+
+    @cached_property
+    def lateral(self) -> tuple[Tensor, ...] | None:
+        """Matrix M of each layer `(n_units, n_units)`, by which currents v M flow between its own nodes; None for
+        ideal lines, where there are none. [S]
+        """
+        found: list[Tensor] = []
+        for stage, behind in zip(self.stages, (*self.stages[1:], None), strict=True):
+            parts = [part for part in (stage.mutual, behind and behind.among_rows()) if part is not None]
+            if not parts:
+                return None
+            found.append(parts[0] if len(parts) == 1 else parts[0] + parts[1])
+        return tuple(found)
+
+    @property
+    def n_returned(self) -> int:
+        """Layers, from the first on, into which currents flow that a sweep from the inputs does not know yet."""
+        return self.last if self.lateral is None else self.last + 1
+
+    def returned(self, k: int, layers: Sequence[Tensor]) -> Tensor:
+        """Current into layer k from its amplifiers and from its own nodes. [A]"""
+        own = None if self.lateral is None else layers[k] @ self.lateral[k]
+        if k == self.last:
+            return torch.zeros_like(layers[k]) if own is None else own
+        return self.backward(k, layers) if own is None else self.backward(k, layers).add_(own)
+
+    def forwarded_change(self, k: int, change: Sequence[Tensor]) -> Tensor:
+        """Change of the current into layer k from the layer before and from its own nodes. [A]"""
+        if self.lateral is None:
+            return self.forward_change(k, change)
+        own = change[k] @ self.lateral[k]
+        return own if k == 0 else self.forward_change(k, change).add_(own)
+
+    def nodal_matrix(self, k: int) -> Tensor:
+        """Conductances at and between layer k's nodes, its neighbours held, `(n_units, n_units)`. [S]"""
+        matrix = torch.diag(self.totals[k])
+        return matrix if self.lateral is None else matrix - self.lateral[k].mT
 
     @cached_property
     def resistances(self) -> tuple[Tensor, ...]:
@@ -118,7 +155,8 @@ class LadderState:
         one that its voltage asks for.
         """
         drives = [ladder.stages[0].forward(inputs), *(ladder.forward(k, layers) for k in range(1, len(layers)))]
-        drives = [drive + ladder.backward(k, layers) for k, drive in enumerate(drives[:-1])] + drives[-1:]
+        for k in range(ladder.n_returned):
+            drives[k] = drives[k] + ladder.returned(k, layers)
         found = list(layers)
         for k, (clamp, layer) in enumerate(zip(ladder.clamps, layers, strict=True)):
             if clamp is not None:

@@ -106,14 +106,19 @@ def output_impedance(ladder: Ladder, slopes: Sequence[Tensor | float] | None = N
     slopes : list of Tensor (n_units,), optional
         Slope of each layer's diodes at the state; none for the network without its diodes. [S]
     """
-    slopes = (0.0,) * len(ladder.totals) if slopes is None else slopes
-    block = torch.diag(ladder.totals[0].double() + slopes[0])
-    for stage, total, slope in zip(ladder.stages[1:], ladder.totals[1:], slopes[1:], strict=True):
+    pairs = zip((0.0,) * len(ladder.totals) if slopes is None else slopes, ladder.totals, strict=True)
+    own = [ladder.nodal_matrix(k).double() + _diagonal(slope, total) for k, (slope, total) in enumerate(pairs)]
+    block = own[0]
+    for stage, matrix in zip(ladder.stages[1:], own[1:], strict=True):
         weight = stage.weight.double()
         gain, feedback = (torch.as_tensor(a, dtype=weight.dtype).to(weight) for a in (stage.gain, stage.feedback))
         down = gain.expand(len(weight))[:, None] * weight
         up = feedback.expand(len(weight))[:, None] * weight
-        block = torch.diag(total.double() + slope) - down.T @ torch.linalg.solve(block, up)
+        block = matrix - down.T @ torch.linalg.solve(block, up)
     n = block.shape[0] // 2
     across = torch.cat([torch.eye(n, dtype=block.dtype), -torch.eye(n, dtype=block.dtype)]).to(block.device)
     return across.T @ torch.linalg.solve(block, across)
+
+
+def _diagonal(slope: Tensor | float, total: Tensor) -> Tensor:
+    return torch.diag(torch.as_tensor(slope, dtype=torch.float64, device=total.device).expand_as(total))

@@ -113,7 +113,7 @@ class Measurement:
         return self.network.read(state.layers, self.chip, self.generator, self.known)
 
     def _contrast(self, inputs: Tensor, seen: tuple[Tensor, ...], response: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        return self.network.contrast(inputs.to(seen[0]), seen, response, known=self.known)
+        return self.network.contrast(inputs.to(seen[0]), seen, response, known=self.known, chip=self.chip)
 
     def _learnt(self, name: str, gradient: Tensor, between: float) -> Tensor:
         """The gradient by θ, or its sign, with the bias of the learning circuits.

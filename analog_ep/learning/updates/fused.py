@@ -47,6 +47,8 @@ class FusedStep:
         network = crossbars_of(method.network, "a fused step needs a ResistiveNetwork", "use backward and Update")
         if method.chip is not None or method.kind != "frozen":
             raise StimulusError("a fused step needs a frozen nudge and no chip; use backward and Update for others")
+        if not network.lines.ideal:
+            raise StimulusError("a fused step needs crossbars without wires, found wires; use backward and Update")
         if not isinstance(method.solver, Relaxation):
             raise StimulusError(f"a fused step needs the solver Relaxation, found {type(method.solver).__name__}")
         rates = [learning_rate] * network.n_stages if isinstance(learning_rate, (int, float)) else list(learning_rate)
