@@ -332,8 +332,9 @@ def test_report_on_wires():
     assert ten.output_error > own.output_error
     # The voltage lost at a cell, from all nodes of the circuit.
     state, circuit = solve(net, inputs, solver=Newton()), net.circuit()
-    cells = next(group for group in circuit.groups if group.label == "stage1")
+    cells = next(group for group in circuit.of_kind(Conductances) if group.label == "stage1")
     volts = state.voltages.numpy()
+    assert cells.index is not None
     left = torch.from_numpy((volts[:, cells.positive] - volts[:, cells.negative])[:, np.argsort(cells.index)])
     rows = torch.cat([inputs, -inputs, torch.ones(20, 1), -torch.ones(20, 1)], 1)
     across = (rows[:, :, None] - state.layers[0][:, None, :]).flatten(1)
