@@ -1,4 +1,4 @@
-"""Commands that measure speed: `bench graph`, `bench spice` and `bench step`."""
+"""Commands that measure speed: `bench graph`, `bench spice`, `bench step` and `bench wires`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from analog_ep.benchmarking.graph import benchmark_graph
 from analog_ep.benchmarking.recipe import bench_recipe
 from analog_ep.benchmarking.spice import benchmark_spice
+from analog_ep.benchmarking.wires import benchmark_wires
 from analog_ep.cli.app import JsonOption, app, layer_sizes, show
 
 bench = typer.Typer(help="Measure speed.", no_args_is_help=True, rich_markup_mode=None)
@@ -72,3 +73,18 @@ def bench_step(
     """Time a training step by equilibrium propagation and by backprop on an MLP of the same size, in turn."""
     torch.set_num_threads(threads)
     show(bench_recipe(layer_sizes(sizes), diode.value, dtype.value, data, batch, rounds, device=device), json)
+
+
+@bench.command("wires")
+def bench_wires(
+    size: Annotated[int, typer.Option(min=1, help="Rows of the crossbar.")] = 128,
+    columns: Annotated[int | None, typer.Option(min=1, help="Columns; by default as many as rows.")] = None,
+    resistance: Annotated[float, typer.Option(help="Of a segment of a line, in ohm.")] = 1.0,
+    inputs: Annotated[int, typer.Option(min=1, help="Input vectors of a batch.")] = 256,
+    seed: Annotated[int, typer.Option(help="Seed of conductances and inputs.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of PyTorch.")] = 1,
+    json: JsonOption = False,
+) -> None:
+    """Time the voltages of every node of a crossbar whose lines have resistance; compare with nodal analysis."""
+    torch.set_num_threads(threads)
+    show(benchmark_wires(size, columns, resistance, inputs, seed), json)

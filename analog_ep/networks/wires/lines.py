@@ -33,7 +33,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from analog_ep.errors import ConvergenceError, NetworkError
+from analog_ep.errors import ConvergenceError
+from analog_ep.networks.wires.joins import disconnected
 from analog_ep.networks.wires.line_kernels import (
     LANES,
     column_factors,
@@ -47,10 +48,10 @@ _TOLERANCE = 1e-13
 """Error of a solution of conjugate gradients, in the norm of S, relative to the solution."""
 
 _RELATIVE = 1e-12
-"""Error of the columns' rises at which their refinement ends, relative to the largest,"""
+"""Error of the columns' rises at which their refinement ends, relative to the largest, …"""
 
 _ROUNDING = 32 * np.finfo(np.float64).eps
-"""or change by a refinement, which rounding causes."""
+"""… or change by a refinement that is due to rounding."""
 
 _ACCEPTED = 1e-9
 """Estimated error of a voltage, relative to the largest across a cell, with which rounding may end the refinement."""
@@ -71,12 +72,15 @@ class LineVoltages:
         Between them, not as the difference of two rounded voltages. [V]
     currents : Tensor (n_ends, n_samples)
         From the ends into the lines, in the order left, right, top, bottom, without ends that are open. [A]
+    steps : list of int
+        Steps of conjugate gradients that each sample took.
     """
 
     rows: Tensor
     columns: Tensor
     across: Tensor
     currents: Tensor
+    steps: list[int]
 
 
 class LineSolver:
@@ -124,10 +128,7 @@ class LineSolver:
         alone = row_factors(self._cells, segments, right, *self._row_factors)
         alone |= column_factors(self._cells[:n_rows], self._column_segments, self._columns.far, *self._column_factors)
         if alone or not _all_connected(conductances, self._rows, self._columns):
-            raise NetworkError(
-                "every part of a crossbar's lines must be connected to one of their ends, found one that is not; "
-                "close an open segment or raise the smallest conductances"
-            )
+            raise disconnected()
 
     def solve(self, ends: Tensor) -> LineVoltages:
         """The circuit's voltages and currents, for voltages of the ends.
@@ -150,12 +151,13 @@ class LineSolver:
             for part in (slice(n_rows), slice(n_rows, stop), slice(stop, -n_columns), slice(-n_columns, None))
         )
         fields = [np.empty((len(volts), n_rows, n_columns)) for _ in range(3)]
-        currents = []
+        currents, steps = [], []
         for sample, (near, far, above, below) in enumerate(zip(left, right, top, bottom, strict=True)):
             rows, columns, across = (field[sample] for field in fields)
             rows[:], columns[:] = self._rows.voltages(near, far), self._columns.voltages(below, above).T[::-1]
             np.subtract(rows, columns, across)
-            drops, rises = self._drops(across)
+            drops, rises, count = self._drops(across)
+            steps.append(count)
             rows -= drops
             columns += rises
             across -= drops + rises
@@ -163,11 +165,11 @@ class LineSolver:
             below, above = self._columns.currents(below, above, -rises[::-1].T)
             currents.append(np.concatenate([first, last, above, below]))
         rows, columns, across = (torch.from_numpy(field).movedim(0, -1) for field in fields)
-        return LineVoltages(rows, columns, across, torch.from_numpy(np.stack(currents, 1)))
+        return LineVoltages(rows, columns, across, torch.from_numpy(np.stack(currents, 1)), steps)
 
-    def _drops(self, across: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Drops of rows and rises of columns `(n_rows, n_columns)`, for voltages across cells of ideal lines."""
-        n_rows = len(across)
+    def _drops(self, across: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+        """Drops of rows, rises of columns, for voltages across cells of ideal lines `(n_rows, n_columns)`; and steps."""
+        n_rows, steps = len(across), 0
         rises, drops, currents, columns = _fields(4, self._cells.shape)
         residual, last, slowest = currents, np.inf, 1.0
         for _ in range(_MOST_REFINEMENTS):
@@ -180,8 +182,9 @@ class LineSolver:
                 break
             if last < np.inf:
                 residual = _padded(self._images(step[:n_rows]), len(step), 0.0)
-            correction, slowest = self._conjugate_gradients(residual, step)
+            correction, slowest, count = self._conjugate_gradients(residual, step)
             rises += correction
+            steps += count
             last = size
         if size > _ACCEPTED * slowest * _largest(across):
             raise ConvergenceError(
@@ -189,10 +192,10 @@ class LineSolver:
                 f"{size / slowest:.1e} V uncertain by rounding; lower the resistance of a segment or the conductances"
             )
         row_drops((self._cells, *self._row_factors), across, columns, drops, currents)
-        return drops[:n_rows], columns[:n_rows]
+        return drops[:n_rows], columns[:n_rows], steps
 
-    def _conjugate_gradients(self, residual: np.ndarray, preconditioned: np.ndarray) -> tuple[np.ndarray, float]:
-        """S⁻¹ r from r and M⁻¹ r, both overwritten, and the smallest eigenvalue of M⁻¹ S that was met."""
+    def _conjugate_gradients(self, residual: np.ndarray, preconditioned: np.ndarray) -> tuple[np.ndarray, float, int]:
+        """S⁻¹ r from r and M⁻¹ r, both overwritten, the smallest eigenvalue of M⁻¹ S that was met, and the steps."""
         solution, direction, image, product = _fields(4, residual.shape)
         factors = self._cells, *self._row_factors
         steps, ratios = [], []
@@ -212,7 +215,7 @@ class LineSolver:
                 # The error's norm is at most that of the residual over the root of this.
                 slowest = _smallest_eigenvalue(np.array(steps), np.array(ratios))
                 target = wanted * slowest
-        return solution, slowest
+        return solution, slowest, len(steps)
 
     def _images(self, rises: np.ndarray) -> np.ndarray:
         """M b, from differences along the lines. [A]"""
