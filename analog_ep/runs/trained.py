@@ -90,10 +90,10 @@ def test_samples(spec: Spec, network: Network, which: slice, chip: Chip | None) 
     """
     dataset = build_dataset(spec)
     available = len(dataset.test_labels)
-    if not 0 <= which.start < which.stop <= available:
-        raise DataError(
-            f"{dataset.name} has test samples 0…{available - 1}, found {which.start}…{which.stop - 1} asked for"
-        )
+    stop = available if which.stop is None else which.stop
+    if not 0 <= which.start < stop <= available:
+        last = max(which.start, stop - 1)
+        raise DataError(f"{dataset.name} has test samples 0…{available - 1}, found {which.start}…{last} asked for")
     inputs = driven(dataset.test_inputs[which].to(next(network.parameters())), chip)
     return inputs, build_cost(spec).encode(dataset.test_labels[which], network.n_outputs, like=inputs)
 
