@@ -17,7 +17,8 @@ import typer
 
 from analog_ep import cli
 from analog_ep.checking import CrossCheck
-from analog_ep.errors import NgspiceNotFoundError
+from analog_ep.errors import DataError, NgspiceNotFoundError
+from analog_ep.runs import trained as trained_runs
 from analog_ep.runs.folder import CHECKPOINT, METRICS, SPEC, saved_epochs
 from analog_ep.spec import default_spec, load_spec, parse_spec
 
@@ -116,6 +117,7 @@ def test_errors_are_one_line_on_standard_error(spec: Path, trained: Path, tmp_pa
         (("check", new), "must be a run folder, found no spec.toml"),
         (("check", trained, "--samples", 5), "has test samples 0…3, found 0…4 asked for"),
         (("export", trained, "--sample", 4, "-o", tmp_path / "x.cir"), "has test samples 0…3, found 4…4 asked for"),
+        (("analyse", trained, "corners", "--samples", 5), "has test samples 0…3, found 0…4 asked for"),
         (("export", trained, "-o", tmp_path / "none" / "x.cir"), "No such file or directory"),
     ]
     before = sorted(tmp_path.rglob("*"))
@@ -135,6 +137,9 @@ def test_usage_errors_exit_with_two(trained: Path, tmp_path: Path, invoke: Invok
         (("train", "--out", trained, "--resume", "--start", "x.csv"), "goes on from its own conductances"),
         (("export", trained), "give -o FILE, --conductances FILE.csv, or both"),
         (("export", trained, "--phase", "half", "-o", tmp_path / "x.cir"), "'half' is not one of"),
+        (("export", trained, "--samples", 2, "-o", tmp_path / "x.cir"), "a meaning only with --phase transient"),
+        (("export", trained, "--capacitance", 1, "-o", tmp_path / "x.cir"), "a meaning only with --phase transient"),
+        (("analyse", trained, "power", "--samples", 2), "has a meaning only with corners"),
         (("chek", trained), "No such command 'chek'"),
     ]:
         code, _, err = invoke(*arguments)
@@ -227,6 +232,31 @@ def test_check_prints_a_table_or_json(trained: Path, invoke: Invoke):
     assert found["samples"] == 4
     assert found.keys() >= {"max_voltage_error", "max_response_error", "min_gradient_cosine", "predictions_identical"}
     assert found["nodes"] > 0
+
+
+@pytest.mark.ngspice
+def test_check_compares_all_samples_where_there_are_fewer_than_it_takes_by_default(trained: Path, invoke: Invoke):
+    code, out, err = invoke("check", trained, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["samples"] == 4
+
+
+def test_check_takes_a_hundred_samples_where_there_are_more(spec: Path, monkeypatch, tmp_path: Path, invoke: Invoke):
+    tables = load_spec(spec).to_dict()
+    tables["data"]["source"], tables["network"]["sizes"] = "digits", [64, 4, 10]
+    spec.write_text(parse_spec(tables, "test").to_toml())
+    assert invoke("train", spec, "--out", tmp_path / "run", "--epochs", 1)[0] == 0
+    asked: list[slice] = []
+    original = trained_runs.test_samples
+
+    def seen(spec, network, which, chip):
+        asked.append(which)
+        original(spec, network, which, chip)
+        raise DataError("seen enough")
+
+    monkeypatch.setattr(trained_runs, "test_samples", seen)
+    assert "seen enough" in invoke("check", tmp_path / "run")[2]
+    assert asked == [slice(0, 100)]
 
 
 @pytest.mark.ngspice

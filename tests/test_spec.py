@@ -1,10 +1,11 @@
 """Specs: what is accepted, what each error says, and that the objects built are those described."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
+from pydantic import BaseModel, ValidationError
 from resistive import resistive_network
 
 from analog_ep.devices import HardClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
@@ -12,7 +13,8 @@ from analog_ep.equilibrium import Relaxation
 from analog_ep.errors import DataError, SpecError
 from analog_ep.learning import CoupledLearning, EquilibriumPropagation, SmallSignal
 from analog_ep.runs.building import build_cost, build_dataset, build_gradient, build_nudge, build_solver, build_update
-from analog_ep.spec import default_spec, load_spec, parse_spec, with_values
+from analog_ep.spec import Spec, default_spec, load_spec, parse_spec, with_values
+from analog_ep.spec.keys import known_keys, place_of
 from analog_ep.stimulus import CrossEntropy, SquaredError
 
 NETWORK = {"sizes": [2, 6, 4, 2]}
@@ -123,6 +125,56 @@ def test_what_is_wrong_is_said_in_one_line(tables: dict[str, Any], words: str):
     with pytest.raises(SpecError, match=f"^test: {words}") as caught:
         parse_spec({"network": NETWORK, **tables}, "test")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        ({"netwrk": {}}, "netwrk is not a known key; known are data, .*, relaxation; try 'network'$"),
+        ({"network": {**NETWORK, "gian": 2}}, "network.gian is not .*, initial_range; try 'gain'$"),
+        ({"training": {"epoch": 2}}, "training.epoch is not a known key; known are epochs, .*, dtype; try 'epochs'$"),
+        ({"training": {"gain": 2}}, "training.gain is not .*, dtype; try network.gain$"),
+        ({"seed": 2}, "seed is not a known key; known are data, .*; try chip.seed or training.seed$"),
+        ({"colour": 2}, "colour is not a known key; known are data, .*, relaxation$"),
+        ({"chip": {"twins": True}}, "chip.twins is not a known key; known are seed, .*; try 'twin'$"),
+        ({"converters": {"bits": 8}}, "converters.bits is not .* known are dac_bits, .*; try 'dac_bits'$"),
+        ({"data": {"sources": "iris"}}, "data.sources is not a known key; known are source, .*; try 'source'$"),
+        ({"gradient": {"varient": "random"}}, "gradient.varient is not .* known are method, .*; try 'variant'$"),
+        ({"cost": {"function": "squared_error", "volts": 1}}, "cost.volts is not .*; known are function, target_volt"),
+        (
+            {"diode": [{"model": "ideal"}, {"model": "card", "card": "nxp_1n4148", "temprature": 1}]},
+            r"diode\[1\].temprature is not a known key; known are clamp, .*card, temperature; try 'temperature'$",
+        ),
+        (
+            {"update": {"device": "linear_step", "sheme": "fixed"}},
+            "update.sheme is not a known key; known are device, .*, held; try 'scheme'$",
+        ),
+    ],
+)
+def test_an_unknown_key_is_told_with_the_keys_of_its_table_and_the_nearest(tables: dict[str, Any], words: str):
+    with pytest.raises(SpecError, match=f"^test: {words}"):
+        parse_spec({"network": NETWORK, **tables}, "test")
+
+
+def models_in(annotation: Any) -> set[type[BaseModel]]:
+    """Every model that an annotation names, however deep."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {annotation}.union(*(models_in(field.annotation) for field in annotation.model_fields.values()))
+    return set().union(*(models_in(each) for each in get_args(annotation)))
+
+
+def test_every_table_of_a_spec_tells_its_keys():
+    told = set()
+    for name, field in Spec.model_fields.items():
+        for model in models_in(field.annotation):
+            names = model.model_fields.keys() & {"kind", "model", "function", "method"}
+            tag = {key: get_args(model.model_fields[key].annotation)[0] for key in names}
+            with pytest.raises(ValidationError) as caught:
+                Spec.model_validate({"network": NETWORK, name: {**tag, "kolour": 1}})
+            (found,) = (each["loc"] for each in caught.value.errors() if each["type"] == "extra_forbidden")
+            assert known_keys(place_of(Spec, found)) == list(model.model_fields), found
+            told.add(model)
+    assert len(told) > 20
 
 
 def test_broken_files(tmp_path: Path):

@@ -38,7 +38,9 @@ def analyse_run(
     run: RunFolder,
     study: Annotated[StudyName, typer.Argument(help="What to look at.")],
     sample: Annotated[int, typer.Option(min=0, metavar="K", help="Index of the test sample.")] = 0,
-    samples: Annotated[int, typer.Option(min=1, help="Samples at the corners, from K on.")] = 1,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Samples at the corners, from K on; 1 if not given.")
+    ] = None,
     capacitance: Annotated[float, typer.Option(help="Capacitance of each node. [F]")] = 1e-12,
     lsb: Annotated[float, typer.Option(help="Step of the converter at the outputs. [V]")] = 1e-3,
     bandwidth: Annotated[
@@ -56,8 +58,10 @@ def analyse_run(
     """
     if bandwidth is None and rail is not None:
         raise typer.BadParameter("has a meaning only with --bandwidth", param_hint="--rail")
+    if samples is not None and study is not StudyName.corners:
+        raise typer.BadParameter("has a meaning only with corners", param_hint="--samples")
     amplifiers = None if bandwidth is None else AmplifierModel(bandwidth, output_resistance, rail)
-    conditions = Conditions(capacitance, lsb, amplifiers, integrator.value, samples)
+    conditions = Conditions(capacitance, lsb, amplifiers, integrator.value, samples or 1)
     report = analyse(run, study.value, sample, conditions)
     show(report, json)
     if save:

@@ -50,7 +50,9 @@ ArrayOption = Annotated[ArrayChoice, typer.Option(help="Array of a chip that has
 @app.command()
 def check(
     run: Annotated[Path, typer.Argument(metavar="RUN|NETLIST.cir", help="Folder that `train` made, or a netlist.")],
-    samples: Annotated[int, typer.Option(min=1, help="Number of test samples.")] = 100,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Number of test samples; 100 if not given, or all where there are fewer.")
+    ] = None,
     array: ArrayOption = ArrayChoice.first,
     processes: Annotated[int, typer.Option(min=1, help="Runs of ngspice at a time.")] = 1,
     accuracy: Annotated[
@@ -84,7 +86,9 @@ def export(
             "settling from rest."
         ),
     ] = Phase.both,
-    samples: Annotated[int, typer.Option(min=1, help="Samples from K on that a transient presents.")] = 1,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Samples from K on that a transient presents; 1 if not given.")
+    ] = None,
     capacitance: Annotated[
         float | None, typer.Option(help="Capacitance of each node in a transient, 1e-12 if not given. [F]")
     ] = None,
@@ -106,13 +110,14 @@ def export(
         raise typer.BadParameter("give -o FILE, --conductances FILE.csv, or both")
     if phase is Phase.transient and dialect is not DialectChoice.ngspice:
         raise typer.BadParameter("a transient netlist is for ngspice alone; leave --dialect out")
-    if rate is not None and phase is not Phase.transient:
-        raise typer.BadParameter("has a meaning only with --phase transient", param_hint="--rate")
+    for option, value in (("--samples", samples), ("--capacitance", capacitance), ("--rate", rate)):
+        if value is not None and phase is not Phase.transient:
+            raise typer.BadParameter("has a meaning only with --phase transient", param_hint=option)
     if out is not None and is_design_run(run):
         export_design(run, out)
     elif out is not None:
         if phase is Phase.transient:
-            export_transient(run, slice(sample, sample + samples), out, capacitance, rate)
+            export_transient(run, slice(sample, sample + (samples or 1)), out, capacitance, rate)
         else:
             export_deck(run, sample, phase.value, out, dialect.value, array.value)
         typer.echo(f"wrote {out}")

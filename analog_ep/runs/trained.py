@@ -36,6 +36,9 @@ from analog_ep.ngspice.batch import Progress
 from analog_ep.netlist.deck import Phase
 from analog_ep.netlist.dialects import DialectName
 
+_CHECKED = 100
+"""Test samples that are compared with ngspice where no number is asked for, or all where there are fewer."""
+
 _PART = 500
 """Test samples a run of ngspice: how often the progress is told."""
 
@@ -100,7 +103,7 @@ def test_samples(spec: Spec, network: Network, which: slice, chip: Chip | None) 
 
 def cross_checked(
     path: Path,
-    samples: int,
+    samples: int | None = None,
     progress: Progress | None = None,
     array: Array = "first",
     processes: int = 1,
@@ -116,8 +119,8 @@ def cross_checked(
     ----------
     path : Path
         The run folder.
-    samples : int
-        Number of test samples.
+    samples : int, optional
+        Number of test samples; by default 100, or all where there are fewer.
     progress : callable, optional
         See `analog_ep.equilibrium.ngspice.Ngspice`; told anew in each phase.
     array : "first" or "twin"
@@ -139,6 +142,8 @@ def cross_checked(
         If there is no ngspice, or it fails.
     """
     spec, network, chip = trained_circuit(path)
+    if samples is None:
+        samples = min(_CHECKED, len(build_dataset(spec).test_labels))
     inputs, targets = test_samples(spec, network, slice(0, samples), chip)
     return network.answer(
         _RunCheck(path, spec, inputs, targets, _array_of(chip, array), progress, processes, accuracy)

@@ -10,21 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from analog_ep.errors import SpecError
-from analog_ep.spec.chip import ChipSpec, ConvertersSpec
-from analog_ep.spec.costs import CrossEntropySpec, SquaredErrorSpec
-from analog_ep.spec.diodes import CardSpec, IdealSpec, PiecewiseSpec, ShockleySpec
 from analog_ep.spec.earlier import without_idle_defaults
-from analog_ep.spec.gradients import GRADIENTS
-from analog_ep.spec.hopfield import HopfieldSpec
+from analog_ep.spec.keys import Location, Place, known_keys, nearest, owners, place_of
 from analog_ep.spec.merging import merged
-from analog_ep.spec.relaxation import RelaxationSpec
-from analog_ep.spec.resistive import NetworkSpec
 from analog_ep.spec.table import quoted
-from analog_ep.spec.tables import DataSpec, Spec, TrainingSpec, UpdateSpec
-from analog_ep.spec.wires import WiresSpec
+from analog_ep.spec.tables import Spec
 from analog_ep.support.files import read_bounded
 from analog_ep.support.resources import specs_folder
 
@@ -130,26 +123,6 @@ def parse_spec(tables: dict[str, Any], origin: str) -> Spec:
 
 _QUOTE = "'"
 
-_UNIONS: list[tuple[str, dict[str, type[BaseModel]]]] = [
-    ("kind", {"resistive": NetworkSpec, "hopfield": HopfieldSpec}),
-    ("model", {"shockley": ShockleySpec, "piecewise": PiecewiseSpec, "ideal": IdealSpec, "card": CardSpec}),
-    ("function", {"cross_entropy": CrossEntropySpec, "squared_error": SquaredErrorSpec}),
-    ("method", {**GRADIENTS}),
-]
-"""Tables of several forms: the key that tells them apart, and each one's model by its value."""
-
-_MODELS: dict[str, type[BaseModel]] = {
-    "data": DataSpec,
-    "wires": WiresSpec,
-    "relaxation": RelaxationSpec,
-    "training": TrainingSpec,
-    "update": UpdateSpec,
-    "chip": ChipSpec,
-    "converters": ConvertersSpec,
-} | {tag: model for _, union in _UNIONS for tag, model in union.items()}
-"""Tables by the part of an error's location that names them."""
-
-
 _EXPECTED = {
     "model_type": "must be a table",
     "model_attributes_type": "must be a table",
@@ -165,13 +138,14 @@ _EXPECTED = {
 
 def _sentence(error: Any, tables: dict[str, Any]) -> str:
     kind, context = error["type"], error.get("ctx", {})
-    key = _key(error["loc"], tables, drop_last_tag=kind == "value_error")
+    place = place_of(Spec, error["loc"])
+    key = _key(error["loc"], place, tables, drop_last=kind == "value_error")
     match kind:
         case "extra_forbidden":
-            others = _others(error["loc"], error["input"])
-            if others:
-                return f"{key} has a meaning only with {others}; leave it out"
-            return f"{key} is not a known key; known are {', '.join(_known_keys(error['loc']))}"
+            name = str(error["loc"][-1])
+            if others := owners(place, name):
+                return f"{key} has a meaning only with {_beside(place, others, error['input'])}; leave it out"
+            return f"{key} is not a known key; known are {', '.join(known_keys(place))}{nearest(Spec, place, name)}"
         case "missing":
             return f"{key} is required, found nothing"
         case "union_tag_not_found":
@@ -203,32 +177,24 @@ def _short(value: Any, write: Callable[[Any], str] = repr) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _others(location: tuple[str | int, ...], value: Any) -> str:
-    """Which forms of a table have a key that the form in hand has not, and what was found; "" where none has."""
-    *_, tag, key = ("", *location)
-    for name, union in _UNIONS:
-        owners = [quoted(other) for other, model in union.items() if tag in union and key in model.model_fields]
-        if owners:
-            return f'{name} = {" or ".join(owners)}, found {_short(value, quoted)} beside {name} = "{tag}"'
-    return ""
+def _beside(place: Place, others: list[str], value: Any) -> str:
+    """Which forms of a table have a key, and what was found beside which form."""
+    name = "" if place.forms is None else place.forms.key
+    found = f"{_short(value, quoted)} beside {name} = {quoted(place.tag)}"
+    return f"{name} = {' or '.join(map(quoted, others))}, found {found}"
 
 
-def _known_keys(location: tuple[str | int, ...]) -> list[str]:
-    named = [str(part) for part in location[:-1] if part in _MODELS]
-    return list((_MODELS[named[-1]] if named else Spec).model_fields)
-
-
-def _key(location: tuple[str | int, ...], tables: dict[str, Any], drop_last_tag: bool) -> str:
+def _key(location: Location, place: Place, tables: dict[str, Any], drop_last: bool) -> str:
     """The key as the user wrote it: without pydantic's tags, and without the index of a list of one."""
     key = ""
     at: Any = tables
     for depth, part in enumerate(location):
+        if depth in place.tags:
+            continue
         last = depth == len(location) - 1
-        if part in _MODELS and depth and isinstance(location[depth - 1], int):
-            continue  # the tag of a table in a list, which a table may also have as a key
         if isinstance(part, int):
             if isinstance(at, list):
                 key, at = f"{key}[{part}]", at[part]
-        elif isinstance(at, dict) and (part in at or (last and not drop_last_tag)):
+        elif isinstance(at, dict) and (part in at or (last and not drop_last)):
             key, at = f"{key}.{part}" if key else part, at.get(part)
     return key

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from analog_ep.errors import SpecError
+from analog_ep.spec.keys import known_keys, nearest, place_of
 from analog_ep.spec.merging import merged
 from analog_ep.spec.reading import default_spec, load_spec, parse_spec, read_tables
 from analog_ep.spec.tables import Spec
@@ -176,7 +177,9 @@ def _sentence(error: Any) -> str:
     key = ".".join(str(part) for part in error["loc"])
     match error["type"]:
         case "extra_forbidden":
-            return f"{key} is not a known key; known are {', '.join(StudySpec.model_fields)}"
+            place = place_of(StudySpec, error["loc"])
+            near = nearest(StudySpec, place, str(error["loc"][-1]))
+            return f"{key} is not a known key; known are {', '.join(known_keys(place))}{near}"
         case "missing":
             return f"{key} is required, found nothing"
         case "too_short":
