@@ -102,7 +102,9 @@ def test_many_samples_are_as_one_by_one_whichever_way_is_taken(monkeypatch):
     wired = random_crossbar((20, 30), 10.0)
     ends = drive(wired, samples=12)
     right = wired.voltages(ends)
-    parts = [torch.from_numpy(values) for values in (wired.cells, wired.row_links, wired.column_links)]
+    cells, row_links, column_links = (
+        torch.from_numpy(values) for values in (wired.cells, wired.row_links, wired.column_links)
+    )
     taken = []
 
     class Watched(voltages.LineElimination):
@@ -111,9 +113,9 @@ def test_many_samples_are_as_one_by_one_whichever_way_is_taken(monkeypatch):
             super().__init__(*args, **options)
 
     monkeypatch.setattr(voltages, "LineElimination", Watched)
-    for factors, count in ((1.0, 0), (0.0, 1)):
-        monkeypatch.setattr(voltages, "_FACTORS", factors)
-        found = crossbar_voltages(*parts, torch.from_numpy(ends))
+    for seconds, count in ((1.0, 0), (0.0, 1)):
+        monkeypatch.setattr(voltages, "_FORMING", seconds)
+        found = crossbar_voltages(cells, row_links, column_links, torch.from_numpy(ends))
         assert len(taken) == count
         for part, exact in zip(found, right, strict=True):
             np.testing.assert_allclose(part.numpy(), exact, rtol=0, atol=1e-12)
