@@ -8,7 +8,7 @@ import torch
 from nodal_crossbars import Wired, random_crossbar
 
 from analog_ep.errors import ConvergenceError, NetworkError
-from analog_ep.networks.wires import voltages
+from analog_ep.networks.wires import lines, voltages
 from analog_ep.networks.wires.lines import LineSolver, LineVoltages
 from analog_ep.networks.wires.voltages import crossbar_voltages
 
@@ -89,6 +89,18 @@ def test_a_changed_segment_or_cell_is_seen():
         assert largest_error(solved(wired, ends), right) > 1e-9
         part[20, 30] = kept
     assert largest_error(solved(wired, ends), right) < 1e-11
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["one end", "both ends"])
+def test_refinement_corrects_what_conjugate_gradients_leave(both, monkeypatch):
+    wired = random_crossbar((30, 20), 1e3, siemens=(1e-5, 1e-3), both=both)
+    ends = drive(wired)
+    right = wired.voltages(ends)
+    monkeypatch.setattr(lines, "_TOLERANCE", 1e-4)
+    assert largest_error(solved(wired, ends), right) < 1e-11
+    monkeypatch.setattr(lines, "_MOST_REFINEMENTS", 2)
+    with pytest.raises(ConvergenceError):
+        solved(wired, ends)
 
 
 def test_few_steps_are_taken_where_lines_drop_little():
