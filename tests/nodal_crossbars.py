@@ -62,7 +62,7 @@ class Wired:
         """Links between the ends `(n, n)`, and parts of their voltages in those of nodes `(2, p, q, n)`: 60 digits."""
         tails, heads, siemens, inner, count = self.branches()
         with mpmath.workdps(60):
-            rows: list[dict[int, mpmath.mpf]] = [{} for _ in range(count)]
+            rows: list[dict] = [{} for _ in range(count)]
             for a, b, g in zip(tails.tolist(), heads.tolist(), siemens.tolist(), strict=True):
                 for i, j in ((a, b), (b, a)):
                     rows[i][i] = rows[i].get(i, mpmath.mpf(0)) + mpmath.mpf(g)
@@ -92,7 +92,8 @@ def random_crossbar(
     """Cells log-uniform between these conductances, segments with a spread of about a quarter."""
     random = np.random.default_rng(seed)
     p, q = shape
-    cells = 10 ** random.uniform(*np.log10(siemens), shape)
+    low, high = np.log10(siemens)
+    cells = 10 ** random.uniform(low, high, shape)
     rows, columns = (10 ** random.normal(0, 0.1, shape) / resistance for _ in range(2))
     right, top = (10 ** random.normal(0, 0.1, n) / resistance for n in (p, q))
     return Wired(cells, rows, columns, right, top) if both else Wired(cells, rows, columns)

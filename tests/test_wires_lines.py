@@ -8,7 +8,7 @@ import torch
 from nodal_crossbars import Wired, random_crossbar
 
 from analog_ep.errors import ConvergenceError, NetworkError
-from analog_ep.networks.wires import voltages
+from analog_ep.networks.wires import lines, voltages
 from analog_ep.networks.wires.lines import LineSolver, LineVoltages
 from analog_ep.networks.wires.voltages import crossbar_voltages
 
@@ -91,6 +91,18 @@ def test_a_changed_segment_or_cell_is_seen():
     assert largest_error(solved(wired, ends), right) < 1e-11
 
 
+@pytest.mark.parametrize("both", [False, True], ids=["one end", "both ends"])
+def test_refinement_corrects_what_conjugate_gradients_leave(both, monkeypatch):
+    wired = random_crossbar((30, 20), 1e3, siemens=(1e-5, 1e-3), both=both)
+    ends = drive(wired)
+    right = wired.voltages(ends)
+    monkeypatch.setattr(lines, "_TOLERANCE", 1e-4)
+    assert largest_error(solved(wired, ends), right) < 1e-11
+    monkeypatch.setattr(lines, "_MOST_REFINEMENTS", 2)
+    with pytest.raises(ConvergenceError):
+        solved(wired, ends)
+
+
 def test_few_steps_are_taken_where_lines_drop_little():
     limits = {1e-3: 3, 1.0: 8, 10.0: 25}
     for resistance, most in limits.items():
@@ -102,7 +114,9 @@ def test_many_samples_are_as_one_by_one_whichever_way_is_taken(monkeypatch):
     wired = random_crossbar((20, 30), 10.0)
     ends = drive(wired, samples=12)
     right = wired.voltages(ends)
-    parts = [torch.from_numpy(values) for values in (wired.cells, wired.row_links, wired.column_links)]
+    cells, row_links, column_links = (
+        torch.from_numpy(values) for values in (wired.cells, wired.row_links, wired.column_links)
+    )
     taken = []
 
     class Watched(voltages.LineElimination):
@@ -111,9 +125,9 @@ def test_many_samples_are_as_one_by_one_whichever_way_is_taken(monkeypatch):
             super().__init__(*args, **options)
 
     monkeypatch.setattr(voltages, "LineElimination", Watched)
-    for factors, count in ((1.0, 0), (0.0, 1)):
-        monkeypatch.setattr(voltages, "_FACTORS", factors)
-        found = crossbar_voltages(*parts, torch.from_numpy(ends))
+    for seconds, count in ((1.0, 0), (0.0, 1)):
+        monkeypatch.setattr(voltages, "_FORMING", seconds)
+        found = crossbar_voltages(cells, row_links, column_links, torch.from_numpy(ends))
         assert len(taken) == count
         for part, exact in zip(found, right, strict=True):
             np.testing.assert_allclose(part.numpy(), exact, rtol=0, atol=1e-12)

@@ -19,7 +19,9 @@ from analog_ep.errors import StimulusError
 from analog_ep.networks.wires.elimination import LineElimination
 from analog_ep.networks.wires.voltages import crossbar_voltages
 
-_SIEMENS = 1e-7, 1e-4
+_DECADES = -7.0, -4.0
+"""Powers of ten between which conductances lie. [S]"""
+
 _LARGEST_LU = 300 * 300
 """Cells up to which a sparse factorisation judges: at 256 × 256 it takes seconds, at 1024 × 1024 more memory than most
 machines have."""
@@ -106,7 +108,7 @@ def benchmark_wires(
     if not 0 < resistance < float("inf"):
         raise StimulusError(f"the resistance of a segment must be finite and above 0, found {resistance:g} ohm")
     random = np.random.default_rng(seed)
-    cells = torch.from_numpy(10 ** random.uniform(*np.log10(_SIEMENS), (rows, columns)))
+    cells = torch.from_numpy(10 ** random.uniform(*_DECADES, (rows, columns)))
     segments = torch.full_like(cells, 1 / resistance)
     ends = torch.zeros(rows + columns, inputs, dtype=torch.float64)
     ends[:rows] = torch.from_numpy(random.uniform(-1, 1, (rows, inputs)))

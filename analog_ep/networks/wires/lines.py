@@ -168,7 +168,7 @@ class LineSolver:
         return LineVoltages(rows, columns, across, torch.from_numpy(np.stack(currents, 1)), steps)
 
     def _drops(self, across: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-        """Drops of rows, rises of columns, for voltages across cells of ideal lines `(n_rows, n_columns)`; and steps."""
+        """Drops of rows, rises of columns, for voltages across cells of ideal lines `(n_rows, n_columns)`; steps."""
         n_rows, steps = len(across), 0
         rises, drops, currents, columns = _fields(4, self._cells.shape)
         residual, last, slowest = currents, np.inf, 1.0

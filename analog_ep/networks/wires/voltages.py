@@ -7,9 +7,12 @@ from torch import Tensor
 from analog_ep.networks.wires.elimination import LineElimination
 from analog_ep.networks.wires.lines import LineSolver
 
-_STEP, _FACTORS, _SPREAD = 8e-9, 17e-9, 35e-9
-"""Seconds on one core: a step of conjugate gradients a cell, an elimination a cell and line, and spreading its voltages
-a cell. Measured at 128 × 100 and 256 × 256; they decide what is faster, not what comes out."""
+_SOLVING, _STEP = 2e-4, 10e-9
+"""Seconds of conjugate gradients on one core: a sample, and a step a cell, …"""
+
+_FORMING, _FACTORS, _SPREADING = 5e-3, 20e-9, 30e-9
+"""… and of elimination: once, once a cell and line, and a sample and cell. Measured from 32 × 32 to 784 × 100; they
+decide what is faster, not what comes out."""
 
 _AROUND = 3
 """Eliminations of all lines beside the steps, as many as three steps have."""
@@ -41,12 +44,14 @@ def crossbar_voltages(cells: Tensor, row_links: Tensor, column_links: Tensor, en
         If rounding leaves more than 1e-9 of the voltages across cells uncertain.
     """
     solver = LineSolver(cells, row_links, column_links)
-    if ends.shape[1] > _FEW:
-        steps = solver.solve(ends[:, :1]).steps[0]
-        if ends.shape[1] * (_STEP * (steps + _AROUND) - _SPREAD) > _FACTORS * min(cells.shape):
+    n_samples = ends.shape[1]
+    if n_samples > _FEW:
+        steps = _AROUND + solver.solve(ends[:, :1]).steps[0]
+        by_steps = n_samples * (_SOLVING + _STEP * steps * cells.numel())
+        by_elimination = _FORMING + (_FACTORS * min(cells.shape) + _SPREADING * n_samples) * cells.numel()
+        if by_elimination < by_steps:
             links = (values[None] for values in (cells, row_links, column_links))
-            elimination = LineElimination(*links, open_right=True, open_top=True)
-            rows, columns = elimination.voltages(ends[None])
+            rows, columns = LineElimination(*links, open_right=True, open_top=True).voltages(ends[None])
             return rows[0], columns[0]
     found = solver.solve(ends)
     return found.rows, found.columns
