@@ -126,5 +126,9 @@ def _at_corner(group: Branches, celsius: float, conductance: float, saturation: 
 
 
 def _unchanged(circuit: Circuit) -> tuple[str, ...]:
-    laws = [group for group in circuit.of_kind(CurrentLaw) if not group.linear and not group.has_own_supply]
-    return tuple(group.label for group in laws if group.at_corner(ZERO_CELSIUS, 1.0, 1.0) is None)
+    silent = [group for group in circuit.groups if group.at_corner(ZERO_CELSIUS, 1.0, 1.0) is None]
+    return tuple(group.label for group in silent if _may_change(circuit.with_groups([group])))
+
+
+def _may_change(circuit: Circuit) -> bool:
+    return any(not law.linear and not law.has_own_supply for law in circuit.of_kind(CurrentLaw))

@@ -1,4 +1,4 @@
-"""The operating point of one sample: voltages, diodes at work, and what is left of Kirchhoff's law."""
+"""The operating point of one sample: voltages, diodes and transistors at work, what is left of Kirchhoff's law."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class OperatingPoint:
     outputs : ndarray (n_outputs,)
         Differential outputs. [V]
     diodes : dict of str to ndarray (n_diodes,)
-        Current of each diode, or other nonlinear element of two terminals, by the label of its group. [A]
+        Current of each diode, transistor's channel or other nonlinear element without a supply of its own, by the label
+        of its group; of the junctions of MOSFETs by ``LABEL.drain`` and ``LABEL.source``. [A]
     residual : float
         Largest Kirchhoff residual at a node. [A]
     """
@@ -91,12 +92,11 @@ def operating_point(circuit: Circuit, inputs: np.ndarray, *, solver: Solver) -> 
         diodes={
             group.label: _currents(group, voltages)
             for group in circuit.of_kind(CurrentLaw)
-            if group.is_two_terminal and not group.linear
+            if not group.linear and not group.has_own_supply
         },
         residual=float(found.residual),
     )
 
 
 def _currents(group: CurrentLaw, voltages: np.ndarray) -> np.ndarray:
-    first, second = group.ends()
-    return group.current(voltages[first] - voltages[second])
+    return group.current(*(voltages[first] - voltages[second] for first, second in group.controls()))

@@ -22,6 +22,7 @@ from analog_ep.circuit.converters import Converter, Converters
 from analog_ep.circuit.energy import EnergyWeights, circuit_energy, energy_weights
 from analog_ep.circuit.laws import Branches, ChargeLaw, ConductanceLaw, CurrentFollower, CurrentLaw, VoltageLaw
 from analog_ep.circuit.learning_circuit import LearningCircuit
+from analog_ep.circuit.mosfets import Mosfets
 from analog_ep.circuit.nodes import GROUND, NONE, NodePair
 from analog_ep.circuit.noise import NoiseCurrents, injected_currents, johnson_currents, shot_currents
 from analog_ep.circuit.output_clamps import with_output_clamps
@@ -50,6 +51,7 @@ __all__ = [
     "Diodes",
     "EnergyWeights",
     "LearningCircuit",
+    "Mosfets",
     "NodePair",
     "NoiseCurrents",
     "NonlinearCurrentSources",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit.amplifier_forms import amplifier_assembly, amplifier_instances
+from analog_ep.circuit.device_branches import DeviceBranches
 from analog_ep.circuit.laws import ChargeLaw, ConductanceLaw, CurrentFollower, CurrentLaw, VoltageLaw
 from analog_ep.circuit.nodes import GROUND, NONE, Indices, NodePair, Values
 from analog_ep.circuit.voltage_rows import VoltageRows
@@ -90,7 +91,7 @@ class Conductances(ConductanceLaw):
 
 
 @dataclass(frozen=True, eq=False)
-class Diodes(CurrentLaw):
+class Diodes(DeviceBranches, CurrentLaw):
     """Nonlinear two-terminal elements of one model; the model's parameters may be per element."""
 
     anode: Indices
@@ -126,23 +127,6 @@ class Diodes(CurrentLaw):
     def clamp_parameters(self, kelvin: float) -> ClampParameters | None:
         return self.device.expand(len(self)).clamp_parameters(kelvin)
 
-    @property
-    def law_type(self) -> type:
-        return type(self.device)
-
-    def select(self, index: np.ndarray) -> Self:
-        device = self.device.expand(len(self)).select(torch.from_numpy(index))
-        return replace(super().select(index), device=device)
-
-    def parameters(self) -> dict[str, np.ndarray]:
-        """The device's parameters that are given one by one."""
-        found = {f.name: getattr(self.device, f.name) for f in fields(self.device)}
-        return {name: value.numpy() for name, value in found.items() if isinstance(value, Tensor)}
-
-    def with_parameters(self, values: Mapping[str, np.ndarray]) -> Self:
-        changed = {name: torch.from_numpy(value) for name, value in values.items()}
-        return replace(self, device=replace(self.device, **changed))
-
     def spread_names(self) -> dict[str, str]:
         return {"threshold" if name == "offset" else name: name for name in self.parameters()}
 
@@ -156,9 +140,6 @@ class Diodes(CurrentLaw):
     def steepness(self) -> tuple[np.ndarray, np.ndarray] | None:
         found = self.device.steepness()
         return None if found is None else (self._spread(found[0]), self._spread(found[1]))
-
-    def _spread(self, value: float | Tensor) -> np.ndarray:
-        return np.broadcast_to(np.asarray(value, dtype=np.float64), len(self))
 
     def is_monotone(self) -> bool:
         return True

@@ -90,9 +90,14 @@ class Circuit:
         """Number of elements."""
         return sum(len(group) for group in self.groups)
 
+    @cached_property
+    def parts(self) -> tuple[Branches, ...]:
+        """The groups as Kirchhoff's equations see them, see `Branches.parts`."""
+        return tuple(part for group in self.groups for part in group.parts())
+
     def of_kind(self, kind: type[_Kind]) -> list[_Kind]:
-        """The groups of one kind."""
-        return [group for group in self.groups if isinstance(group, kind)]
+        """The groups of one kind, or those of their `parts` that are."""
+        return [part for part in self.parts if isinstance(part, kind)]
 
     def group(self, label: str) -> Branches:
         """The group with this label."""

@@ -60,7 +60,7 @@ def energy_weights(circuit: Circuit) -> EnergyWeights:
     blocks agree and the product around every cycle is 1 (k = 1/a is Kendall et al. 2020, arXiv:2006.01981; k = a is an
     ideal transformer).
     """
-    for group in circuit.groups:
+    for group in circuit.parts:
         if len(group) and (reason := group.irreciprocity()):
             return EnergyWeights(None, f"{group.label} {reason}")
     held = held_nodes(circuit)
@@ -124,7 +124,7 @@ def why_irreciprocal(circuit: Circuit, nominal: Circuit) -> str:
 
 def _blocks(circuit: Circuit, held: np.ndarray) -> tuple[int, np.ndarray]:
     pairs = [np.zeros((0, 2), np.int64)]
-    for group in circuit.groups:
+    for group in circuit.parts:
         if group.joins_ends():
             first, second = group.ends()
             free = ~held[first] & ~held[second]

@@ -186,6 +186,14 @@ class Branches(ABC):
         """The class whose law it is."""
         return type(self)
 
+    def parts(self) -> Sequence[Branches]:
+        """What stands for the elements in Kirchhoff's equations: groups of one current an element.
+
+        These themselves, but for elements that have several currents, such as a transistor with its junctions. Made
+        once, so that a solver finds the same ones again.
+        """
+        return (self,)
+
     def rows(self) -> VoltageRows | None:
         """What voltages are prescribed; None where none are."""
         return None
@@ -282,8 +290,8 @@ class CurrentLaw(Branches):
         -------
         sequence of str or None
             In the words that all simulators share: numbers as `repr` gives them, ``+ - * /``, brackets, and the
-            functions exp, sqrt, abs, min, max, sin, cos, tanh. Powers are products, since ``**`` takes the magnitude of
-            its base in ngspice and not elsewhere; the logarithm's name has another base in each. [A]
+            functions exp, ln, sqrt, abs, min, max, sin, cos, tanh; dialects put their own name for ln. Powers are
+            products, since ``**`` takes the magnitude of its base in ngspice and not elsewhere. [A]
         """
         return None
 

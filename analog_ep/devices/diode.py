@@ -18,12 +18,13 @@ from analog_ep.devices.content import Content
 from analog_ep.devices.forms import Expression, NetlistForm
 from analog_ep.devices.library import ClampParameters
 from analog_ep.devices.parameters import Parameter, require
+from analog_ep.devices.per_element import PerElement
 from analog_ep.devices.roots import bracketed_newton, newton_change
 from analog_ep.errors import DeviceParameterError
 
 
 @dataclasses.dataclass(frozen=True)
-class Diode(ABC):
+class Diode(PerElement, ABC):
     """A two-terminal resistor whose current i(v) does not decrease with the voltage v from anode to cathode.
 
     Subclasses are frozen dataclasses; each numeric field is a float, or a tensor `(n_elements,)` with one value per
@@ -158,35 +159,6 @@ class Diode(ABC):
     def of_layer(self, n_nodes: int) -> Clamp:
         """The clamp of a layer that is given this diode alone: alternating, see `Clamp.alternating`."""
         return Clamp.alternating(self, n_nodes)
-
-    def to(self, like: Tensor) -> Self:
-        """The same device with its per-element parameters in the dtype and on the device of `like`."""
-        return self._map(lambda value: value.to(like))
-
-    def cpu(self) -> Self:
-        """The same device with its per-element parameters on the CPU."""
-        return self._map(lambda value: value.cpu())
-
-    def select(self, index: Tensor | slice) -> Self:
-        """The device restricted to the elements at `index`."""
-        return self._map(lambda value: value[index])
-
-    def expand(self, n_elements: int) -> Self:
-        """The device with each parameter written out per element, `(n_elements,)` float64."""
-        values = {
-            field.name: torch.as_tensor(getattr(self, field.name), dtype=torch.float64).expand(n_elements).clone()
-            for field in dataclasses.fields(self)
-            if isinstance(getattr(self, field.name), (int, float, Tensor))
-        }
-        return dataclasses.replace(self, **values)
-
-    def _map(self, function) -> Self:
-        values = {
-            field.name: function(getattr(self, field.name))
-            for field in dataclasses.fields(self)
-            if isinstance(getattr(self, field.name), Tensor)
-        }
-        return dataclasses.replace(self, **values) if values else self
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,6 @@ from analog_ep.errors import CircuitError
 
 Numbers = float | Sequence[float] | np.ndarray | Tensor
 """A number for all elements, or one for each."""
-
 Model = tuple[str, tuple[tuple[str, float], ...]]
 """Type of a model card, such as ``NMOS``, and its parameters in SPICE's words; no type for a `Junction`'s."""
 
@@ -41,7 +40,7 @@ class NetlistForm(ABC):
     letter: str
     """Begins the names of the elements."""
     follows_sources: ClassVar[bool] = False
-    """Whether the cards depend on the values of sources, or on the names that these have for it."""
+    """Whether the cards depend on the values of sources, or on their names."""
 
     @abstractmethod
     def cards(self, writer: FormWriter, group: Any) -> Iterator[str]:
@@ -241,9 +240,14 @@ class Junction(NetlistForm):
 
 def _of_card(parameters: dict[str, float]) -> dict[str, float]:
     """Without a resistance of 0, and with the temperature in °C."""
+    nominal = {"TNOM": celsius(parameters["TNOM"])}
+    return {key: value for key, value in (parameters | nominal).items() if key != "RS" or value > 0}
+
+
+def celsius(kelvin: float) -> float:
+    """A temperature as cards have it. [°C]"""
     # Beyond 12 digits lies the rounding of the subtraction, and 300.15 K must read 27.
-    celsius = {"TNOM": round(parameters["TNOM"] - ZERO_CELSIUS, 12)}
-    return {key: value for key, value in (parameters | celsius).items() if key != "RS" or value > 0}
+    return round(kelvin - ZERO_CELSIUS, 12)
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,6 +267,12 @@ class ModelInstance(NetlistForm):
         "source")``.
     instance : dict of str to float or ndarray (n_elements,), optional
         Parameters of the instances, such as W and L [m].
+    temperature : float or ndarray (n_elements,), optional
+        Of each device, where it has one of its own. [K]
+    nominal_temperature : float or ndarray (n_elements,), optional
+        At which the model's parameters hold; the simulation's where it is None. [K]
+    conductance : float or ndarray (n_elements,), optional
+        SPICE's gmin, where it matters. [S]
     """
 
     name = "model cards"
@@ -272,6 +282,9 @@ class ModelInstance(NetlistForm):
     model: dict[str, Any]
     terminals: Sequence[str]
     instance: dict[str, Any] = field(default_factory=dict)
+    temperature: Any = None
+    nominal_temperature: Any = None
+    conductance: Any = None
 
     def __post_init__(self):
         for word in (self.letter, self.type, *self.model, *self.instance):
@@ -282,9 +295,24 @@ class ModelInstance(NetlistForm):
         return writer.instances(group, self)
 
     def models(self, count: int, kelvin: float | None) -> list[Model]:
-        columns = [per_element(values, count) for values in self.model.values()]
+        model = dict(self.model)
+        if self.nominal_temperature is not None:
+            model["TNOM"] = [celsius(each) for each in per_element(self.nominal_temperature, count)]
+        if kelvin is not None and set(self.temperatures(count)) - {kelvin}:
+            raise CircuitError(
+                f"a {self.type} transistor must be at the circuit's {kelvin} K, as the simulator gives devices none "
+                f"of their own, found {sorted(set(self.temperatures(count)))} K; set the circuit's"
+            )
+        columns = [per_element(values, count) for values in model.values()]
         rows = zip(*columns, strict=True) if columns else [()] * count
-        return [(self.type, tuple(zip(self.model, row, strict=True))) for row in rows]
+        return [(self.type, tuple(zip(model, row, strict=True))) for row in rows]
+
+    def temperatures(self, count: int) -> list[float]:
+        """Of each device; empty where none has its own. [K]"""
+        return [] if self.temperature is None else per_element(self.temperature, count)
+
+    def gmin(self) -> set[float]:
+        return set() if self.conductance is None else set(np.ravel(self.conductance).tolist())
 
 
 @dataclass(frozen=True, eq=False)
@@ -329,8 +357,7 @@ class Expression(NetlistForm):
     Parameters
     ----------
     texts : callable
-        Gets for each control the texts of its voltages, an element each, and gives an expression for each element, or
-        None: see `CurrentLaw.expressions`.
+        Gives for the texts of each control's voltages the expressions, or None: see `CurrentLaw.expressions`.
     """
 
     name = "expressions"
@@ -414,7 +441,7 @@ class Table(NetlistForm):
 
 
 def states(kind: type, statement: Sequence[str], law: str) -> bool:
-    """Whether a class says one of `statement` where it says `law` or later; else what it inherits is of another law."""
+    """Whether a class says one of `statement` where it says `law` or later."""
     for ancestor in kind.__mro__:
         if not vars(ancestor).keys().isdisjoint(statement):
             return True

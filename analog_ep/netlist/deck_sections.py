@@ -67,7 +67,7 @@ class DeckSections:
         """Models, and a section a group; `instead` has cards for groups that are not written as usual, by label."""
         instead = instead or {}
         if models := self._flat.model_cards():
-            yield from self.section("diode models", models)
+            yield from self.section("models", models)
         for group in self.circuit.groups:
             writer = self._subcircuits if self._is_instance(group) else self._flat
             cards = instead[group.label] if group.label in instead else list(writer.group_cards(group))

@@ -124,9 +124,12 @@ class FormCards:
     def instances(self, group: Branches, form: ModelInstance) -> Iterator[str]:
         columns = [map(number, per_element(values, len(group))) for values in form.instance.values()]
         texts = zip(*columns, strict=True) if columns else [()] * len(group)
+        own = form.temperatures(len(group))
         rows = zip(zip(*self._nodes(group, form.terminals), strict=True), self.models(group), texts, strict=True)
         for i, (nodes, model, values) in enumerate(rows):
             parameters: dict[str, str] = dict(zip(form.instance, values, strict=True))
+            if own and own[i] != self.circuit.temperature:
+                parameters |= self.dialect.device_temperature(in_celsius(own[i]))
             yield self.dialect.instance(self.name(group, i), nodes, self._models[model], parameters)
 
     def piecewise(self, group: Branches, form: PiecewiseLinear) -> Iterator[str]:
@@ -140,7 +143,8 @@ class FormCards:
         if texts is None:
             raise CircuitError(no_form(group))
         for i, (nodes, text) in enumerate(zip(self._ends(group), texts, strict=True)):
-            yield self.dialect.behavioural(self.name(group, i), nodes, "i", shared_expression(group.label, text))
+            words = self.dialect.in_own_words(shared_expression(group.label, text))
+            yield self.dialect.behavioural(self.name(group, i), nodes, "i", words)
 
     def tables(self, group: CurrentLaw, form: Table) -> Iterator[str]:
         if len(group.controls()) != 1:

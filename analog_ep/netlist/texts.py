@@ -8,7 +8,7 @@ import re
 from analog_ep.constants import ZERO_CELSIUS
 from analog_ep.errors import CircuitError, NodeNameError
 
-_SHARED_FUNCTIONS = frozenset(["v", "exp", "sqrt", "abs", "min", "max", "sin", "cos", "tanh"])
+_SHARED_FUNCTIONS = frozenset(["v", "exp", "sqrt", "abs", "min", "max", "sin", "cos", "tanh", "ln"])
 _EXPRESSION_CHARACTERS = b"abcdefghijklmnopqrstuvwxyz0123456789_+-*/(),. "
 
 

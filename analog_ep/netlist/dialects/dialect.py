@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import ClassVar
 
 from analog_ep.netlist.dialects.analyses import Analyses
@@ -14,6 +16,9 @@ _WIDTH = 110
 
 FORMS = frozenset(["elements", "junction diodes", "piecewise-linear elements", "expressions", "tables", "model cards"])
 """Names of all netlist forms, see `analog_ep.devices.forms`."""
+
+_LONG_NUMBER = re.compile(r"(?<![a-z0-9_.])(?=(?:\d\.?){11})\d+\.?\d*(?:e[+-]?\d+)?")
+"""A number of more digits than ngspice reads in an expression."""
 
 _FAR = 1e3
 """Where the outer segments of a table end, for simulators that do not go on along them. [V]"""
@@ -70,6 +75,10 @@ class Dialect:
     """Whether a diode can have a temperature of its own; otherwise its model is that of the diode which is the
     same at the circuit's temperature."""
 
+    rounds_constants: ClassVar[bool] = True
+    """Whether constants in expressions are read to eleven digits; then those that have more are written as sums."""
+    logarithm: ClassVar[str] = "ln"
+    """Name of the natural logarithm, in expressions."""
     table_function: ClassVar[str] = "pwl"
     """Name of the function of points, in expressions."""
     tables_go_on: ClassVar[bool] = True
@@ -129,6 +138,15 @@ class Dialect:
         """A junction diode, held at a temperature of its own where one is given, else following the simulation. [°C]"""
         return f"{name} {' '.join(nodes)} {model}" + (f" temp={celsius}" if celsius else "")
 
+    def device_temperature(self, celsius: str) -> dict[str, str]:
+        """Parameters of an instance that hold it at a temperature of its own. [°C]"""
+        return {"TEMP": celsius}
+
+    def in_own_words(self, expression: str) -> str:
+        """An expression of shared words as the simulator has it: with its name of the logarithm, and in its digits."""
+        own = expression.replace("ln(", f"{self.logarithm}(")
+        return _LONG_NUMBER.sub(lambda found: _in_two(found[0]), own) if self.rounds_constants else own
+
     def behavioural(self, name: str, nodes: Sequence[str], quantity: str, expression: str) -> str:
         """A source of current ("i") or voltage ("v") that follows an expression of node voltages."""
         return f"{name} {' '.join(nodes)} {quantity}={expression}"
@@ -177,6 +195,13 @@ class Dialect:
     def end(self) -> str:
         """Last line of a deck."""
         return ".end"
+
+
+def _in_two(number: str) -> str:
+    """A number as the sum of two of at most ten digits, to float64's precision."""
+    high = float(f"{float(number):.9e}")
+    low = float(f"{float(Decimal(number) - Decimal(high)):.9e}")
+    return f"({high!r}+({low!r}))" if low else repr(high)
 
 
 def continued(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -11,6 +11,8 @@ class HSpice(Dialect):
     """No B element: G and E sources carry quoted expressions. A diode's own temperature is a difference to `temper`."""
 
     name = "hspice"
+    rounds_constants = False
+    logarithm = "log"
     # Its PWL sources round their corners.
     forms = FORMS - {"tables"}
     how_to_run = "Run it with: hspice FILE. Written for HSPICE 2020, not run there."
@@ -38,6 +40,9 @@ class HSpice(Dialect):
         # There is only a difference, and the element is to stay where it is when the simulation's temperature changes.
         warmer = f" dtemp='{celsius}-temper'" if celsius else ""
         return super().diode(name, nodes, model, None) + warmer
+
+    def device_temperature(self, celsius: str) -> dict[str, str]:
+        return {"DTEMP": f"'{celsius}-temper'"}
 
     def behavioural(self, name: str, nodes: Sequence[str], quantity: str, expression: str) -> str:
         letter, keyword = ("g", "cur") if quantity == "i" else ("e", "vol")

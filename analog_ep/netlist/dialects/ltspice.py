@@ -11,6 +11,7 @@ class LTspice(Dialect):
     """A junction's model must not say Ron, Roff or Vfwd, which would make it LTspice's own piecewise-linear diode."""
 
     name = "ltspice"
+    rounds_constants = False
     how_to_run = "Run it with: ltspice -b FILE. Written for LTspice 24, not run there."
     prints = "The raw file beside it holds a point a phase: v_phase 0 is free, 1 is nudged."
     analyses = None

@@ -25,6 +25,8 @@ class Spectre(Dialect):
     """Instances name their master; case counts, and M is mega. The first line, a title in SPICE, is a comment."""
 
     name = "spectre"
+    rounds_constants = False
+    logarithm = "log"
     forms = FORMS - {"tables"}
     comment_mark = "//"
     how_to_run = "Run it with: spectre FILE. Written for Spectre 23, not run there."
@@ -74,6 +76,9 @@ class Spectre(Dialect):
         # Only a rise above `temp` can be given, and the element is to stay where it is when that changes.
         warmer = f" trise={celsius}-temp" if celsius else ""
         return self._instance(name, nodes, model + warmer)
+
+    def device_temperature(self, celsius: str) -> dict[str, str]:
+        return {"trise": f"{celsius}-temp"}
 
     def behavioural(self, name: str, nodes: Sequence[str], quantity: str, expression: str) -> str:
         return self._instance(name, nodes, f"bsource {quantity}={expression}")

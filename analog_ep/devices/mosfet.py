@@ -1,0 +1,136 @@
+"""The interface of a MOSFET's model: the current of its channel, which three voltages control."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Literal, Self
+
+import torch
+from torch import Tensor
+
+from analog_ep.constants import DEFAULT_TEMPERATURE
+from analog_ep.devices.bulk_junction import BulkJunction
+from analog_ep.devices.forms import Expression, NetlistForm
+from analog_ep.devices.parameters import require, require_finite
+from analog_ep.devices.per_element import PerElement
+from analog_ep.errors import DeviceParameterError
+
+Polarity = Literal["nmos", "pmos"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Mosfet(PerElement, ABC):
+    """MOSFETs of one polarity, symmetric in drain and source.
+
+    Subclasses are frozen dataclasses; each numeric field is a float, or a tensor `(n_elements,)` with one value per
+    element, in SPICE's own signs: the threshold of a PMOS transistor that is off without a gate voltage is negative.
+    All methods are elementwise on float64 tensors `(*batch, n_elements)`, the voltages of gate, drain and bulk against
+    the source.
+
+    Parameters
+    ----------
+    polarity : "nmos" or "pmos"
+        Whether electrons or holes are the carriers.
+    width, length : float or Tensor (n_elements,)
+        Of the channel; positive. [m]
+    multiplicity : float or Tensor (n_elements,)
+        Number of such transistors side by side; positive.
+    threshold_voltage : float or Tensor (n_elements,)
+        With source and bulk joined, SPICE's VTO. [V]
+    transconductance : float or Tensor (n_elements,)
+        SPICE's KP, mobility times the oxide's capacitance per area; positive. [A/V²]
+    temperature, nominal_temperature : float or Tensor (n_elements,)
+        Of the transistors, and the one at which the parameters hold, SPICE's TNOM; positive. Kelvin here, degrees
+        Celsius in SPICE. [K]
+
+    Raises
+    ------
+    DeviceParameterError
+        If a parameter is not finite or not in its range.
+    """
+
+    polarity: Polarity = "nmos"
+    width: float | Tensor = 1e-4
+    length: float | Tensor = 1e-4
+    multiplicity: float | Tensor = 1.0
+    threshold_voltage: float | Tensor = 0.0
+    transconductance: float | Tensor = 2e-5
+    temperature: float | Tensor = DEFAULT_TEMPERATURE
+    nominal_temperature: float | Tensor = DEFAULT_TEMPERATURE
+
+    def __post_init__(self):
+        kind = type(self).__name__
+        if self.polarity not in ("nmos", "pmos"):
+            raise DeviceParameterError(f"{kind}: polarity must be 'nmos' or 'pmos', found {self.polarity!r}")
+        names = [field.name for field in dataclasses.fields(self) if field.name != "polarity"]
+        require_finite(kind, **{name: getattr(self, name) for name in names})
+        for name in self._positive():
+            value = getattr(self, name)
+            require(torch.as_tensor(value) > 0, f"{kind}: {name} must be positive", value)
+        for name in self._not_negative():
+            value = getattr(self, name)
+            require(torch.as_tensor(value) >= 0, f"{kind}: {name} must not be negative", value)
+
+    def _positive(self) -> tuple[str, ...]:
+        """Names of the parameters that must be positive."""
+        return ("width", "length", "multiplicity", "transconductance", "temperature", "nominal_temperature")
+
+    def _not_negative(self) -> tuple[str, ...]:
+        """Names of the parameters that must not be negative."""
+        return ()
+
+    @property
+    def sign(self) -> float:
+        """+1 of NMOS, −1 of PMOS, whose voltages and currents are those of NMOS with the other sign."""
+        return 1.0 if self.polarity == "nmos" else -1.0
+
+    def current(self, gate: Tensor, drain: Tensor, bulk: Tensor) -> Tensor:
+        """Current through the channel from drain to source. [A]"""
+        sign = self.sign
+        return sign * self._current(sign * gate, sign * drain, sign * bulk)
+
+    def slopes(self, gate: Tensor, drain: Tensor, bulk: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Its derivatives by the three voltages, SPICE's gm, gds and gmbs. [S]"""
+        sign = self.sign
+        return self._slopes(sign * gate, sign * drain, sign * bulk)
+
+    @abstractmethod
+    def _current(self, gate: Tensor, drain: Tensor, bulk: Tensor) -> Tensor:
+        """`current` of NMOS."""
+
+    @abstractmethod
+    def _slopes(self, gate: Tensor, drain: Tensor, bulk: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`slopes` of NMOS."""
+
+    @abstractmethod
+    def noise_density(self, gate: Tensor, drain: Tensor, bulk: Tensor) -> Tensor:
+        """Two-sided density of the thermal noise of the channel's current, at `temperature`. [A²/Hz]"""
+
+    def noise_in_spice(self, gate: Tensor, drain: Tensor, bulk: Tensor) -> Tensor:
+        """The part of it that ngspice's ``.noise`` has: none of an expression. [A²/Hz]"""
+        return torch.zeros_like(drain)
+
+    def bulk_junctions(self) -> tuple[BulkJunction, BulkJunction] | None:
+        """Junctions from the bulk to drain and to source, of PMOS into it; None of a model without them."""
+        return None
+
+    def expressions(self, gates: Sequence[str], drains: Sequence[str], bulks: Sequence[str]) -> Sequence[str] | None:
+        """`current` of each element by the texts of its voltages, see `CurrentLaw.expressions`."""
+        return None
+
+    def netlist_form(self) -> NetlistForm:
+        """How transistors with the terminals `drain`, `gate`, `source` and `bulk` stand in a netlist."""
+        return Expression(self.expressions)
+
+    def conducts(self) -> bool:
+        """Whether the channel leaves a path whatever the voltages."""
+        return False
+
+    def at_corner(self, kelvin: float, conductance_scale: float, saturation_scale: float) -> Self:
+        """The transistors at another temperature [K], with factors on transconductance and saturation currents."""
+        ones = torch.ones_like(torch.as_tensor(self.transconductance, dtype=torch.float64))
+        return dataclasses.replace(
+            self, temperature=kelvin * ones, transconductance=self.transconductance * conductance_scale
+        )
