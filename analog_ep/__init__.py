@@ -41,7 +41,14 @@ if TYPE_CHECKING:
         Update,
         implicit_gradients,
     )
-    from analog_ep.networks import CircuitNetwork, HopfieldNetwork, LeakyIntegrators, Network, ResistiveNetwork
+    from analog_ep.networks import (
+        CircuitNetwork,
+        GateNetwork,
+        HopfieldNetwork,
+        LeakyIntegrators,
+        Network,
+        ResistiveNetwork,
+    )
     from analog_ep.stimulus import Cost, CrossEntropy, Nudge, SquaredError
 
 __all__ = [
@@ -66,6 +73,7 @@ __all__ = [
     "EquilibriumPropagation",
     "EulerRelaxation",
     "FusedStep",
+    "GateNetwork",
     "GradientMethod",
     "HardClamp",
     "HarmonicEquilibriumPropagation",

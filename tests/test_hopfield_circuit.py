@@ -629,7 +629,7 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(NetworkError, match="needs an activation with a clamp or a curve, found Bare"):
         HopfieldNetwork([3, 2], activation=Bare()).circuit()
     net = in_hardware(3, 2, 2)
-    with pytest.raises(StimulusError, match="or a CircuitNetwork, found a HopfieldNetwork; use Energy"):
+    with pytest.raises(StimulusError, match="or a GateNetwork, found a HopfieldNetwork; use Energy"):
         ImplicitDifferentiation(net, SquaredError())  # pyright: ignore[reportArgumentType]
     circuit = net.circuit()
     bare: Circuit = circuit.with_groups(group for group in circuit.groups if group.label != "capacitance")

@@ -173,5 +173,5 @@ def test_what_cannot_be_differentiated_is_said():
     circuit = replace(divider(), outputs=None)
     with pytest.raises(StimulusError, match="a cost needs a circuit with outputs, found none"):
         implicit_gradients(circuit, SquaredError(), tensor([1.0]), tensor([0.0]))
-    with pytest.raises(StimulusError, match="or a CircuitNetwork, found a Circuit; use implicit_gradients"):
+    with pytest.raises(StimulusError, match="or a GateNetwork, found a Circuit; use implicit_gradients"):
         ImplicitDifferentiation(divider())  # pyright: ignore[reportArgumentType]

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from analog_ep.circuit.amplifier_forms import amplifier_assembly, amplifier_instances
 from analog_ep.circuit.device_branches import DeviceBranches
-from analog_ep.circuit.laws import ChargeLaw, ConductanceLaw, CurrentFollower, CurrentLaw, VoltageLaw
+from analog_ep.circuit.laws import ChargeLaw, CurrentFollower, CurrentLaw, VoltageLaw
 from analog_ep.circuit.nodes import GROUND, NONE, Indices, NodePair, Values
+from analog_ep.circuit.trainable import ConductanceLaw, Tunable
 from analog_ep.circuit.voltage_rows import VoltageRows
 from analog_ep.constants import BOLTZMANN
 from analog_ep.devices import Diode, TanhCurve
@@ -27,7 +28,7 @@ _FAR_BELOW = -1e3
 
 
 @dataclass(frozen=True, eq=False)
-class Conductances(ConductanceLaw):
+class Conductances(Tunable, ConductanceLaw):
     """Linear conductances g, i = g (v_p − v_n). [S]
 
     Trainable ones carry the name of the parameter and, per branch, the flat index into it. `nudge` marks elements
@@ -44,14 +45,12 @@ class Conductances(ConductanceLaw):
     wire: bool = False
 
     values: ClassVar[tuple[str, ...]] = ("siemens",)
+    tuned_field: ClassVar[str] = "siemens"
     linear: ClassVar[bool] = True
 
     def __post_init__(self):
         super().__post_init__()
-        if (self.parameter is None) != (self.index is None):
-            raise CircuitError(f"{self.label}: give parameter and index together, found one of them")
-        if self.index is not None:
-            self._set("index", np.atleast_1d(self.index), np.int64, len(self))
+        self._check_parameter()
 
     def current(self, *volts: np.ndarray) -> np.ndarray:
         return self.siemens * volts[0]

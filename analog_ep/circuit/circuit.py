@@ -9,7 +9,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from analog_ep.circuit.laws import Branches, ConductanceLaw, VoltageLaw
+from analog_ep.circuit.laws import Branches, VoltageLaw
+from analog_ep.circuit.trainable import ConductanceLaw, TrainableLaw
 from analog_ep.constants import DEFAULT_TEMPERATURE
 from analog_ep.errors import CircuitError
 
@@ -58,7 +59,7 @@ class Circuit:
     def __repr__(self) -> str:
         lines = [f"Circuit {self.title!r}: {self.n_nodes} nodes, {self.n_branches} elements"]
         shown = self.groups if len(self.groups) <= _SHOWN else self.groups[: _SHOWN - 1]
-        learnt = {group.label: name for group, name, _ in self.trained_groups()}
+        learnt = {group.label: group.parameter for group in self.learning_groups()}
         for group in shown:
             learns = f", learns as {learnt[group.label]!r}" if group.label in learnt else ""
             lines.append(f"  {group.label}: {len(group)} {type(group).__name__}{learns}")
@@ -121,6 +122,10 @@ class Circuit:
         """The same nodes with other branches."""
         return replace(self, groups=tuple(groups))
 
+    def learning_groups(self) -> list[TrainableLaw]:
+        """All groups, or parts of them, whose quantity learns, whatever it is: conductances, gate voltages."""
+        return [group for group in self.of_kind(TrainableLaw) if group.parameter is not None]
+
     def trainable(self) -> dict[str, ConductanceLaw]:
         """The group that stands for each parameter, by the parameter's name.
 
@@ -144,7 +149,7 @@ class Circuit:
         return [group for group, *_ in self.trained_groups()]
 
     def trained_groups(self) -> list[tuple[ConductanceLaw, str, np.ndarray]]:
-        """All groups that a parameter stands behind, its name, and the flat index of each element into it.
+        """All conductances that a parameter stands behind, its name, and the flat index of each element into it.
 
         Several may share a parameter.
         """

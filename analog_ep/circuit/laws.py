@@ -133,6 +133,10 @@ class Branches(ABC):
         """The same elements with other `parameters`, each `(n_elements,)`."""
         return replace(self, **values)
 
+    def tuned(self, values: Mapping[str, np.ndarray]) -> Self:
+        """The same elements with what they have learnt, by the name of the parameter, each a flat array."""
+        return self
+
     def spread_names(self) -> dict[str, str]:
         """Names of the `parameters` by those of their spreads, see `Chip.draw`."""
         return {name: name for name in self.parameters()}
@@ -362,20 +366,6 @@ class CurrentLaw(Branches):
         Infinite where slopes are bounded; None where all are. Newton's method limits steps by it.
         """
         return None
-
-
-class ConductanceLaw(CurrentLaw):
-    """The current is a conductance `siemens` times the element's own voltage. [S]
-
-    Where a parameter stands behind the conductances, `parameter` is its name, and `index` the flat index of each
-    element into it; both are None elsewhere.
-    """
-
-    positive: Indices
-    negative: Indices
-    siemens: Values
-    parameter: str | None
-    index: Indices | None
 
 
 class VoltageLaw(Branches):

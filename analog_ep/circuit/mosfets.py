@@ -17,7 +17,7 @@ from analog_ep.circuit.nodes import Indices, NodePair
 from analog_ep.devices.forms import NetlistForm
 from analog_ep.devices.mosfet import Mosfet
 
-_NOT_RECIPROCAL = "has channels that three terminals control, which are not reciprocal"
+NOT_RECIPROCAL = "has channels that three terminals control, which are not reciprocal"
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +57,9 @@ class Mosfets(DeviceBranches):
         return channels, *(self._junctions(name, node, junction) for name, node, junction in ends)
 
     def _junctions(self, name: str, node: np.ndarray, junction) -> Branches:
-        pair = (self.bulk, node) if self.device.sign > 0 else (node, self.bulk)
+        anode, cathode = (self.bulk, node) if self.device.sign > 0 else (node, self.bulk)
         # A name that no group of a circuit may have.
-        return Diodes(f"{self.label}.{name}", *pair, junction)
+        return Diodes(f"{self.label}.{name}", anode, cathode, junction)
 
     def controls(self) -> Sequence[NodePair]:
         """The pairs whose voltages control the channels: gate, drain and bulk against the source."""
@@ -74,7 +74,7 @@ class Mosfets(DeviceBranches):
         )
 
     def irreciprocity(self) -> str:
-        return _NOT_RECIPROCAL
+        return NOT_RECIPROCAL
 
     def joins_ends(self) -> bool:
         return True
@@ -121,7 +121,7 @@ class Channels(CurrentLaw):
         return np.full(len(self), self.device.conducts())
 
     def irreciprocity(self) -> str:
-        return _NOT_RECIPROCAL
+        return NOT_RECIPROCAL
 
     def joins_ends(self) -> bool:
         return True

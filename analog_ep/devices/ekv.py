@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -110,6 +111,14 @@ class EkvMosfet(Mosfet):
         )
         rows = zip(*columns, gates, drains, bulks, strict=True)
         return [_text(self.sign, *row) for row in rows]
+
+    longest: ClassVar[float] = 0.1
+    nodes: ClassVar[int] = 12
+
+    def condition(self, gate: Tensor) -> Tensor:
+        # Of the exponentials' arguments, which are quotients of what they are the differences of.
+        at = self._scaled
+        return 1 + (gate.abs() + at.threshold.abs()) / (4 * self.slope_factor * at.thermal)
 
     def conducts(self) -> bool:
         return True

@@ -263,16 +263,15 @@ class ModelInstance(NetlistForm):
     model : dict of str to float or ndarray (n_elements,)
         Parameters of the model card, in SPICE's words; elements that share all of them share a card.
     terminals : sequence of str
-        Fields of the group that hold the nodes, in the order of the card, as in ``("drain", "gate", "source",
-        "source")``.
+        Fields of the group that hold the nodes, in the order of the card; ``"_g"`` is a node that `parts` join.
     instance : dict of str to float or ndarray (n_elements,), optional
         Parameters of the instances, such as W and L [m].
-    temperature : float or ndarray (n_elements,), optional
-        Of each device, where it has one of its own. [K]
-    nominal_temperature : float or ndarray (n_elements,), optional
-        At which the model's parameters hold; the simulation's where it is None. [K]
+    temperature, nominal_temperature : float or ndarray (n_elements,), optional
+        Of each device, and at which the model holds, where these are not the simulation's. [K]
     conductance : float or ndarray (n_elements,), optional
         SPICE's gmin, where it matters. [S]
+    parts : sequence of sequence of Part, optional
+        Further elements, for each.
     """
 
     name = "model cards"
@@ -285,6 +284,7 @@ class ModelInstance(NetlistForm):
     temperature: Any = None
     nominal_temperature: Any = None
     conductance: Any = None
+    parts: Sequence[Sequence[Part]] = ()
 
     def __post_init__(self):
         for word in (self.letter, self.type, *self.model, *self.instance):

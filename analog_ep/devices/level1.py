@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from analog_ep.constants import BOLTZMANN, ELEMENTARY_CHARGE, SIMULATION_GMIN, thermal_voltage
 from analog_ep.devices.bulk_junction import BulkJunction
-from analog_ep.devices.forms import ModelInstance, NetlistForm
+from analog_ep.devices.forms import ModelInstance
 from analog_ep.devices.mosfet import Mosfet
 
 _REFERENCE = 300.15
@@ -134,7 +135,29 @@ class Level1Mosfet(Mosfet):
             saturation_density=self.saturation_density * saturation_scale,
         )
 
-    def netlist_form(self) -> NetlistForm:
+    def condition(self, gate: Tensor) -> Tensor:
+        # Of r (o − r/2) ≥ r o/2 the overdrive o is what is rounded, by half an EPSILON of what it is the difference of.
+        over = torch.clamp(self.sign * (gate - self.threshold_voltage), min=0)
+        size = gate.abs() + torch.as_tensor(self.threshold_voltage).abs()
+        return 1 + torch.where(over > 0, size / (2 * torch.where(over > 0, over, 1.0)), 0.0)
+
+    def kinks(self, gate: Tensor) -> Sequence[Tensor]:
+        # Ahead the overdrive o is a number, and saturation begins there. Backwards, w the voltage, the bulk is forward
+        # by w: o = g + w − v_on(w), straight on both sides of w = 2 φ, where the root ends.
+        at, g = self._scaled, self.sign * gate
+        ahead = torch.clamp(g - at.built_in - self.body_effect * at.potential.sqrt(), min=0)
+        end = 2 * at.potential
+        found = [ahead, 0 * ahead, -(end + 0 * ahead)]
+        rise = 1 + self.body_effect / (2 * at.potential.sqrt())
+        lines = ((g - at.built_in - self.body_effect * at.potential.sqrt(), rise), (g - at.built_in, 1.0 + 0 * rise))
+        for offset, slope in lines:
+            # o = offset + slope·w leaves zero, and meets w.
+            found.append(torch.clamp(offset / slope, max=0))
+            steep = slope - 1
+            found.append(torch.where(steep > 0, torch.clamp(offset / torch.where(steep > 0, steep, 1.0), max=0), 0.0))
+        return found
+
+    def model_card(self) -> ModelInstance:
         names = "threshold_voltage transconductance body_effect surface_potential channel_modulation"
         words = dict(zip(["VTO", "KP", "GAMMA", "PHI", "LAMBDA"], names.split(), strict=True))
         words |= {"IS": "saturation_current", "JS": "saturation_density"}

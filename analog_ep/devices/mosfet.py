@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Literal, Self
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Literal, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from analog_ep.constants import DEFAULT_TEMPERATURE
 from analog_ep.devices.bulk_junction import BulkJunction
-from analog_ep.devices.forms import Expression, NetlistForm
+from analog_ep.devices.forms import Expression, ModelInstance, NetlistForm
 from analog_ep.devices.parameters import require, require_finite
 from analog_ep.devices.per_element import PerElement
 from analog_ep.errors import DeviceParameterError
@@ -120,9 +122,51 @@ class Mosfet(PerElement, ABC):
         """`current` of each element by the texts of its voltages, see `CurrentLaw.expressions`."""
         return None
 
+    def model_card(self) -> ModelInstance | None:
+        """A simulator's own model of them, with the terminals `drain`, `gate`, `source`, `bulk`; None without one."""
+        return None
+
     def netlist_form(self) -> NetlistForm:
         """How transistors with the terminals `drain`, `gate`, `source` and `bulk` stand in a netlist."""
-        return Expression(self.expressions)
+        return self.model_card() or Expression(self.expressions)
+
+    def condition(self, gate: Tensor) -> Tensor:
+        """Error of the current over that of four roundings where the gate stands so much above source and bulk."""
+        return torch.ones_like(gate)
+
+    def kinks(self, gate: Tensor) -> Sequence[Tensor]:
+        """Voltages across at which the current of a channel with its bulk at its source changes its form. [V]"""
+        return ()
+
+    longest: ClassVar[float] = math.inf
+    """Stretch between them over which Gauss and Legendre's rule of `nodes` points is exact, or nearly so. [V]"""
+    nodes: ClassVar[int] = 2
+
+    def integral(
+        self, function: Callable[[Tensor, Tensor, Tensor], Tensor], gate: Tensor, start: Tensor, end: Tensor
+    ) -> Tensor:
+        """Integral of `current`, or of one of the `slopes`, over the voltage across; bulk and source are joined.
+
+        Parameters
+        ----------
+        function : callable
+            Of the voltages of gate, drain and bulk.
+        gate : Tensor (n_elements,)
+            [V]
+        start, end : Tensor (*batch, n_elements)
+            Bounds of the integral. [V]
+        """
+        low, high = torch.minimum(start, end), torch.maximum(start, end)
+        inner = [torch.minimum(torch.maximum(self.sign * kink + 0 * low, low), high) for kink in self.kinks(gate)]
+        count = 1 if math.isinf(self.longest) else max(1, math.ceil(float((high - low).max()) / self.longest))
+        inner += [low + (high - low) * (k / count) for k in range(1, count)]
+        bounds = torch.stack([low, *inner, high]).sort(0).values
+        points, weights = np.polynomial.legendre.leggauss(self.nodes)
+        middle, half, total = (bounds[1:] + bounds[:-1]) / 2, (bounds[1:] - bounds[:-1]) / 2, 0 * low
+        for point, weight in zip(points.tolist(), weights.tolist(), strict=True):
+            at = middle + point * half
+            total = total + (weight * half * function(gate, at, 0 * at)).sum(0)
+        return torch.where(end >= start, total, -total)
 
     def conducts(self) -> bool:
         """Whether the channel leaves a path whatever the voltages."""

@@ -125,8 +125,10 @@ class FormCards:
         columns = [map(number, per_element(values, len(group))) for values in form.instance.values()]
         texts = zip(*columns, strict=True) if columns else [()] * len(group)
         own = form.temperatures(len(group))
-        rows = zip(zip(*self._nodes(group, form.terminals), strict=True), self.models(group), texts, strict=True)
+        rows = zip(zip(*self._terminals(group, form.terminals), strict=True), self.models(group), texts, strict=True)
         for i, (nodes, model, values) in enumerate(rows):
+            if form.parts:
+                yield from self.parts(f"{group.label}_{i}", form.parts[i])
             parameters: dict[str, str] = dict(zip(form.instance, values, strict=True))
             if own and own[i] != self.circuit.temperature:
                 parameters |= self.dialect.device_temperature(in_celsius(own[i]))
@@ -164,6 +166,13 @@ class FormCards:
 
     def _ends(self, group: Branches) -> Iterator[tuple[str, str]]:
         return zip(*self._named(group.ends()), strict=True)
+
+    def _terminals(self, group: Branches, terminals: Sequence[str]) -> list[Iterator[str]]:
+        """As `_nodes`, and the hidden nodes whose suffixes stand in place of terminals."""
+        return [self._hidden(group, name) if name[0] == "_" else self._nodes(group, [name])[0] for name in terminals]
+
+    def _hidden(self, group: Branches, suffix: str) -> Iterator[str]:
+        return (f"_{group.label}_{i}{suffix}" for i in range(len(group)))
 
     def _nodes(self, group: Branches, terminals: Sequence[str]) -> list[Iterator[str]]:
         return self._named([getattr(group, terminal) for terminal in terminals])

@@ -2,6 +2,7 @@
 
 from analog_ep.networks.activation import Activation, ClampedLinear, HardSigmoid, Sigmoid, Tanh
 from analog_ep.networks.circuit_network import CircuitNetwork
+from analog_ep.networks.gate_network import GateNetwork
 from analog_ep.networks.hopfield import HopfieldNetwork
 from analog_ep.networks.leaky_integrators import LeakyIntegrators
 from analog_ep.networks.network import (
@@ -10,6 +11,7 @@ from analog_ep.networks.network import (
     HardwareNetwork,
     Network,
     Question,
+    RangedNetwork,
     UnitNetwork,
 )
 from analog_ep.networks.resistive import ResistiveNetwork
@@ -22,12 +24,14 @@ __all__ = [
     "ClampedLinear",
     "ConductanceNetwork",
     "CrossbarNetwork",
+    "GateNetwork",
     "HardSigmoid",
     "HardwareNetwork",
     "HopfieldNetwork",
     "LeakyIntegrators",
     "Network",
     "Question",
+    "RangedNetwork",
     "ResistiveNetwork",
     "Sigmoid",
     "Stage",

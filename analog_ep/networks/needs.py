@@ -7,7 +7,14 @@ from typing import TypeVar
 
 from analog_ep.circuit import Circuit
 from analog_ep.errors import StimulusError
-from analog_ep.networks.network import ConductanceNetwork, CrossbarNetwork, Network, Question, UnitNetwork
+from analog_ep.networks.network import (
+    ConductanceNetwork,
+    CrossbarNetwork,
+    Network,
+    Question,
+    RangedNetwork,
+    UnitNetwork,
+)
 
 Needed = TypeVar("Needed")
 
@@ -42,6 +49,11 @@ def conductances_of(system: Network | Circuit, need: str, advice: str) -> Conduc
     return _asked(_Conductances(need, advice), system)
 
 
+def ranged_of(system: Network | Circuit, need: str, advice: str) -> RangedNetwork:
+    """The network as a circuit whose parameters have a range; arguments and error as of `units_of`."""
+    return _asked(_Ranged(need, advice), system)
+
+
 def _asked(question: _Needed[Needed], system: Network | Circuit) -> Needed:
     if isinstance(system, Circuit):
         raise question.error(system)
@@ -58,6 +70,11 @@ class _Needed(Question[Needed]):
 
     def network(self, network: Network) -> Needed:
         raise self.error(network)
+
+
+class _Ranged(_Needed[RangedNetwork]):
+    def ranged(self, network: RangedNetwork) -> RangedNetwork:
+        return network
 
 
 class _Conductances(_Needed[ConductanceNetwork]):

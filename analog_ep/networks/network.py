@@ -178,7 +178,22 @@ class HardwareNetwork(Network):
         """Layer voltages, each `(*batch, n_units)`, from those of all nodes. [V]"""
 
 
-class ConductanceNetwork(HardwareNetwork):
+class RangedNetwork(HardwareNetwork):
+    """A circuit whose parameters θ = p/p_ref are physical quantities of one kind, within a range."""
+
+    @property
+    @abstractmethod
+    def parameter_range(self) -> tuple[float, float]:
+        """Least and largest value of p, in its unit."""
+
+    def answer(self, question: Question[Answer]) -> Answer:
+        return question.ranged(self)
+
+    def note_projection(self, parameters: Iterable[Tensor]) -> None:
+        """Say that these parameters have just been put into their range."""
+
+
+class ConductanceNetwork(RangedNetwork):
     """A circuit whose parameters are conductances θ = g/g_ref within a range, and nothing else.
 
     Attributes
@@ -194,6 +209,10 @@ class ConductanceNetwork(HardwareNetwork):
 
     def answer(self, question: Question[Answer]) -> Answer:
         return question.conductances(self)
+
+    @property
+    def parameter_range(self) -> tuple[float, float]:
+        return self.conductance_range
 
     @property
     def arrays(self) -> tuple[ArrayLayout, ...]:
@@ -237,9 +256,6 @@ class ConductanceNetwork(HardwareNetwork):
         `known`; by the nominal ones without it. `chip` is what the states are of: within crossbars whose lines have
         resistance, the voltage at each device follows from its conductances.
         """
-
-    def note_projection(self, parameters: Iterable[Tensor]) -> None:
-        """Say that these parameters have just been put into their range."""
 
 
 class CrossbarNetwork(ConductanceNetwork):
@@ -406,9 +422,13 @@ class Question(ABC, Generic[Answer]):
         """Of one that is a circuit."""
         return self.network(network)
 
+    def ranged(self, network: RangedNetwork) -> Answer:
+        """Of a circuit whose parameters are physical quantities within a range."""
+        return self.circuit(network)
+
     def conductances(self, network: ConductanceNetwork) -> Answer:
         """Of a circuit whose parameters are conductances."""
-        return self.circuit(network)
+        return self.ranged(network)
 
     def crossbars(self, network: CrossbarNetwork) -> Answer:
         """Of crossbars in layers."""

@@ -5,6 +5,8 @@ The equilibrium solves F(x, g) = 0 (`ReducedSystem`). With the adjoint λ of :ma
 and takes it from that at n, so that with :math:`μ = L^T λ`, a value at every node,
 
 .. math:: \frac{dC}{dg} = -(μ_p - μ_n) (v_p - v_n) .
+
+Of another quantity that learns, such as a gate voltage, ∂i/∂p stands in place of the voltage.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from analog_ep.equilibrium.nodal.reduction import reduced_system
 from analog_ep.errors import ConvergenceError, StimulusError
 from analog_ep.learning.gradients.propagation import PhaseMethod
 from analog_ep.networks import HardwareNetwork, Network
-from analog_ep.networks.needs import conductances_of
+from analog_ep.networks.needs import ranged_of
 from analog_ep.stimulus import Cost, as_inputs, as_targets, require_finite, require_samples
 
 _MATRIX_CHUNK = 2**23
@@ -60,8 +62,8 @@ class ImplicitDifferentiation(PhaseMethod):
         chip: Chip | None = None,
     ):
         other = "implicit_gradients" if isinstance(network, Circuit) else "EnergyImplicitDifferentiation"
-        need = "implicit differentiation by conductances needs a ResistiveNetwork or a CircuitNetwork"
-        conductances_of(network, need, f"use {other}")
+        need = "implicit differentiation needs a ResistiveNetwork, a CircuitNetwork or a GateNetwork"
+        ranged_of(network, need, f"use {other}")
         super().__init__(network, cost)
         self.solver = Newton() if solver is None else solver
         self.chip = chip
@@ -69,7 +71,7 @@ class ImplicitDifferentiation(PhaseMethod):
     def _gradients(
         self, inputs: Tensor, targets: Tensor, free: Equilibrium | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        network = conductances_of(self.network, "implicit differentiation needs conductances", "give such a network")
+        network = ranged_of(self.network, "implicit differentiation needs a circuit", "give one that learns")
         inputs = driven(inputs, self.chip)
         if free is None:
             free = solve(network, inputs, solver=self.solver, chip=self.chip)
@@ -131,7 +133,7 @@ def implicit_gradients(
     free.require_converged()
     voltages = free.voltages.detach().to("cpu", torch.float64).reshape(-1, circuit.n_nodes).numpy()
     goals = targets.detach().cpu().reshape(len(voltages), -1)
-    return _conductance_gradients(circuit, voltages, _adjoint(circuit, voltages, cost, goals))
+    return _parameter_gradients(circuit, voltages, _adjoint(circuit, voltages, cost, goals))
 
 
 def _stimulus(circuit: Circuit, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -161,16 +163,18 @@ def _adjoint(circuit: Circuit, voltages: np.ndarray, cost: Cost, targets: Tensor
     return apply(system.law.T, adjoint)
 
 
-def _conductance_gradients(circuit: Circuit, voltages: np.ndarray, adjoint: np.ndarray) -> dict[str, Tensor]:
+def _parameter_gradients(circuit: Circuit, voltages: np.ndarray, adjoint: np.ndarray) -> dict[str, Tensor]:
     gradients: dict[str, np.ndarray] = {}
-    for group, name, index in circuit.trained_groups():
-        first, second = group.ends()
+    for group in circuit.learning_groups():
+        assert group.parameter is not None
+        name, (first, second) = group.parameter, group.ends()
         total = np.zeros(len(group))
         step = max(1, _BRANCH_CHUNK // max(1, len(group)))
         for begin in range(0, len(voltages), step):
             v, mu = voltages[begin : begin + step], adjoint[begin : begin + step]
-            total -= ((mu[:, first] - mu[:, second]) * (v[:, first] - v[:, second])).sum(0)
-        mean = np.bincount(index, total / max(len(voltages), 1))
+            rise = group.sensitivity(*(v[:, p] - v[:, n] for p, n in group.controls()))
+            total -= ((mu[:, first] - mu[:, second]) * rise).sum(0)
+        mean = np.bincount(np.asarray(group.index), total / max(len(voltages), 1))
         so_far = gradients.get(name, np.zeros(0))
         longest = max(len(so_far), len(mean))
         gradients[name] = np.pad(so_far, (0, longest - len(so_far))) + np.pad(mean, (0, longest - len(mean)))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.errors import CheckpointError
-from analog_ep.networks import ConductanceNetwork, Network, Question
+from analog_ep.networks import ConductanceNetwork, Network, Question, RangedNetwork
 
 
 class ParameterUpdate(ABC):
@@ -95,26 +95,26 @@ class WeightUpdate(ParameterUpdate):
 
 
 class Update(ParameterUpdate):
-    """An optimiser whose conductances stay in their range.
+    """An optimiser whose conductances, or gate voltages, stay in their range.
 
-    After each step the parameters are projected on [g_min, g_max]; where one stands at a bound, a first moment that
+    After each step the parameters are projected on [p_min, p_max]; where one stands at a bound, a first moment that
     pushes outward is set to zero, so that it does not hold the conductance there after the gradient has turned.
 
     Parameters
     ----------
     optimizer : torch.optim.Optimizer
         Any; its parameters are those of `network`.
-    network : ConductanceNetwork
+    network : RangedNetwork
         Gives the range.
     """
 
     _FIRST_MOMENTS = ("exp_avg", "momentum_buffer")
 
-    def __init__(self, optimizer: torch.optim.Optimizer, network: ConductanceNetwork):
+    def __init__(self, optimizer: torch.optim.Optimizer, network: RangedNetwork):
         super().__init__(optimizer)
         self.network = network
-        low, high = network.conductance_range
-        self._low, self._high = low / network.reference_conductance, high / network.reference_conductance
+        low, high = network.parameter_range
+        self._low, self._high = low / network.parameter_scale, high / network.parameter_scale
         optimizer.register_step_post_hook(lambda *_: self.project())
 
     def step(self) -> None:
@@ -146,7 +146,7 @@ class Update(ParameterUpdate):
 
 
 def update_of(optimizer: torch.optim.Optimizer, network: Network) -> ParameterUpdate:
-    """The update that lets parameters have what the network can hold: `Update` of conductances, else `WeightUpdate`."""
+    """The update that leaves parameters what the network holds: `Update` of those with a range, else `WeightUpdate`."""
     return network.answer(_UpdateOf(optimizer))
 
 
@@ -157,5 +157,5 @@ class _UpdateOf(Question[ParameterUpdate]):
     def network(self, network: Network) -> ParameterUpdate:
         return WeightUpdate(self.optimizer)
 
-    def conductances(self, network: ConductanceNetwork) -> ParameterUpdate:
+    def ranged(self, network: RangedNetwork) -> ParameterUpdate:
         return Update(self.optimizer, network)
