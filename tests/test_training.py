@@ -290,7 +290,10 @@ def test_the_table_names_the_elements_of_the_netlist(tmp_path: Path):
             "parameter must be one of stage1, stage2, found 'stage9'",
         ),
         (lambda text: text.replace("stage1,0,", "stage1,999,"), "index of stage1 must lie in 0…47, found 999"),
-        (lambda text: text.replace("stage1,0,", "stage1,8,"), "each conductance must stand once, found stage1 8 again"),
+        (
+            lambda text: text.replace("stage1,0,", "stage1,8,"),
+            "each conductance must have one value, found stage1 8 again",
+        ),
         (
             lambda text: text.replace("stage1,0,", "stage1,x,"),
             "index must be an integer and siemens a number, found 'x'",

@@ -183,13 +183,22 @@ class ConductanceNetwork(HardwareNetwork):
     Attributes
     ----------
     conductance_range : (float, float)
-        g_min and g_max. [S]
+        g_min and g_max; the smallest and the largest of all where parameters have ranges of their own. [S]
     reference_conductance : float
         g_ref. [S]
     """
 
     conductance_range: tuple[float, float]
     reference_conductance: float
+
+    def range_of(self, label: str) -> tuple[float, float]:
+        """g_min and g_max of the parameter of this name. [S]"""
+        return self.conductance_range
+
+    def theta_range(self, label: str) -> tuple[float, float]:
+        """Ends of the range of the parameter θ = g/g_ref of this name."""
+        low, high = self.range_of(label)
+        return low / self.reference_conductance, high / self.reference_conductance
 
     def answer(self, question: Question[Answer]) -> Answer:
         return question.conductances(self)
