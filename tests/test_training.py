@@ -14,7 +14,8 @@ from analog_ep.errors import CheckpointError, ConvergenceError, DataError, Netwo
 from analog_ep.learning.training import EpochRecord, Trainer, accuracy, predictions
 from analog_ep.netlist.conductance_table import read_conductances, write_conductances
 from analog_ep.runs.building import build_dataset, build_gradient, build_update
-from analog_ep.runs.folder import CHECKPOINT, CURVE, METRICS, SPEC, Run, choose_spec
+from analog_ep.runs.choosing import CHECKPOINT, SPEC, choose_spec
+from analog_ep.runs.folder import CURVE, METRICS, Run
 from analog_ep.runs.progress import learning_curve
 from analog_ep.spec import Spec, default_spec, parse_spec, with_values
 

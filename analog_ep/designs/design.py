@@ -28,12 +28,15 @@ from analog_ep.designs.source import Card, Lines, SourceFile, split_lines
 from analog_ep.designs.trainable import Trainable, listed, trainable_parts
 from analog_ep.designs.writing import save_files, written_text
 from analog_ep.errors import CircuitError, NetlistError
-from analog_ep.networks import CircuitNetwork
+from analog_ep.networks import CircuitNetwork, ConductanceNetwork
 
 _SPICE_GMIN = 1e-12
 """Conductance across every junction where a deck gives none: SPICE's own, and not the one of circuits here. [S]"""
 
 Output = str | tuple[str, str]
+
+Learnt = ConductanceNetwork | Tensor | Mapping[str, float]
+"""What was learnt, see `Design.resistances`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,12 +125,12 @@ class Design:
             if not name.startswith("(")
         }
 
-    def resistances(self, learnt: CircuitNetwork | Tensor | Mapping[str, float]) -> dict[str, float]:
+    def resistances(self, learnt: Learnt) -> dict[str, float]:
         """Resistances by the path of the resistor. [Ω]
 
         Parameters
         ----------
-        learnt : CircuitNetwork, Tensor or mapping
+        learnt : ConductanceNetwork, Tensor or mapping
             The network; conductances `(n_trainable,)` in the order of `trainable` [S]; or resistances by name [Ω], of
             some of the parts.
 
@@ -150,11 +153,11 @@ class Design:
         values = siemens.detach().double().cpu().tolist()
         return {name: 1 / g for part, g in zip(self.trainable, values, strict=True) for name in part.names}
 
-    def text(self, learnt: CircuitNetwork | Tensor | Mapping[str, float]) -> str:
+    def text(self, learnt: Learnt) -> str:
         """The designer's text with learnt values in place; see `resistances` for what they may be given as."""
         return written_text(self.files, self.trainable, self.resistances(learnt))
 
-    def save(self, path: str | os.PathLike[str], learnt: CircuitNetwork | Tensor | Mapping[str, float]) -> list[Path]:
+    def save(self, path: str | os.PathLike[str], learnt: Learnt) -> list[Path]:
         """Write the netlist with learnt values to a path, and what it includes beside it: see `save_files`."""
         return save_files(self.files, self.trainable, self.resistances(learnt), path)
 

@@ -15,15 +15,14 @@ from pydantic import BaseModel, ValidationError
 from analog_ep.errors import SpecError
 from analog_ep.spec.chip import ChipSpec, ConvertersSpec
 from analog_ep.spec.costs import CrossEntropySpec, SquaredErrorSpec
+from analog_ep.spec.data import DataSpec
 from analog_ep.spec.diodes import CardSpec, IdealSpec, PiecewiseSpec, ShockleySpec
 from analog_ep.spec.earlier import without_idle_defaults
 from analog_ep.spec.gradients import GRADIENTS
-from analog_ep.spec.hopfield import HopfieldSpec
 from analog_ep.spec.merging import merged
 from analog_ep.spec.relaxation import RelaxationSpec
-from analog_ep.spec.resistive import NetworkSpec
 from analog_ep.spec.table import quoted
-from analog_ep.spec.tables import DataSpec, Spec, TrainingSpec, UpdateSpec
+from analog_ep.spec.tables import NETWORKS, Spec, TrainingSpec, UpdateSpec
 from analog_ep.support.files import read_bounded
 from analog_ep.support.resources import specs_folder
 
@@ -41,7 +40,7 @@ def load_spec(path: Path) -> Spec:
     SpecError
         If the file is missing, is not TOML, has an unknown key, lacks one, or holds a value that is not allowed.
     """
-    return parse_spec(read_tables(path), str(path))
+    return _placed(parse_spec(read_tables(path), str(path)), path)
 
 
 def load_stored_spec(path: Path) -> Spec:
@@ -52,7 +51,12 @@ def load_stored_spec(path: Path) -> Spec:
     SpecError
         As `load_spec`.
     """
-    return parse_spec(without_idle_defaults(read_tables(path)), str(path))
+    return _placed(parse_spec(without_idle_defaults(read_tables(path)), str(path)), path)
+
+
+def _placed(spec: Spec, path: Path) -> Spec:
+    """With the files that it names where they are, from the spec's own folder."""
+    return spec.with_files(lambda name: str(path.parent.absolute() / name))
 
 
 def read_tables(path: Path) -> dict[str, Any]:
@@ -130,7 +134,7 @@ def parse_spec(tables: dict[str, Any], origin: str) -> Spec:
 _QUOTE = "'"
 
 _UNIONS: list[tuple[str, dict[str, type[BaseModel]]]] = [
-    ("kind", {"resistive": NetworkSpec, "hopfield": HopfieldSpec}),
+    ("kind", {**NETWORKS}),
     ("model", {"shockley": ShockleySpec, "piecewise": PiecewiseSpec, "ideal": IdealSpec, "card": CardSpec}),
     ("function", {"cross_entropy": CrossEntropySpec, "squared_error": SquaredErrorSpec}),
     ("method", {**GRADIENTS}),
