@@ -137,28 +137,32 @@ def _usual_rate(system: HardwareNetwork | Circuit, circuit: Circuit, inputs: Ten
     """The rate for `write_transient_netlist`, and how it was chosen; the deck's own writer judges what cannot be."""
     free = solve(circuit, inputs, solver=Newton())
     nudged = solve(circuit, inputs, nudge, solver=Newton(), start=free)
-    span, where = _of_circuit(circuit) if isinstance(system, Circuit) else system.answer(_Span())
-    rate = usual_rate(circuit, nudge, free.voltages.numpy(), nudged.voltages.numpy(), span)
+    spans, where = _of_circuit(circuit) if isinstance(system, Circuit) else system.answer(_Spans())
+    rate = usual_rate(circuit, nudge, free.voltages.numpy(), nudged.voltages.numpy(), spans)
     return rate, f"with which the largest change of these samples is {USUAL_SHARE:.0%} of {where}"
 
 
-def _of_circuit(circuit: Circuit) -> tuple[float, str]:
-    high = max((float(group.siemens.max()) for group in circuit.trainable_groups()), default=1.0)
-    return high, f"the largest trainable conductance, {high:g} S"
+def _of_circuit(circuit: Circuit) -> tuple[dict[str, float], str]:
+    groups = circuit.trained_groups()
+    high = max((float(group.siemens.max()) for group, _, _ in groups), default=1.0)
+    return {name: high for _, name, _ in groups}, f"the largest trainable conductance, {high:g} S"
 
 
-class _Span(Question[tuple[float, str]]):
-    """The range of the conductances that a change is compared with [S], and its name."""
+class _Spans(Question[tuple[dict[str, float], str]]):
+    """By parameter the range of the conductances that a change is compared with [S]; and its name."""
 
-    def network(self, network: Network) -> tuple[float, str]:
+    def network(self, network: Network) -> tuple[dict[str, float], str]:
         raise StimulusError(f"a netlist needs a network that is a circuit, found a {type(network).__name__}")
 
-    def circuit(self, network: HardwareNetwork) -> tuple[float, str]:
+    def circuit(self, network: HardwareNetwork) -> tuple[dict[str, float], str]:
         return _of_circuit(network.circuit())
 
-    def conductances(self, network: ConductanceNetwork) -> tuple[float, str]:
-        low, high = network.conductance_range
-        return high - low, f"the conductance range, {low:g} to {high:g} S"
+    def conductances(self, network: ConductanceNetwork) -> tuple[dict[str, float], str]:
+        ranges = {name: network.range_of(name) for name, _ in network.named_parameters()}
+        words = [f"{low:g} to {high:g} S" for low, high in dict.fromkeys(ranges.values())]
+        return {
+            name: high - low for name, (low, high) in ranges.items()
+        }, f"the conductance range, {' or '.join(words)}"
 
 
 def write_settling_netlist(

@@ -7,7 +7,8 @@ import pytest
 from analog_ep import cli
 from analog_ep.analyses.analyse import FOLDER
 from analog_ep.analyses.power import AMPLIFIERS
-from analog_ep.runs.folder import Run, choose_spec
+from analog_ep.runs.choosing import choose_spec
+from analog_ep.runs.folder import Run
 from analog_ep.spec import parse_spec
 
 pytestmark = pytest.mark.ngspice

@@ -238,6 +238,7 @@ def _with_few_branches() -> dict[str, object]:
 
 def test_accuracies_that_differ_by_more_than_the_tolerance_are_no_agreement():
     found = cross_check(network(), *samples(), nudging=NUDGING)
+    assert found.classes is not None
     whole = replace(found.classes, torch=0.98, ngspice=0.9796, differ=4, samples=10_000)
     assert replace(found, test_classes=whole).passed
     assert not replace(found, test_classes=replace(whole, ngspice=0.979)).passed

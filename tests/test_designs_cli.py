@@ -10,9 +10,11 @@ from typer.testing import CliRunner
 from analog_ep.cli import app, main
 from analog_ep.designs import read_netlist
 from analog_ep.designs.checking import check_design, own_deck
-from analog_ep.designs.run import DesignRun, require_new, trained_design
-from analog_ep.designs.spec import load_design_spec, parse_design_spec
-from analog_ep.errors import CheckpointError, DataError, NetlistError, SpecError
+from analog_ep.errors import DataError, NetlistError, SpecError
+from analog_ep.runs.building import build_dataset
+from analog_ep.runs.choosing import stored_spec
+from analog_ep.runs.trained import trained_conductances
+from analog_ep.spec import CircuitSpec, load_spec, parse_spec
 from tests.design_decks import DECKS
 from tests.learning_decks import xor_deck
 from tests.read_by_ngspice import plain_voltages
@@ -79,6 +81,7 @@ def test_a_netlist_is_trained_checked_and_exported(folder: Path):
     checked = run("check", "RUN")
     assert checked.exit_code == 0
     assert checked.output.count("agrees, 3 nodes") == 2
+    assert "accuracy" not in checked.output
     exported = run("export", "RUN", "-o", "new.cir")
     assert exported.exit_code == 0
     assert Path("new.cir").read_text() == learnt
@@ -91,7 +94,9 @@ def test_columns_name_sources_and_nodes_where_nothing_is_marked(folder: Path):
     Path("named.csv").write_text("v1 [V],v2 [V],out [V]\n1,0,0.3\n0,1,0.5\n")
     options = ["--data", "named.csv", "--inputs", "v1,v2", "--outputs", "out", "--trainable", "rw*", "--epochs", "3"]
     assert run("train", "plain.cir", *options, "--bounds", "1e-6,1e-2", "--out", "RUN").exit_code == 0
-    assert load_design_spec(Path("RUN/spec.toml")).network.inputs == ["v1", "v2"]
+    network = stored_spec(Path("RUN")).network
+    assert isinstance(network, CircuitSpec)
+    assert network.inputs == ["v1", "v2"]
 
 
 def test_classes_are_trained_from_a_spec(folder: Path):
@@ -106,10 +111,11 @@ def test_classes_are_trained_from_a_spec(folder: Path):
     )
     done = run("train", "spec.toml", "--out", "RUN")
     assert done.exit_code == 0, done.output
-    assert "accuracy 100.00% on the table" in done.output
-    _, ohms = trained_design(Path("RUN"))
-    assert len(ohms) == 32
-    assert read_netlist("RUN/xor.cir").resistances({}) == pytest.approx(ohms)
+    assert "test accuracy 100.00% after 40 epochs" in done.output
+    _, network = trained_conductances(Path("RUN"))
+    learnt = read_netlist("RUN/xor.cir")
+    assert len(learnt.resistances({})) == 32
+    assert learnt.resistances({}) == pytest.approx(learnt.resistances(network))
 
 
 def test_check_compares_a_netlist_as_it_was_written(folder: Path):
@@ -155,49 +161,92 @@ def test_the_deck_for_ngspice_runs_nothing(tmp_path: Path):
 
 
 def test_what_does_not_fit_is_named(folder: Path):
-    spec = parse_design_spec(
-        {
-            "network": {"kind": "circuit", "netlist": "mine.cir"},
-            "data": {"table": "table.csv", "inputs": ["a"], "outputs": ["y"]},
-        },
-        "here",
-    )
+    data = {"table": "table.csv", "inputs": ["a"], "outputs": ["y"]}
+    tables = {"network": {"kind": "circuit", "netlist": "mine.cir"}, "data": data}
     with pytest.raises(
-        DataError, match=r"data\.inputs must name one column for each of the netlist's 2 inputs, found 1"
+        DataError, match=r"data\.inputs must name one column for each of the network's 2 inputs, found 1"
     ):
-        DesignRun.of(spec, folder)
+        build_dataset(parse_spec(tables, "here"))
     Path("classes.csv").write_text("a [V],b [V],c\n1,2,0\n1,2,3\n")
-    labels = spec.data.model_copy(update={"table": "classes.csv", "inputs": ["a", "b"], "outputs": None, "labels": "c"})
+    labels = {"table": "classes.csv", "inputs": ["a", "b"], "labels": "c"}
     with pytest.raises(DataError, match=r"classes.csv, line 3: a class must be one of 0…0, .* found 3"):
-        DesignRun.of(spec.model_copy(update={"data": labels}), folder)
+        build_dataset(parse_spec(tables | {"data": labels}, "here"))
     with pytest.raises(NetlistError, match="must be a readable netlist"):
         read_netlist(folder / "none.cir")
-    with pytest.raises(CheckpointError, match="must be made in a folder that exists"):
-        require_new(folder / "no" / "RUN")
+
+
+def test_a_run_of_an_earlier_version_says_what_to_do(folder: Path):
+    Path("OLD").mkdir()
+    Path("OLD/spec.toml").write_text('[network]\nkind = "circuit"\nnetlist = "design/mine.cir"\n')
+    Path("OLD/resistances.csv").write_text("name,resistance [ohm]\nrw1,1.0\n")
+    for command in (["check", "OLD"], ["export", "OLD", "-o", "x.cir"], ["train", "--resume", "--out", "OLD"]):
+        with pytest.raises(SystemExit, match=r"OLD is a netlist's run of an earlier version.* train that anew with"):
+            main(command)
+
+
+CIRCUIT = {"kind": "circuit", "netlist": "x"}
+TABLE = {"table": "t", "inputs": ["a"], "outputs": ["y"]}
 
 
 @pytest.mark.parametrize(
     ("tables", "words"),
     [
         ({"network": {"kind": "circuit"}}, "network.netlist is required, found nothing"),
-        ({"network": {"kind": "circuit", "netlist": "x", "gain": 3}}, "network.gain is not a known key"),
-        ({"network": {"kind": "circuit", "netlist": 3}}, "network.netlist must be a valid string, found '3'"),
+        ({"network": CIRCUIT | {"gain": 3.0}}, 'network.gain has a meaning only with kind = "resistive", found 3.0'),
+        ({"network": CIRCUIT | {"netlist": 3}}, "network.netlist must be a string, found 3"),
+        ({"network": CIRCUIT, "data": {"table": "t", "inputs": ["a"]}}, "data.outputs or labels must be given"),
+        ({"network": CIRCUIT, "data": {"table": "t", "labels": "c"}}, "data.inputs must name the columns"),
+        ({"network": CIRCUIT, "data": TABLE | {"labels": "c"}}, "data.outputs or labels must be given, one of them"),
+        ({"network": CIRCUIT, "data": TABLE | {"source": "xor"}}, "data.source must be left out beside a table"),
+        ({"network": CIRCUIT, "data": {"test_share": 0.5}}, "data.test_share has a meaning only with a table"),
         (
-            {"network": {"kind": "circuit", "netlist": "x"}, "data": {"table": "t", "inputs": ["a"]}},
-            "data: outputs or labels",
+            {"network": CIRCUIT, "data": TABLE, "cost": {"function": "cross_entropy"}},
+            'cost.function must be "squared_error" with data.outputs, found "cross_entropy"',
         ),
+        ({"network": CIRCUIT, "diode": {"model": "ideal"}}, 'diode has no meaning with network.kind = "circuit"'),
+        ({"network": CIRCUIT, "relaxation": {}}, 'relaxation has no meaning with network.kind = "circuit"'),
+        (
+            {"network": CIRCUIT, "gradient": {"method": "recurrent_backprop"}},
+            'gradient.method = "recurrent_backprop" needs network.kind = "hopfield", found "circuit"; methods that fit',
+        ),
+        (
+            {"network": CIRCUIT, "gradient": {"method": "stochastic", "nudging": 0.1, "temperature": 1.0}},
+            'gradient.method = "stochastic" needs network.kind = "resistive" or "hopfield", found "circuit"',
+        ),
+        ({"network": CIRCUIT, "update": {"device": "EcRam", "held": "negative"}}, "update.held has no meaning with"),
+        ({"network": CIRCUIT | {"bounds": [1.0]}}, "network.bounds"),
     ],
 )
 def test_a_broken_spec_is_one_line(tables, words: str):
     with pytest.raises(SpecError, match=words):
-        parse_design_spec(tables, "spec.toml")
+        parse_spec(tables, "spec.toml")
 
 
-def test_options_of_netlists_and_of_others_are_not_mixed(folder: Path):
-    assert "a netlist needs --data TABLE.csv" in run("train", "mine.cir", "--out", "RUN").output
-    done = run("train", "--data", "xor", "--inputs", "a", "--out", "RUN")
-    assert done.exit_code == 2
-    assert "only with a netlist" in done.output
+def test_options_that_do_not_fit_are_one_line(folder: Path):
     options = ["--data", "table.csv", "--inputs", "a,b", "--outputs", "y", "--out", "RUN"]
-    with pytest.raises(SystemExit, match="--bounds must be two conductances"):
-        main(["train", "mine.cir", *options, "--bounds", "1,x"])
+    for arguments, words in (
+        (["mine.cir", "--out", "RUN"], "a netlist needs --data TABLE.csv, --inputs and --outputs or --labels"),
+        (["--data", "xor", "--inputs", "a", "--out", "RUN"], "data.inputs has a meaning only with a table"),
+        (
+            ["--data", "xor", "--bounds", "1,2", "--out", "RUN"],
+            'network.bounds has a meaning only with kind = "circuit"',
+        ),
+        (["mine.cir", *options, "--bounds", "1,x"], "--bounds must be two conductances"),
+        (options, "a table needs a spec or a netlist that fits it"),
+    ):
+        with pytest.raises(SystemExit, match=words):
+            main(["train", *arguments])
+    assert not Path("RUN").exists()
+
+
+def test_the_spec_of_a_netlist_names_files_from_its_own_folder(folder: Path):
+    Path("specs").mkdir()
+    Path("specs/spec.toml").write_text(
+        '[network]\nkind = "circuit"\nnetlist = "../mine.cir"\n'
+        '[data]\ntable = "../table.csv"\ninputs = ["a", "b"]\noutputs = ["y"]\n'
+    )
+    spec = load_spec(Path("specs/spec.toml"))
+    assert len(build_dataset(spec).train_labels) == len(ROWS)
+    # What such a network takes for granted where it is left out.
+    assert (spec.cost.function, spec.gradient.method, spec.training.dtype) == ("squared_error", "implicit", "float64")
+    assert spec.training.batch_size == 0

@@ -177,7 +177,7 @@ def test_values_that_cannot_be_written_are_refused(tmp_path: Path):
 def test_ranges_in_ohms_and_marks_as_commands(tmp_path: Path):
     text = "title\n*# train r2 1k 1meg ohm\n*# input v1\n*# output b a,b\nV1 a 0 1\nR1 a b 1k\nR2 b 0 2k\n"
     design = read_netlist(write(tmp_path, {"main.cir": text}))
-    assert design.bounds == pytest.approx((1e-6, 1e-3))
+    assert design.ranges["weights"] == pytest.approx((1e-6, 1e-3))
     assert design.outputs == (("b", "0"), ("a", "b"))
     assert sum("write *@" in note for note in design.notes) == 3
     assert design.network().sizes == (1, 2)

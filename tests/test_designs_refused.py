@@ -95,7 +95,7 @@ CASES: list[tuple[str, int, str]] = [
     ),
     (BASE + "*@ train r1 1e-4 1e-6\n", 5, "two rising positive numbers"),
     (BASE + "*@ train r1\n", 5, "a range of two numbers, and S or ohm"),
-    (BASE + "*@ train r1 1e-6 1e-2\n*@ train r2 1e-7 1e-2 S\n", 6, "must share one range"),
+    (BASE + "*@ train r1 1e-6 1e-2\n*@ train r* 1e-7 1e-2 S\n", 6, "r1 must have one range, found 1e-07…0.01 S beside"),
     (BASE + "*@ input vx\n", 5, "found none called 'vx'; there are v1"),
     (BASE + "*@ input v1 v1\n", 5, "an input once, found 'v1' twice"),
     (BASE + "*@ output zz\n", 5, "found none called 'zz'; there are a, 0, b"),

@@ -9,7 +9,8 @@ from analog_ep.benchmarking.spice import benchmark_spice
 from analog_ep.checking import doctor
 from analog_ep.errors import StimulusError
 from analog_ep.ngspice.process import ngspice_version
-from analog_ep.runs.folder import METRICS, Run, choose_spec, stored_spec
+from analog_ep.runs.choosing import choose_spec, stored_spec
+from analog_ep.runs.folder import METRICS, Run
 from analog_ep.spec import parse_spec
 
 KEYS = {"torch_ms_per_sample", "ngspice_fresh_ms_per_sample", "ngspice_batched_ms_per_sample", "max_voltage_error"}

@@ -13,7 +13,8 @@ from analog_ep import cli
 from analog_ep.errors import NgspiceError
 from analog_ep.ngspice import process as spice_process
 from analog_ep.ngspice.process import ngspice_version, run_ngspice, run_plots
-from analog_ep.runs.folder import Run, choose_spec
+from analog_ep.runs.choosing import choose_spec
+from analog_ep.runs.folder import Run
 from analog_ep.support import bounded
 
 CASES = 60

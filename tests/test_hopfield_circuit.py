@@ -605,7 +605,10 @@ def test_what_a_hopfield_run_has_not_is_told(trained, command, tmp_path):
     for words, said in (
         (["export", trained, "--phase", "transient", "--samples", 2, "-o", path], "shows one sample"),
         (["export", trained, "--phase", "transient", "--capacitance", 1e-12, "-o", path], "spec's network.capacitance"),
-        (["export", trained, "--conductances", path], 'network.kind must be "resistive" for this, found "hopfield"'),
+        (
+            ["export", trained, "--conductances", path],
+            'network.kind must be "resistive" or "circuit"',
+        ),
         (["check", trained, "--array", "twin"], "the run's chip must have twin arrays"),
     ):
         status, printed = command(*words)

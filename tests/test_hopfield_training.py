@@ -142,7 +142,10 @@ def test_a_spec_survives_a_round_trip(tmp_path: Path):
 @pytest.mark.parametrize(
     ("tables", "words"),
     [
-        ({"network": {"kind": "boltzmann", "sizes": [4, 3]}}, "network.kind must be one of 'resistive', 'hopfield'"),
+        (
+            {"network": {"kind": "boltzmann", "sizes": [4, 3]}},
+            "must be one of 'resistive', 'hopfield', 'circuit'",
+        ),
         (
             {"network": {"kind": "hopfield", "sizes": [4, 3], "initial_scale": [1.0, 2.0]}},
             "network.initial_scale must be one or 1, one per weight, found [1.0, 2.0]",

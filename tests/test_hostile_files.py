@@ -23,7 +23,8 @@ from analog_ep.cli import main
 from analog_ep.datasets import Dataset, load_dataset, read_idx
 from analog_ep.errors import AnalogEPError, CheckpointError, DataError, SpecError
 from analog_ep.learning.checkpoint import Checkpoint
-from analog_ep.runs.folder import CHECKPOINT, Run, choose_spec, stored_spec
+from analog_ep.runs.choosing import CHECKPOINT, choose_spec, stored_spec
+from analog_ep.runs.folder import Run
 from analog_ep.spec import Spec, load_spec
 from analog_ep.spec.reading import parse_spec, read_tables
 from analog_ep.spec.study import load_study

@@ -14,7 +14,8 @@ import pytest
 from analog_ep import cli
 from analog_ep.errors import NgspiceError
 from analog_ep.ngspice.process import run_ngspice
-from analog_ep.runs.folder import Run, choose_spec
+from analog_ep.runs.choosing import choose_spec
+from analog_ep.runs.folder import Run
 from analog_ep.support.files import write_atomically
 
 STUDY = 'base = "xor"\nepochs = 1\n[axes.gain]\n"gain 4" = {}\n'

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from analog_ep.designs.spec import parse_design_spec
+from analog_ep.spec import CircuitSpec, parse_spec
 from tests.read_by_ngspice import plain_voltages
 
 PAGE = (Path(__file__).parent.parent / "docs" / "own-circuits.md").read_text(encoding="utf-8")
@@ -36,6 +36,7 @@ def test_every_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_the_spec_of_the_page_is_one():
     (text,) = blocks("toml")
-    spec = parse_design_spec(tomllib.loads(text), "the page")
+    spec = parse_spec(tomllib.loads(text), "the page")
+    assert isinstance(spec.network, CircuitSpec)
     assert spec.network.netlist == "sum.cir"
     assert spec.training.epochs == 300

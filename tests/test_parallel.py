@@ -100,6 +100,13 @@ def test_processes_that_cannot_meet(monkeypatch):
         Ranks.join()
 
 
+def free_port() -> int:
+    """A port that nothing listens at."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 def _train(tmp_path: Path, name: str, *launcher: str) -> dict[str, torch.Tensor]:
     spec = tmp_path / "tiny.toml"
     tables = default_spec("iris").to_dict()
@@ -124,9 +131,7 @@ def test_processes_do_not_share_a_cuda_device(monkeypatch, device: str):
 
 
 def test_two_processes_train_to_the_same_conductances(tmp_path: Path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     alone = _train(tmp_path, "alone")
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}", "--master-addr=127.0.0.1"]
     both = _train(tmp_path, "both", *launcher)

@@ -19,7 +19,8 @@ from analog_ep.learning.gradients.propagation import GradientMethod
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.runs.building import build_gradient, build_network, build_solver
 from analog_ep.runs.chips import build_chip
-from analog_ep.runs.folder import CHECKPOINT, SPEC, Run, choose_spec
+from analog_ep.runs.choosing import CHECKPOINT, SPEC, choose_spec
+from analog_ep.runs.folder import Run
 from analog_ep.spec import RelaxationSpec, Spec, load_spec, load_stored_spec, parse_spec, with_values
 from analog_ep.spec.gradients import GRADIENTS, GradientTable
 from analog_ep.spec.merging import merged

@@ -14,7 +14,8 @@ from analog_ep.errors import CheckpointError, ConvergenceError, DataError, Netwo
 from analog_ep.learning.training import EpochRecord, Trainer, accuracy, predictions
 from analog_ep.netlist.conductance_table import read_conductances, write_conductances
 from analog_ep.runs.building import build_dataset, build_gradient, build_update
-from analog_ep.runs.folder import CHECKPOINT, CURVE, METRICS, SPEC, Run, choose_spec
+from analog_ep.runs.choosing import CHECKPOINT, SPEC, choose_spec
+from analog_ep.runs.folder import CURVE, METRICS, Run
 from analog_ep.runs.progress import learning_curve
 from analog_ep.spec import Spec, default_spec, parse_spec, with_values
 
@@ -290,7 +291,10 @@ def test_the_table_names_the_elements_of_the_netlist(tmp_path: Path):
             "parameter must be one of stage1, stage2, found 'stage9'",
         ),
         (lambda text: text.replace("stage1,0,", "stage1,999,"), "index of stage1 must lie in 0…47, found 999"),
-        (lambda text: text.replace("stage1,0,", "stage1,8,"), "each conductance must stand once, found stage1 8 again"),
+        (
+            lambda text: text.replace("stage1,0,", "stage1,8,"),
+            "each conductance must have one value, found stage1 8 again",
+        ),
         (
             lambda text: text.replace("stage1,0,", "stage1,x,"),
             "index must be an integer and siemens a number, found 'x'",

@@ -25,17 +25,17 @@ from analog_ep.analyses.response import SmallSignalGradient, small_signal_gradie
 from analog_ep.analyses.settling_report import Integrator, SettlingReport, settling_report
 from analog_ep.analyses.transient_noise import TransientNoise, output_noise_over_time
 from analog_ep.analyses.wires import WireReport, wire_report
-from analog_ep.circuit import ChargeLaw, Chip, Circuit, CurrentLaw
+from analog_ep.circuit import GROUND, ChargeLaw, Chip, Circuit, CurrentLaw
 from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.circuit.output_currents import with_output_currents
 from analog_ep.circuit.real_amplifiers import AmplifierModel, with_amplifiers
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.errors import StimulusError
-from analog_ep.networks import CrossbarNetwork
+from analog_ep.networks import ConductanceNetwork
 from analog_ep.runs.building import build_cost, build_nudge
 from analog_ep.runs.folder import stored_chip
-from analog_ep.runs.trained import test_samples, trained_network
+from analog_ep.runs.trained import test_samples, trained_conductances
 from analog_ep.spec import Spec
 from analog_ep.support.files import write_atomically
 
@@ -111,7 +111,7 @@ def analyse(path: Path, study: Study, sample: int = 0, conditions: Conditions | 
         If there is no ngspice, or no solution.
     """
     conditions = Conditions() if conditions is None else conditions
-    spec, network = trained_network(path)
+    spec, network = trained_conductances(path)
     count = {"corners": conditions.samples, "wires": None}.get(study, 1)
     chip = stored_chip(path, spec, network)
     inputs, targets = test_samples(spec, network, slice(sample, None if count is None else sample + count), chip)
@@ -157,7 +157,7 @@ class _Subject:
     """A network with its chip and samples."""
 
     spec: Spec
-    network: CrossbarNetwork
+    network: ConductanceNetwork
     chip: Chip | None
     inputs: Tensor
     targets: Tensor
@@ -264,7 +264,7 @@ def _output_time_constants(circuit: Circuit) -> tuple[float, float]:
         if (own := group.resistors()) is not None:
             for node in group.ends():
                 np.add.at(siemens, node, own)
-    nodes = np.concatenate(circuit.outputs)
+    nodes = np.setdiff1d(np.concatenate(circuit.outputs), [GROUND])
     constants = farads[nodes] / siemens[nodes]
     return float(constants.min()), float(constants.max())
 

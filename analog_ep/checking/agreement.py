@@ -82,6 +82,15 @@ class Classes:
     differ: int
     samples: int
 
+    def to_dict(self) -> dict[str, float]:
+        """The figures by the names that they have in JSON."""
+        return {
+            "accuracy_torch": self.torch,
+            "accuracy_ngspice": self.ngspice,
+            "classes_differ": self.differ,
+            "accuracy_samples": self.samples,
+        }
+
     @classmethod
     def of(cls, ours: Tensor, theirs: Tensor, targets: Tensor) -> Self:
         """From outputs and targets `(n_samples, n_outputs)`."""
@@ -134,8 +143,8 @@ class CrossCheck:
     trained_error : float
         Of a layer's voltages in the free phase: ngspice's less those of the network as it is, with its own diodes,
         dtype and solver, relative to the largest of the layer.
-    classes : Classes
-        By the network as it is and by ngspice, over the samples that were compared.
+    classes : Classes or None
+        By the network as it is and by ngspice, over the samples that were compared; None where they have no classes.
     test_classes : Classes or None
         The same over the whole test part, where it was asked for.
     samples, nodes : int
@@ -172,7 +181,7 @@ class CrossCheck:
     method: dict[str, Likeness]
     method_name: str
     trained_error: float
-    classes: Classes
+    classes: Classes | None
     samples: int
     nodes: int
     hidden_swing: tuple[float, ...]
@@ -212,12 +221,12 @@ class CrossCheck:
     @property
     def predictions_identical(self) -> bool:
         """Whether the network as it is and ngspice give every sample that was compared the same class."""
-        return not self.classes.differ
+        return self.classes is None or not self.classes.differ
 
     @property
     def accuracy(self) -> float:
-        """Share of the samples whose class ngspice gets right."""
-        return self.classes.ngspice
+        """Share of the samples whose class ngspice gets right; NaN without classes."""
+        return float("nan") if self.classes is None else self.classes.ngspice
 
     @property
     def passed(self) -> bool:
@@ -260,11 +269,8 @@ class CrossCheck:
                 "irreciprocity": self.irreciprocity,
                 "gradient_cosine_exact": self.exact.cosine,
                 "gradient_norm_ratio_exact": self.exact.ratio,
-                "accuracy": self.accuracy,
-                "accuracy_torch": classes.torch,
-                "accuracy_ngspice": classes.ngspice,
-                "classes_differ": classes.differ,
-                "accuracy_samples": classes.samples,
+                **({} if self.classes is None else {"accuracy": self.classes.ngspice}),
+                **({} if classes is None else classes.to_dict()),
                 "trained_error": self.trained_error,
                 "hidden_swing": list(self.hidden_swing),
                 "conducting": list(self.conducting),

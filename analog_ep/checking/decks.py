@@ -12,7 +12,7 @@ from torch import Tensor
 
 from analog_ep.checking.agreement import DeckCheck
 from analog_ep.checking.printed import printed_measurements, printed_tables
-from analog_ep.circuit import Chip, Circuit, ConductanceLaw
+from analog_ep.circuit import GROUND, Chip, Circuit, ConductanceLaw
 from analog_ep.circuit.energy import circuit_energy, energy_weights
 from analog_ep.equilibrium.equilibrium import Equilibrium, solve
 from analog_ep.equilibrium.solver_of import solver_of
@@ -153,7 +153,10 @@ def _sweep_errors(subject: _Subject, phase: Phase, printed: dict[str, np.ndarray
     wanted = np.stack([subject.voltages(row)[nodes] for row in rows])
     errors = {"node voltages": _relative(volts, wanted)}
     positive, negative = subject.circuit.outputs or (nodes[:0], nodes[:0])
-    headings = [f"v({names[p]})-v({names[n]})" for p, n in zip(positive, negative, strict=True)]
+    headings = [
+        f"v({names[p]})" if n == GROUND else f"v({names[p]})-v({names[n]})"
+        for p, n in zip(positive, negative, strict=True)
+    ]
     outputs = np.stack([_column(printed, heading, len(rows)) for heading in headings], axis=1)
     truth = np.stack([subject.phases[row].outputs[0].numpy() for row in rows])
     errors["outputs"] = _relative(outputs, truth)

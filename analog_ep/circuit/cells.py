@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,7 +22,11 @@ Fault = Literal["low", "high", "open"]
 _SHORTED = 1e6
 """Conductance of a bridged segment, in that of a sound one."""
 
+Range = tuple[float, float]
+"""g_min and g_max. [S]"""
+
 _ROUNDINGS = ("nearest", "stochastic", "carried")
+_FAULTS = ("low", "high", "open")
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class Cells:
 def draw_faults(
     circuit: Circuit,
     seed: int,
-    conductance_range: tuple[float, float],
+    conductance_range: Range | Mapping[str, Range],
     *,
     low: float = 0.0,
     high: float = 0.0,
@@ -80,8 +85,8 @@ def draw_faults(
         The nominal circuit; its trainable conductances are the cells.
     seed : int
         Each group has a stream of its own.
-    conductance_range : (float, float)
-        g_min and g_max. [S]
+    conductance_range : (float, float), or mapping of str to (float, float)
+        g_min and g_max, of all parameters or of each by its name. [S]
     low, high, open_ : float
         Probability that a cell is stuck at g_min, stuck at g_max, or open.
     open_conductance : float
@@ -100,9 +105,10 @@ def draw_faults(
     if min(low, high, open_) < 0 or not low + high + open_ <= 1:
         raise CircuitError(f"fractions of faulty cells must be 0 or more and 1 in sum, found {low}, {high} and {open_}")
     edges = np.cumsum([low, high, open_])
-    stuck = np.array([*conductance_range, _positive(open_conductance), np.nan])
+    left = _positive(open_conductance)
     values: dict[str, np.ndarray] = {}
-    for group in circuit.trainable_groups():
+    for group, name, _ in circuit.trained_groups():
+        stuck = np.array([*_range_of(conductance_range, name), left, np.nan])
         chance = stream(seed, f"{group.label}.fault").random(len(group))
         values[f"{group.label}.siemens"] = placed(group, stuck[np.searchsorted(edges, chance, side="right")])
     return values
@@ -142,7 +148,11 @@ def draw_segment_faults(
 
 
 def read_faults(
-    circuit: Circuit, path: Path, conductance_range: tuple[float, float], *, open_conductance: float = 1e-12
+    circuit: Circuit,
+    path: Path,
+    conductance_range: Range | Mapping[str, Range],
+    *,
+    open_conductance: float = 1e-12,
 ) -> dict[str, np.ndarray]:
     """Conductances of the faulty cells that a map names; as `draw_faults`.
 
@@ -158,7 +168,7 @@ def read_faults(
     DataError
         If the file cannot be read, or names a cell or a fault that there is not.
     """
-    stuck = {"low": conductance_range[0], "high": conductance_range[1], "open": _positive(open_conductance)}
+    left = _positive(open_conductance)
     groups = circuit.trained_groups()
     values: dict[str, np.ndarray] = {}
     for group, name, _ in groups:
@@ -168,18 +178,23 @@ def read_faults(
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 name, index, fault = (row.get(key) or "" for key in ("parameter", "index", "fault"))
-                known = name in values and fault in stuck and index.isdecimal()
+                known = name in values and fault in _FAULTS and index.isdecimal()
                 if not known or int(index) >= len(values[name]):
                     raise DataError(
                         f"{path} must name a parameter ({', '.join(values)}), an index into it and a fault "
-                        f"({', '.join(stuck)}), found {name!r}, {index!r} and {fault!r}"
+                        f"({', '.join(_FAULTS)}), found {name!r}, {index!r} and {fault!r}"
                     )
-                values[name][int(index)] = stuck[fault]
+                low, high = _range_of(conductance_range, name)
+                values[name][int(index)] = {"low": low, "high": high, "open": left}[fault]
     except OSError as error:
         raise DataError(f"the fault map {path} must be a readable file, found: {error.strerror}") from None
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path} must be CSV in UTF-8, found: {error}") from None
     return {f"{group.label}.siemens": values[name][: n_places(group)] for group, name, _ in groups}
+
+
+def _range_of(ranges: Range | Mapping[str, Range], parameter: str) -> Range:
+    return ranges[parameter] if isinstance(ranges, Mapping) else ranges
 
 
 def _positive(open_conductance: float) -> float:

@@ -10,11 +10,19 @@ import typer
 
 from analog_ep.checking.doctor import examine
 from analog_ep.cli.app import JsonOption, RunFolder, app, console, show
-from analog_ep.cli.designs import check_netlist, export_design, is_design
-from analog_ep.designs.run import is_design_run
+from analog_ep.designs import read_netlist
+from analog_ep.designs.checking import Comparison, check_design
 from analog_ep.netlist.conductance_table import write_conductances
+from analog_ep.runs.choosing import is_netlist
 from analog_ep.runs.progress import sample_bar
-from analog_ep.runs.trained import cross_checked, export_deck, export_transient, trained_network
+from analog_ep.runs.trained import (
+    check_own_netlist,
+    cross_checked,
+    export_deck,
+    export_own_netlist,
+    export_transient,
+    trained_conductances,
+)
 
 
 class Phase(StrEnum):
@@ -62,16 +70,28 @@ def check(
 ) -> None:
     """Compare PyTorch with ngspice, node by node, and run the exported netlists of a sample.
 
-    A netlist of your own is compared at its operating point, as you wrote it and as it is written of the circuit. Exits
-    with 1 where they differ by more than the tolerance.
+    A netlist of your own, and that of a run with what it learnt, is compared at its operating point, as you wrote it
+    and as it is written of the circuit. Exits with 1 where they differ by more than the tolerance.
     """
-    if is_design(run):
-        check_netlist(run)
+    if is_netlist(run) and not run.is_dir():
+        design = read_netlist(run)
+        for note in design.notes:
+            console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+        _require_agreement(check_design(design), err=False)
         return
+    own = check_own_netlist(run)
     with sample_bar(console, "samples in ngspice") as progress:
         result = cross_checked(run, samples, progress, array.value, processes, accuracy)
     show(result, json)
+    _require_agreement(own, err=json)
     if not result.passed:
+        raise typer.Exit(1)
+
+
+def _require_agreement(results: list[Comparison], err: bool) -> None:
+    for result in results:
+        typer.echo(str(result), err=err)
+    if not all(result.agrees for result in results):
         raise typer.Exit(1)
 
 
@@ -80,12 +100,12 @@ def export(
     run: RunFolder,
     sample: Annotated[int, typer.Option(min=0, metavar="K", help="Index of the test sample.")] = 0,
     phase: Annotated[
-        Phase,
+        Phase | None,
         typer.Option(
-            help="What the netlist solves; `transient` is the whole cycle, with each ΔG, or of a Hopfield network the "
-            "settling from rest."
+            help="What the netlist solves, both if not given; `transient` is the whole cycle, with each ΔG, or of a "
+            "Hopfield network the settling from rest."
         ),
-    ] = Phase.both,
+    ] = None,
     samples: Annotated[
         int | None, typer.Option(min=1, help="Samples from K on that a transient presents; 1 if not given.")
     ] = None,
@@ -98,31 +118,35 @@ def export(
             help="Factor from -dC/dg to ΔG in a transient; by default the largest ΔG is 1 % of the conductance range."
         ),
     ] = None,
-    dialect: Annotated[DialectChoice, typer.Option(help="Simulator to write for.")] = DialectChoice.ngspice,
+    dialect: Annotated[DialectChoice | None, typer.Option(help="Simulator to write for, ngspice if not given.")] = None,
     array: ArrayOption = ArrayChoice.first,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Netlist to write.")] = None,
     conductances: Annotated[
         Path | None, typer.Option(metavar="FILE.csv", help="Table of the conductances to write.")
     ] = None,
 ) -> None:
-    """Write a netlist or the conductances of a run. The netlist runs without Python: `ngspice -b FILE`."""
+    """Write a netlist or the conductances of a run. The netlist runs without Python: `ngspice -b FILE`.
+
+    Of a netlist of your own, your text with what it learnt, unless a phase or a simulator is asked for.
+    """
     if out is None and conductances is None:
         raise typer.BadParameter("give -o FILE, --conductances FILE.csv, or both")
-    if phase is Phase.transient and dialect is not DialectChoice.ngspice:
+    if phase is Phase.transient and dialect not in (None, DialectChoice.ngspice):
         raise typer.BadParameter("a transient netlist is for ngspice alone; leave --dialect out")
     for option, value in (("--samples", samples), ("--capacitance", capacitance), ("--rate", rate)):
         if value is not None and phase is not Phase.transient:
             raise typer.BadParameter("has a meaning only with --phase transient", param_hint=option)
-    if out is not None and is_design_run(run):
-        export_design(run, out)
-    elif out is not None:
+    if out is not None:
+        own = export_own_netlist(run, out) if phase is None and dialect is None else []
         if phase is Phase.transient:
             export_transient(run, slice(sample, sample + (samples or 1)), out, capacitance, rate)
-        else:
-            export_deck(run, sample, phase.value, out, dialect.value, array.value)
-        typer.echo(f"wrote {out}")
+        elif not own:
+            solved, simulator = phase or Phase.both, dialect or DialectChoice.ngspice
+            export_deck(run, sample, solved.value, out, simulator.value, array.value)
+        for path in own or [out]:
+            typer.echo(f"wrote {path}")
     if conductances is not None:
-        rows = write_conductances(trained_network(run)[1], conductances)
+        rows = write_conductances(trained_conductances(run)[1], conductances)
         typer.echo(f"wrote {conductances}: {rows} conductances")
 
 

@@ -10,13 +10,12 @@ import torch
 import typer
 
 from analog_ep.cli.app import app, console, interrupted
-from analog_ep.cli.designs import design_spec, is_design, is_netlist, train_design
-from analog_ep.errors import NgspiceNotFoundError
+from analog_ep.errors import NgspiceNotFoundError, SpecError
 from analog_ep.learning.parallel import Ranks
-from analog_ep.runs.folder import CHECKPOINT, Run, choose_spec, saved_epochs, stored_spec
+from analog_ep.runs.choosing import CHECKPOINT, choose_spec, stored_spec
+from analog_ep.runs.folder import Run, saved_epochs
 from analog_ep.runs.progress import TrainingProgress
 from analog_ep.runs.trained import cross_checked, export_deck
-from analog_ep.spec import Spec
 
 
 class EquilibriumSolver(StrEnum):
@@ -36,7 +35,7 @@ def train(
         str | None,
         typer.Option(
             metavar="digits|iris|xor|DIR|mnist|TABLE.csv",
-            help="Data; DIR is a folder of idx files, a table a netlist's.",
+            help="Data; DIR is a folder of idx files, a table has --inputs and --outputs or --labels.",
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of split, conductances and shuffles.")] = None,
@@ -48,41 +47,41 @@ def train(
     device: Annotated[str, typer.Option(help="Device of the tensors, such as cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(min=1, help="Threads of PyTorch; 1 is fastest for small networks.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where RUN was interrupted.")] = False,
-    inputs: Annotated[str | None, typer.Option(metavar="A,B", help="Of a netlist: columns that drive it.")] = None,
-    outputs: Annotated[str | None, typer.Option(metavar="Y,Z", help="Of a netlist: columns of its targets.")] = None,
-    labels: Annotated[str | None, typer.Option(metavar="C", help="Of a netlist: a column of classes instead.")] = None,
+    inputs: Annotated[str | None, typer.Option(metavar="A,B", help="Columns of a table that drive it.")] = None,
+    outputs: Annotated[str | None, typer.Option(metavar="Y,Z", help="Columns of a table with its targets.")] = None,
+    labels: Annotated[str | None, typer.Option(metavar="C", help="A table's column of classes instead.")] = None,
     trainable: Annotated[
         str | None, typer.Option(metavar="R1,RW*", help="Of a netlist: resistors that learn, else those it marks.")
     ] = None,
     bounds: Annotated[str | None, typer.Option(metavar="LOW,HIGH", help="Range of their conductances. [S]")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Of a netlist: Adam's rate.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Rate of the optimiser, of θ = g/g_ref.")] = None,
 ) -> None:
     """Train a network. RUN gets the spec, a checkpoint each epoch, metrics.csv and a learning curve.
 
-    A netlist of your own is trained on a table, and RUN gets it with what it learnt.
+    A netlist of your own is trained as any network is, and RUN gets it with what it learnt.
 
     Started by `torchrun --nproc-per-node N -m analog_ep train …`, N processes share every batch.
     """
     torch.set_num_threads(threads)
-    names = {"inputs": inputs, "outputs": outputs, "labels": labels, "trainable": trainable, "bounds": bounds}
-    if spec is not None and is_design(spec):
-        training = {"epochs": epochs, "seed": seed, "learning_rate": learning_rate}
-        train_design(design_spec(spec, data, names, training), Path() if is_netlist(spec) else spec.parent, out)
-        return
-    if learning_rate is not None or any(value is not None for value in names.values()):
-        raise typer.BadParameter("has a meaning only with a netlist, NETLIST.cir", param_hint="--inputs")
+    columns = {"inputs": _listed(inputs), "outputs": _listed(outputs), "labels": labels}
+    circuit = {"trainable": _listed(trainable), "bounds": _bounds(bounds)}
     with Ranks.join(device) as ranks:
         if resume and start is not None:
             raise typer.BadParameter("a resumed run goes on from its own conductances", param_hint="--start")
-        wanted = choose_spec(spec, data, seed, epochs, stored=stored_spec(out) if resume else None, solver=solver)
-        _train(_opened(out, wanted, resume, start, device, ranks))
+        stored = stored_spec(out) if resume else None
+        wanted = choose_spec(spec, data, seed, epochs, stored, solver, learning_rate, columns, circuit)
+        _train(Run.opened(out, wanted, resume=resume, device=device, start=start, ranks=ranks))
 
 
-def _opened(out: Path, wanted: Spec, resume: bool, start: Path | None, device: str, ranks: Ranks) -> Run:
-    """The run in its folder, new or as it was interrupted."""
-    if resume:
-        return Run.resume(out, wanted, device=device, ranks=ranks)
-    return Run.create(out, wanted, device=device, start=start, ranks=ranks)
+def _listed(text: str | None) -> list[str] | None:
+    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _bounds(text: str | None) -> list[float] | None:
+    try:
+        return None if text is None else [float(word) for word in text.split(",")]
+    except ValueError:
+        raise SpecError(f"--bounds must be two conductances such as 1e-6,1e-3, found {text!r:.40}") from None
 
 
 @app.command()
@@ -135,7 +134,9 @@ def _train(run: Run) -> None:
         raise interrupted(error) from None
     if run.trainer.history:
         last = run.trainer.history[-1]
-        typer.echo(f"test accuracy {last.test_accuracy:.2%} after {last.epoch} epochs, seed {run.spec.training.seed}")
+        typer.echo(f"{last.verdict} after {last.epoch} epochs, seed {run.spec.training.seed}")
+    if run.own_netlist:
+        typer.echo(f"your netlist with what it learnt: {run.own_netlist[0]}")
     typer.echo(f"run folder: {run.path}")
 
 

@@ -1,6 +1,7 @@
-"""Labelled data: sets that are built in, MNIST from idx files or from OpenML."""
+"""Samples: labelled sets that are built in, MNIST from idx files or from OpenML, and tables of one's own."""
 
-from analog_ep.datasets.dataset import BUILT_IN, Dataset, Scaling, load_dataset
+from analog_ep.datasets.dataset import BUILT_IN, Dataset, Scaling, load_dataset, targets_of
 from analog_ep.datasets.idx import read_idx
+from analog_ep.datasets.table import load_table
 
-__all__ = ["BUILT_IN", "Dataset", "Scaling", "load_dataset", "read_idx"]
+__all__ = ["BUILT_IN", "Dataset", "Scaling", "load_dataset", "load_table", "read_idx", "targets_of"]

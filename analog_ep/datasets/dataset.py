@@ -1,4 +1,4 @@
-"""Labelled data: three sets that are built in, and MNIST from a folder or from OpenML."""
+"""Samples with classes or targets: three sets that are built in, and MNIST from a folder or from OpenML."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from analog_ep.datasets.idx import read_idx
 from analog_ep.errors import DataError
+from analog_ep.stimulus import Cost
 
 Scaling = Literal["unit", "centred", "standardised"]
 
@@ -27,19 +28,19 @@ _MNIST_TRAIN = 60_000
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Samples and labels, split into a training and a test part.
+    """Samples with labels, classes or targets, split into a training and a test part.
 
     Attributes
     ----------
     name : str
         What it is, for messages.
     train_inputs, test_inputs : Tensor (n_samples, n_features)
-        Features, float32 or float64: dimensionless, and within ±1 in the training part as loaded; volts after
-        `in_volts`.
-    train_labels, test_labels : Tensor (n_samples,)
-        Classes 0…n_classes − 1, integers.
-    n_classes : int
-        Number of classes.
+        Features, float32 or float64: dimensionless, and within ±1 in the training part as loaded, those of a table as
+        they stand in it; volts after `in_volts`.
+    train_labels, test_labels : Tensor (n_samples,) or (n_samples, n_outputs)
+        Classes 0…n_classes − 1, integers; or targets of the outputs, in the type of the features. [V]
+    n_classes : int, optional
+        Number of classes; None where there are targets.
 
     Raises
     ------
@@ -52,7 +53,7 @@ class Dataset:
     train_labels: Tensor
     test_inputs: Tensor
     test_labels: Tensor
-    n_classes: int
+    n_classes: int | None
 
     def __post_init__(self):
         for part in ("train", "test"):
@@ -124,6 +125,11 @@ class Dataset:
         return replace(
             self, train_inputs=self.train_inputs * input_voltage, test_inputs=self.test_inputs * input_voltage
         )
+
+
+def targets_of(labels: Tensor, cost: Cost, n_outputs: int, like: Tensor) -> Tensor:
+    """Targets `(n_samples, n_outputs)` of labels in the type of `like`: targets as they are, classes by a cost."""
+    return labels.to(like) if labels.is_floating_point() else cost.encode(labels, n_outputs, like=like)
 
 
 def load_dataset(source: str, seed: int = 0, n_classes: int = 10) -> Dataset:
@@ -236,12 +242,15 @@ def _integer(values: np.ndarray) -> Tensor:
     return torch.from_numpy(np.asarray(values, dtype=np.int64))
 
 
-def _check_part(name: str, inputs: Tensor, labels: Tensor, n_classes: int) -> None:
-    if inputs.ndim != 2 or labels.ndim != 1 or len(inputs) != len(labels):
+def _check_part(name: str, inputs: Tensor, labels: Tensor, n_classes: int | None) -> None:
+    if inputs.ndim != 2 or labels.ndim != (2 if n_classes is None else 1) or len(inputs) != len(labels):
         shapes = tuple(inputs.shape), tuple(labels.shape)
         raise DataError(f"{name}: there must be one label a sample, found inputs and labels of shapes {shapes}")
     if not len(labels):
         raise DataError(f"{name}: at least one sample is needed, found none")
+    if n_classes is None:
+        _check_targets(name, inputs, labels)
+        return
     if inputs.dtype not in (torch.float32, torch.float64) or labels.is_floating_point() or labels.is_complex():
         raise DataError(
             f"{name}: inputs must be float32 or float64 and labels integers, found {inputs.dtype} and {labels.dtype}; "
@@ -254,3 +263,12 @@ def _check_part(name: str, inputs: Tensor, labels: Tensor, n_classes: int) -> No
     if outside.any():
         at = int(outside.nonzero()[0])
         raise DataError(f"{name}: labels must lie in 0…{n_classes - 1}, found {int(labels[at])} at sample {at}")
+
+
+def _check_targets(name: str, inputs: Tensor, targets: Tensor) -> None:
+    for what, values in (("inputs", inputs), ("targets", targets)):
+        if values.dtype not in (torch.float32, torch.float64):
+            raise DataError(f"{name}: {what} must be float32 or float64, found {values.dtype}")
+        bad = ~torch.isfinite(values).all(1)
+        if bad.any():
+            raise DataError(f"{name}: {what} must be finite, found NaN or infinity in sample {int(bad.nonzero()[0])}")

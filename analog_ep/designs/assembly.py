@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -29,8 +30,14 @@ from analog_ep.designs.node_names import safe_names
 from analog_ep.designs.scopes import Quantity
 from analog_ep.devices import Diode
 
-PARAMETER = "weights"
-"""Name of the one parameter that holds all trainable conductances."""
+
+class Place(Protocol):
+    """Where a trainable conductance stands: its parameter, and the index in it."""
+
+    @property
+    def parameter(self) -> str: ...
+    @property
+    def index(self) -> int: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +141,7 @@ def assemble(
     assembly: Assembly,
     title: str,
     kelvin: float,
-    trainable: dict[int, int],
+    trainable: Mapping[str, Place],
     inputs: tuple[str, ...],
     outputs: tuple[tuple[str, str], ...],
     recognised: Recognised,
@@ -149,8 +156,8 @@ def assemble(
         Of the circuit.
     kelvin : float
         Temperature. [K]
-    trainable : dict of int to int
-        Places of the trainable resistors, with their indices in the parameter.
+    trainable : mapping of str to Place
+        Trainable resistors by name, with the parameter that each is in and its index there.
     inputs : tuple of str
         Voltage sources that the inputs drive, in order.
     outputs : tuple of (str, str)
@@ -198,18 +205,22 @@ class _Assembler:
         first, second = np.array([[self.nodes[n] for n in branch.nodes[2:]] for branch in branches], np.int64).T
         return first, second
 
-    def resistors(self, trainable: dict[int, int]) -> None:
-        numbered = list(enumerate(self.assembly.resistors))
-        fixed = [b for i, b in numbered if i not in trainable and b.value > 0]
+    def resistors(self, trainable: Mapping[str, Place]) -> None:
+        every = self.assembly.resistors
+        fixed = [b for b in every if b.element.name not in trainable and b.value > 0]
         # A negative resistance is passive nowhere: as a controlled source it has no energy, and says so.
-        negative = [b for _, b in numbered if b.value < 0]
-        learnt = [(b, trainable[i]) for i, b in numbered if i in trainable]
+        negative = [b for b in every if b.value < 0]
+        learnt: dict[str, list[tuple[Branch, int]]] = {}
+        for branch in every:
+            if branch.element.name in trainable:
+                place = trainable[branch.element.name]
+                learnt.setdefault(place.parameter, []).append((branch, place.index))
         if fixed:
             self.builder.add(Conductances("r", *self.ends(fixed), [1 / b.value for b in fixed]))
-        if learnt:
-            branches, index = zip(*learnt, strict=True)
+        for parameter, members in learnt.items():
+            branches, index = zip(*members, strict=True)
             siemens = [1 / b.value for b in branches]
-            self.builder.add(Conductances("w", *self.ends(branches), siemens, PARAMETER, list(index)))
+            self.builder.add(Conductances(parameter, *self.ends(branches), siemens, parameter, list(index)))
         if negative:
             ends = self.ends(negative)
             gains = [1 / b.value for b in negative]

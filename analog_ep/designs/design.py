@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,25 +15,28 @@ from torch import Tensor
 from analog_ep.circuit import Circuit, check_circuit
 from analog_ep.constants import DEFAULT_TEMPERATURE, ZERO_CELSIUS
 from analog_ep.designs.amplifiers import recognised
-from analog_ep.designs.assembly import PARAMETER, Assembly, Branch, assemble
+from analog_ep.designs.assembly import Assembly, assemble
 from analog_ep.designs.definitions import Contents, sort_cards
 from analog_ep.designs.diode_models import Conditions
 from analog_ep.designs.elements import Reader
 from analog_ep.designs.expansion import expand
 from analog_ep.designs.includes import Files
-from analog_ep.designs.marks import Marks, Wish, matching, output_pairs, read_marks
+from analog_ep.designs.marks import Bounds, Marks, Refuse, Wish, matching, output_pairs, read_marks
 from analog_ep.designs.observers import without_observers
 from analog_ep.designs.scopes import Scope
-from analog_ep.designs.source import Card, Lines, SourceFile, Span, split_lines
-from analog_ep.designs.trainable import Trainable
+from analog_ep.designs.source import Card, Lines, SourceFile, split_lines
+from analog_ep.designs.trainable import Trainable, listed, trainable_parts
 from analog_ep.designs.writing import save_files, written_text
 from analog_ep.errors import CircuitError, NetlistError
-from analog_ep.networks import CircuitNetwork
+from analog_ep.networks import CircuitNetwork, ConductanceNetwork
 
 _SPICE_GMIN = 1e-12
 """Conductance across every junction where a deck gives none: SPICE's own, and not the one of circuits here. [S]"""
 
 Output = str | tuple[str, str]
+
+Learnt = ConductanceNetwork | Tensor | Mapping[str, float]
+"""What was learnt, see `Design.resistances`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +56,7 @@ class Design:
     outputs : tuple of (str, str)
         Nodes between which the outputs are taken.
     trainable : tuple of Trainable
-        What is learnt, in the order of the parameter.
-    bounds : (float, float) or None
-        Range of the trainable conductances. [S]
+        What is learnt, each with its range, and its place in the parameters of the network.
     notes : tuple of str
         What was passed over since it does nothing at rest, with its place.
     """
@@ -66,7 +67,6 @@ class Design:
     inputs: tuple[str, ...]
     outputs: tuple[tuple[str, str], ...]
     trainable: tuple[Trainable, ...]
-    bounds: tuple[float, float] | None
     notes: tuple[str, ...]
     input_volts: np.ndarray
     cards: tuple[Card, ...] = field(repr=False)
@@ -78,19 +78,38 @@ class Design:
         """What the inputs' cards give, float64 `(n_inputs,)`. [V]"""
         return torch.from_numpy(self.input_volts.copy())
 
-    def network(self, dtype: torch.dtype = torch.float64, reference_conductance: float | None = None) -> CircuitNetwork:
-        """The circuit as a network that learns its trainable conductances, all in one parameter `weights`.
+    @property
+    def ranges(self) -> dict[str, Bounds]:
+        """Range of the conductances of each parameter of the network. [S]"""
+        return {part.parameter: part.bounds for part in self.trainable}
+
+    def network(
+        self,
+        dtype: torch.dtype = torch.float64,
+        reference_conductance: float | None = None,
+        reciprocal: bool = True,
+    ) -> CircuitNetwork:
+        """The circuit as a network that learns its trainable conductances.
+
+        They are one parameter, `weights`; where marks give several ranges those of each one are a parameter, `weights`,
+        `weights2`, … in the order of the deck. The arguments are those of `CircuitNetwork`.
 
         Raises
         ------
         NetlistError
             If nothing is trainable, or there are no outputs.
         """
-        if self.bounds is None or not self.trainable:
+        if not self.trainable:
             raise NetlistError(f"{self.path}: a part must be trainable, found none; mark it: *@ train r_w* 1e-6 1e-4 S")
         if not self.outputs:
             raise NetlistError(f"{self.path}: a node must be an output, found none; mark it: *@ output NODE")
-        return CircuitNetwork(self.circuit, self.bounds, reference_conductance=reference_conductance, dtype=dtype)
+        return CircuitNetwork(
+            self.circuit,
+            self.ranges,
+            reference_conductance=reference_conductance,
+            dtype=dtype,
+            reciprocal=reciprocal,
+        )
 
     def voltages(self, node_voltages: Tensor) -> dict[str, Tensor]:
         """Voltages by the designer's names of the nodes, each `(*batch,)` [V], from those of all nodes.
@@ -106,13 +125,14 @@ class Design:
             if not name.startswith("(")
         }
 
-    def resistances(self, learnt: CircuitNetwork | Tensor | Mapping[str, float]) -> dict[str, float]:
+    def resistances(self, learnt: Learnt) -> dict[str, float]:
         """Resistances by the path of the resistor. [Ω]
 
         Parameters
         ----------
-        learnt : CircuitNetwork, Tensor or mapping
-            The network; its conductances `(n_trainable,)` [S]; or resistances by name [Ω], of some of the parts.
+        learnt : ConductanceNetwork, Tensor or mapping
+            The network; conductances `(n_trainable,)` in the order of `trainable` [S]; or resistances by name [Ω], of
+            some of the parts.
 
         Raises
         ------
@@ -121,7 +141,11 @@ class Design:
         """
         if isinstance(learnt, Mapping):
             return self._by_name(learnt)
-        siemens = learnt if isinstance(learnt, Tensor) else learnt.conductances[PARAMETER]
+        if isinstance(learnt, Tensor):
+            siemens = learnt
+        else:
+            values = learnt.conductances
+            siemens = torch.stack([values[part.parameter][part.index] for part in self.trainable])
         if siemens.shape != (len(self.trainable),):
             raise NetlistError(
                 f"{self.path}: conductances must have shape ({len(self.trainable)},), found {tuple(siemens.shape)}"
@@ -129,11 +153,11 @@ class Design:
         values = siemens.detach().double().cpu().tolist()
         return {name: 1 / g for part, g in zip(self.trainable, values, strict=True) for name in part.names}
 
-    def text(self, learnt: CircuitNetwork | Tensor | Mapping[str, float]) -> str:
+    def text(self, learnt: Learnt) -> str:
         """The designer's text with learnt values in place; see `resistances` for what they may be given as."""
         return written_text(self.files, self.trainable, self.resistances(learnt))
 
-    def save(self, path: str | os.PathLike[str], learnt: CircuitNetwork | Tensor | Mapping[str, float]) -> list[Path]:
+    def save(self, path: str | os.PathLike[str], learnt: Learnt) -> list[Path]:
         """Write the netlist with learnt values to a path, and what it includes beside it: see `save_files`."""
         return save_files(self.files, self.trainable, self.resistances(learnt), path)
 
@@ -160,7 +184,7 @@ def read_netlist(
     path: str | os.PathLike[str],
     *,
     trainable: Sequence[str] | None = None,
-    bounds: tuple[float, float] | None = None,
+    bounds: Bounds | Sequence[Bounds] | None = None,
     inputs: Sequence[str] | None = None,
     outputs: Sequence[Output] | None = None,
     folder: str | os.PathLike[str] | None = None,
@@ -176,8 +200,8 @@ def read_netlist(
         The netlist. Its first line is the title.
     trainable : sequence of str, optional
         Names of resistors that learn, with ``*`` and ``?``; where given, marks in the deck do not count.
-    bounds : (float, float), optional
-        Range of their conductances. [S]
+    bounds : (float, float), or sequence of (float, float), optional
+        Range of their conductances, or one for each of the names; without it the one that the marks give. [S]
     inputs : sequence of str, optional
         Voltage sources that the inputs drive.
     outputs : sequence of str or (str, str), optional
@@ -200,7 +224,7 @@ def design_of(
     lines: Lines,
     files: Files,
     trainable: Sequence[str] | None,
-    bounds: tuple[float, float] | None,
+    bounds: Bounds | Sequence[Bounds] | None,
     inputs: Sequence[str] | None,
     outputs: Sequence[Output] | None,
 ) -> Design:
@@ -220,13 +244,12 @@ def design_of(
     if scope is None:
         raise NetlistError(f"{lines.file.path} must hold elements behind its title, found none")
     names = _inputs(marks, assembly)
-    parts, places = _trainable(marks, assembly, scope)
+    parts = trainable_parts(marks.trainable, assembly.resistors, scope)
+    learnt = {name: part for part in parts for name in part.names}
     pairs = _outputs(marks, assembly)
-    learnt = {id(assembly.resistors[place]): index for place, index in places.items()}
-    assembly = without_observers(assembly, _counting(assembly, names, pairs, places))
-    places = {place: learnt[id(b)] for place, b in enumerate(assembly.resistors) if id(b) in learnt}
+    assembly = without_observers(assembly, _counting(assembly, names, pairs, learnt))
     amplifiers = recognised(assembly, names)
-    assembled = assemble(assembly, lines.title, conditions.kelvin, places, names, pairs, amplifiers)
+    assembled = assemble(assembly, lines.title, conditions.kelvin, learnt, names, pairs, amplifiers)
     skipped = [f"{known.file.path}, {note}" for known in files.known.values() for note in known.skipped]
     design = Design(
         lines.file.path,
@@ -235,7 +258,6 @@ def design_of(
         names,
         pairs,
         parts,
-        marks.bounds,
         (*skipped, *marks.notes, *contents.notes, *assembly.notes),
         np.array([assembly.sources[name].value for name in names]),
         cards,
@@ -250,7 +272,7 @@ def _replace_marks(
     marks: Marks,
     path: Path,
     trainable: Sequence[str] | None,
-    bounds: tuple[float, float] | None,
+    bounds: Bounds | Sequence[Bounds] | None,
     inputs: Sequence[str] | None,
     outputs: Sequence[Output] | None,
 ) -> None:
@@ -260,20 +282,34 @@ def _replace_marks(
         return NetlistError(f"{path}: {what}")
 
     if trainable is not None:
-        marks.trainable = [Wish(name.lower(), refuse) for name in trainable]
+        ranges = {wish.bounds for wish in marks.trainable}
+        marked = ranges.pop() if len(ranges) == 1 else None
+        marks.trainable = [Wish(name.lower(), refuse, marked) for name in trainable]
     if bounds is not None:
-        low, high = bounds
-        if not 0 < low < high < float("inf"):
-            raise refuse(f"bounds must be 0 < g_min < g_max, found {low} and {high} S")
-        marks.bounds = (float(low), float(high))
+        pairs = _bounds_of_each(bounds, len(marks.trainable), refuse)
+        marks.trainable = [replace(wish, bounds=pair) for wish, pair in zip(marks.trainable, pairs, strict=True)]
     if inputs is not None:
         marks.inputs = [Wish(name.lower(), refuse) for name in inputs]
     if outputs is not None:
         pairs = [p for o in outputs for p in ([(o[0], o[1])] if not isinstance(o, str) else [(o, "")])]
         flat = output_pairs([p if not n else f"{p},{n}" for p, n in pairs])
         marks.outputs = [(Wish(p, refuse), n) for p, n in flat]
-    if marks.trainable and marks.bounds is None:
+    if any(wish.bounds is None for wish in marks.trainable):
         raise refuse("trainable parts must have a range, found none; give bounds=(1e-6, 1e-4), in siemens")
+
+
+def _bounds_of_each(bounds: Bounds | Sequence[Bounds], count: int, refuse: Refuse) -> list[Bounds]:
+    """A range for each name that learns: the same for all, or one each. [S]"""
+    shared = [float(bound) for bound in bounds if isinstance(bound, int | float)]
+    pairs = [bound for bound in bounds if not isinstance(bound, int | float)]
+    if shared:
+        pairs = [(shared[0], shared[-1])] * count
+    if len(pairs) != count or len(shared) not in (0, 2):
+        raise refuse(f"bounds must be one range or {count}, one for each name that learns, found {bounds}")
+    for low, high in pairs:
+        if not 0 < low < high < float("inf"):
+            raise refuse(f"bounds must be 0 < g_min < g_max, found {low} and {high} S")
+    return [(float(low), float(high)) for low, high in pairs]
 
 
 def _conditions(contents: Contents) -> Conditions:
@@ -296,12 +332,14 @@ def _conditions(contents: Contents) -> Conditions:
 
 
 def _counting(
-    assembly: Assembly, inputs: tuple[str, ...], outputs: tuple[tuple[str, str], ...], places: dict[int, int]
+    assembly: Assembly, inputs: tuple[str, ...], outputs: tuple[tuple[str, str], ...], learnt: Collection[str]
 ) -> list[str]:
     """Nodes of outputs, inputs and what learns; none where there are no outputs, so that every node is looked at."""
     if not outputs:
         return []
-    branches = [assembly.sources[name] for name in inputs] + [assembly.resistors[place] for place in places]
+    branches = [assembly.sources[name] for name in inputs] + [
+        branch for branch in assembly.resistors if branch.element.name in learnt
+    ]
     return [node for pair in (*outputs, *(b.nodes for b in branches)) for node in pair]
 
 
@@ -312,7 +350,7 @@ def _inputs(marks: Marks, assembly: Assembly) -> tuple[str, ...]:
         if not names:
             raise wish.refuse(
                 f"an input must be a voltage source, found none called {wish.name!r}; there are "
-                f"{_listed(n for n in assembly.sources if n not in assembly.inductors)}"
+                f"{listed(n for n in assembly.sources if n not in assembly.inductors)}"
             )
         found += names
     twice = next((name for i, name in enumerate(found) if name in found[:i]), None)
@@ -327,74 +365,10 @@ def _outputs(marks: Marks, assembly: Assembly) -> tuple[tuple[str, str], ...]:
     for wish, reference in marks.outputs:
         for node in (wish.name, reference):
             if node not in known:
-                raise wish.refuse(f"an output must be a node, found none called {node!r}; there are {_listed(known)}")
+                raise wish.refuse(f"an output must be a node, found none called {node!r}; there are {listed(known)}")
         if known[wish.name] == known[reference]:
             raise wish.refuse(f"an output must be between two nodes, found {wish.name!r} twice")
     return tuple((known[wish.name], known[reference]) for wish, reference in marks.outputs)
-
-
-def _listed(names: Iterable[str]) -> str:
-    shown = list(names)
-    return (", ".join(shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "")) or "none"
-
-
-def _trainable(marks: Marks, assembly: Assembly, scope: Scope) -> tuple[tuple[Trainable, ...], dict[int, int]]:
-    """The trainable parts, and the index of each trainable resistor by its place among all."""
-    places = {b.element.name: i for i, b in enumerate(assembly.resistors) if b.quantity is not None}
-    chosen: dict[str, Wish] = {}
-    for wish in marks.trainable:
-        names = matching(wish.name, places)
-        if not names:
-            raise wish.refuse(
-                f"a trainable part must be a resistor, found none that fits {wish.name!r}; there are {_listed(places)}"
-            )
-        chosen.update((name, wish) for name in names)
-    groups: dict[Span, list[Branch]] = {}
-    for name in places:
-        if name in chosen:
-            branch = assembly.resistors[places[name]]
-            _require_trainable(branch, marks.bounds)
-            assert branch.quantity is not None
-            assert branch.quantity.origin is not None
-            groups.setdefault(branch.quantity.origin, []).append(branch)
-    found, indices = [], {}
-    for index, (origin, branches) in enumerate(groups.items()):
-        _require_alone(origin, branches, scope)
-        names = tuple(branch.element.name for branch in branches)
-        found.append(Trainable(names, origin, branches[0].factor, 1 / branches[0].value))
-        indices.update((places[name], index) for name in names)
-    return tuple(found), indices
-
-
-def _require_trainable(branch: Branch, bounds: tuple[float, float] | None) -> None:
-    assert branch.quantity is not None
-    assert bounds is not None
-    if branch.quantity.origin is None:
-        raise branch.element.refuse(
-            "a trainable resistor must have a number for its value, or a parameter that is one, found an expression "
-            f"for {branch.element.name}"
-        )
-    low, high = bounds
-    if not (branch.value > 0 and low * (1 - 1e-12) <= 1 / branch.value <= high * (1 + 1e-12)):
-        raise branch.element.refuse(
-            f"{branch.element.name} must begin in the range {low:g}…{high:g} S, which is {1 / high:g}…{1 / low:g} Ω, "
-            f"found {branch.value:g} Ω"
-        )
-
-
-def _require_alone(origin: Span, branches: list[Branch], scope: Scope) -> None:
-    """What is learnt must change nothing else, and all its resistors alike."""
-    names = {branch.element.name for branch in branches}
-    others = sorted(scope.uses.readers.get(origin, set()) - names)
-    if others:
-        raise branches[0].element.refuse(
-            f"the number {origin.text!r} in line {origin.file.line_of(origin.start)} must be that of trainable parts "
-            f"alone, found that {_listed(others)} has it too; mark that as well, or give it a number of its own"
-        )
-    if any(branch.factor != branches[0].factor for branch in branches):
-        raise branches[0].element.refuse(
-            f"resistors that share a number must be equal, found {', '.join(sorted(names)[:3])} with different factors"
-        )
 
 
 def _require_sound(design: Design, assembly: Assembly) -> None:

@@ -21,7 +21,7 @@ def from_pyspice(
     circuit: Any,
     *,
     trainable: Sequence[str] | None = None,
-    bounds: tuple[float, float] | None = None,
+    bounds: tuple[float, float] | Sequence[tuple[float, float]] | None = None,
     inputs: Sequence[str] | None = None,
     outputs: Sequence[Output] | None = None,
     folder: str | os.PathLike[str] = ".",

@@ -18,15 +18,19 @@ from analog_ep.support.numbers import is_number, read_number
 Refuse = Callable[[str], NetlistError]
 """Makes an error that begins with where the mark stands."""
 
+Bounds = tuple[float, float]
+"""Range of conductances. [S]"""
+
 _UNITS = {"s": False, "siemens": False, "ohm": True, "ohms": True, "Ω": True}
 
 
 @dataclass(frozen=True)
 class Wish:
-    """A name that a mark has, and how to complain about it."""
+    """A name that a mark has, how to complain about it, and the range of what learns."""
 
     name: str
     refuse: Refuse
+    bounds: Bounds | None = None
 
 
 @dataclass(eq=False)
@@ -36,9 +40,7 @@ class Marks:
     Attributes
     ----------
     trainable : list of Wish
-        Patterns of resistors.
-    bounds : (float, float) or None
-        Range of their conductances. [S]
+        Patterns of resistors, each with the range of their conductances.
     inputs : list of Wish
         Voltage sources.
     outputs : list of (Wish, str)
@@ -48,7 +50,6 @@ class Marks:
     """
 
     trainable: list[Wish] = field(default_factory=list)
-    bounds: tuple[float, float] | None = None
     inputs: list[Wish] = field(default_factory=list)
     outputs: list[tuple[Wish, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -60,7 +61,7 @@ def read_marks(cards: Iterable[Card]) -> Marks:
     Raises
     ------
     NetlistError
-        If a mark says what none does, or two give different ranges.
+        If a mark says what none does.
     """
     marks = Marks()
     for card in cards:
@@ -105,13 +106,7 @@ def _train(marks: Marks, card: Card, words: list[str]) -> None:
             f"the range of a mark train must be two rising positive numbers, found {first:g} and {second:g}"
         )
     bounds = (1 / second, 1 / first) if unit else (first, second)
-    if marks.bounds is not None and marks.bounds != bounds:
-        raise card.refuse(
-            f"all trainable parts must share one range, found {bounds[0]:g}…{bounds[1]:g} S beside "
-            f"{marks.bounds[0]:g}…{marks.bounds[1]:g} S"
-        )
-    marks.bounds = bounds
-    marks.trainable += [Wish(word.lower(), card.refuse) for word in numbers[:-2]]
+    marks.trainable += [Wish(word.lower(), card.refuse, bounds) for word in numbers[:-2]]
 
 
 def output_pairs(words: Sequence[str]) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from analog_ep.circuit import Chip
 from analog_ep.circuit.reading import driven
-from analog_ep.datasets import Dataset
+from analog_ep.datasets import Dataset, targets_of
 from analog_ep.equilibrium.equilibrium import Solver, solve
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import CheckpointError, ConvergenceError
@@ -24,6 +24,7 @@ from analog_ep.learning.gradients.propagation import GradientMethod
 from analog_ep.learning.parallel import DataParallel, Ranks
 from analog_ep.learning.updates.update import ParameterUpdate
 from analog_ep.networks import Network
+from analog_ep.stimulus import Cost
 
 Schedule = Literal["constant", "cosine"]
 
@@ -39,11 +40,13 @@ class EpochRecord:
     epoch : int
         Number of the epoch, from 1.
     train_accuracy, test_accuracy : float
-        Share of samples whose largest output is their class, after the epoch.
+        Share of samples whose largest output is their class, after the epoch; NaN where samples have targets.
     cost : float
         Mean cost of the training samples, each as it was met, before the step that used it.
     seconds : float
         Wall time of the epoch, evaluation included. [s]
+    test_cost : float, optional
+        Mean cost of the test part after the epoch, where samples have targets in place of classes.
     """
 
     epoch: int
@@ -51,6 +54,28 @@ class EpochRecord:
     test_accuracy: float
     cost: float
     seconds: float
+    test_cost: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """What the test part says."""
+        return (
+            f"test accuracy {self.test_accuracy:.2%}" if self.test_cost is None else f"test cost {self.test_cost:.4g}"
+        )
+
+    @property
+    def scores(self) -> str:
+        """What both parts say, in a line."""
+        if self.test_cost is None:
+            return f"train {self.train_accuracy:7.2%}  test {self.test_accuracy:7.2%}  cost {self.cost:.4g}"
+        return f"cost {self.cost:.4g}  test cost {self.test_cost:.4g}"
+
+
+def record_columns(classes: bool) -> tuple[str, ...]:
+    """Figures of an epoch in the order of a table: of samples with classes, or with targets."""
+    return ("epoch", "train_accuracy", "test_accuracy", "cost", "seconds") if classes else (
+        "epoch", "test_cost", "cost", "seconds"
+    )  # fmt: skip
 
 
 class TrainingObserver(Protocol):
@@ -81,7 +106,7 @@ class Trainer:
     dataset : Dataset
         Samples in volts.
     batch_size : int
-        Samples a step; the last batch of an epoch may be smaller.
+        Samples a step, 0 for all; the last batch of an epoch may be smaller.
     epochs : int
         Length of the training, and of the schedule.
     schedule : "constant" or "cosine"
@@ -125,7 +150,7 @@ class Trainer:
         self.ranks = Ranks() if ranks is None else ranks
         self.network, self.update = network, update
         self.gradient = gradient if self.ranks.size == 1 else DataParallel(gradient, self.ranks)
-        self.batch_size, self.epochs, self.schedule, self.seed = batch_size, epochs, schedule, seed
+        self.epochs, self.schedule, self.seed = epochs, schedule, seed
         self.input_noise = input_noise
         self.solver = solver_of(network) if solver is None else solver
         self.chip = chip
@@ -133,8 +158,10 @@ class Trainer:
         self._rates = [group["lr"] for group in update.param_groups]
         like = next(network.parameters())
         self._train, self._test = (
-            (inputs.to(like), labels.to(like.device)) for inputs, labels in map(dataset.part, ("train", "test"))
+            (inputs.to(like), labels.to(like if labels.is_floating_point() else like.device))
+            for inputs, labels in map(dataset.part, ("train", "test"))
         )
+        self.batch_size = batch_size or len(self._train[1])
         self.states = self._persistent() if persistent_states else None
 
     def _persistent(self) -> PersistentStates:
@@ -161,12 +188,22 @@ class Trainer:
         while self.epoch < self.epochs:
             began = time.perf_counter()
             cost = self._train_epoch(observer)
-            train, test = (self._accuracy(*part) for part in (self._train, self._test))
-            self.history.append(EpochRecord(self.epoch + 1, train, test, cost, time.perf_counter() - began))
+            scores, test_cost = self._scores()
+            self.history.append(EpochRecord(self.epoch + 1, *scores, cost, time.perf_counter() - began, test_cost))
             observer.epoch_done(self.history[-1])
 
-    def _accuracy(self, inputs: Tensor, labels: Tensor) -> float:
-        return accuracy(self.network, inputs, labels, self.solver, self.chip, self.ranks)
+    @property
+    def has_classes(self) -> bool:
+        """Whether samples have classes, and not targets."""
+        return not self._train[1].is_floating_point()
+
+    def _scores(self) -> tuple[tuple[float, float], float | None]:
+        """Accuracies of both parts, or, of samples with targets, the cost of the test part."""
+        how = self.solver, self.chip, self.ranks
+        if not self.has_classes:
+            return (math.nan, math.nan), mean_cost(self.network, *self._test, self.gradient.cost, *how)
+        train, test = (accuracy(self.network, *part, *how) for part in (self._train, self._test))
+        return (train, test), None
 
     def _train_epoch(self, observer: TrainingObserver) -> float:
         inputs, labels = self._train
@@ -174,7 +211,7 @@ class Trainer:
         noise = torch.Generator().manual_seed(int(np.random.default_rng([self.seed, self.epoch, 1]).integers(2**62)))
         for batch, index in enumerate(self._shuffled()):
             self._set_rates(batch)
-            targets = self.gradient.cost.encode(labels[index], self.network.n_outputs, like=inputs)
+            targets = targets_of(labels[index], self.gradient.cost, self.network.n_outputs, like=inputs)
             self.update.zero_grad()
             total += len(index) * self._backward(index, self._noisy(inputs[index], noise), targets)
             self.update.step()
@@ -250,7 +287,9 @@ def _history(checkpoint: Checkpoint) -> list[EpochRecord]:
     try:
         history = [EpochRecord(**record) for record in checkpoint.facts["history"]]
         for number, record in enumerate(history, start=1):
-            if record.epoch != number or not all(isinstance(value, (int, float)) for value in asdict(record).values()):
+            values = [getattr(record, name) for name in ("train_accuracy", "test_accuracy", "cost", "seconds")]
+            values += [] if record.test_cost is None else [record.test_cost]
+            if record.epoch != number or not all(isinstance(value, (int, float)) for value in values):
                 raise TypeError(f"another record of epoch {number}")
         return history
     except (KeyError, TypeError) as error:
@@ -262,12 +301,35 @@ def predictions(network: Network, inputs: Tensor, solver: Solver | None = None, 
 
     On a chip the outputs are those that its converters read; their noise is the same in every call.
     """
+    return torch.cat([outputs.argmax(-1) for outputs in _read_outputs(network, inputs, solver, chip)])
+
+
+def _read_outputs(network: Network, inputs: Tensor, solver: Solver | None, chip: Chip | None) -> Iterator[Tensor]:
+    """Outputs of parts of the samples, as a chip's converters read them. [V]"""
     solver = solver_of(network) if solver is None else solver
-    noise, found = torch.Generator().manual_seed(0), []
+    noise = torch.Generator().manual_seed(0)
     for batch in inputs.split(_EVALUATION_BATCH):
         state = solve(network, driven(batch, chip, noise), solver=solver, chip=chip)
-        found.append(network.outputs_of(network.read(state.layers, chip, noise)).argmax(-1))
-    return torch.cat(found)
+        yield network.outputs_of(network.read(state.layers, chip, noise))
+
+
+def mean_cost(
+    network: Network,
+    inputs: Tensor,
+    targets: Tensor,
+    cost: Cost,
+    solver: Solver | None = None,
+    chip: Chip | None = None,
+    ranks: Ranks | None = None,
+) -> float:
+    """Mean cost of samples with targets `(n_samples, n_outputs)`; several processes each solve a part of them."""
+    ranks = Ranks() if ranks is None else ranks
+    own, total = ranks.share(len(targets)), torch.zeros((), dtype=torch.float64, device=inputs.device)
+    if own.stop > own.start:
+        outputs = torch.cat(list(_read_outputs(network, inputs[own], solver, chip)))
+        total += cost.value(outputs, targets[own].to(outputs)).double().sum()
+    ranks.add(total)
+    return float(total) / len(targets)
 
 
 def accuracy(

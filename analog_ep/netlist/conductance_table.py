@@ -70,7 +70,7 @@ def read_conductances(network: ConductanceNetwork, path: Path) -> dict[str, Tens
     Raises
     ------
     DataError
-        If the file cannot be read, a column is missing, or the entries are not each conductance once.
+        If the file cannot be read, a column is missing, a conductance has no row, or rows of one differ.
     """
     tables = {
         name: torch.full((value.numel(),), torch.nan, dtype=torch.float64) for name, value in network.named_parameters()
@@ -82,8 +82,12 @@ def read_conductances(network: ConductanceNetwork, path: Path) -> dict[str, Tens
         table = tables[parameter]
         if not 0 <= index < len(table):
             raise DataError(f"{path}, line {line}: index of {parameter} must lie in 0…{len(table) - 1}, found {index}")
-        if not torch.isnan(table[index]):
-            raise DataError(f"{path}, line {line}: each conductance must stand once, found {parameter} {index} again")
+        # Branches that share a parameter each have a row.
+        if not torch.isnan(table[index]) and float(table[index]) != siemens:
+            raise DataError(
+                f"{path}, line {line}: each conductance must have one value, found {parameter} {index} again with "
+                f"{siemens!r} S after {float(table[index])!r} S"
+            )
         table[index] = siemens
     for name, table in tables.items():
         if torch.isnan(table).any():

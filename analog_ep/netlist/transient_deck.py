@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -239,8 +239,10 @@ class _Cycle:
         return _corners(corners)
 
 
-def usual_rate(circuit: Circuit, nudge: Nudge, free: np.ndarray, nudged: np.ndarray, span: float) -> float:
-    """The rate with which the largest ΔG of some samples is 1 % of a span of conductances, rounded down to two digits.
+def usual_rate(
+    circuit: Circuit, nudge: Nudge, free: np.ndarray, nudged: np.ndarray, spans: Mapping[str, float]
+) -> float:
+    """The rate with which the largest ΔG of some samples is 1 % of its parameter's span, rounded down to two digits.
 
     Parameters
     ----------
@@ -250,16 +252,16 @@ def usual_rate(circuit: Circuit, nudge: Nudge, free: np.ndarray, nudged: np.ndar
         What is between the phases.
     free, nudged : ndarray (n_samples, n_nodes)
         Node voltages of the phases. [V]
-    span : float
-        [S]
+    spans : mapping of str to float
+        By parameter. [S]
     """
     factors, largest = _factors(circuit, nudge), 0.0
-    for group in circuit.trainable_groups():
+    for group, name, _ in circuit.trained_groups():
         before, after = (v[:, group.positive] - v[:, group.negative] for v in (free, nudged))
         change = factors[group.label] * 0.5 * (after - before) * (after + before)
-        largest = max(largest, float(np.abs(change).max(initial=0.0)))
+        largest = max(largest, float(np.abs(change).max(initial=0.0)) / spans[name])
     # Without any error nothing changes, at whatever rate.
-    rate = USUAL_SHARE * span / largest if largest else 1.0
+    rate = USUAL_SHARE / largest if largest else 1.0
     unit = 10.0 ** (math.floor(math.log10(rate)) - 1)
     return float(f"{math.floor(rate / unit) * unit:.1e}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple, Self
@@ -36,10 +37,10 @@ class CircuitNetwork(ConductanceNetwork):
     ----------
     circuit : Circuit
         With outputs, and conductances that carry parameters; their values are the first ones.
-    bounds : (float, float)
-        g_min and g_max of the trainable conductances, 0 < g_min < g_max. [S]
+    bounds : (float, float), or mapping of str to (float, float)
+        g_min and g_max of the trainable conductances, 0 < g_min < g_max: of all, or of each parameter by its name. [S]
     reference_conductance : float, optional
-        g_ref of the parameters θ = g/g_ref; by default g_max. [S]
+        g_ref of the parameters θ = g/g_ref; by default the largest g_max. [S]
     dtype : torch.dtype
         Type of the parameters.
     reciprocal : bool
@@ -49,7 +50,7 @@ class CircuitNetwork(ConductanceNetwork):
     Attributes
     ----------
     conductance_range : (float, float)
-        The bounds. [S]
+        The bounds, or the range that holds those of all parameters; see `range_of`. [S]
 
     Raises
     ------
@@ -64,23 +65,17 @@ class CircuitNetwork(ConductanceNetwork):
     def __init__(
         self,
         circuit: Circuit,
-        bounds: tuple[float, float],
+        bounds: tuple[float, float] | Mapping[str, tuple[float, float]],
         *,
         reference_conductance: float | None = None,
         dtype: torch.dtype = torch.float64,
         reciprocal: bool = True,
     ):
         super().__init__()
-        low, high = bounds
-        if not 0 < low < high < float("inf"):
-            raise NetworkError(f"bounds must be 0 < g_min < g_max, found {low} and {high} S")
         if circuit.outputs is None:
             raise NetworkError(f"a network needs outputs, found none in {circuit.title!r}; see set_outputs")
         self._described, self._outputs = circuit, circuit.outputs
         self._reciprocal = reciprocal
-        self.conductance_range = (low, high)
-        self.reference_conductance = high if reference_conductance is None else reference_conductance
-        self.parameter_scale = self.reference_conductance
         self.sizes = (circuit.n_inputs, len(circuit.outputs[0]))
         groups: dict[str, list[Conductances]] = {}
         for group in circuit.of_kind(Conductances):
@@ -90,16 +85,24 @@ class CircuitNetwork(ConductanceNetwork):
             raise NetworkError(
                 f"a network needs trainable conductances, found none in {circuit.title!r}; give them parameter, index"
             )
+        self._ranges = _ranges(bounds, groups)
+        lows, highs = zip(*self._ranges.values(), strict=True)
+        self.conductance_range = (min(lows), max(highs))
+        self.reference_conductance = max(highs) if reference_conductance is None else reference_conductance
+        self.parameter_scale = self.reference_conductance
         for name, members in groups.items():
             if hasattr(self, name):
                 raise NetworkError(f"a parameter must not be called as what every network has, found {name!r}")
-            theta = _first_values(name, members, bounds) / self.reference_conductance
+            theta = _first_values(name, members, self._ranges[name]) / self.reference_conductance
             self.register_parameter(name, torch.nn.Parameter(torch.from_numpy(theta).to(dtype)))
+
+    def range_of(self, label: str) -> tuple[float, float]:
+        return self._ranges[label]
 
     @torch.no_grad()
     def set_conductances(self, conductances: dict[str, Tensor]) -> None:
-        low, high = self.conductance_range
         for name, theta in self.named_parameters():
+            low, high = self.range_of(name)
             value = conductances.get(name)
             if value is None or value.shape != theta.shape:
                 found = "nothing" if value is None else f"shape {tuple(value.shape)}"
@@ -236,6 +239,20 @@ class _Trainable(NamedTuple):
     negative: Tensor
     index: Tensor
     weight: Tensor
+
+
+def _ranges(
+    bounds: tuple[float, float] | Mapping[str, tuple[float, float]], names: Iterable[str]
+) -> dict[str, tuple[float, float]]:
+    """g_min and g_max by parameter. [S]"""
+    names = list(names)
+    ranges = dict(bounds) if isinstance(bounds, Mapping) else dict.fromkeys(names, bounds)
+    for name in sorted(set(names) ^ ranges.keys()):
+        raise NetworkError(f"bounds must be given for each of {', '.join(names)}, found none or others: {name!r}")
+    for low, high in ranges.values():
+        if not 0 < low < high < float("inf"):
+            raise NetworkError(f"bounds must be 0 < g_min < g_max, found {low} and {high} S")
+    return {name: (float(low), float(high)) for name, (low, high) in ranges.items()}
 
 
 def _first_values(name: str, groups: list[Conductances], bounds: tuple[float, float]) -> np.ndarray:

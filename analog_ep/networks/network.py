@@ -184,7 +184,16 @@ class RangedNetwork(HardwareNetwork):
     @property
     @abstractmethod
     def parameter_range(self) -> tuple[float, float]:
-        """Least and largest value of p, in its unit."""
+        """Least and largest value of p, in its unit; of all where parameters have ranges of their own."""
+
+    def range_of(self, label: str) -> tuple[float, float]:
+        """Least and largest value of the p of this name, in its unit."""
+        return self.parameter_range
+
+    def theta_range(self, label: str) -> tuple[float, float]:
+        """Ends of the range of the parameter θ = p/p_ref of this name."""
+        low, high = self.range_of(label)
+        return low / self.parameter_scale, high / self.parameter_scale
 
     def answer(self, question: Question[Answer]) -> Answer:
         return question.ranged(self)
@@ -199,7 +208,7 @@ class ConductanceNetwork(RangedNetwork):
     Attributes
     ----------
     conductance_range : (float, float)
-        g_min and g_max. [S]
+        g_min and g_max; the smallest and the largest of all where parameters have ranges of their own. [S]
     reference_conductance : float
         g_ref. [S]
     """

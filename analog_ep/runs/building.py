@@ -8,9 +8,9 @@ import torch
 
 from analog_ep.cards import pulsed_device
 from analog_ep.circuit import Chip
-from analog_ep.datasets import Dataset, load_dataset
+from analog_ep.datasets import Dataset
 from analog_ep.equilibrium.equilibrium import Solver
-from analog_ep.errors import DataError, SpecError
+from analog_ep.errors import SpecError
 from analog_ep.learning.gradients.propagation import GradientMethod
 from analog_ep.learning.updates.cell_update import CellUpdate
 from analog_ep.learning.updates.pulsed import PulsedUpdate
@@ -22,26 +22,16 @@ from analog_ep.spec.gradients import Parts
 from analog_ep.stimulus import Cost, Nudge
 
 
-def build_dataset(spec: Spec) -> Dataset:
-    """The spec's samples, scaled, in volts.
+def build_dataset(spec: Spec, network: Network | None = None) -> Dataset:
+    """The spec's samples, scaled, in volts; `network` spares building it to know its ends.
 
     Raises
     ------
     DataError
         If the data cannot be loaded, or does not fit the ends of the network.
     """
-    sizes = spec.network.sizes
-    dataset = load_dataset(spec.data.source, spec.training.seed, n_classes=sizes[-1])
-    if dataset.n_features != sizes[0]:
-        raise DataError(
-            f"{dataset.name} has {dataset.n_features} features a sample, network.sizes begins with {sizes[0]}; "
-            "give a spec whose sizes fit"
-        )
-    if dataset.n_classes > sizes[-1]:
-        raise DataError(
-            f"{dataset.name} has {dataset.n_classes} classes, network.sizes ends with {sizes[-1]}; "
-            "give a spec whose sizes fit"
-        )
+    sizes = spec.network.sizes if network is None else network.sizes
+    dataset = spec.data.load(tuple(sizes), spec.network.unit, spec.training.seed)
     if spec.data.validation:
         dataset = dataset.hold_out(spec.data.validation, spec.training.seed)
     return dataset.scaled(spec.data.scaling).in_volts(spec.data.input_voltage)
@@ -57,7 +47,21 @@ def build_network(spec: Spec, dtype: torch.dtype | None = None) -> HardwareNetwo
     NetworkError
         If the network cannot.
     """
-    return spec.network.build(spec.diode, spec.training.seed, _dtype(spec, dtype), spec.wires)
+    network = spec.network.build(spec.diode, spec.training.seed, _dtype(spec, dtype))
+    if spec.wires is None:
+        return network
+    return crossbars_of(network, "wires need a ResistiveNetwork", "leave them out").rewired(spec.wires.build())
+
+
+def build_conductances(spec: Spec, dtype: torch.dtype | None = None) -> ConductanceNetwork:
+    """The spec's network of conductances, as `build_network`.
+
+    Raises
+    ------
+    SpecError
+        If the spec has another kind of network.
+    """
+    return build_network(spec, dtype).answer(_Conductances(spec.network.kind))
 
 
 def build_resistive(spec: Spec, dtype: torch.dtype | None = None) -> CrossbarNetwork:
@@ -70,6 +74,17 @@ def build_resistive(spec: Spec, dtype: torch.dtype | None = None) -> CrossbarNet
     """
     network = build_network(spec, dtype)
     return network.answer(_Resistive(spec.network.kind))
+
+
+@dataclass(frozen=True)
+class _Conductances(Question[ConductanceNetwork]):
+    kind: str
+
+    def network(self, network: Network) -> ConductanceNetwork:
+        raise SpecError(f'network.kind must be "resistive" or "circuit" for this, found "{self.kind}"')
+
+    def conductances(self, network: ConductanceNetwork) -> ConductanceNetwork:
+        return network
 
 
 @dataclass(frozen=True)
@@ -113,7 +128,13 @@ def build_gradient(
     """The spec's gradient method on a network, and on a chip where there is one.
 
     What is `known` of the chip is corrected for by equilibrium propagation, the method that runs real phases.
+
+    Raises
+    ------
+    SpecError
+        If the network cannot learn by it.
     """
+    spec.network.refuse_gradient(spec.gradient, network)
     return spec.gradient.build(
         Parts(network, build_cost(spec), build_solver(spec), chip, known, seed=spec.training.seed)
     )
@@ -165,6 +186,8 @@ def _optimizer(spec: Spec, network: Network) -> torch.optim.Optimizer:
     training = spec.training
     stages = network.stage_parameters()
     rates = training.learning_rate * len(stages) if len(training.learning_rate) == 1 else training.learning_rate
+    if len(rates) != len(stages):
+        raise SpecError(f"training.learning_rate must be one rate or {len(stages)}, one per parameter, found {rates}")
     groups = [{"params": parameters, "lr": rate} for parameters, rate in zip(stages, rates, strict=True)]
     if training.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=rates[0], momentum=training.momentum, fused=True)

@@ -58,7 +58,8 @@ def build_chip(spec: Spec, network: HardwareNetwork) -> Chip | None:
     table, circuit = spec.chip or ChipSpec(), network.circuit()
     seed = spec.training.seed if table.seed is None else table.seed
     need = "a chip of a spec needs a ResistiveNetwork or a CircuitNetwork"
-    bounds = conductances_of(network, need, "leave the chip out").conductance_range
+    trained = conductances_of(network, need, "leave the chip out")
+    bounds = {name: trained.range_of(name) for name, _ in trained.named_parameters()}
     wires = 0.0 if spec.wires is None else spec.wires.temperature_coefficient
     chip = _array(table, circuit, bounds, seed, wires)
     if table.twin:
@@ -121,7 +122,7 @@ def _said(name: str, fact: object) -> str:
 
 
 def _array(
-    table: ChipSpec, circuit: Circuit, conductance_range: tuple[float, float], seed: int, wires: float
+    table: ChipSpec, circuit: Circuit, ranges: dict[str, tuple[float, float]], seed: int, wires: float
 ) -> Chip:
     spreads = {name: getattr(table, key) for name, key in _SPREADS.items() if getattr(table, key)}
     chip = Chip.draw(circuit, seed, **spreads)
@@ -135,12 +136,12 @@ def _array(
     left = table.open_conductance
     if low or high or table.open:
         values |= draw_faults(
-            circuit, seed, conductance_range, low=low, high=high, open_=table.open, open_conductance=left
+            circuit, seed, ranges, low=low, high=high, open_=table.open, open_conductance=left
         )
     if table.open_segments or table.shorted_segments:
         values |= draw_segment_faults(circuit, seed, table.open_segments, table.shorted_segments, left)
     if table.fault_map is not None:
-        mapped = read_faults(circuit, Path(table.fault_map), conductance_range, open_conductance=left)
+        mapped = read_faults(circuit, Path(table.fault_map), ranges, open_conductance=left)
         for key, value in mapped.items():
             values[key] = np.where(np.isnan(value), values.get(key, np.nan), value)
     return replace(chip, factors=factors, values=values, temperature=table.temperature)

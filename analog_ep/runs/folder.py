@@ -16,26 +16,26 @@ from analog_ep.runs.building import (
 )
 from analog_ep.runs.chips import build_chip, require_chip_of
 from analog_ep.circuit import Chip
-from analog_ep.datasets import BUILT_IN
 from analog_ep.errors import CheckpointError, SpecError, StimulusError
 from analog_ep.support.files import draft_folder, is_utf8, remove_abandoned, write_atomically
 from analog_ep.learning.checkpoint import Checkpoint
 from analog_ep.learning.parallel import Ranks
-from analog_ep.learning.training import EpochRecord, Trainer, TrainingObserver
+from analog_ep.learning.training import EpochRecord, Trainer, TrainingObserver, record_columns
 from analog_ep.networks import HardwareNetwork, Network
 from analog_ep.networks.needs import conductances_of
 from analog_ep.runs.progress import learning_curve
-from analog_ep.spec import Spec, default_spec, load_spec, load_stored_spec, with_values
+from analog_ep.runs.choosing import CHECKPOINT, SPEC, stored_spec
+from analog_ep.spec import Spec
 from analog_ep.netlist.conductance_table import read_conductances
 
-SPEC, CHECKPOINT, METRICS, CURVE = "spec.toml", "checkpoint.safetensors", "metrics.csv", "learning_curve.png"
-CHIP = "chip.safetensors"
-"""Files of a run folder; the last one where the spec has a chip."""
+METRICS, CURVE, CHIP = "metrics.csv", "learning_curve.png", "chip.safetensors"
+"""Files of a run folder beside its spec and checkpoint; the last one where the spec has a chip."""
 
 CALIBRATION = "calibration.safetensors"
 """What is known of the chip, where it was calibrated; trainings that go on correct for it."""
 
-_METRICS_COLUMNS = ("epoch", "train_accuracy", "test_accuracy", "cost", "seconds")
+_FILE_KEYS = ("network.netlist", "data.table")
+"""Keys of files that a run folder has copies of."""
 
 
 class Run:
@@ -49,10 +49,29 @@ class Run:
         What is trained.
     trainer : Trainer
         Its state after the last complete epoch.
+    own_netlist : list of Path
+        The user's own netlist with what was learnt and the files that it includes, once `train` has ended.
     """
 
     def __init__(self, path: Path, spec: Spec, trainer: Trainer):
         self.path, self.spec, self.trainer = path, spec, trainer
+        self.own_netlist: list[Path] = []
+
+    @classmethod
+    def opened(
+        cls,
+        path: Path,
+        spec: Spec,
+        *,
+        resume: bool,
+        device: str = "cpu",
+        start: Path | None = None,
+        ranks: Ranks | None = None,
+    ) -> Run:
+        """The run in its folder, new or as it was interrupted; see `create` and `resume`."""
+        if resume:
+            return cls.resume(path, spec, device=device, ranks=ranks)
+        return cls.create(path, spec, device=device, start=start, ranks=ranks)
 
     @classmethod
     def create(
@@ -124,27 +143,33 @@ class Run:
         stored, checkpoint = stored_spec(path), Checkpoint.load(path / CHECKPOINT)
         spec = stored if spec is None else spec
         different = [key for key in spec.differences(stored) if key != "training.epochs"]
+        if set(different) <= set(_FILE_KEYS) and spec.same_files(stored):
+            different = []
         if different:
             raise CheckpointError(
                 f"{path} must be resumed with the spec it began with, found another {', '.join(different)}; "
                 "leave these options out or begin another run"
             )
+        # The files that count from now on are the folder's own copies.
+        spec = stored.model_copy(update={"training": spec.training})
         run = cls(path, spec, _trainer(spec, device, path, ranks))
         run.trainer.restore(checkpoint)
         run.trainer.ranks.wait()
         if run.trainer.ranks.first:
             remove_abandoned(path)
             remove_abandoned(path.parent, path.name)
-            if spec != stored:
-                write_atomically(path / SPEC, spec.to_toml())
+            run._write_spec()
             run._write_metrics()
         return run
 
     def train(self, observers: Sequence[TrainingObserver] = ()) -> None:
-        """Run the epochs that are left, each ending in a checkpoint, and draw the learning curve."""
+        """Run the epochs that are left, each ending in a checkpoint; draw the learning curve, and write the user's own
+        netlist with what it learnt, where there is one.
+        """
         self.trainer.train(_Saving(self, observers))
         if self.trainer.history and self.trainer.ranks.first:
             write_atomically(self.path / CURVE, learning_curve(self.trainer.history, self.path.name))
+            self.own_netlist = self.spec.network.save_own(self.trainer.network, self.path)
 
     def save(self) -> None:
         """Write checkpoint and metrics, in the first of several processes."""
@@ -153,10 +178,17 @@ class Run:
         self.trainer.checkpoint().save(self.path / CHECKPOINT)
         self._write_metrics()
 
+    def _write_spec(self) -> None:
+        # With the paths of the folder's own copies from there, so that it can be moved.
+        folder = self.path.absolute()
+        spec = self.spec.with_files(lambda name: os.path.relpath(folder / name, folder))
+        write_atomically(self.path / SPEC, spec.to_toml())
+
     def _write_metrics(self) -> None:
         # From the checkpoint's own history, so that an interruption between the two files leaves no gap or double.
-        rows = [",".join(_METRICS_COLUMNS)]
-        rows += [",".join(repr(getattr(record, name)) for name in _METRICS_COLUMNS) for record in self.trainer.history]
+        columns = record_columns(self.trainer.has_classes)
+        rows = [",".join(columns)]
+        rows += [",".join(repr(getattr(record, name)) for name in columns) for record in self.trainer.history]
         write_atomically(self.path / METRICS, "\n".join(rows) + "\n")
 
     def _make_folder(self) -> None:
@@ -165,12 +197,14 @@ class Run:
         target.parent.mkdir(parents=True, exist_ok=True)
         with draft_folder(target) as self.path:
             self.path.chmod(0o755)
-            write_atomically(self.path / SPEC, self.spec.to_toml())
+            self.spec = self.spec.keep(self.path)
+            self._write_spec()
             if self.trainer.chip is not None:
                 self.trainer.chip.save(self.path / CHIP)
             self.save()
             os.rename(self.path, target)
         self.path = target
+        self.spec = self.spec.with_files(lambda name: str(target.absolute() / name))
 
 
 class _Saving:
@@ -189,108 +223,9 @@ class _Saving:
             observer.epoch_done(record)
 
 
-def stored_spec(path: Path) -> Spec:
-    """The spec of a run folder.
-
-    Raises
-    ------
-    CheckpointError
-        If the path is no run folder.
-    """
-    if not path.exists():
-        raise CheckpointError(
-            f"{path} must be a run folder, found no {SPEC} in it, nor itself; train with --out {path} first"
-        )
-    if not path.is_dir():
-        raise CheckpointError(f"{path} must be a run folder, found {_kind_of_file(path)}; {_meant(path)}")
-    if not (path / SPEC).is_file():
-        raise CheckpointError(
-            f"{path} must be a run folder, found no {SPEC} in it; name the folder that train wrote by --out"
-        )
-    return load_stored_spec(path / SPEC)
-
-
-def _named_spec(path: Path) -> Spec:
-    """The spec of a file, which may be that of a run folder."""
-    return stored_spec(path.parent) if path.name == SPEC and (path.parent / CHECKPOINT).is_file() else load_spec(path)
-
-
-_KINDS = {
-    ".cir": "a netlist",
-    ".sp": "a netlist",
-    ".toml": "a spec or a card",
-    ".safetensors": "a file of tensors",
-    ".csv": "a table",
-}
-
-
-def _kind_of_file(path: Path) -> str:
-    return _KINDS.get(path.suffix.lower(), "a file") if path.is_file() else "a pipe or a device"
-
-
-def _meant(path: Path) -> str:
-    """What a user who names this file in place of a run folder probably wants."""
-    if (path.parent / SPEC).is_file():
-        return f"its folder {path.parent} is one"
-    if path.suffix.lower() == ".toml":
-        return f"train it with: analog-ep train {path} --out RUN, then name RUN"
-    return "name the folder that train wrote by --out; files are written from there by export"
-
-
 def saved_epochs(path: Path) -> int:
     """Number of complete epochs in the checkpoint of a run folder."""
     return len(Checkpoint.load(path / CHECKPOINT).facts["history"])
-
-
-def choose_spec(
-    path: Path | None,
-    source: str | None = None,
-    seed: int | None = None,
-    epochs: int | None = None,
-    stored: Spec | None = None,
-    solver: str | None = None,
-) -> Spec:
-    """The spec that a command asks for.
-
-    Parameters
-    ----------
-    path : Path, optional
-        A spec in TOML. Without it: `stored`, or the shipped spec of `source`, that of MNIST where it is a folder.
-    source : str, optional
-        Data in place of the spec's; a folder is stored as an absolute path.
-    seed, epochs : int, optional
-        In place of the spec's.
-    stored : Spec, optional
-        Spec of the run that goes on.
-    solver : str, optional
-        In place of the spec's.
-
-    Raises
-    ------
-    SpecError
-        If the spec is missing or broken, or a value is not allowed.
-    """
-    if path is not None:
-        spec = _named_spec(path)
-    elif stored is not None:
-        spec = stored
-    else:
-        spec = default_spec("digits" if source is None else source if source in BUILT_IN else "mnist")
-    source = spec.data.source if source is None else source
-    if not is_utf8(source):
-        raise SpecError(f"the path of the data must be UTF-8, found {source!r}; choose another")
-    if source not in BUILT_IN and Path(source).is_dir():
-        source = str(Path(source).absolute())
-    return with_values(
-        spec,
-        data={"source": source},
-        gradient=_given(solver=solver),
-        training=_given(seed=seed, epochs=epochs),
-    )
-
-
-def _given(**values: object) -> dict[str, object]:
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _start_from(network: Network, table: Path, device: str) -> None:
@@ -346,8 +281,8 @@ def _trainer(spec: Spec, device: str, path: Path | None = None, ranks: Ranks | N
     require_device(device)
     if ranks is not None and ranks.size > 1 and (spec.chip is not None or spec.converters is not None):
         raise SpecError(f"training on a chip must be one process, found {ranks.size}; start it without torchrun")
-    dataset = build_dataset(spec)
     network = build_network(spec).to(device)
+    dataset = build_dataset(spec, network)
     chip = build_chip(spec, network) if path is None else stored_chip(path, spec, network)
     training = spec.training
     return Trainer(

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -63,8 +64,7 @@ class TrainingProgress:
         """Print a line."""
         self._console.print(
             f"epoch {record.epoch:>{len(str(self._epochs))}}/{self._epochs}  "
-            f"train {record.train_accuracy:7.2%}  test {record.test_accuracy:7.2%}  "
-            f"cost {record.cost:.4g}  {record.seconds:.2f} s",
+            f"{record.scores}  {record.seconds:.2f} s",
             highlight=False,
         )
 
@@ -79,21 +79,28 @@ def sample_bar(console: Console, text: str) -> Iterator[Callable[[int, int], Non
 
 
 def learning_curve(history: Sequence[EpochRecord], title: str) -> bytes:
-    """Accuracy and cost over the epochs, as a PNG."""
+    """Accuracy and cost over the epochs, as a PNG; of samples with targets the cost of both parts."""
     figure = Figure(figsize=(8, 3.5), layout="constrained")
-    accuracies, costs = figure.subplots(1, 2)
+    scores, costs = figure.subplots(1, 2)
     epochs = [record.epoch for record in history]
     marker = "o" if len(epochs) == 1 else ""
-    for name in ("train", "test"):
-        values = [100 * getattr(record, f"{name}_accuracy") for record in history]
-        accuracies.plot(epochs, values, label=name, marker=marker)
-    accuracies.set(xlabel="epoch", ylabel="accuracy [%]")
-    accuracies.legend()
-    costs.plot(epochs, [record.cost for record in history], marker=marker)
-    costs.set(xlabel="epoch", ylabel="mean training cost")
-    # A cost of exactly zero, as of a solved problem, has no place on a logarithmic axis.
-    costs.set_yscale("log" if min(record.cost for record in history) > 0 else "linear")
+    if history[0].test_cost is None:
+        for name in ("train", "test"):
+            values = [100 * getattr(record, f"{name}_accuracy") for record in history]
+            scores.plot(epochs, values, label=name, marker=marker)
+        scores.set(xlabel="epoch", ylabel="accuracy [%]")
+        scores.legend()
+    else:
+        _costs(scores, epochs, [record.test_cost or 0.0 for record in history], "mean test cost", marker)
+    _costs(costs, epochs, [record.cost for record in history], "mean training cost", marker)
     figure.suptitle(title)
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=120)
     return image.getvalue()
+
+
+def _costs(axes: Axes, epochs: Sequence[int], costs: Sequence[float], what: str, marker: str) -> None:
+    axes.plot(epochs, costs, marker=marker)
+    axes.set(xlabel="epoch", ylabel=what)
+    # A cost of exactly zero, as of a solved problem, has no place on a logarithmic axis.
+    axes.set_yscale("log" if min(costs) > 0 else "linear")

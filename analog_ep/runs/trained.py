@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.runs.building import (
+    build_conductances,
     build_cost,
     build_dataset,
     build_gradient,
@@ -20,6 +21,8 @@ from analog_ep.runs.building import (
 )
 from analog_ep.checking import MOST_BRANCHES, check_decks, decks_left_out
 from analog_ep.circuit import Chip
+from analog_ep.datasets import targets_of
+from analog_ep.designs.checking import Comparison
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.dynamics.ngspice_settling import NgspiceSettling
@@ -30,14 +33,15 @@ from analog_ep.checking.agreement import Classes
 from analog_ep.learning.checkpoint import Checkpoint
 from analog_ep.circuit.reading import driven
 from analog_ep.networks import ConductanceNetwork, CrossbarNetwork, HardwareNetwork, Network, Question, UnitNetwork
-from analog_ep.runs.folder import CHECKPOINT, stored_chip, stored_spec
+from analog_ep.runs.folder import stored_chip
+from analog_ep.runs.choosing import CHECKPOINT, stored_spec
 from analog_ep.spec import Spec
 from analog_ep.ngspice.batch import Progress
 from analog_ep.netlist.deck import Phase
 from analog_ep.netlist.dialects import DialectName
 
-_CHECKED = 100
-"""Test samples that are compared with ngspice where no number is asked for, or all where there are fewer."""
+_USUAL_SAMPLES = 100
+"""Test samples that a check compares."""
 
 _PART = 500
 """Test samples a run of ngspice: how often the progress is told."""
@@ -69,6 +73,46 @@ def trained_network(path: Path, dtype: torch.dtype = torch.float64) -> tuple[Spe
     return spec, network
 
 
+def trained_conductances(path: Path) -> tuple[Spec, ConductanceNetwork]:
+    """Spec and network of conductances, in float64, of a run; see `trained_network`.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder has no usable checkpoint.
+    SpecError
+        If the network is none of conductances.
+    """
+    spec, checkpoint = stored_spec(path), Checkpoint.load(path / CHECKPOINT)
+    network = build_conductances(spec, torch.float64)
+    checkpoint.load_parameters(network)
+    return spec, network
+
+
+def check_own_netlist(path: Path) -> list[Comparison]:
+    """Compare PyTorch with ngspice on the user's own netlist, with what a run learnt; none where the run has none.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder has no usable checkpoint.
+    """
+    spec, network, _ = trained_circuit(path)
+    return spec.network.check_own(network)
+
+
+def export_own_netlist(path: Path, out: Path) -> list[Path]:
+    """Write the user's own netlist, byte for byte but for what a run learnt; none where the run has none.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder has no usable checkpoint.
+    """
+    spec, network, _ = trained_circuit(path)
+    return spec.network.save_own(network, out)
+
+
 def trained_circuit(path: Path) -> tuple[Spec, HardwareNetwork, Chip | None]:
     """Spec, network of any kind in float64, and chip of a run.
 
@@ -91,14 +135,14 @@ def test_samples(spec: Spec, network: Network, which: slice, chip: Chip | None) 
     DataError
         If the data cannot be loaded, or have fewer samples than `which` asks for.
     """
-    dataset = build_dataset(spec)
+    dataset = build_dataset(spec, network)
     available = len(dataset.test_labels)
     stop = available if which.stop is None else which.stop
     if not 0 <= which.start < stop <= available:
         last = max(which.start, stop - 1)
         raise DataError(f"{dataset.name} has test samples 0…{available - 1}, found {which.start}…{last} asked for")
     inputs = driven(dataset.test_inputs[which].to(next(network.parameters())), chip)
-    return inputs, build_cost(spec).encode(dataset.test_labels[which], network.n_outputs, like=inputs)
+    return inputs, targets_of(dataset.test_labels[which], build_cost(spec), network.n_outputs, like=inputs)
 
 
 def cross_checked(
@@ -143,7 +187,7 @@ def cross_checked(
     """
     spec, network, chip = trained_circuit(path)
     if samples is None:
-        samples = min(_CHECKED, len(build_dataset(spec).test_labels))
+        samples = min(_USUAL_SAMPLES, len(build_dataset(spec, network).test_labels))
     inputs, targets = test_samples(spec, network, slice(0, samples), chip)
     return network.answer(
         _RunCheck(path, spec, inputs, targets, _array_of(chip, array), progress, processes, accuracy)
@@ -186,8 +230,10 @@ class _RunCheck(Question[CrossCheck | HopfieldCrossCheck]):
         )
         decks = check_decks(network, self.inputs[0], build_nudge(spec, self.targets[0]), chip)
         classes = _classes(spec, trained, chip, self.progress, self.processes) if self.accuracy else None
+        # Of targets the largest output says nothing.
+        compared = None if spec.data.outputs else result.classes
         left_out = decks_left_out(circuit, chip)
-        return replace(result, decks=decks, decks_left_out=left_out, reduced=reduced, test_classes=classes)
+        return replace(result, decks=decks, decks_left_out=left_out, reduced=reduced, test_classes=classes, classes=compared)
 
     def units(self, network: UnitNetwork) -> HopfieldCrossCheck:
         if self.accuracy:
@@ -211,7 +257,10 @@ def _classes(
     spec: Spec, network: HardwareNetwork, chip: Chip | None, progress: Progress | None, processes: int
 ) -> Classes:
     """Classes of the whole test part, by the network as it was trained and by ngspice."""
-    count = len(build_dataset(spec).test_labels)
+    dataset = build_dataset(spec, network)
+    if dataset.n_classes is None:
+        raise DataError("an accuracy needs classes, data.labels, found targets, data.outputs; leave it out")
+    count = len(dataset.test_labels)
     inputs, targets = test_samples(spec, network.double(), slice(0, count), chip)
     dtype = getattr(torch, spec.training.dtype)
     solver = Ngspice(reduced=True, progress=progress, processes=processes, timeout=None, max_points=_PART)

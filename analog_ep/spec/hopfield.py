@@ -5,31 +5,28 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, model_validator
 
 from analog_ep.equilibrium.equilibrium import Solver
 from analog_ep.networks import HopfieldNetwork, LeakyIntegrators
 from analog_ep.networks.sizes import checked_sizes
 from analog_ep.spec.diodes import DiodeSpec
 from analog_ep.spec.gradients.table import GradientTable
+from analog_ep.spec.network import LayeredTable
 from analog_ep.spec.relaxation import RelaxationSpec
-from analog_ep.spec.table import TABLE, listed
-from analog_ep.spec.wires import WiresSpec
+from analog_ep.spec.table import listed
 
 
-class HopfieldSpec(BaseModel):
+class HopfieldSpec(LayeredTable):
     """See `analog_ep.networks.HopfieldNetwork`; `initial_scale` is one number for all weights, or one each.
 
     `leak_conductance` [S], `capacitance` [F] and `clamp_conductance` [S] are those of its circuit, see
     `analog_ep.networks.LeakyIntegrators`; a training does not depend on them.
     """
 
-    model_config = TABLE
-
     kind: Literal["hopfield"]
-    sizes: Annotated[list[PositiveInt], Field(min_length=2)]
     activation: Literal["hard_sigmoid", "sigmoid", "tanh"] = "hard_sigmoid"
-    initial_scale: Annotated[list[PositiveFloat], BeforeValidator(listed), Field(min_length=1)] = [1.0]
+    initial_scale: Annotated[list[PositiveFloat], BeforeValidator(listed)] = Field([1.0], min_length=1)
     leak_conductance: PositiveFloat = 1e-5
     capacitance: PositiveFloat = 1e-11
     clamp_conductance: PositiveFloat = 1.0
@@ -42,10 +39,9 @@ class HopfieldSpec(BaseModel):
         return self
 
     idle_tables: ClassVar[tuple[str, ...]] = ("diode", "wires", "update", "chip", "converters")
-    """Tables of a spec that have no meaning beside this one."""
+    unit: ClassVar[str] = "1"
 
     def refuse(self, relaxation: RelaxationSpec | None, gradient: GradientTable, cost: str) -> None:
-        """Raise `ValueError` where another table of the spec has something that such a network cannot do."""
         if relaxation is not None:
             relaxation.refuse(self.kind)
         if gradient.solver != "torch":
@@ -53,15 +49,8 @@ class HopfieldSpec(BaseModel):
         if gradient.kind == "elastic" and cost != "squared_error":
             raise ValueError('gradient.kind = "elastic" needs cost.function = "squared_error" here; use "frozen"')
 
-    diode_layers: ClassVar[int] = 0
-    """Hidden layers that have a [[diode]] table."""
-    differential: ClassVar[bool] = True
-    """Whether rows come in pairs ±u."""
-
-    def build(
-        self, diodes: list[DiodeSpec], seed: int, dtype: torch.dtype, wires: WiresSpec | None = None
-    ) -> HopfieldNetwork:
-        """The network with its initial parameters; it has no diodes and no wires of its own."""
+    def build(self, diodes: list[DiodeSpec], seed: int, dtype: torch.dtype) -> HopfieldNetwork:
+        """The network with its initial parameters; it has no diodes of its own."""
         return HopfieldNetwork(
             self.sizes,
             activation=self.activation,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from analog_ep.spec.data import COLUMNS
 from analog_ep.spec.gradients import GradientTable
 from analog_ep.spec.relaxation import shared_keys
 
@@ -26,6 +27,8 @@ def merged(tables: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         old = tables.get(key)
         if isinstance(old, list) and isinstance(value, dict):
             result[key] = [_entry(each, value) for each in old]
+        elif key == "data" and isinstance(old, dict) and isinstance(value, dict):
+            result[key] = {**_rest_of_data(old, value), **value}
         elif key in _METHODS and isinstance(old, dict) and isinstance(value, dict):
             result[key] = {**_options(key, old, value), **value}
         else:
@@ -37,6 +40,14 @@ def _entry(old: Any, value: Any) -> Any:
     both = isinstance(value, dict) and isinstance(old, dict)
     keep = both and all(value.get(tag, old.get(tag)) == old.get(tag) for tag in _TAGS)
     return merged(old, value) if keep else value
+
+
+def _rest_of_data(old: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
+    """What other data leave of the old ones: a set by name and a table take each other's place."""
+    gone = {"source"} if "table" in value else {"table", *COLUMNS} if "source" in value else set()
+    # Targets and classes do so too.
+    gone |= {"labels"} if "outputs" in value else {"outputs"} if "labels" in value else set()
+    return {key: entry for key, entry in old.items() if key not in gone}
 
 
 def _options(name: str, old: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:

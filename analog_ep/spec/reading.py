@@ -35,7 +35,7 @@ def load_spec(path: Path) -> Spec:
     SpecError
         If the file is missing, is not TOML, has an unknown key, lacks one, or holds a value that is not allowed.
     """
-    return parse_spec(read_tables(path), str(path))
+    return _placed(parse_spec(read_tables(path), str(path)), path)
 
 
 def load_stored_spec(path: Path) -> Spec:
@@ -46,7 +46,12 @@ def load_stored_spec(path: Path) -> Spec:
     SpecError
         As `load_spec`.
     """
-    return parse_spec(without_idle_defaults(read_tables(path)), str(path))
+    return _placed(parse_spec(without_idle_defaults(read_tables(path)), str(path)), path)
+
+
+def _placed(spec: Spec, path: Path) -> Spec:
+    """With the files that it names where they are, from the spec's own folder."""
+    return spec.with_files(lambda name: str(path.parent.absolute() / name))
 
 
 def read_tables(path: Path) -> dict[str, Any]:

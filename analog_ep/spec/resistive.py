@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from analog_ep.equilibrium.equilibrium import Solver
 from analog_ep.equilibrium.ngspice import Ngspice
@@ -14,31 +14,27 @@ from analog_ep.networks.sizes import checked_sizes
 from analog_ep.spec.chip import amplifier_of
 from analog_ep.spec.diodes import DiodeSpec
 from analog_ep.spec.gradients.table import GradientTable
+from analog_ep.spec.network import LayeredTable
 from analog_ep.spec.relaxation import RelaxationSpec
-from analog_ep.spec.table import TABLE
-from analog_ep.spec.wires import WiresSpec
 
 _Pair = Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]
 
 
-class NetworkSpec(BaseModel):
+class NetworkSpec(LayeredTable):
     """See `analog_ep.networks.ResistiveNetwork`; without `bias` a crossbar has no bias rows.
 
     `amplifier`, the name or path of an amplifier's card, gives the gain. Its offset is one of the hardware: see
     `ChipSpec`.
     """
 
-    model_config = TABLE
-
     kind: Literal["resistive"] = "resistive"
-    sizes: Annotated[list[PositiveInt], Field(min_length=2)]
     gain: PositiveFloat = 4.0
     feedback: PositiveFloat | None = None
     amplifier: str | None = None
     drive: Literal["single", "differential"] = "differential"
     bias: bool = True
     bias_voltage: PositiveFloat = 1.0
-    conductance_range: _Pair = [1e-7, 1e-4]
+    conductance_range: _Pair = Field([1e-7, 1e-4])
     reference_conductance: PositiveFloat | None = None
     initial_range: _Pair | None = None
 
@@ -62,11 +58,7 @@ class NetworkSpec(BaseModel):
             raise ValueError(f"initial_range must lie in conductance_range {[low, high]}, found {self.initial_range}")
         return self
 
-    idle_tables: ClassVar[tuple[str, ...]] = ()
-    """Tables of a spec that have no meaning beside this one."""
-
     def refuse(self, relaxation: RelaxationSpec | None, gradient: GradientTable, cost: str) -> None:
-        """Raise `ValueError` where another table of the spec has something that such a network cannot do."""
         if relaxation is not None:
             if gradient.solver != "torch":
                 raise ValueError('relaxation has no meaning with gradient.solver = "ngspice"; leave the table out')
@@ -76,17 +68,13 @@ class NetworkSpec(BaseModel):
 
     @property
     def diode_layers(self) -> int:
-        """Hidden layers that have a [[diode]] table."""
         return len(self.sizes) - 2
 
-    @property
-    def differential(self) -> bool:
-        """Whether rows behind the first crossbar come in pairs ±u."""
-        return self.drive == "differential"
+    def refuse_held(self) -> None:
+        if len(self.sizes) > 2 and self.drive != "differential":
+            raise ValueError('update.held needs network.drive = "differential", found "single"')
 
-    def build(
-        self, diodes: list[DiodeSpec], seed: int, dtype: torch.dtype, wires: WiresSpec | None = None
-    ) -> ResistiveNetwork:
+    def build(self, diodes: list[DiodeSpec], seed: int, dtype: torch.dtype) -> ResistiveNetwork:
         """The network with its initial conductances.
 
         Raises
@@ -109,7 +97,6 @@ class NetworkSpec(BaseModel):
             conductance_range=(low, high),
             reference_conductance=self.reference_conductance,
             initial_range=None if self.initial_range is None else (self.initial_range[0], self.initial_range[1]),
-            wires=None if wires is None else wires.build(),
             seed=seed,
             dtype=dtype,
         )

@@ -23,7 +23,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 SHIPPED = ("digits", "iris", "xor", "mnist")
 """Specs that `base` may call by name."""
 
-_RESERVED = {"seed", "train_accuracy", "test_accuracy", "cost", "pulses", "write_energy", "error", "seconds"}
+_RESERVED = {"seed", "train_accuracy", "test_accuracy", "test_cost", "cost", "pulses", "write_energy", "error"}
+_RESERVED |= {"seconds"}
 """Columns of the results, which no axis may be called."""
 
 
@@ -170,7 +171,8 @@ def _cells(study: StudySpec, base: Spec, path: Path) -> Iterator[Cell]:
         origin = f"{path}, {', '.join(f'{axis} = {name}' for axis, name in labels.items())}"
         for seed in study.seeds:
             spec = parse_spec(merged(tables, {"training": {"seed": seed}}), origin)
-            yield Cell(labels, seed, spec)
+            # A variant's files begin in the folder of the study, those of the base in its own.
+            yield Cell(labels, seed, spec.with_files(lambda name: str(path.parent.absolute() / name)))
 
 
 def _sentence(error: Any) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
@@ -22,10 +23,13 @@ from analog_ep.devices.pulses import PulseModel
 from analog_ep.errors import CardError, DataError, DeviceParameterError
 from analog_ep.learning.updates.schemes import Scheme, update_scheme
 from analog_ep.spec.chip import ChipSpec, ConvertersSpec
+from analog_ep.spec.circuit import CircuitSpec
 from analog_ep.spec.costs import CostSpec, CrossEntropySpec
+from analog_ep.spec.data import DataSpec
 from analog_ep.spec.diodes import DiodeSpec, ShockleySpec, with_models
 from analog_ep.spec.gradients import GRADIENTS, EquilibriumPropagationSpec, GradientSpec, GradientTable
 from analog_ep.spec.hopfield import HopfieldSpec
+from analog_ep.spec.network import NetworkTable
 from analog_ep.spec.relaxation import RelaxationSpec, idle_keys
 from analog_ep.spec.resistive import NetworkSpec
 from analog_ep.spec.table import TABLE, listed, quoted
@@ -36,35 +40,17 @@ class _Table(BaseModel):
     model_config = TABLE
 
 
-class DataSpec(_Table):
-    """What is learnt.
-
-    Attributes
-    ----------
-    source : str
-        "digits", "iris", "xor", "mnist", or a folder of idx files.
-    scaling : "unit", "centred" or "standardised"
-        See `analog_ep.datasets.Dataset.scaled`.
-    input_voltage : float
-        Volts per unit of a scaled feature. [V]
-    validation : int
-        Samples of the training part that take the place of the test part; 0 for none.
-    """
-
-    source: str = "digits"
-    scaling: Literal["unit", "centred", "standardised"] = "unit"
-    input_voltage: PositiveFloat = 1.0
-    validation: NonNegativeInt = 0
-
-
 def _with_kind(value: Any) -> Any:
     """A network is resistive where it does not say what it is."""
     return {"kind": "resistive", **value} if isinstance(value, dict) else value
 
 
 AnyNetworkSpec = Annotated[
-    Annotated[NetworkSpec | HopfieldSpec, Field(discriminator="kind")], BeforeValidator(_with_kind)
+    Annotated[NetworkSpec | HopfieldSpec | CircuitSpec, Field(discriminator="kind")], BeforeValidator(_with_kind)
 ]
+
+NETWORKS: dict[str, type[NetworkTable]] = {"resistive": NetworkSpec, "hopfield": HopfieldSpec, "circuit": CircuitSpec}
+"""Tables of all kinds of networks by name."""
 
 
 class TrainingSpec(_Table):
@@ -72,8 +58,10 @@ class TrainingSpec(_Table):
 
     Attributes
     ----------
+    batch_size : int
+        Samples a step; 0 for all.
     learning_rate : list of float
-        One rate for all crossbars, or one each; of the dimensionless θ = g/g_ref.
+        One rate for all crossbars, or one each, of a circuit for each parameter; of the dimensionless θ = g/g_ref.
     momentum : float
         Of sgd.
     schedule : "constant" or "cosine"
@@ -86,7 +74,7 @@ class TrainingSpec(_Table):
     """
 
     epochs: PositiveInt = 30
-    batch_size: PositiveInt = 32
+    batch_size: NonNegativeInt = 32
     optimizer: Literal["adam", "sgd"] = "adam"
     learning_rate: Annotated[list[PositiveFloat], BeforeValidator(listed), Field(min_length=1)] = [0.01]
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -163,6 +151,20 @@ class Spec(_Table):
     converters: ConvertersSpec | None = None
     relaxation: RelaxationSpec | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_kind(cls, value: Any) -> Any:
+        return _with_defaults(value) if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _of_the_data(self) -> Spec:
+        if self.data.outputs is not None and self.cost.function != "squared_error":
+            raise ValueError(
+                f'cost.function must be "squared_error" with data.outputs, found "{self.cost.function}"; or name a '
+                "column of classes: data.labels"
+            )
+        return self
+
     @model_validator(mode="after")
     def _of_the_network(self) -> Spec:
         for name in self.network.idle_tables:
@@ -194,14 +196,14 @@ class Spec(_Table):
 
     @model_validator(mode="after")
     def _counts(self) -> Spec:
-        hidden, stages = self.network.diode_layers, len(self.network.sizes) - 1
+        hidden, stages = self.network.diode_layers, self.network.stages
         if len(self.diode) not in (1, hidden):
             raise ValueError(f"diode must be one table or {hidden}, one per hidden layer, found {len(self.diode)}")
         rates = self.training.learning_rate
-        if len(rates) not in (1, stages):
+        if stages is not None and len(rates) not in (1, stages):
             raise ValueError(f"training.learning_rate must be one rate or {stages}, one per crossbar, found {rates}")
-        if self.update is not None and self.update.held and stages > 1 and not self.network.differential:
-            raise ValueError('update.held needs network.drive = "differential", found "single"')
+        if self.update is not None and self.update.held:
+            self.network.refuse_held()
         return self
 
     @model_validator(mode="after")
@@ -226,10 +228,28 @@ class Spec(_Table):
                     f"{found}"
                 )
         ranges = [] if self.converters is None else self.converters.adc_range or []
-        layers = len(self.network.sizes) - 1
+        layers = self.network.read_layers
         if len(ranges) not in (0, 1, layers):
             raise ValueError(f"converters.adc_range must be one range or {layers}, one per layer, found {ranges}")
         return self
+
+    def with_files(self, change: Callable[[str], str]) -> Spec:
+        """The same spec with other paths of the files that it names."""
+        return self._with(self.data.with_paths(change), self.network.with_paths(change))
+
+    def keep(self, folder: Path) -> Spec:
+        """Copy the files that it names into a run folder, and give the spec with their paths from there."""
+        return self._with(self.data.keep(folder), self.network.keep(folder))
+
+    def same_files(self, other: Spec) -> bool:
+        """Whether the files that two specs name hold the same, wherever they are."""
+        return all(
+            mine.contents() == theirs.contents()
+            for mine, theirs in ((self.data, other.data), (self.network, other.network))
+        )
+
+    def _with(self, data: DataSpec, network: NetworkTable) -> Spec:
+        return self.model_copy(update={"data": data, "network": network})
 
     def to_dict(self) -> dict[str, Any]:
         """Tables of plain values; optional keys that are not set are left out, and those that have no meaning."""
@@ -246,6 +266,23 @@ class Spec(_Table):
         """Dotted names of the keys in which two specs differ."""
         mine, theirs = _flat(self.to_dict()), _flat(other.to_dict())
         return sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
+
+
+def _with_defaults(tables: dict[str, Any]) -> dict[str, Any]:
+    """Tables with what a kind of network, or data with targets, take for granted."""
+    network, data = tables.get("network"), tables.get("data")
+    kind = network.get("kind", "resistive") if isinstance(network, dict) else ""
+    known = NETWORKS.get(kind) if isinstance(kind, str) else None
+    usual = {} if known is None else dict(known.own_defaults)
+    if isinstance(data, dict) and "outputs" in data:
+        usual["cost"] = {"function": "squared_error"}
+    result = dict(tables)
+    for name, defaults in usual.items():
+        given = tables.get(name, {})
+        tags = {tag: defaults[tag] for tag in ("function", "method") if tag in defaults}
+        if isinstance(given, dict) and all(given.get(tag, value) == value for tag, value in tags.items()):
+            result[name] = defaults | given
+    return result
 
 
 def _flat(tables: dict[str, Any]) -> dict[str, Any]:

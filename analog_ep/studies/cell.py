@@ -12,7 +12,8 @@ from filelock import FileLock
 
 from analog_ep.errors import AnalogEPError, StudyError
 from analog_ep.learning.updates.pulsed import PulsedUpdate
-from analog_ep.runs.folder import SPEC, Run
+from analog_ep.runs.choosing import SPEC
+from analog_ep.runs.folder import Run
 from analog_ep.spec import Spec
 from analog_ep.support.files import write_atomically
 
@@ -27,7 +28,7 @@ class CellResult:
     Attributes
     ----------
     train_accuracy, test_accuracy, cost : float, optional
-        Of the last epoch; None where the training failed.
+        Of the last epoch; None where the training failed, the accuracies also where samples have targets.
     pulses : int, optional
         Programming pulses of all devices; None without pulsed devices.
     write_energy : float, optional
@@ -36,6 +37,8 @@ class CellResult:
         Why the training failed; empty where it did not.
     seconds : float
         Wall time of the epochs. [s]
+    test_cost : float, optional
+        Of the last epoch, where samples have targets in place of classes.
     """
 
     train_accuracy: float | None
@@ -45,6 +48,7 @@ class CellResult:
     write_energy: float | None
     error: str
     seconds: float
+    test_cost: float | None = None
 
 
 def digest(spec: Spec) -> str:
@@ -97,7 +101,8 @@ def _trained(folder: Path, spec: Spec) -> CellResult:
     if isinstance(update, PulsedUpdate):
         pulses, energy = sum(int(counts.sum()) for counts in update.pulse_counts.values()), update.energy
     seconds = sum(record.seconds for record in run.trainer.history)
-    return CellResult(last.train_accuracy, last.test_accuracy, last.cost, pulses, energy, "", seconds)
+    scores = (last.train_accuracy, last.test_accuracy) if last.test_cost is None else (None, None)
+    return CellResult(*scores, last.cost, pulses, energy, "", seconds, last.test_cost)
 
 
 def _result_path(folder: Path, spec: Spec) -> Path:

@@ -1,4 +1,4 @@
-"""The picture of a study: test accuracy of each variant, seed by seed."""
+"""The picture of a study: test accuracy or cost of each variant, seed by seed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from analog_ep.studies.summary import Summary
 def accuracy_picture(
     title: str, axes: Mapping[str, Collection[str]], one_at_a_time: bool, summaries: Sequence[Summary]
 ) -> bytes:
-    """Test accuracies as a PNG: each seed a dot, mean ± standard deviation a diamond with a bar.
+    """Scores as a PNG: each seed a dot, mean ± standard deviation a diamond with a bar.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def accuracy_picture(
     drawn = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=rows)[:, 0]
     for panel, axis in zip(drawn, panels, strict=True):
         _panel(panel, axes, one_at_a_time, summaries, axis)
-    drawn[-1].set_xlabel("test accuracy [%]")
+    drawn[-1].set_xlabel(summaries[0].score.name)
     figure.suptitle(title)
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=120)
@@ -66,12 +66,11 @@ def _panel(
 
 def _series(panel: Axes, members: Sequence[Summary], heights: Sequence[float], label: str, color: str) -> None:
     for each, height in zip(members, heights, strict=True):
-        values = [100 * accuracy for accuracy in each.accuracies]
-        panel.plot(values, [height] * len(values), "o", color=color, alpha=0.35, markersize=4)
+        panel.plot(each.values, [height] * len(each.values), "o", color=color, alpha=0.35, markersize=4)
     panel.errorbar(
-        [100 * each.mean for each in members],
+        [each.mean for each in members],
         heights,
-        xerr=[100 * each.deviation for each in members],
+        xerr=[each.deviation for each in members],
         fmt="D",
         color=color,
         markersize=5,

@@ -12,13 +12,13 @@ from rich.table import Table
 from analog_ep.spec.study import Cell, Study
 from analog_ep.studies.cell import CellResult
 from analog_ep.studies.picture import accuracy_picture
-from analog_ep.studies.summary import Summary
+from analog_ep.studies.summary import ACCURACY, COST, Score, Summary
 from analog_ep.support.files import write_atomically
 
 RESULTS, TIMES, SUMMARY, PICTURE = "results.csv", "times.csv", "summary.md", "accuracy.png"
 """Files of a study's folder."""
 
-_COLUMNS = ("train_accuracy", "test_accuracy", "cost", "pulses", "write_energy", "error")
+_OTHERS = ("cost", "pulses", "write_energy", "error")
 
 
 class StudyResults:
@@ -40,17 +40,26 @@ class StudyResults:
         return list(zip(self.study.cells, self.results, strict=True))
 
     def summaries(self) -> list[Summary]:
-        """Test accuracies by combination, in the order of the file."""
-        seeds = len(self.study.spec.seeds)
+        """Scores by combination, in the order of the file."""
+        seeds, score = len(self.study.spec.seeds), self.score
         groups = [self.rows()[first : first + seeds] for first in range(0, len(self.results), seeds)]
         return [
             Summary(
                 group[0][0].labels,
-                [result.test_accuracy for _, result in group if result.test_accuracy is not None],
+                [score.scale * value for _, result in group if (value := self._value(result)) is not None],
                 sum(bool(result.error) for _, result in group),
+                score,
             )
             for group in groups
         ]
+
+    @property
+    def score(self) -> Score:
+        """What trainings are compared by."""
+        return COST if any(result.test_cost is not None for result in self.results) else ACCURACY
+
+    def _value(self, result: CellResult) -> float | None:
+        return result.test_cost if self.score is COST else result.test_accuracy
 
     def failures(self) -> list[tuple[Cell, str]]:
         """Cells whose training failed, and why."""
@@ -62,7 +71,8 @@ class StudyResults:
         `results.csv` has a row a training: the variant of each axis, the seed, and what the last epoch gave; it
         depends on nothing but the study. Wall times stand in `times.csv`.
         """
-        write_atomically(folder / RESULTS, self._csv(_COLUMNS))
+        scores = ("test_cost",) if self.score is COST else ("train_accuracy", "test_accuracy")
+        write_atomically(folder / RESULTS, self._csv((*scores, *_OTHERS)))
         write_atomically(folder / TIMES, self._csv(("seconds",)))
         write_atomically(folder / SUMMARY, self._markdown())
         spec = self.study.spec
@@ -70,7 +80,7 @@ class StudyResults:
         write_atomically(folder / PICTURE, picture)
 
     def table(self) -> Table:
-        """Mean ± standard deviation of the test accuracy over the seeds."""
+        """Mean ± standard deviation of the score over the seeds."""
         table = Table(title=self.study.name)
         header, rows = self._text()
         for name in header:
@@ -93,19 +103,12 @@ class StudyResults:
         return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
     def _text(self) -> tuple[list[str], list[list[str]]]:
-        header = [*self.study.spec.axes, "test accuracy [%]", "seeds"]
-        return header, [[*each.labels.values(), _percent(each), _seeds(each)] for each in self.summaries()]
-
-
-def _percent(summary: Summary) -> str:
-    if not summary.accuracies:
-        return "failed"
-    mean = f"{100 * summary.mean:.2f}"
-    return f"{mean} ± {100 * summary.deviation:.2f}" if len(summary.accuracies) > 1 else mean
+        header = [*self.study.spec.axes, self.score.name, "seeds"]
+        return header, [[*each.labels.values(), each.text, _seeds(each)] for each in self.summaries()]
 
 
 def _seeds(summary: Summary) -> str:
-    return f"{len(summary.accuracies)}" + (f", {summary.n_failed} failed" if summary.n_failed else "")
+    return f"{len(summary.values)}" + (f", {summary.n_failed} failed" if summary.n_failed else "")
 
 
 def _cell(value: object) -> str:

@@ -222,7 +222,7 @@ def direction_cosine(method: GradientMethod, cost: SquaredError, dataset: Datase
     None where the gradient is nothing, as with all outputs on a bound.
     """
     inputs, labels = (part[:_COSINE_SAMPLES] for part in dataset.part("train"))
-    targets = cost.encode(labels, dataset.n_classes, inputs)
+    targets = cost.encode(labels, method.network.n_outputs, inputs)
     _, found = method.gradients(inputs.repeat(repeats, 1), targets.repeat(repeats, 1))
     _, wanted = SmallSignal(method.network, cost, _solver_of(method.network)).gradients(inputs, targets)
     a, b = (torch.cat([part[name].flatten() for name in wanted]).double() for part in (found, wanted))

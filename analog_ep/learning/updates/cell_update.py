@@ -84,14 +84,14 @@ class CellUpdate(ConductanceUpdate):
     def _write(self, label: str) -> None:
         """Wanted conductances become levels."""
         theta = self.network.get_parameter(label)
-        written = self.held_cells.levelled(theta)
+        written = self.held_cells.levelled(label, theta)
         if self.cells.levels is not None and self.cells.rounding == "carried":
             self._carried[label] = theta - written
         theta.copy_(written)
 
     def _rest(self, label: str) -> None:
         theta, cells = self.network.get_parameter(label), self.cells
-        low, high = self.held_cells.low, self.held_cells.high
+        low, high = self.network.theta_range(label)
         if math.isfinite(cells.retention):
             theta.sub_(low).mul_(math.exp(-1 / cells.retention)).add_(low)
         if cells.diffusion:

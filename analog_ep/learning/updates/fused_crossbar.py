@@ -37,8 +37,7 @@ class FusedCrossbar:
         layout = network.layouts[s]
         self.gain = network.gain if s else 1.0
         self.feedback = network.feedback if s else 0.0
-        low, high = network.conductance_range
-        self.bounds = low / network.reference_conductance, high / network.reference_conductance
+        self.bounds = network.theta_range(layout.label)
         self.theta = network.theta(layout.label).detach()
         self.positive, self.negative, bias = layout.split(self.theta)
         self.bias = self.theta[:0] if bias is None else bias

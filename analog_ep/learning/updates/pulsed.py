@@ -59,7 +59,7 @@ class PulsedUpdate(ConductanceUpdate):
     optimizer : torch.optim.Optimizer
         Its parameters are those of `network`.
     network : ConductanceNetwork
-        Its conductance range stands for the model's nominal bounds.
+        The range of each parameter stands for the model's nominal bounds.
     device : PulseModel or str
         Model, or name of a model or preset; see `analog_ep.devices.pulses`.
     scheme : Scheme or str
@@ -97,7 +97,7 @@ class PulsedUpdate(ConductanceUpdate):
         for layout in network.arrays:
             own_seed = int(np.random.default_rng([seed, len(self.crossbars)]).integers(2**62))
             conductances = network.conductances[layout.label]
-            array = PulsedArray.over(self.device, conductances, network.conductance_range, own_seed)
+            array = PulsedArray.over(self.device, conductances, network.range_of(layout.label), own_seed)
             if self.held_cells is not None and layout.label in self.held_cells.stuck:
                 array.stick(self.held_cells.stuck[layout.label])
             crossbar = PulsedCrossbar(layout, array)
@@ -243,7 +243,7 @@ class PulsedUpdate(ConductanceUpdate):
         """The circuit has what devices are read as; in levels, only those that moved, all of them at the beginning."""
         read, shown, cells = self._theta(self.crossbars[label]), None, self.held_cells
         if cells is not None and self._has_levels:
-            shown = cells.levelled(read)
+            shown = cells.levelled(label, read)
             if label in self._shown:
                 changed = read != self._read_last[label]
                 changed = changed if moved is None else changed | moved

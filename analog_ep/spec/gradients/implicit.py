@@ -16,6 +16,7 @@ class ImplicitSpec(GradientTable):
 
     needs: ClassVar[Needs] = SWEEPS
     on_chips: ClassVar[bool] = True
+    needs_energy: ClassVar[bool] = False
 
     method: Literal["implicit"] = "implicit"
 

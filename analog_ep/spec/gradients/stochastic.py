@@ -31,6 +31,7 @@ class StochasticSpec(GradientTable):
         | FORGETFUL
         | {
             "gradient.solver": ("torch",),
+            "network.kind": ("resistive", "hopfield"),
             "network.activation": ("sigmoid", "tanh"),
             "diode.model": ("shockley", "piecewise", "card"),
         }

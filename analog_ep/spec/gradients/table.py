@@ -84,6 +84,8 @@ class GradientTable(BaseModel, ABC):
     """What the method asks of the rest of the spec."""
     on_chips: ClassVar[bool] = False
     """Whether it can train hardware that differs from the nominal circuit."""
+    needs_energy: ClassVar[bool] = True
+    """Whether a circuit without an energy cannot learn by it."""
     measures: ClassVar[bool] = False
     """Whether it learns from phases that are run and read, as hardware can."""
 
