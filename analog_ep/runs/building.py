@@ -17,6 +17,7 @@ from analog_ep.learning.updates.pulsed import PulsedUpdate
 from analog_ep.learning.updates.schemes import OneOfPair, update_scheme
 from analog_ep.learning.updates.update import ParameterUpdate, update_of
 from analog_ep.networks import ConductanceNetwork, CrossbarNetwork, HardwareNetwork, Network, Question
+from analog_ep.networks.needs import crossbars_of
 from analog_ep.spec import RelaxationSpec, Spec
 from analog_ep.spec.gradients import Parts
 from analog_ep.stimulus import Cost, Nudge

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from analog_ep.runs.building import build_dataset
 from analog_ep.calibration.chip import ChipCalibration, calibrate_chip
 from analog_ep.errors import DataError, SpecError
+from analog_ep.runs.building import build_dataset
 from analog_ep.runs.folder import CALIBRATION, stored_chip
 from analog_ep.runs.trained import trained_network
 

@@ -121,9 +121,7 @@ def _said(name: str, fact: object) -> str:
     return f"no {name}" if fact is None else f"{name} {fact}"
 
 
-def _array(
-    table: ChipSpec, circuit: Circuit, ranges: dict[str, tuple[float, float]], seed: int, wires: float
-) -> Chip:
+def _array(table: ChipSpec, circuit: Circuit, ranges: dict[str, tuple[float, float]], seed: int, wires: float) -> Chip:
     spreads = {name: getattr(table, key) for name, key in _SPREADS.items() if getattr(table, key)}
     chip = Chip.draw(circuit, seed, **spreads)
     factors, values = dict(chip.factors), dict(chip.values)
@@ -135,9 +133,7 @@ def _array(
     high = table.stuck_high + 0.5 * table.stuck
     left = table.open_conductance
     if low or high or table.open:
-        values |= draw_faults(
-            circuit, seed, ranges, low=low, high=high, open_=table.open, open_conductance=left
-        )
+        values |= draw_faults(circuit, seed, ranges, low=low, high=high, open_=table.open, open_conductance=left)
     if table.open_segments or table.shorted_segments:
         values |= draw_segment_faults(circuit, seed, table.open_segments, table.shorted_segments, left)
     if table.fault_map is not None:

@@ -1,4 +1,4 @@
-"""Which spec is meant: that of a run folder, of a file, of a netlist, or one that is shipped, with a command's options."""
+"""Which spec is meant: of a run folder, of a file, of a netlist, or one that is shipped, with a command's options."""
 
 from __future__ import annotations
 

@@ -6,6 +6,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from analog_ep.circuit import Chip
+from analog_ep.errors import CheckpointError, SpecError, StimulusError
+from analog_ep.learning.checkpoint import Checkpoint
+from analog_ep.learning.parallel import Ranks
+from analog_ep.learning.training import EpochRecord, Trainer, TrainingObserver, record_columns
+from analog_ep.netlist.conductance_table import read_conductances
+from analog_ep.networks import HardwareNetwork, Network
+from analog_ep.networks.needs import conductances_of
 from analog_ep.runs.building import (
     build_dataset,
     build_gradient,
@@ -15,18 +23,10 @@ from analog_ep.runs.building import (
     require_device,
 )
 from analog_ep.runs.chips import build_chip, require_chip_of
-from analog_ep.circuit import Chip
-from analog_ep.errors import CheckpointError, SpecError, StimulusError
-from analog_ep.support.files import draft_folder, is_utf8, remove_abandoned, write_atomically
-from analog_ep.learning.checkpoint import Checkpoint
-from analog_ep.learning.parallel import Ranks
-from analog_ep.learning.training import EpochRecord, Trainer, TrainingObserver, record_columns
-from analog_ep.networks import HardwareNetwork, Network
-from analog_ep.networks.needs import conductances_of
-from analog_ep.runs.progress import learning_curve
 from analog_ep.runs.choosing import CHECKPOINT, SPEC, stored_spec
+from analog_ep.runs.progress import learning_curve
 from analog_ep.spec import Spec
-from analog_ep.netlist.conductance_table import read_conductances
+from analog_ep.support.files import draft_folder, is_utf8, remove_abandoned, write_atomically
 
 METRICS, CURVE, CHIP = "metrics.csv", "learning_curve.png", "chip.safetensors"
 """Files of a run folder beside its spec and checkpoint; the last one where the spec has a chip."""

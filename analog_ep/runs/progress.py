@@ -63,8 +63,7 @@ class TrainingProgress:
     def epoch_done(self, record: EpochRecord) -> None:
         """Print a line."""
         self._console.print(
-            f"epoch {record.epoch:>{len(str(self._epochs))}}/{self._epochs}  "
-            f"{record.scores}  {record.seconds:.2f} s",
+            f"epoch {record.epoch:>{len(str(self._epochs))}}/{self._epochs}  {record.scores}  {record.seconds:.2f} s",
             highlight=False,
         )
 

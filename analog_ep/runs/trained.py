@@ -9,6 +9,30 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from analog_ep.checking import (
+    MOST_BRANCHES,
+    CrossCheck,
+    HopfieldCrossCheck,
+    check_decks,
+    cross_check,
+    decks_left_out,
+    hopfield_cross_check,
+)
+from analog_ep.checking.agreement import Classes
+from analog_ep.circuit import Chip
+from analog_ep.circuit.reading import driven
+from analog_ep.datasets import targets_of
+from analog_ep.designs.checking import Comparison
+from analog_ep.dynamics.ngspice_settling import NgspiceSettling
+from analog_ep.equilibrium.equilibrium import solve
+from analog_ep.equilibrium.ngspice import Ngspice
+from analog_ep.errors import CheckpointError, DataError, StimulusError
+from analog_ep.export import write_netlist, write_settling_netlist, write_transient_netlist
+from analog_ep.learning.checkpoint import Checkpoint
+from analog_ep.netlist.deck import Phase
+from analog_ep.netlist.dialects import DialectName
+from analog_ep.networks import ConductanceNetwork, CrossbarNetwork, HardwareNetwork, Network, Question, UnitNetwork
+from analog_ep.ngspice.batch import Progress
 from analog_ep.runs.building import (
     build_conductances,
     build_cost,
@@ -19,26 +43,9 @@ from analog_ep.runs.building import (
     build_resistive,
     build_solver,
 )
-from analog_ep.checking import MOST_BRANCHES, check_decks, decks_left_out
-from analog_ep.circuit import Chip
-from analog_ep.datasets import targets_of
-from analog_ep.designs.checking import Comparison
-from analog_ep.equilibrium.equilibrium import solve
-from analog_ep.equilibrium.ngspice import Ngspice
-from analog_ep.dynamics.ngspice_settling import NgspiceSettling
-from analog_ep.errors import CheckpointError, DataError, StimulusError
-from analog_ep.export import write_netlist, write_settling_netlist, write_transient_netlist
-from analog_ep.checking import CrossCheck, HopfieldCrossCheck, cross_check, hopfield_cross_check
-from analog_ep.checking.agreement import Classes
-from analog_ep.learning.checkpoint import Checkpoint
-from analog_ep.circuit.reading import driven
-from analog_ep.networks import ConductanceNetwork, CrossbarNetwork, HardwareNetwork, Network, Question, UnitNetwork
-from analog_ep.runs.folder import stored_chip
 from analog_ep.runs.choosing import CHECKPOINT, stored_spec
+from analog_ep.runs.folder import stored_chip
 from analog_ep.spec import Spec
-from analog_ep.ngspice.batch import Progress
-from analog_ep.netlist.deck import Phase
-from analog_ep.netlist.dialects import DialectName
 
 _USUAL_SAMPLES = 100
 """Test samples that a check compares."""
@@ -189,9 +196,7 @@ def cross_checked(
     if samples is None:
         samples = min(_USUAL_SAMPLES, len(build_dataset(spec, network).test_labels))
     inputs, targets = test_samples(spec, network, slice(0, samples), chip)
-    return network.answer(
-        _RunCheck(path, spec, inputs, targets, _array_of(chip, array), progress, processes, accuracy)
-    )
+    return network.answer(_RunCheck(path, spec, inputs, targets, _array_of(chip, array), progress, processes, accuracy))
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,7 +238,9 @@ class _RunCheck(Question[CrossCheck | HopfieldCrossCheck]):
         # Of targets the largest output says nothing.
         compared = None if spec.data.outputs else result.classes
         left_out = decks_left_out(circuit, chip)
-        return replace(result, decks=decks, decks_left_out=left_out, reduced=reduced, test_classes=classes, classes=compared)
+        return replace(
+            result, decks=decks, decks_left_out=left_out, reduced=reduced, test_classes=classes, classes=compared
+        )
 
     def units(self, network: UnitNetwork) -> HopfieldCrossCheck:
         if self.accuracy:

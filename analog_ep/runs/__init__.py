@@ -1,0 +1,1 @@
+"""Runs: from a spec to a trained network in a folder, and back."""
