@@ -10,6 +10,7 @@ import torch
 from rich.table import Table
 
 from analog_ep.circuit import Circuit, CurrentLaw, check_circuit
+from analog_ep.circuit.law_check import answered
 from analog_ep.equilibrium.equilibrium import Solver, solve
 
 
@@ -99,4 +100,5 @@ def operating_point(circuit: Circuit, inputs: np.ndarray, *, solver: Solver) -> 
 
 def _currents(group: CurrentLaw, voltages: np.ndarray) -> np.ndarray:
     first, second = group.ends()
-    return group.current(voltages[first] - voltages[second])
+    across = voltages[first] - voltages[second]
+    return answered(group, "current", lambda: group.current(across), across.shape)
