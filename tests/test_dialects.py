@@ -2,6 +2,7 @@
 
 # pyright: reportArgumentType=false
 
+import ast
 import re
 import subprocess
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from gnucap import ATOL, RTOL, gnucap_tables, with_gnucap_constants
 from mna import solve_mna
 from reference_decks import dialect_deck
 
+import analog_ep
 from analog_ep.circuit import Circuit
 from analog_ep.devices import DiodeClamp
 from analog_ep.errors import CircuitError, StimulusError
@@ -187,3 +189,30 @@ def test_what_a_dialect_cannot_carry():
         StimulusError, match="dialect must be one of ngspice, xyce, ltspice, hspice, spectre, gnucap, found 'eldo'"
     ):
         write_deck(circuit, inputs, dialect="eldo")
+
+
+_WORDS = "options?|dc|ac|tran|noise|save|print|width|model|meas|ic|nodeset|end|include"
+_CARD = re.compile(rf"(?i:\.({_WORDS})\b)|[rcvieg]_\w+ |v\w+ \w+ \w+ \d")
+_READERS = {"analog_ep/designs", "analog_ep/calibration/solver/cards.py"}
+"""What takes a user's own text and hands it back."""
+
+
+def test_no_card_is_written_but_by_a_dialect():
+    package = Path(analog_ep.__file__).parent
+    found = []
+    for file in sorted(package.rglob("*.py")):
+        where = file.relative_to(package.parent).as_posix()
+        if where.startswith("analog_ep/netlist/") or any(where.startswith(reader) for reader in _READERS):
+            continue
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        texts = ((node, text) for node in ast.walk(tree) if id(node) not in docs and (text := _text_of(node)))
+        found += [f"{where}:{node.lineno}: {text[:40]!r}" for node, text in texts if _CARD.match(text)]
+    assert found == []
+
+
+def _text_of(node: ast.AST) -> str:
+    """A text of the source, with 0 for what is put into it."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_text_of(part) or "0" for part in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""

@@ -289,6 +289,12 @@ def test_a_co_content_is_not_inherited_by_another_law():
         def cocontent(self, voltage):
             return super().cocontent(voltage) + 0.5e-6 * voltage**2
 
+        def current_difference(self, voltage, change):
+            return super().current_difference(voltage, change) + 1e-6 * change
+
+        def in_parallel(self, count):
+            raise NotImplementedError
+
         def expressions(self, voltages):
             return [f"{text}+1e-6*{v}" for text, v in zip(super().expressions(voltages), voltages, strict=True)]
 

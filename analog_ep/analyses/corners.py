@@ -12,7 +12,7 @@ from torch import Tensor
 from analog_ep.circuit import Branches, Circuit, CurrentLaw
 from analog_ep.constants import ZERO_CELSIUS
 from analog_ep.equilibrium.equilibrium import Solver, solve
-from analog_ep.errors import StimulusError
+from analog_ep.errors import CircuitError, StimulusError
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,14 @@ def corners(
 
 def _at_corner(group: Branches, celsius: float, conductance: float, saturation: float) -> Branches:
     there = group.at_corner(celsius + ZERO_CELSIUS, conductance, saturation)
-    return group if there is None else there
+    if there is None:
+        return group
+    if there.label != group.label or len(there) != len(group):
+        raise CircuitError(
+            f"{group.label}: {type(group).__name__} must give its own {len(group)} elements, found at_corner to give "
+            f"{len(there)} called {there.label!r}"
+        )
+    return there
 
 
 def _unchanged(circuit: Circuit) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -12,9 +11,9 @@ from rich.table import Table
 
 from analog_ep.circuit import Circuit, check_circuit
 from analog_ep.circuit.noise import unknown_to_spice
-from analog_ep.constants import BOLTZMANN
 from analog_ep.errors import NgspiceResultError, StimulusError
-from analog_ep.netlist.netlist import SpiceOptions, number
+from analog_ep.netlist.netlist import SpiceOptions
+from analog_ep.netlist.noise_cards import resistor_noise_cards
 from analog_ep.ngspice.batch import run_parallel, run_twice
 from analog_ep.ngspice.norton import NortonReduction
 from analog_ep.ngspice.process import Stop, run_plots
@@ -136,7 +135,8 @@ class _Spectra:
         """Spectra of all outputs, as ngspice has them and with the noise that it leaves out."""
         positive, negative = self._outputs
         voltages = run_twice(lambda: self.sweep.run(self._batch))[0]
-        added, outputs = list(_added(self.sweep.circuit, voltages)), range(len(positive))
+        circuit, outputs = self.sweep.circuit, range(len(positive))
+        added = list(resistor_noise_cards(circuit, unknown_to_spice(circuit, voltages), self.sweep.dialect))
         plain = run_parallel(self._run, [(output, []) for output in outputs], processes)
         whole = run_parallel(self._run, [(output, added) for output in outputs], processes) if added else plain
         return OutputNoise(
@@ -171,17 +171,6 @@ class _Spectra:
             raise NgspiceResultError(f"ngspice must return a spectrum and its integral, found {len(plots)} plots")
         frequency, density = np.real(plots[0].columns(["frequency", "onoise_spectrum"])).T
         return frequency, density, float(np.sqrt(_power(frequency, density**2)))
-
-
-def _added(circuit: Circuit, voltages: np.ndarray) -> Iterator[str]:
-    """Cards of the noise that ``.noise`` leaves out: of 1 Ω each, as a current between a diode's terminals."""
-    left_out, names = unknown_to_spice(circuit, voltages), circuit.node_names
-    # Of 1 Ω, 4 k_B T one-sided; the densities here are two-sided.
-    transfer = np.sqrt(2 * left_out.density / (4 * BOLTZMANN * circuit.temperature))
-    for k, (p, n, siemens) in enumerate(zip(left_out.first, left_out.second, transfer, strict=True)):
-        if siemens:
-            yield f"r_noise_{k} _noise_{k} 0 1.0"
-            yield f"g_noise_{k} {names[p]} {names[n]} _noise_{k} 0 {number(float(siemens))}"
 
 
 def _power(frequency: np.ndarray, power: np.ndarray) -> float:

@@ -10,6 +10,7 @@ import torch
 from rich.table import Table
 
 from analog_ep.circuit import Circuit, CurrentLaw, check_circuit
+from analog_ep.circuit.law_check import answered
 from analog_ep.equilibrium.equilibrium import Solver, solve
 
 
@@ -99,4 +100,5 @@ def operating_point(circuit: Circuit, inputs: np.ndarray, *, solver: Solver) -> 
 
 
 def _currents(group: CurrentLaw, voltages: np.ndarray) -> np.ndarray:
-    return group.current(*(voltages[first] - voltages[second] for first, second in group.controls()))
+    across = [voltages[first] - voltages[second] for first, second in group.controls()]
+    return answered(group, "current", lambda: group.current(*across), across[0].shape)

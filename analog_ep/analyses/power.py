@@ -9,6 +9,7 @@ import numpy as np
 from rich.table import Table
 
 from analog_ep.circuit import Circuit, CurrentLaw, VoltageLaw
+from analog_ep.circuit.law_check import answered, check_laws
 from analog_ep.errors import StimulusError
 
 AMPLIFIERS = "amplifiers and controlled sources"
@@ -89,18 +90,22 @@ def branch_power(circuit: Circuit, voltages: np.ndarray, settling_time: float | 
     ------
     StimulusError
         If a voltage source floats, or the voltages are not those of the circuit's nodes.
+    CircuitError
+        If a law contradicts itself, see `check_circuit`.
     """
     if voltages.ndim != 2 or voltages.shape[1] != circuit.n_nodes or not np.isfinite(voltages).all():
         raise StimulusError(f"voltages must be finite, (n_samples, {circuit.n_nodes}), found shape {voltages.shape}")
+    check_laws(circuit)
     outflow = np.zeros_like(voltages)
     dissipated: dict[str, float] = {}
     delivered: dict[str, float] = {}
     for group in circuit.of_kind(CurrentLaw):
         first, second = group.ends()
         across = voltages[:, first] - voltages[:, second]
-        current = np.broadcast_to(
-            group.current(*(voltages[:, p] - voltages[:, n] for p, n in group.controls())), across.shape
-        )
+        at = [voltages[:, p] - voltages[:, n] for p, n in group.controls()]
+        allowed = (across.shape,) if at else (across.shape[1:],)
+        current = answered(group, "current", lambda law=group, at=at: law.current(*at), *allowed)
+        current = np.broadcast_to(current, across.shape)
         np.add.at(outflow.T, first, current.T)
         np.add.at(outflow.T, second, -current.T)
         watts = float((current * across).sum(axis=1).mean())

@@ -19,6 +19,7 @@ from analog_ep.circuit.voltage_rows import VoltageRows
 from analog_ep.constants import BOLTZMANN
 from analog_ep.devices import Diode, TanhCurve
 from analog_ep.devices.content import Content
+from analog_ep.devices.diode_check import require_sound
 from analog_ep.devices.forms import Follower, NetlistForm, Primitive, Resistors, Source
 from analog_ep.devices.library import ClampParameters, LibraryForm
 from analog_ep.errors import CircuitError
@@ -142,6 +143,9 @@ class Diodes(DeviceBranches, CurrentLaw):
 
     def is_monotone(self) -> bool:
         return True
+
+    def require_sound(self) -> None:
+        require_sound(self.device)
 
     def at_corner(self, kelvin: float, conductance_scale: float, saturation_scale: float) -> Self | None:
         device = self.device.expand(len(self)).at_corner(kelvin, saturation_scale)
@@ -409,13 +413,9 @@ class Amplifiers(VoltageLaw):
 
     def outputs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Triples (amplifier, output node, +1 or −1), one entry an output."""
-        has = self.inverted >= 0
-        element = np.arange(len(self))
-        return (
-            np.concatenate([element, element[has]]),
-            np.concatenate([self.output, self.inverted[has]]),
-            np.concatenate([np.ones(len(self)), -np.ones(int(has.sum()))]),
-        )
+        has, element = self.inverted >= 0, np.arange(len(self))
+        node = np.concatenate([self.output, self.inverted[has]])
+        return np.concatenate([element, element[has]]), node, np.where(np.arange(len(node)) < len(self), 1.0, -1.0)
 
     def netlist_form(self) -> NetlistForm:
         return amplifier_assembly(*self._columns())

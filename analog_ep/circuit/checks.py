@@ -9,7 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from analog_ep.circuit.circuit import Circuit
-from analog_ep.circuit.law_check import check_law
+from analog_ep.circuit.law_check import check_laws
 from analog_ep.circuit.laws import CurrentLaw, VoltageLaw
 from analog_ep.circuit.nodes import GROUND, NodePair
 from analog_ep.errors import CircuitError
@@ -19,13 +19,12 @@ def check_circuit(circuit: Circuit) -> None:
     """Raise `CircuitError` for the first thing that makes the equilibrium meaningless.
 
     Found are: values that are not finite, conductances, capacitances and amplifier gains that are not positive (nudge
-    conductances may be negative), current laws that contradict themselves (`check_law`), controls that do not exist,
+    conductances may be negative), laws that contradict themselves (`check_laws`), controls that do not exist,
     missing ground, loops of voltage sources, rings of amplifiers, nodes without a resistive path to ground or a voltage
     source, and current sources that drive one.
     """
     _check_values(circuit)
-    for group in circuit.of_kind(CurrentLaw):
-        check_law(group)
+    check_laws(circuit)
     _check_controls(circuit)
     _check_ground(circuit)
     _check_voltage_loops(circuit)

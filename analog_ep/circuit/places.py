@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import numpy as np
 
+from analog_ep.circuit.law_check import answered
 from analog_ep.circuit.laws import Branches
 
 
 def n_places(group: Branches) -> int:
     """Length of an array that has one value an element."""
-    return int(group.places().max(initial=-1)) + 1
+    return int(_places(group).max(initial=-1)) + 1
 
 
-def placed(group: Branches, values: np.ndarray) -> np.ndarray:
-    """Values of the elements (n_elements,), each at its place; NaN where no element stands."""
+def placed(group: Branches, values: np.ndarray, origin: str = "values") -> np.ndarray:
+    """Values of the elements (n_elements,), each at its place; NaN where no element stands.
+
+    Raises
+    ------
+    CircuitError
+        Naming the kind, and the method by `origin`, where there is not one value an element.
+    """
     array = np.full(n_places(group), np.nan)
-    array[group.places()] = values
+    array[_places(group)] = answered(group, origin, lambda: values, (len(group),))
     return array
+
+
+def _places(group: Branches) -> np.ndarray:
+    return answered(group, "places", group.places, (len(group),)).astype(np.int64)

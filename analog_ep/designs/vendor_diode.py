@@ -113,6 +113,11 @@ class VendorDiode(Diode):
     def own_temperature(self) -> float | Tensor:
         return self.temperature
 
+    @property
+    def fall(self) -> float | Tensor:
+        edge = torch.as_tensor(_TAIL_START * self.ideality * self._thermal, dtype=torch.float64)
+        return -self._recombined(edge)[0]
+
     def netlist_form(self) -> NetlistForm:
         return VendorJunction(self._card(), self.temperature, self.gmin, self._card_at)
 
@@ -236,10 +241,10 @@ class VendorDiode(Diode):
             2 * (1 - start / self.junction_potential) - step / self.junction_potential
         )
         before = self.recombination_current * t ** (self.grading / 2)
-        grown = torch.exp(0.5 * self.grading * torch.log1p(change / t))
+        growth = torch.expm1(0.5 * self.grading * torch.log1p(change / t))
         rise = rise + before * (
-            grown * torch.exp(start / recombination) * torch.expm1(step / recombination)
-            + torch.expm1(start / recombination) * (grown - 1)
+            (1 + growth) * torch.exp(start / recombination) * torch.expm1(step / recombination)
+            + torch.expm1(start / recombination) * growth
         )
         rise = torch.where(above, rise, self._reverse_difference(v, d, injected, end))
         return self._limited_difference(v, v + d, injected, end, rise) + self.gmin * d

@@ -15,6 +15,7 @@ from torch import Tensor
 from analog_ep.constants import ELEMENTARY_CHARGE
 from analog_ep.devices.clamp import Clamp
 from analog_ep.devices.content import Content
+from analog_ep.devices.diode_check import require_sound
 from analog_ep.devices.forms import Expression, NetlistForm
 from analog_ep.devices.library import ClampParameters
 from analog_ep.devices.parameters import Parameter, require
@@ -26,6 +27,8 @@ from analog_ep.errors import DeviceParameterError
 @dataclasses.dataclass(frozen=True)
 class Diode(PerElement, ABC):
     """A two-terminal resistor whose current i(v) does not decrease with the voltage v from anode to cathode.
+
+    What a class says is tried when it is first used, see `analog_ep.devices.diode_check.require_sound`.
 
     Subclasses are frozen dataclasses; each numeric field is a float, or a tensor `(n_elements,)` with one value per
     element. All methods are elementwise on tensors `(*batch, n_elements)` and follow their dtype and device.
@@ -67,6 +70,11 @@ class Diode(PerElement, ABC):
     def behind_resistance(self) -> tuple[Parameter, Self] | None:
         """Resistance in series [Ω], 0 for none, and the device without it; None where no element has one."""
         return None
+
+    @property
+    def fall(self) -> Parameter:
+        """How far the current may fall where it jumps, as a simulator's own law may; 0 where it never falls. [A]"""
+        return 0.0
 
     def condition(self) -> Parameter:
         """Error that float64 makes in the current over that of four roundings, see `CurrentLaw.condition`."""
@@ -177,7 +185,7 @@ class DiodeClamp(Clamp):
     Raises
     ------
     DeviceParameterError
-        If neither side has a diode, a bias voltage is not a number, or the diode has no current.
+        If neither side has a diode, a bias voltage is not a number, the diode has no current, or contradicts itself.
     """
 
     diode: Diode
@@ -190,6 +198,7 @@ class DiodeClamp(Clamp):
                 f"DiodeClamp: the diode must be a Diode, found {type(diode).__name__}; write "
                 "diode.clamp(upper, lower), which is a HardClamp for an IdealDiode",
             )
+            require_sound(diode)
         super().__post_init__()
 
     @property

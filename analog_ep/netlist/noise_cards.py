@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from analog_ep.circuit import Circuit, NoiseCurrents
+from analog_ep.constants import BOLTZMANN
 from analog_ep.errors import StimulusError
 from analog_ep.netlist.dialects import NGSPICE, Dialect, analyses_of
 from analog_ep.netlist.texts import number
@@ -63,3 +64,24 @@ def noise_cards(
                 yield dialect.element(f"g_noise_{i}_{k}", nodes, number(rms))
             else:
                 yield dialect.element(f"i_noise_{k}", (names[n], names[p]), analyses.random(interval, rms))
+
+
+def resistor_noise_cards(circuit: Circuit, currents: NoiseCurrents, dialect: Dialect = NGSPICE) -> Iterator[str]:
+    """Cards of currents whose noise a ``.noise`` analysis has: of a resistor of 1 Ω each, beside the circuit.
+
+    Parameters
+    ----------
+    circuit : Circuit
+        Which names the nodes, and has the resistors' temperature.
+    currents : NoiseCurrents
+        Between its nodes.
+    dialect : Dialect, optional
+        The simulator's; by default ngspice's.
+    """
+    names = circuit.node_names
+    # Of 1 Ω, 4 k_B T one-sided; the densities here are two-sided.
+    transfer = np.sqrt(2 * currents.density / (4 * BOLTZMANN * circuit.temperature))
+    for k, (p, n, siemens) in enumerate(zip(currents.first, currents.second, transfer, strict=True)):
+        if siemens:
+            yield dialect.element(f"r_noise_{k}", (f"_noise_{k}", "0"), number(1.0))
+            yield dialect.element(f"g_noise_{k}", (names[p], names[n], f"_noise_{k}", "0"), number(float(siemens)))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from analog_ep.devices import DiodeClamp, PiecewiseLinearDiode, TanhCurve
 from analog_ep.errors import NetworkError
+from analog_ep.networks.leaky_integrators import LeakyIntegrators
 
 
 class Activation(ABC):
@@ -69,6 +70,10 @@ class Activation(ABC):
         """What stands for it in a circuit whose clamps conduct `stiffness` times as much as the leak."""
         return self
 
+    def clamp_in_siemens(self, hardware: LeakyIntegrators) -> DiodeClamp | None:
+        """The clamp of a circuit's units; None where states are free."""
+        return None if self.clamp is None else self.clamp.in_parallel(hardware.leak_conductance)
+
 
 @dataclass(frozen=True)
 class HardSigmoid(Activation):
@@ -103,6 +108,9 @@ class HardSigmoid(Activation):
     def in_hardware(self, stiffness: float) -> Activation:
         return ClampedLinear(stiffness)
 
+    def clamp_in_siemens(self, hardware: LeakyIntegrators) -> DiodeClamp:
+        return ClampedLinear(hardware.clamp_conductance).clamp
+
 
 @dataclass(frozen=True)
 class ClampedLinear(Activation):
@@ -130,6 +138,10 @@ class ClampedLinear(Activation):
             raise NetworkError(f"the stiffness of a clamp must be positive and finite, found {self.stiffness}")
         diode = PiecewiseLinearDiode((0.0,), (self.stiffness,))
         object.__setattr__(self, "clamp", DiodeClamp(diode, upper=1.0, lower=0.0))
+
+    def clamp_in_siemens(self, hardware: LeakyIntegrators) -> DiodeClamp:
+        # Beyond 15 digits lies the rounding of the quotient that the stiffness is.
+        return ClampedLinear(float(f"{hardware.leak_conductance * self.stiffness:.15g}")).clamp
 
     def value(self, state: Tensor) -> Tensor:
         return state

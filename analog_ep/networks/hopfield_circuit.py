@@ -17,7 +17,7 @@ from analog_ep.circuit import (
     VoltageControlledCurrentSources,
     VoltageSources,
 )
-from analog_ep.devices import DiodeClamp, PiecewiseLinearDiode, TanhCurve
+from analog_ep.devices import TanhCurve
 from analog_ep.errors import NetworkError
 from analog_ep.networks.clamp_circuit import add_clamp
 from analog_ep.networks.leaky_integrators import LeakyIntegrators
@@ -41,7 +41,7 @@ def hopfield_circuit(network: UnitNetwork) -> Circuit:
     NetworkError
         If the activation is neither clamped nor a `TanhCurve`.
     """
-    clamp = network.activation.in_hardware(network.hardware.stiffness).clamp
+    clamp = network.activation.clamp_in_siemens(network.hardware)
     curve = network.activation.curve
     if clamp is None and curve is None:
         raise NetworkError(
@@ -68,7 +68,7 @@ def hopfield_circuit(network: UnitNetwork) -> Circuit:
     _add_drives(builder, network, [inputs, *units], units)
     for layer, nodes in enumerate(units, start=1):
         if clamp is not None:
-            add_clamp(builder, f"clamp{layer}", _in_siemens(clamp, leak), nodes)
+            add_clamp(builder, f"clamp{layer}", clamp, nodes)
     return builder.build()
 
 
@@ -113,16 +113,6 @@ def _synapses(
     """One current source a weight `(n_rates, n_driven)` [S], from ground into the driven node; node by node."""
     into, control = np.repeat(driven, len(rates)), np.tile(rates, len(driven))
     return VoltageControlledCurrentSources(label, GROUND, into, control, GROUND, siemens.T.ravel())
-
-
-def _in_siemens(clamp: DiodeClamp, leak: float) -> DiodeClamp:
-    """A clamp whose conductance is counted in leaks, in siemens."""
-    diode = clamp.diode
-    if not isinstance(diode, PiecewiseLinearDiode):
-        raise NetworkError(f"an activation's clamp must have a PiecewiseLinearDiode, found a {type(diode).__name__}")
-    # Beyond 15 digits lies the rounding of the quotient that the stiffness is.
-    scaled = PiecewiseLinearDiode(diode.thresholds, tuple(float(f"{leak * g:.15g}") for g in diode.increments))
-    return DiodeClamp(scaled, clamp.upper, clamp.lower)
 
 
 def _float64(parameter: Tensor) -> np.ndarray:

@@ -69,8 +69,8 @@ def ngspice_write_crossbar(
     `analog_ep.ngspice.process.run_ngspice`.
     """
     n_rows, n_columns = start.shape
-    states = [f"v(state_{row}_{column})" for row in range(n_rows) for column in range(n_columns)]
-    currents = [f"i(v_column_{column})" for column in range(n_columns)]
+    states = [NGSPICE.voltage(f"state_{row}_{column}") for row in range(n_rows) for column in range(n_columns)]
+    currents = [NGSPICE.current(f"v_column_{column}") for column in range(n_columns)]
     cards = [*_cards(memristor, start, schedule), _ANALYSES.save([*states, *currents]), NGSPICE.end()]
     (plot,) = run_plots("\n".join(cards) + "\n", executable, timeout)
     times = plot.columns(["time"])[:, 0]
@@ -101,11 +101,11 @@ def _cards(memristor: Memristor, start: Tensor, schedule: WriteSchedule) -> Iter
         if field.name != "ambient"
     } | {"x0": start.double()}
     for row, column in np.ndindex(*shape):
-        parameters = " ".join(f"{key}={number(float(value[row, column]))}" for key, value in values.items())
+        parameters = {key: number(float(value[row, column])) for key, value in values.items()}
         if kelvin[row, column] != ambient:
-            parameters += f" warmer={number(float(kelvin[row, column]) - ambient)}"
-        nodes = f"row_{row} column_{column} state_{row}_{column}"
-        yield from folded(f"x_{row}_{column} {nodes} {memristor.subcircuit} {parameters}", _WIDTH)
+            parameters["warmer"] = number(float(kelvin[row, column]) - ambient)
+        nodes = (f"row_{row}", f"column_{column}", f"state_{row}_{column}")
+        yield from folded(NGSPICE.instance(f"x_{row}_{column}", nodes, memristor.subcircuit, parameters), _WIDTH)
     step = float(f"{np.diff(schedule.times).min() / _STEPS_AN_EDGE:.3g}")
     yield ""
     yield _ANALYSES.transient(step, schedule.times[-1], from_start=True)
@@ -145,5 +145,5 @@ def _source(name: str, times: np.ndarray, values: np.ndarray) -> Iterator[str]:
 
 
 def _measurement(row: int, column: int, time: float, voltage: float) -> Iterator[str]:
-    yield _ANALYSES.measured(f"i_{row}_{column}", f"i(v_column_{column})", time)
+    yield _ANALYSES.measured(f"i_{row}_{column}", NGSPICE.current(f"v_column_{column}"), time)
     yield _ANALYSES.computed(f"g_{row}_{column}", f"i_{row}_{column}/{number(voltage)}")

@@ -11,6 +11,7 @@ from analog_ep.calibration.solver.cards import assignments, model_parts, parts_o
 from analog_ep.calibration.solver.expansion import require_small, subcircuit_of
 from analog_ep.calibration.solver.lines import Line, read_lines
 from analog_ep.errors import CircuitError, DataError
+from analog_ep.netlist.dialects import NGSPICE
 from analog_ep.ngspice.process import ELEMENTS
 
 _HARMLESS = ("model", "subckt", "ends", "param", "func")
@@ -45,7 +46,7 @@ class Device:
 
     def instance(self, name: str, anode: str, cathode: str) -> str:
         """Card of one such device."""
-        return f"{'d' if self.is_model else 'x'}{name} {anode} {cathode} {self.name}"
+        return NGSPICE.instance(f"{'d' if self.is_model else 'x'}{name}", (anode, cathode), self.name, {})
 
 
 @dataclass(frozen=True)

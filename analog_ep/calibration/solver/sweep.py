@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from analog_ep.calibration.solver.device import Device
-from analog_ep.constants import SIMULATION_GMIN, ZERO_CELSIUS
+from analog_ep.constants import DEFAULT_TEMPERATURE, SIMULATION_GMIN, ZERO_CELSIUS
 from analog_ep.errors import DataError, NgspiceError, NgspiceNotFoundError
 from analog_ep.measurements import Table
+from analog_ep.netlist.dialects import NGSPICE, Settings, analyses_of
+from analog_ep.netlist.texts import in_celsius, number
 from analog_ep.ngspice.process import run_ngspice
 
 _POINTS = 1501
@@ -32,8 +34,11 @@ _LARGE = 1e-6
 _FALL = 1e-12
 """Fall of a current that counts as none: the generation current of a diode's space charge has some. [A]"""
 
-_HEAD = 3
-"""Lines of a deck before those of the device."""
+_SOURCE, _ANODE = "vsweep", "sweep_a"
+"""What is swept, and its node."""
+
+_ITERATIONS = (1000, 50)
+"""Newton iterations of the first point of a sweep, and of each further one: ngspice's own number."""
 
 _LINE_NUMBER = re.compile(r"\bline (?:no\. |number )?(\d{1,6})\b", re.IGNORECASE)
 _UNKNOWN_KEY = re.compile(r"unrecognized parameter \((\w{1,40})\)", re.IGNORECASE)
@@ -104,9 +109,14 @@ def _require_passive(device: Device, voltage: np.ndarray, current: np.ndarray) -
 
 def _simulated(device: Device, low: float, high: float, celsius: float, points: int) -> np.ndarray:
     """Voltage, and current into the anode, `(2, points)`."""
-    cards = ["vsweep sweep_a 0 0.0", device.instance("sweep", "sweep_a", "0")]
-    tolerances = ".options reltol=1e-10 vntol=1e-13 abstol=1e-16"
-    voltage, current = _run(device, tolerances, cards, (low, high, points), celsius, ["v(sweep_a)", "i(vsweep)"])
+    voltage, current = _run(
+        device,
+        {"reltol": 1e-10, "vntol": 1e-13, "abstol": 1e-16},
+        [device.instance("sweep", _ANODE, "0")],
+        (low, high, points),
+        celsius,
+        [NGSPICE.voltage(_ANODE), NGSPICE.current(_SOURCE)],
+    )
     return np.stack([voltage, -current])
 
 
@@ -121,20 +131,20 @@ def _require_conduction(device: Device, voltage: np.ndarray, current: np.ndarray
 
 def _require_two_pins(device: Device, low: float, high: float, celsius: float) -> None:
     """Raise `DataError` where current finds another way than from pin to pin."""
+    element = NGSPICE.element
     cards = [
-        "vsweep sweep_a 0 0.0",
-        f"vshift sweep_k 0 {_SHIFT!r}",
-        "esweep sweep_h sweep_k sweep_a 0 1.0",
-        "vhigh sweep_h sweep_b 0.0",
-        "vlow sweep_c sweep_k 0.0",
+        element("vshift", ("sweep_k", "0"), number(_SHIFT)),
+        element("esweep", ("sweep_h", "sweep_k", _ANODE, "0"), number(1.0)),
+        element("vhigh", ("sweep_h", "sweep_b"), number(0.0)),
+        element("vlow", ("sweep_c", "sweep_k"), number(0.0)),
         device.instance("shifted", "sweep_b", "sweep_c"),
         device.instance("sweep", "sweep_d", "0"),
-        "edirect sweep_e 0 sweep_a 0 1.0",
-        "vdirect sweep_e sweep_d 0.0",
+        element("edirect", ("sweep_e", "0", _ANODE, "0"), number(1.0)),
+        element("vdirect", ("sweep_e", "sweep_d"), number(0.0)),
     ]
     # So close to each other's rounding the tight tolerances of the sweep would not be reached.
-    tolerances = ".options reltol=1e-6 vntol=1e-9 abstol=1e-13"
-    names = ["v(sweep_a)", "i(vdirect)", "i(vhigh)", "i(vlow)"]
+    tolerances = {"reltol": 1e-6, "vntol": 1e-9, "abstol": 1e-13}
+    names = [NGSPICE.voltage(_ANODE), *(NGSPICE.current(name) for name in ("vdirect", "vhigh", "vlow"))]
     voltage, direct, *others = _run(device, tolerances, cards, (low, high, _SHIFTED_POINTS), celsius, names)
     for other, what in zip(others, ("differs", "does not come out of the cathode"), strict=True):
         off = np.abs(other - direct) - 1e-3 * np.abs(direct)
@@ -149,25 +159,26 @@ def _require_two_pins(device: Device, low: float, high: float, celsius: float) -
 
 def _run(
     device: Device,
-    tolerances: str,
+    tolerances: dict[str, float],
     cards: list[str],
     sweep: tuple[float, float, int],
     celsius: float,
     names: list[str],
 ) -> np.ndarray:
-    """Vectors of a sweep of `vsweep` through (low, high, points), `(n_names, points)`."""
+    """Vectors of a sweep of the source through (low, high, points), `(n_names, points)`."""
     low, high, points = sweep
     step = (high - low) / (points - 1)
+    head = [NGSPICE.comment("one device"), *NGSPICE.settings(_settings(celsius, tolerances))]
     deck = "\n".join(
         [
-            "* one device",
-            f".options TEMP={celsius!r} TNOM=27.0 gmin={SIMULATION_GMIN!r} itl1=1000",
-            tolerances,
+            *head,
             device.text,
+            NGSPICE.element(_SOURCE, (_ANODE, "0"), number(0.0)),
             *cards,
-            f".dc vsweep {low!r} {high + step / 2!r} {step!r}",
-            f".save {' '.join(names)}",
-            ".end\n",
+            *NGSPICE.sweep(_SOURCE, " ".join(map(number, (low, high + step / 2, step))), []),
+            analyses_of(NGSPICE).save(names),
+            NGSPICE.end(),
+            "",
         ]
     )
     try:
@@ -175,14 +186,21 @@ def _run(
     except NgspiceNotFoundError:
         raise
     except NgspiceError as error:
-        raise DataError(_in_the_file(device, str(error))) from None
+        raise DataError(_in_the_file(device, str(error), len(head))) from None
 
 
-def _in_the_file(device: Device, words: str) -> str:
-    """What ngspice says of a deck, with the lines of the file that the device is from."""
+def _settings(celsius: float, tolerances: dict[str, float]) -> Settings:
+    first, further = _ITERATIONS
+    texts = {name: number(value) for name, value in tolerances.items()}
+    nominal = in_celsius(DEFAULT_TEMPERATURE)
+    return Settings(number(celsius), nominal, **texts, gmin=number(SIMULATION_GMIN), itl1=first, itl2=further)
+
+
+def _in_the_file(device: Device, words: str, head: int) -> str:
+    """What ngspice says of a deck with `head` lines first, in the lines of the file that the device is from."""
 
     def line(found: re.Match[str]) -> str:
-        at = int(found[1]) - 1 - _HEAD
+        at = int(found[1]) - 1 - head
         return f"line {device.lines[at].number}" if 0 <= at < len(device.lines) else "a line"
 
     file: Path | str = device.lines[0].file if device.lines else device.name

@@ -192,6 +192,10 @@ class Dialect:
         """Voltage of a node, or between two."""
         return f"v({','.join(nodes)})"
 
+    def current(self, source: str) -> str:
+        """Current through a voltage source, from its positive node to its negative one."""
+        return f"i({source})"
+
     def end(self) -> str:
         """Last line of a deck."""
         return ".end"
