@@ -477,3 +477,31 @@ def test_a_share_of_a_table_is_held_out(folder: Path):
     assert (len(held.train_labels), len(held.test_labels)) == (4, 2)
     with pytest.raises(DataError, match="both parts must hold rows, found 9 and 0"):
         build_dataset(parse_spec(tables | {"data": columns | {"test_share": 0.01}}, "test"))
+
+
+@pytest.mark.ngspice
+def test_an_exported_deck_is_trained_and_checked_without_what_only_prints(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    layered = {"data": {"source": "xor"}, "network": {"sizes": [2, 2, 2]}, "gradient": {"method": "small_signal"}}
+    Run.create(folder / "LAYERED", parse_spec(layered, "test"))
+    call("export", "LAYERED", "--phase", "free", "-o", "deck.cir")
+    assert "energy" in Path("deck.cir").read_text()
+    network = {
+        "kind": "circuit",
+        "netlist": "deck.cir",
+        "trainable": ["r_stage*"],
+        "bounds": [1e-7, 1e-4],
+        "inputs": [f"v_inputs_{i}" for i in range(4)],
+    }
+    circuit = trained_conductances(Path("LAYERED"))[1].circuit()
+    positive, negative = circuit.outputs or ((), ())
+    names = circuit.node_names
+    network["outputs"] = [f"{names[p]},{names[n]}" for p, n in zip(positive, negative, strict=True)]
+    data = {"table": "xor.csv", "inputs": COLUMNS, "labels": "c"}
+    spec = {"network": network, "data": data, "gradient": {"method": "small_signal"}, "training": {"epochs": 2}}
+    Path("spec.toml").write_text(parse_spec(spec, "test").to_toml())
+    call("train", "spec.toml", "--out", "RUN")
+    capsys.readouterr()
+    call("check", "RUN")
+    assert capsys.readouterr().out.count("agrees") == 2
