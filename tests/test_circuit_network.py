@@ -31,6 +31,7 @@ from analog_ep import (
 )
 from analog_ep.circuit import (
     Amplifiers,
+    Chip,
     Circuit,
     CircuitBuilder,
     Conductances,
@@ -39,6 +40,7 @@ from analog_ep.circuit import (
 )
 from analog_ep.errors import EnergyUnavailableError, NetworkError
 from analog_ep.learning.gradients.implicit import implicit_gradients
+from analog_ep.learning.updates.held_cells import HeldCells
 from analog_ep.networks import CircuitNetwork
 from analog_ep.ngspice.process import find_ngspice
 
@@ -262,3 +264,19 @@ def test_outputs_before_and_behind_an_amplifier_have_no_gradient_of_phases():
     wished = CircuitNetwork(builder.build(), (1e-6, 1e-3), reciprocal=False)
     measured = SmallSignal(wished).gradients(x, y)[1]["g"]
     assert float((measured - exact).abs().max() / exact.abs().max()) > 0.1
+
+
+def test_cells_are_found_by_their_parameter_whatever_their_group_is_called():
+    builder = CircuitBuilder("two groups")
+    top, middle = builder.add_nodes(["top", "middle"])
+    builder.add(VoltageSources("v", top, 0, 0.0, 0))
+    builder.add(Conductances("ra", [top, top], [middle, middle], 1e-5, "p", [0, 1]))
+    builder.add(Conductances("rb", [middle, middle], [0, 0], 1e-5, "p", [1, 2]))
+    builder.set_outputs(middle, 0)
+    network = CircuitNetwork(builder.build(), bounds={"p": (1e-6, 1e-4)})
+    values = {"ra.siemens": np.array([2e-6, 2e-6]), "rb.siemens": np.array([np.nan, np.nan, 3e-6])}
+    stuck = HeldCells(network, Chip({}, values)).stuck["p"]
+    # The second is one number with a branch of the other group, which can be moved.
+    assert stuck.tolist() == pytest.approx([2e-6, np.nan, 3e-6], nan_ok=True)
+    with pytest.raises(NetworkError, match="bounds must be given for each of p, found none or others: 'q'"):
+        CircuitNetwork(builder.build(), bounds={"p": (1e-6, 1e-4), "q": (1e-6, 1e-4)})

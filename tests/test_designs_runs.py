@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +29,7 @@ from analog_ep.spec import Spec, load_spec, parse_spec
 from tests.learning_decks import lattice_deck, xor_deck
 from tests.read_by_ngspice import plain_voltages
 from tests.test_parallel import free_port
-from tests.test_resume import assert_same, killed_in_every_epoch, quick  # noqa: F401 - a fixture
+from tests.test_resume import Killed, Killer, assert_same, killed_in_every_epoch
 
 HIDDEN = 2
 COLUMNS = ["a", "an", "b", "bn"]
@@ -39,8 +38,9 @@ CORNERS = [(a, b) for a in (-1, 1) for b in (-1, 1)]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with exclusive or and the lattice as netlists, and tables of their samples."""
+    """A working directory with exclusive or and the lattice as netlists, and tables; runs without pictures."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("analog_ep.runs.folder.learning_curve", lambda *_: b"")
     Path("xor.cir").write_text(xor_deck(hidden=HIDDEN))
     rows = [f"{a},{-a},{b},{-b},{-0.05 * a * b},{int(a * b < 0)}" for a, b in CORNERS]
     Path("xor.csv").write_text("\n".join(["a [V],an [V],b [V],bn [V],y [V],c", *rows]) + "\n")
@@ -107,11 +107,11 @@ def test_every_method_gives_the_gradient_of_the_cost(folder: Path, method: dict[
 )
 def test_methods_that_hold_the_outputs_learn(folder: Path, method: dict[str, Any]):
     run = Run.create(
-        folder / "RUN", xor(gradient=method, training={"epochs": 5, "batch_size": 0, "learning_rate": 0.02})
+        folder / "RUN", xor(gradient=method, training={"epochs": 3, "batch_size": 0, "learning_rate": 0.02})
     )
     run.train()
     costs = [record.cost for record in run.trainer.history]
-    assert costs[-1] < 0.8 * costs[0]
+    assert costs[-1] < 0.9 * costs[0]
 
 
 @pytest.mark.parametrize("method", ["ep", "small_signal", "coupled", "contrastive_hebbian", "harmonic"])
@@ -143,7 +143,6 @@ def test_ngspice_trains_what_pytorch_does(folder: Path):
 
 
 UPDATES: list[dict[str, Any]] = [
-    {},
     {"training": {"epochs": 3, "batch_size": 2, "optimizer": "sgd", "momentum": 0.9, "learning_rate": 1.0}},
     {"update": {"device": "reram_gong2018"}, "chip": {"stuck": 0.2, "open": 0.1, "conductance_spread": 0.05}},
     {"update": {"device": "SoftBounds", "scheme": "stochastic"}, "gradient": {"method": "ep", "variant": "random"}},
@@ -159,31 +158,22 @@ UPDATES: list[dict[str, Any]] = [
 def test_killed_in_every_epoch_and_resumed_to_the_same_bits(
     folder: Path,
     tables: dict[str, Any],
-    quick: pytest.MonkeyPatch,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ):
     spec = xor(classes=True, **({"gradient": {"nudging": 1e-6}} | tables))
     whole = Run.create(folder / "whole", spec)
     before = whole.trainer.network.get_parameter("weights").detach().clone()
     whole.train()
     assert not torch.equal(before, whole.trainer.network.get_parameter("weights"))
-    assert_same(whole, killed_in_every_epoch(folder / "killed", spec, quick))
+    assert_same(whole, killed_in_every_epoch(folder / "killed", spec, monkeypatch))
     assert (folder / "whole" / "xor.cir").read_bytes() == (folder / "killed" / "xor.cir").read_bytes()
 
 
-def test_a_process_killed_in_an_epoch_goes_on_from_the_command_line(folder: Path):
+def test_a_run_killed_in_an_epoch_and_moved_goes_on_from_the_command_line(folder: Path):
     spec = xor(classes=True, chip={"levels": 64, "rounding": "stochastic"})
-    script = (
-        "import os, pathlib, signal\n"
-        "from analog_ep.runs.folder import Run\nfrom analog_ep.spec import load_spec\n"
-        "from tests.test_resume import Killer\n"
-        "Run.create(pathlib.Path('KILLED'), load_spec(pathlib.Path('spec.toml'))).train(\n"
-        "    [Killer(2, 1, lambda: os.kill(os.getpid(), signal.SIGKILL))])\n"
-    )
     Path("spec.toml").write_text(spec.to_toml())
-    root = str(Path(__file__).parent.parent)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *sys.path])}
-    ended = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, timeout=120)
-    assert (ended.returncode, ended.stderr) == (-signal.SIGKILL, b"")
+    with pytest.raises(Killed):
+        Run.create(Path("KILLED"), load_spec(Path("spec.toml"))).train([Killer(2, 1)])
     # The originals are gone: the folder has all that it needs, wherever it is moved.
     for name in ("xor.cir", "xor.csv"):
         Path(name).unlink()
@@ -234,7 +224,7 @@ def test_ranges_of_groups_are_kept_by_every_update(folder: Path):
     with pytest.raises(SystemExit, match="must have one range, found"):
         main(["check", "two.cir"])
     Path("xor.cir").write_text(text.replace(MARK, "*@ train xh*.r_w* 1e-6 5e-4\n*@ train r_wp* r_wm* 2.5k 500k ohm"))
-    strong = {"epochs": 4, "learning_rate": 0.5}
+    strong = {"epochs": 3, "batch_size": 2, "learning_rate": 0.5}
     for name, tables in {
         "plain": {"training": strong | {"learning_rate": [0.5, 0.5]}},
         "pulses": {"update": {"device": "EcRam"}, "training": strong},
@@ -261,6 +251,10 @@ def test_ranges_of_groups_are_kept_by_every_update(folder: Path):
     assert chip is not None
     stuck = {name: np.unique(values).tolist() for name, values in chip.values.items()}
     assert stuck == {"weights.siemens": pytest.approx([1e-6]), "weights2.siemens": pytest.approx([2e-6])}
+    run = Run.create(folder / "stuck", spec)
+    run.train()
+    held = {name: siemens.unique().tolist() for name, siemens in trained_conductances(run.path)[1].conductances.items()}
+    assert held == {"weights": pytest.approx([1e-6]), "weights2": pytest.approx([2e-6])}
 
 
 def test_ranges_of_a_spec(folder: Path):
@@ -317,9 +311,8 @@ other = { network = { netlist = "sub/other.cir" } }
 """
 
 
-@pytest.mark.parametrize("classes", [False, True])
-def test_a_study_over_keys_of_a_netlists_spec(folder: Path, classes: bool):
-    Path("spec.toml").write_text(xor(classes, training={"epochs": 3, "batch_size": 2}).to_toml())
+def test_a_study_over_keys_of_a_netlists_spec(folder: Path):
+    Path("spec.toml").write_text(xor(training={"epochs": 3, "batch_size": 2}).to_toml())
     Path("sub").mkdir()
     Path("sub/other.cir").write_text(xor_deck(seed=5, hidden=HIDDEN))
     Path("study.toml").write_text(STUDY)
@@ -327,10 +320,11 @@ def test_a_study_over_keys_of_a_netlists_spec(folder: Path, classes: bool):
     rows = list(csv.DictReader(Path("OUT/results.csv").read_text().splitlines()))
     assert len(rows) == 4
     assert not any(row["error"] for row in rows)
-    assert ("test_cost" in rows[0], "test_accuracy" in rows[0]) == (not classes, classes)
+    assert ("test_cost" in rows[0], "test_accuracy" in rows[0]) == (True, False)
     own = {row["rate"]: float(row["cost"]) for row in rows if row["deck"] == "own"}
     assert own["fast"] < own["slow"]
-    assert ("test accuracy [%]" if classes else "test cost") in Path("OUT/summary.md").read_text()
+    assert "| rate | deck | test cost | seeds |" in Path("OUT/summary.md").read_text()
+    assert Path("OUT/accuracy.png").stat().st_size > 1000
 
 
 def test_two_processes_train_alike(folder: Path):
@@ -477,3 +471,31 @@ def test_a_share_of_a_table_is_held_out(folder: Path):
     assert (len(held.train_labels), len(held.test_labels)) == (4, 2)
     with pytest.raises(DataError, match="both parts must hold rows, found 9 and 0"):
         build_dataset(parse_spec(tables | {"data": columns | {"test_share": 0.01}}, "test"))
+
+
+@pytest.mark.ngspice
+def test_an_exported_deck_is_trained_and_checked_without_what_only_prints(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    layered = {"data": {"source": "xor"}, "network": {"sizes": [2, 2, 2]}, "gradient": {"method": "small_signal"}}
+    Run.create(folder / "LAYERED", parse_spec(layered, "test"))
+    call("export", "LAYERED", "--phase", "free", "-o", "deck.cir")
+    assert "energy" in Path("deck.cir").read_text()
+    network = {
+        "kind": "circuit",
+        "netlist": "deck.cir",
+        "trainable": ["r_stage*"],
+        "bounds": [1e-7, 1e-4],
+        "inputs": [f"v_inputs_{i}" for i in range(4)],
+    }
+    circuit = trained_conductances(Path("LAYERED"))[1].circuit()
+    positive, negative = circuit.outputs or ((), ())
+    names = circuit.node_names
+    network["outputs"] = [f"{names[p]},{names[n]}" for p, n in zip(positive, negative, strict=True)]
+    data = {"table": "xor.csv", "inputs": COLUMNS, "labels": "c"}
+    spec = {"network": network, "data": data, "gradient": {"method": "small_signal"}, "training": {"epochs": 2}}
+    Path("spec.toml").write_text(parse_spec(spec, "test").to_toml())
+    call("train", "spec.toml", "--out", "RUN")
+    capsys.readouterr()
+    call("check", "RUN")
+    assert capsys.readouterr().out.count("agrees") == 2

@@ -33,6 +33,7 @@ from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.errors import StimulusError
 from analog_ep.networks import ConductanceNetwork
+from analog_ep.networks.needs import crossbars_of
 from analog_ep.runs.building import build_cost, build_nudge
 from analog_ep.runs.folder import stored_chip
 from analog_ep.runs.trained import test_samples, trained_conductances
@@ -250,7 +251,10 @@ def _corners(subject: _Subject) -> Corners:
 
 
 def _wires(subject: _Subject) -> WireReport:
-    return wire_report(subject.network, subject.inputs, subject.targets, chip=subject.chip)
+    network = crossbars_of(
+        subject.network, "a study of wires needs a ResistiveNetwork", "give the spec one with [wires]"
+    )
+    return wire_report(network, subject.inputs, subject.targets, chip=subject.chip)
 
 
 def _output_time_constants(circuit: Circuit) -> tuple[float, float]:

@@ -157,7 +157,8 @@ class ResistiveNetwork(CrossbarNetwork):
     def rewired(self, lines: Lines) -> Self:
         twin = copy.deepcopy(self)
         twin.lines = lines
-        twin.__dict__.pop("_skeleton", None)
+        if "_skeleton" in vars(twin):
+            del twin._skeleton
         return twin
 
     @cached_property

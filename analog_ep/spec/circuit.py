@@ -145,5 +145,5 @@ class CircuitSpec(NetworkTable):
 
     def check_own(self, network: Network) -> list[Comparison]:
         with tempfile.TemporaryDirectory(prefix="analog_ep_") as folder:
-            learnt = self.save_own(network, Path(folder))[0]
-            return check_design(read_netlist(learnt))
+            learnt = str(self.save_own(network, Path(folder))[0])
+            return check_design(self.with_paths(lambda _: learnt).design())
