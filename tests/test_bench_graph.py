@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from analog_ep import cli
-from analog_ep.benchmarking.graph import benchmark_graph, lattice
+from analog_ep.benchmarking.graph import Edges, benchmark_graph, lattice
 from analog_ep.errors import StimulusError
 
 
@@ -27,6 +27,15 @@ def test_without_ngspice_nothing_is_said_of_it():
     result = benchmark_graph(100, samples=2, rounds=1, ngspice=False)
     assert result.ngspice_ms_per_sample is None
     assert result.max_voltage_error is None
+    assert result.gradient_error < 1e-9
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("edges", ["level1", "ekv"])
+def test_edges_may_be_transistors(edges: Edges):
+    result = benchmark_graph(100, samples=3, rounds=1, edges=edges)
+    assert result.max_voltage_error is not None
+    assert result.max_voltage_error < 1e-8
     assert result.gradient_error < 1e-9
 
 

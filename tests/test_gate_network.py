@@ -153,6 +153,23 @@ def test_the_energy_is_least_at_rest_and_its_slope_by_gates_is_the_contrast(devi
 
 @DEVICES
 @pytest.mark.parametrize("polarity", ["nmos", "pmos"])
+@pytest.mark.parametrize("bodied", [0.0, 0.6])
+def test_compiled_loops_are_the_devices_equations(device, polarity, bodied):
+    random, sign = np.random.default_rng(0), 1 if polarity == "nmos" else -1
+    device = replace(device, polarity=polarity, threshold_voltage=sign * torch.from_numpy(random.uniform(-0.2, 1, 50)))
+    if isinstance(device, Level1Mosfet):
+        device = replace(device, body_effect=bodied)
+    gate, volts = sign * torch.from_numpy(random.uniform(-0.5, 3, 50)), random.uniform(-3, 3, (40, 50))
+    volts[0], volts[1] = 0.0, 1e-9 * volts[1]
+    drain = torch.from_numpy(volts)
+    at = gate, drain, torch.zeros_like(drain)
+    current, slope = device.resistors(gate)(volts)
+    np.testing.assert_allclose(current, device.current(*at).numpy(), rtol=1e-13, atol=1e-20)
+    np.testing.assert_allclose(slope, device.slopes(*at)[1].numpy(), rtol=1e-12, atol=1e-18)
+
+
+@DEVICES
+@pytest.mark.parametrize("polarity", ["nmos", "pmos"])
 def test_the_co_content_is_the_integral(device, polarity):
     sign = 1 if polarity == "nmos" else -1
     device = replace(device, polarity=polarity, threshold_voltage=sign * 0.7)

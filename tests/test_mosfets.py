@@ -459,7 +459,7 @@ def test_a_temperature_of_its_own_stands_on_the_card():
     for dialect, words in stated.items():
         assert words in write_deck(circuit, np.array([1.5]), dialect=dialect)
     with pytest.raises(
-        CircuitError, match=r"a NMOS transistor must be at the circuit's 300\.15 K, .* found \[350.15\] K"
+        CircuitError, match=r"a NMOS transistor must be at the circuit's 300.15 K, as .* found \[350.15\] K"
     ):
         write_deck(circuit, np.array([1.5]), dialect="gnucap")
 

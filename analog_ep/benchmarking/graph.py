@@ -1,25 +1,34 @@
-"""A training step on a circuit that has no layers: a square lattice of conductances with diodes, as large as asked."""
+"""A training step on a circuit that has no layers: a square lattice with diodes, as large as asked."""
 
 from __future__ import annotations
 
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from rich.table import Table
 from torch import Tensor
 
-from analog_ep.circuit import Circuit, CircuitBuilder, Conductances, VoltageSources
-from analog_ep.devices import ShockleyDiode
+from analog_ep.circuit import Branches, Circuit, CircuitBuilder, Conductances, FloatingGateMosfets, VoltageSources
+from analog_ep.devices import EkvMosfet, Level1Mosfet, Mosfet, ShockleyDiode
 from analog_ep.equilibrium import Newton, Ngspice, solve
 from analog_ep.errors import StimulusError
 from analog_ep.learning import SmallSignal, Update, implicit_gradients
-from analog_ep.networks import CircuitNetwork
+from analog_ep.networks import CircuitNetwork, GateNetwork, RangedNetwork
+
+Edges = Literal["conductances", "level1", "ekv"]
+"""What learns: conductances, or the gate voltages of floating-gate transistors of one model."""
 
 _BOUNDS = (1e-7, 1e-3)
+_GATES = (0.5, 3.0)
+_LEAK = 1e-7
+"""From every node of a lattice of transistors to ground. [S]"""
+
 _EDGES_PER_DIODE = 20
 _FEWEST = 24
 _JUDGED = 2
@@ -70,11 +79,11 @@ class GraphBenchmark:
         return table
 
 
-def lattice(branches: int, seed: int = 0) -> Circuit:
-    """A square lattice with about so many trainable conductances between neighbours, and a diode for every 20.
+def lattice(branches: int, seed: int = 0, edges: Edges = "conductances") -> Circuit:
+    """A square lattice with about so many trainable edges between neighbours, and a diode for every 20.
 
     Two inputs drive two corners through 1 kΩ, the difference of the other two is the output, and one edge of the
-    lattice has a conductance to ground in its middle.
+    lattice has a conductance to ground in its middle. A lattice of transistors leaks to ground at every node.
 
     Raises
     ------
@@ -92,8 +101,9 @@ def lattice(branches: int, seed: int = 0) -> Circuit:
     builder.add(VoltageSources("vin", sources, 0, 0.0, input=np.arange(2)))
     first = np.concatenate([nodes[:, :-1].ravel(), nodes[:-1].ravel()])
     second = np.concatenate([nodes[:, 1:].ravel(), nodes[1:].ravel()])
-    siemens = random.uniform(1e-6, 1e-4, len(first))
-    builder.add(Conductances("edge", first, second, siemens, parameter="edge", index=np.arange(len(first))))
+    builder.add(_EDGES[edges](first, second, random))
+    if edges != "conductances":
+        builder.add(Conductances("leak", nodes.ravel(), 0, _LEAK))
     builder.add(Conductances("feed", sources, nodes[0, [0, -1]], 1e-3))
     builder.add(Conductances("load", nodes[-1, [m // 2]], 0, 1e-4))
     anodes = random.choice(nodes.ravel(), max(1, len(first) // _EDGES_PER_DIODE), replace=False)
@@ -102,21 +112,48 @@ def lattice(branches: int, seed: int = 0) -> Circuit:
     return builder.build()
 
 
+def _conductances(first: np.ndarray, second: np.ndarray, random: np.random.Generator) -> Branches:
+    siemens = random.uniform(1e-6, 1e-4, len(first))
+    return Conductances("edge", first, second, siemens, parameter="edge", index=np.arange(len(first)))
+
+
+def _transistors(device: Mosfet) -> Callable[[np.ndarray, np.ndarray, np.random.Generator], Branches]:
+    def edges(first: np.ndarray, second: np.ndarray, random: np.random.Generator) -> Branches:
+        volts = random.uniform(1.0, 2.5, len(first))
+        return FloatingGateMosfets("edge", first, second, volts, device, parameter="edge", index=np.arange(len(first)))
+
+    return edges
+
+
+_EDGES: dict[Edges, Callable[[np.ndarray, np.ndarray, np.random.Generator], Branches]] = {
+    "conductances": _conductances,
+    "level1": _transistors(Level1Mosfet(width=2e-5, length=1e-6, threshold_voltage=0.7, channel_modulation=0.02)),
+    "ekv": _transistors(EkvMosfet(width=2e-5, length=1e-6, threshold_voltage=0.7)),
+}
+
+
 def benchmark_graph(
-    branches: int, samples: int = 32, rounds: int = 3, seed: int = 0, ngspice: bool = True
+    branches: int,
+    samples: int = 32,
+    rounds: int = 3,
+    seed: int = 0,
+    ngspice: bool = True,
+    edges: Edges = "conductances",
 ) -> GraphBenchmark:
     """Time training steps on a lattice in float64, and compare them with ngspice and implicit differentiation.
 
     Parameters
     ----------
     branches : int
-        Trainable conductances, about.
+        Trainable edges, about.
     samples, rounds : int
         Samples of a step, and steps that are timed; conductances and inputs differ from one to the next.
     seed : int
         Seed of conductances, diodes, inputs and targets.
     ngspice : bool
         Whether ngspice is asked too: it takes half a minute a sample at 20,000 branches, and far longer beyond.
+    edges : "conductances", "level1" or "ekv"
+        What learns.
 
     Raises
     ------
@@ -127,8 +164,8 @@ def benchmark_graph(
     """
     if samples < 1 or rounds < 1:
         raise StimulusError(f"a benchmark needs samples and rounds, found {samples} and {rounds}")
-    circuit = lattice(branches, seed)
-    network = CircuitNetwork(circuit, _BOUNDS)
+    circuit = lattice(branches, seed, edges)
+    network = _network(circuit, edges)
     random = torch.Generator().manual_seed(seed)
     method = SmallSignal(network, solver=Newton())
     optimizer = Update(torch.optim.SGD(network.parameters(), lr=1e-3), network)
@@ -136,16 +173,12 @@ def benchmark_graph(
     # The first step compiles, and finds the order of elimination that all others use.
     seconds = [_timed(method, optimizer, *stimulus) for stimulus in stimuli][1:]
     few, targets = (part[:_JUDGED] for part in stimuli[0])
-    judge = implicit_gradients(network, method.cost, few, targets)
-    _, found = method.gradients(few, targets)
-    scale = network.parameter_scale
-    errors = [float((found[name] / scale - judge[name]).abs().max() / judge[name].abs().max()) for name in found]
     spice_seconds, apart = _compared(network, few) if ngspice else (None, None)
     return GraphBenchmark(
         step_ms_per_sample=1e3 * sorted(seconds)[len(seconds) // 2] / samples,
         ngspice_ms_per_sample=spice_seconds and 1e3 * spice_seconds,
         max_voltage_error=apart,
-        gradient_error=max(errors),
+        gradient_error=_gradient_error(network, method, few, targets),
         branches=len(circuit.group("edge")),
         nodes=circuit.n_nodes,
         diodes=len(circuit.group("d")),
@@ -154,12 +187,24 @@ def benchmark_graph(
     )
 
 
+def _network(circuit: Circuit, edges: Edges) -> RangedNetwork:
+    return CircuitNetwork(circuit, _BOUNDS) if edges == "conductances" else GateNetwork(circuit, _GATES)
+
+
+def _gradient_error(network: RangedNetwork, method: SmallSignal, inputs: Tensor, targets: Tensor) -> float:
+    """Largest difference to implicit differentiation, relative to the largest element of the gradient."""
+    judge = implicit_gradients(network, method.cost, inputs, targets)
+    _, found = method.gradients(inputs, targets)
+    scale = network.parameter_scale
+    return max(float((found[name] / scale - judge[name]).abs().max() / judge[name].abs().max()) for name in found)
+
+
 def _stimulus(samples: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
     inputs = torch.rand(samples, 2, dtype=torch.float64, generator=random)
     return inputs, 0.1 * torch.randn(samples, 1, dtype=torch.float64, generator=random)
 
 
-def _compared(network: CircuitNetwork, inputs: Tensor) -> tuple[float, float]:
+def _compared(network: RangedNetwork, inputs: Tensor) -> tuple[float, float]:
     """Seconds of ngspice a sample, and the largest difference of a node's voltage [V]."""
     began = time.perf_counter()
     spice = solve(network, inputs, solver=Ngspice(processes=1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, Self
@@ -281,8 +281,19 @@ class FloatingGateChannels(_Channels):
         (drain,) = _tensors(volts)
         return self._gates, drain, torch.zeros((), dtype=torch.float64)
 
+    @cached_property
+    def _resistors(self) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        return self.device.resistors(self._gates)
+
+    def current(self, *volts: np.ndarray) -> np.ndarray:
+        return self._resistors(volts[0])[0]
+
     def slopes(self, *volts: np.ndarray) -> tuple[np.ndarray, ...]:
-        return (self.device.slopes(*self._biases(volts))[1].numpy(),)
+        return (self._resistors(volts[0])[1],)
+
+    def current_and_slopes(self, *volts: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        current, slope = self._resistors(volts[0])
+        return current, (slope,)
 
     def cocontent(self, *volts: np.ndarray) -> np.ndarray:
         (drain,) = _tensors(volts)

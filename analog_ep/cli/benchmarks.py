@@ -32,18 +32,29 @@ class Precision(StrEnum):
     float64 = "float64"
 
 
+class EdgeKind(StrEnum):
+    """What the edges of a lattice are."""
+
+    conductances = "conductances"
+    level1 = "level1"
+    ekv = "ekv"
+
+
 @bench.command("graph")
 def bench_graph(
-    branches: Annotated[int, typer.Option(min=24, help="Trainable conductances of the lattice, about.")] = 20_000,
+    branches: Annotated[int, typer.Option(min=24, help="Trainable edges of the lattice, about.")] = 20_000,
     samples: Annotated[int, typer.Option(min=1, help="Samples of a step.")] = 32,
     rounds: Annotated[int, typer.Option(min=1, help="Steps that are timed.")] = 3,
     threads: Annotated[int, typer.Option(min=1, help="Threads of PyTorch.")] = 1,
+    edges: Annotated[
+        EdgeKind, typer.Option(help="What learns: conductances, or gate voltages of transistors by a model.")
+    ] = EdgeKind.conductances,
     ngspice: Annotated[bool, typer.Option(help="Compare with ngspice; half a minute a sample at 20,000.")] = True,
     json: JsonOption = False,
 ) -> None:
     """Time a training step on a lattice with diodes: free state, response, gradient, update; compare with ngspice."""
     torch.set_num_threads(threads)
-    show(benchmark_graph(branches, samples, rounds, ngspice=ngspice), json)
+    show(benchmark_graph(branches, samples, rounds, ngspice=ngspice, edges=edges.value), json)
 
 
 @bench.command("spice")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from analog_ep.constants import BOLTZMANN, thermal_voltage
+from analog_ep.devices.channel_kernels import ekv_channels
 from analog_ep.devices.mosfet import Mosfet
 from analog_ep.devices.parameters import require
 
@@ -114,6 +116,11 @@ class EkvMosfet(Mosfet):
 
     longest: ClassVar[float] = 0.1
     nodes: ClassVar[int] = 12
+
+    def resistors(self, gate: Tensor) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        at, none = self._scaled, torch.zeros_like(gate)
+        forward, *_ = self._arguments(self.sign * gate, none, none)
+        return self._compiled(ekv_channels, forward, _softplus(forward), 2 * at.thermal, at.specific)
 
     def condition(self, gate: Tensor) -> Tensor:
         # Of the exponentials' arguments, which are quotients of what they are the differences of.

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from analog_ep.constants import BOLTZMANN, ELEMENTARY_CHARGE, SIMULATION_GMIN, thermal_voltage
 from analog_ep.devices.bulk_junction import BulkJunction
+from analog_ep.devices.channel_kernels import level1_channels
 from analog_ep.devices.forms import ModelInstance
 from analog_ep.devices.mosfet import Mosfet
 
@@ -102,19 +104,29 @@ class Level1Mosfet(Mosfet):
         """What the current is made of, as seen from the end of lower voltage."""
         at = self._scaled
         shift = torch.clamp(drain, max=0)
-        gate, bulk, across = gate - shift, bulk - shift, drain.abs()
+        gate, across = gate - shift, drain.abs()
+        threshold, rise = self._threshold(bulk - shift) if self._has_body_effect else (at.built_in, 0.0)
+        over = torch.clamp(gate - threshold, min=0)
+        reach = torch.minimum(across, over)
+        return _Bias(across, over, reach, reach * (over - reach / 2), rise)
+
+    @cached_property
+    def _has_body_effect(self) -> bool:
+        return bool((torch.as_tensor(self.body_effect) != 0).any())
+
+    def _threshold(self, bulk: Tensor) -> tuple[Tensor, Tensor]:
+        """v_on [V] and −dv_on/db, b the bulk's voltage against the end of lower voltage."""
+        at = self._scaled
         steepest = at.potential.sqrt()
         root = torch.where(
             bulk <= 0,
             torch.sqrt(at.potential - torch.clamp(bulk, max=0)),
             torch.clamp(steepest - bulk / (2 * steepest), min=0),
         )
-        over = torch.clamp(gate - (at.built_in + self.body_effect * root), min=0)
-        reach = torch.minimum(across, over)
-        # −dv_on/db: the tangent's own above 0 V, where ngspice divides by the root itself.
+        # The tangent's own above 0 V, where ngspice divides by the root itself.
         divisor = 2 * torch.where(bulk <= 0, root, steepest)
         rise = torch.where(root > 0, self.body_effect / divisor, 0.0)
-        return _Bias(across, over, reach, reach * (over - reach / 2), rise)
+        return at.built_in + self.body_effect * root, rise
 
     def noise_density(self, gate: Tensor, drain: Tensor, bulk: Tensor) -> Tensor:
         """(4/3) k_B T |gm|, half of ngspice's one-sided 8/3 k_B T |gm|: that of saturation, and none at 0 V across."""
@@ -134,6 +146,11 @@ class Level1Mosfet(Mosfet):
             saturation_current=self.saturation_current * saturation_scale,
             saturation_density=self.saturation_density * saturation_scale,
         )
+
+    def resistors(self, gate: Tensor) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        at = self._scaled
+        own = at.potential.sqrt(), self.body_effect, at.factor, self.channel_modulation
+        return self._compiled(level1_channels, self.sign * gate - at.built_in, *own)
 
     def condition(self, gate: Tensor) -> Tensor:
         # Of r (o − r/2) ≥ r o/2 the overdrive o is what is rounded, by half an EPSILON of what it is the difference of.
@@ -188,7 +205,7 @@ class _Bias:
     over: Tensor
     reach: Tensor
     area: Tensor
-    rise: Tensor
+    rise: Tensor | float
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,32 @@ class Mosfet(PerElement, ABC):
         """How transistors with the terminals `drain`, `gate`, `source` and `bulk` stand in a netlist."""
         return self.model_card() or Expression(self.expressions)
 
+    def resistors(self, gate: Tensor) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """Current [A] and slope [S] of channels with their bulks at their sources, as of the voltage across.
+
+        Parameters
+        ----------
+        gate : Tensor (n_elements,)
+            Voltages at which the gates are held, against the sources. [V]
+
+        Returns
+        -------
+        callable
+            Of voltages `(*batch, n_elements)` [V].
+        """
+
+        def found(volts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            drain = torch.from_numpy(np.ascontiguousarray(volts))
+            at = gate, drain, torch.zeros_like(drain)
+            return self.current(*at).numpy(), self.slopes(*at)[1].numpy()
+
+        return found
+
+    def _compiled(self, kernel: Callable[..., None], *parameters: Tensor | float) -> _Resistors:
+        """`resistors` by a compiled loop over NMOS, whose parameters these are."""
+        columns = torch.broadcast_tensors(*(torch.as_tensor(each, dtype=torch.float64) for each in parameters))
+        return _Resistors(self.sign, kernel, tuple(np.ascontiguousarray(column.numpy()) for column in columns))
+
     def condition(self, gate: Tensor) -> Tensor:
         """Error of the current over that of four roundings where the gate stands so much above source and bulk."""
         return torch.ones_like(gate)
@@ -178,3 +204,18 @@ class Mosfet(PerElement, ABC):
         return dataclasses.replace(
             self, temperature=kelvin * ones, transconductance=self.transconductance * conductance_scale
         )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Resistors:
+    """Currents and slopes by a loop that fills arrays `(n_samples, n_elements)`."""
+
+    sign: float
+    kernel: Callable[..., None]
+    parameters: tuple[np.ndarray, ...]
+
+    def __call__(self, volts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        across = np.ascontiguousarray(self.sign * volts.reshape(-1, volts.shape[-1]))
+        current, slope = np.empty_like(across), np.empty_like(across)
+        self.kernel(across, *self.parameters, current, slope)
+        return self.sign * current.reshape(volts.shape), slope.reshape(volts.shape)

@@ -222,8 +222,8 @@ class ReducedSystem:
         current, slopes = np.empty((len(volts), self.n_nonlinear)), np.empty_like(volts)
         for group in self.groups:
             at = [np.ascontiguousarray(bounded[:, place]) for place in group.controls]
-            amperes = group.law.current(*at)
-            for place, slope, here in zip(group.controls, group.law.slopes(*at), at, strict=True):
+            amperes, rises = group.law.current_and_slopes(*at)
+            for place, slope, here in zip(group.controls, rises, at, strict=True):
                 slopes[:, place] = slope
                 if caps is not None:
                     amperes = amperes + slope * (volts[:, place] - here)
