@@ -101,7 +101,7 @@ def conductances(network: ConductanceNetwork) -> dict[str, float]:
 
 def main() -> None:
     """Train both ways and compare."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder to make")
     parser.add_argument("--method", default="ep", help="gradient method of both")
     parser.add_argument("--optimizer", default="adam")
