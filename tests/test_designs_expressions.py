@@ -70,6 +70,17 @@ def test_sources_have_ngspice_s_values(text: str, tmp_path: Path):
     assert ours == pytest.approx(theirs, rel=1e-9, abs=1e-9)
 
 
+@pytest.mark.parametrize("card", ["b1 q 0 v=1/v(a)", "b1 q 0 i=1m*v(q)/v(a)"])
+def test_a_source_that_is_solved_where_it_is_not_defined_is_refused(card: str, tmp_path: Path):
+    from analog_ep.designs import read_netlist
+    from analog_ep.errors import ConvergenceError
+    from tests.test_designs import newton_voltages, write
+
+    deck = f"title\nv1 a 0 0\nra a 0 1k\nrq q 0 1\n{card}\n"
+    with pytest.raises(ConvergenceError):
+        newton_voltages(read_netlist(write(tmp_path, {"main.cir": deck})))
+
+
 def kind_of(text: str, controls: list[str]):
     """A group of two elements with an expression of voltages against ground."""
 

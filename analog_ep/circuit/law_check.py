@@ -40,6 +40,8 @@ def check_law(group: CurrentLaw) -> None:
         group.require_sound()
         _check_controls(group)
         law = _law(group)
+        if not group.is_defined_everywhere:
+            return
         rest = [np.zeros(len(group))] * len(group.controls())
         law.evaluated("current", lambda: group.current(*rest), (len(group),), rest)
         kind = (type(group), group.law_type, len(group) > 1)

@@ -242,6 +242,10 @@ class CurrentLaw(Branches):
     has_own_supply: ClassVar[bool] = False
     """Whether its power comes from a supply that is no part of the circuit, as a controlled source's does."""
 
+    is_defined_everywhere: ClassVar[bool] = True
+    """Whether current and slopes are finite at moderate voltages, 0 V too. A law that has holes, as v(b)/v(a) has,
+    is not tried by itself: which voltages are in its range only the circuit says."""
+
     def controls(self) -> Sequence[NodePair]:
         """The node pairs whose voltages u_k count; by default the element's own ends. Empty for a constant current."""
         return (self.ends(),)

@@ -34,6 +34,8 @@ class ExpressionSources(CurrentLaw):
     n_controls: ClassVar[int]
     n_constants: ClassVar[int]
     has_own_supply: ClassVar[bool] = True
+    # A designer's expression may divide by a voltage. Its slopes are derived from it and need no trial.
+    is_defined_everywhere: ClassVar[bool] = False
 
     def controls(self) -> Sequence[NodePair]:
         return [(getattr(self, f"control_{k}"), getattr(self, f"reference_{k}")) for k in range(self.n_controls)]
