@@ -226,7 +226,9 @@ class ReducedSystem:
             for place, slope, here in zip(group.controls, rises, at, strict=True):
                 slopes[:, place] = slope
                 if caps is not None:
-                    amperes = amperes + slope * (volts[:, place] - here)
+                    # Where a law has a hole, its slope is infinite; Newton's status tells of what comes out.
+                    with np.errstate(invalid="ignore"):
+                        amperes = amperes + slope * (volts[:, place] - here)
             current[:, group.branches] = amperes
         return current, slopes
 
