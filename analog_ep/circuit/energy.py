@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import lsqr
 
-from analog_ep.circuit.circuit import Circuit
 from analog_ep.circuit.law_check import answered, check_laws
 from analog_ep.circuit.laws import Branches, CurrentLaw, VoltageLaw
 from analog_ep.circuit.nodes import GROUND
 from analog_ep.errors import EnergyUnavailableError
+
+if TYPE_CHECKING:
+    from analog_ep.circuit.circuit import Circuit
 
 _RTOL = 1e-9
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analog_ep.circuit.circuit import Circuit
 from analog_ep.circuit.laws import Branches, ChargeLaw, CurrentLaw, VoltageLaw
 from analog_ep.circuit.voltage_rows import VoltageRows
 from analog_ep.devices.agreement import Law, array, growth_voltage, require_agreement
 from analog_ep.errors import CircuitError, DeviceParameterError
+
+if TYPE_CHECKING:
+    from analog_ep.circuit.circuit import Circuit
 
 _AGREED: set[tuple[type, type, bool]] = set()
 """Kinds with their laws that were looked at, and whether with several elements: one does not show a wrong shape."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, Self
 from weakref import WeakSet
 
 import numpy as np
@@ -11,9 +11,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.devices.agreement import HIGHEST, Law, array, growth_voltage, require_agreement, trial_voltages
-
-if TYPE_CHECKING:
-    from analog_ep.devices.diode import Diode
+from analog_ep.devices.parameters import Parameter
 
 _AGREED: WeakSet[type] = WeakSet()
 """Classes that were looked at: a law is its class's, whatever the values of its parameters."""
@@ -30,7 +28,26 @@ _SMALL = 1e-6
 _COUNT = 2.0
 
 
-def require_sound(diode: Diode) -> None:
+class DiodeLaw(Protocol):
+    """What of a `Diode` is tried; the methods are said there."""
+
+    @property
+    def growth_voltage(self) -> Parameter: ...
+    @property
+    def fall(self) -> Parameter: ...
+    def current(self, voltage: Tensor) -> Tensor: ...
+    def conductance(self, voltage: Tensor) -> Tensor: ...
+    def cocontent(self, voltage: Tensor) -> Tensor: ...
+    def current_difference(self, voltage: Tensor, change: Tensor) -> Tensor: ...
+    def voltage_estimate(self, current: Tensor) -> Tensor: ...
+    def in_parallel(self, count: float) -> Self: ...
+    def condition(self) -> Parameter: ...
+    def steepness(self) -> tuple[Parameter, Parameter] | None: ...
+    def cpu(self) -> Self: ...
+    def expand(self, n_elements: int) -> Self: ...
+
+
+def require_sound(diode: DiodeLaw) -> None:
     """Raise `DeviceParameterError` where a diode's methods contradict each other; looked at once for each class.
 
     See `require_agreement`. Besides, its current must not decrease, `current_difference` must be the difference of its
@@ -53,7 +70,7 @@ def require_sound(diode: Diode) -> None:
     _AGREED.add(kind)
 
 
-def _several(diode: Diode) -> Diode:
+def _several(diode: DiodeLaw) -> DiodeLaw:
     """The diode in float64 on the CPU, written out for each of its elements, of some where its parameters are one."""
     diode = diode.cpu()
     counts = [value.numel() for value in vars(diode).values() if isinstance(value, Tensor) and value.ndim]
@@ -61,7 +78,7 @@ def _several(diode: Diode) -> Diode:
     return diode.expand(count if count > 1 else _ELEMENTS)
 
 
-def _law(diode: Diode) -> Law:
+def _law(diode: DiodeLaw) -> Law:
     sizes = [value.numel() for value in vars(diode).values() if isinstance(value, Tensor)]
     count = max(sizes, default=_ELEMENTS)
     return Law(
@@ -92,7 +109,7 @@ def _each_plain(values: Any) -> Any:
     return [_plain(value) for value in values] if isinstance(values, tuple | list) else values
 
 
-def _require_differences(law: Law, diode: Diode, volts: np.ndarray) -> None:
+def _require_differences(law: Law, diode: DiodeLaw, volts: np.ndarray) -> None:
     function = _on_arrays(diode.current_difference)
     here = law.at([volts])
     for change in _CHANGES:
@@ -118,7 +135,7 @@ def _require_differences(law: Law, diode: Diode, volts: np.ndarray) -> None:
             )
 
 
-def _require_parallel(law: Law, diode: Diode, volts: np.ndarray) -> None:
+def _require_parallel(law: Law, diode: DiodeLaw, volts: np.ndarray) -> None:
     try:
         several = diode.in_parallel(_COUNT)
     except NotImplementedError:
@@ -134,7 +151,7 @@ def _require_parallel(law: Law, diode: Diode, volts: np.ndarray) -> None:
         )
 
 
-def _require_estimate(law: Law, diode: Diode, volts: np.ndarray) -> None:
+def _require_estimate(law: Law, diode: DiodeLaw, volts: np.ndarray) -> None:
     """An estimate may be far off, but begins an iteration: it must be a number."""
     amperes = np.abs(law.at([volts])) + 1e-12
     found = array(law.kind, "voltage_estimate", lambda: _on_arrays(diode.voltage_estimate)(amperes), volts.shape)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analog_ep.devices.forms import Part
+if TYPE_CHECKING:
+    from analog_ep.devices.forms import Part
 
 
 @dataclass(frozen=True, eq=False)

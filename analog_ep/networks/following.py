@@ -1,4 +1,4 @@
-"""Voltages that follow from those of other nodes: what amplifiers drive, which no converter reads."""
+"""Voltages that no solver has to find: what sources hold, and what amplifiers drive, which no converter reads."""
 
 from __future__ import annotations
 
@@ -8,8 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Amplifiers, Circuit
+from analog_ep.circuit import Amplifiers, Circuit, VoltageSources
 from analog_ep.errors import CircuitError
+
+
+def source_voltages(circuit: Circuit, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+    """Voltages that sources against ground give their nodes, 0 elsewhere, `(*batch, n_nodes)`. [V]"""
+    voltages = torch.zeros(*inputs.shape[:-1], circuit.n_nodes, dtype=dtype, device=inputs.device)
+    for group in circuit.of_kind(VoltageSources):
+        values = np.array(group.source_values(inputs.detach().cpu().double().numpy()))
+        voltages[..., torch.from_numpy(group.positive.copy())] = torch.from_numpy(values).to(voltages)
+    return voltages
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Chip, Circuit, VoltageSources
+from analog_ep.circuit import Chip, Circuit
 from analog_ep.errors import NetworkError
 from analog_ep.networks.activation import Activation, activation_of
+from analog_ep.networks.following import source_voltages
 from analog_ep.networks.hopfield_circuit import hopfield_circuit, unit_names
 from analog_ep.networks.leaky_integrators import LeakyIntegrators
 from analog_ep.networks.network import UnitNetwork
@@ -189,10 +190,7 @@ class HopfieldNetwork(UnitNetwork):
     @torch.no_grad()
     def node_voltages(self, inputs: Tensor, layers: tuple[Tensor, ...], chip: Chip | None = None) -> Tensor:
         skeleton = self._skeleton if chip is None else chip.apply(self._skeleton)
-        voltages = torch.zeros(*inputs.shape[:-1], skeleton.n_nodes, dtype=layers[0].dtype, device=layers[0].device)
-        for group in skeleton.of_kind(VoltageSources):
-            values = group.source_values(inputs.detach().cpu().double().numpy())
-            voltages[..., torch.from_numpy(group.positive.copy())] = torch.from_numpy(values.copy()).to(voltages)
+        voltages = source_voltages(skeleton, inputs.to(layers[0].device), layers[0].dtype)
         for name, layer in zip(self.layer_names, layers, strict=True):
             voltages[..., torch.from_numpy(skeleton.layers[name])] = layer
         if self.activation.curve is not None:

@@ -134,6 +134,11 @@ def add_cells(
     builder.add(Conductances(layout.label, first, second, values, parameter=layout.label, index=index))
 
 
+def add_segments(builder: CircuitBuilder, label: str, first: np.ndarray, second: np.ndarray, ohms: np.ndarray) -> None:
+    """Add pieces of wire between nodes `(n_segments,)`, which a chip's temperature changes as wires. [Ω]"""
+    builder.add(Conductances(label, first, second, 1 / ohms, wire=True))
+
+
 class IdealCrossbar(Crossbar):
     """A crossbar whose lines have no resistance, by matrix products over the batch."""
 

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Amplifiers, Chip, Circuit, VoltageSources
+from analog_ep.circuit import Chip, Circuit
 from analog_ep.devices import Clamp, Diode, IdealDiode, ShockleyDiode
 from analog_ep.errors import NetworkError
 from analog_ep.networks.chip_clamp import chip_clamp
+from analog_ep.networks.following import Following, source_voltages
 from analog_ep.networks.layout import Drive, StageLayout, nodes_with_diode, side_names
 from analog_ep.networks.lines import Crossbar, IdealLines, Lines
 from analog_ep.networks.network import CrossbarNetwork
@@ -122,10 +123,12 @@ class ResistiveNetwork(CrossbarNetwork):
         self.clamps = tuple(clamp.cpu() for clamp in self._clamps(ShockleyDiode() if diode is None else diode))
         self._projected: dict[str, tuple[int, int]] = {}
         self._formed = _Formed()
-        generator = torch.Generator().manual_seed(seed)
+        self._draw(torch.Generator().manual_seed(seed), dtype)
+
+    def _draw(self, generator: torch.Generator, dtype: torch.dtype) -> None:
+        low, high = self.initial_range
         for layout in self.layouts:
-            uniform = torch.rand(layout.shape, generator=generator, dtype=torch.float64)
-            siemens = self.initial_range[0] + (self.initial_range[1] - self.initial_range[0]) * uniform
+            siemens = low + (high - low) * torch.rand(layout.shape, generator=generator, dtype=torch.float64)
             theta = (siemens / self.reference_conductance).to(dtype)
             self.register_parameter(layout.label, torch.nn.Parameter(theta))
 
@@ -322,18 +325,11 @@ class ResistiveNetwork(CrossbarNetwork):
     @torch.no_grad()
     def node_voltages(self, inputs: Tensor, layers: tuple[Tensor, ...], chip: Chip | None = None) -> Tensor:
         skeleton = self._skeleton if chip is None else chip.apply(self._skeleton)
-        voltages = torch.zeros(*inputs.shape[:-1], skeleton.n_nodes, dtype=inputs.dtype, device=inputs.device)
-        for group in skeleton.of_kind(VoltageSources):
-            values = torch.from_numpy(np.array(group.source_values(inputs.detach().cpu().double().numpy())))
-            voltages[..., torch.from_numpy(group.positive.copy())] = values.to(voltages)
+        voltages = source_voltages(skeleton, inputs, inputs.dtype)
         names = [*(f"h{layer}" for layer in range(1, self.n_stages)), "o"]
         for name, layer in zip(names, layers, strict=True):
             voltages[..., torch.from_numpy(skeleton.layers[name])] = layer
-        for group in skeleton.of_kind(Amplifiers):
-            element, nodes, sign = (torch.from_numpy(array) for array in group.outputs())
-            scale = (torch.from_numpy(group.gain.copy())[element] * sign).to(voltages)
-            offset = torch.from_numpy(group.offset.copy())[element].to(voltages)
-            voltages[..., nodes] = scale * (voltages[..., torch.from_numpy(group.input.copy())[element]] + offset)
+        voltages = Following.of(skeleton).volts(voltages)
         self._fill_junctions(voltages, layers, chip)
         self._fill_lines(voltages, inputs, layers, chip)
         return voltages

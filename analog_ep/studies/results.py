@@ -6,14 +6,17 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from analog_ep.spec.study import Cell, Study
-from analog_ep.studies.cell import CellResult
 from analog_ep.studies.picture import accuracy_picture
 from analog_ep.studies.summary import ACCURACY, COST, Score, Summary
 from analog_ep.support.files import write_atomically
+
+if TYPE_CHECKING:
+    from analog_ep.spec.study import Cell, Study
+    from analog_ep.studies.cell import CellResult
 
 RESULTS, TIMES, SUMMARY, PICTURE = "results.csv", "times.csv", "summary.md", "accuracy.png"
 """Files of a study's folder."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analog_ep.circuit import Conductances
+from analog_ep.circuit import CircuitBuilder
+from analog_ep.networks.lines import add_segments
 
 
 @dataclass(frozen=True)
@@ -123,10 +124,8 @@ class LineSegments:
             return own.reshape(self.shape[0], -1)[:, tile]
         return np.broadcast_to(ends[:, None], self.shape)
 
-    def laid(self, ends: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, list[Conductances]]:
-        """The node of each line at each cell `(n_lines, n_cells)`, and the segments as branches."""
-        cells = self.cell_nodes(ends, own)
-        groups: list[Conductances] = []
+    def add(self, builder: CircuitBuilder, ends: np.ndarray, cells: np.ndarray) -> None:
+        """Add the segments between the nodes that the lines lead to and those at the cells, see `cell_nodes`."""
         segments, closing = self.resistances()
         near = np.empty_like(cells)
         for part in self.order():
@@ -137,8 +136,7 @@ class LineSegments:
             (self.elements[1], closing, np.repeat(ends[:, None], len(self.order()), 1), self._far(cells)),
         ):
             if ohms is not None and (there := ohms > 0).any():
-                groups.append(Conductances(label, first[there], second[there], 1 / ohms[there], wire=True))
-        return cells, groups
+                add_segments(builder, label, first[there], second[there], ohms[there])
 
     def _far(self, cells: np.ndarray) -> np.ndarray:
         return cells[:, [part[-1] for part in self.order()]]

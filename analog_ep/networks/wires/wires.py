@@ -9,10 +9,10 @@ from typing import Any, Literal, Self
 import numpy as np
 from torch import Tensor
 
-from analog_ep.circuit import Capacitors, Chip, CircuitBuilder, Conductances
+from analog_ep.circuit import Capacitors, Chip, CircuitBuilder
 from analog_ep.errors import NetworkError
 from analog_ep.networks.layout import StageLayout
-from analog_ep.networks.lines import Crossbar, Lines, add_cells
+from analog_ep.networks.lines import Crossbar, Lines, add_cells, add_segments
 from analog_ep.networks.wires.crossbar import WiredCrossbar
 from analog_ep.networks.wires.segments import LineSegments, Tiles
 
@@ -119,18 +119,17 @@ class Wires(Lines):
         nodes = builder.add_nodes(names) if names else np.zeros(0, dtype=np.int64)
         row_lines, column_lines = self._lines(layout)
         own, others = np.split(nodes, [row_lines.n_nodes])
-        row_nodes, row_groups = row_lines.laid(rows, own)
-        turned_nodes, column_groups = column_lines.laid(columns, others[: column_lines.n_nodes])
-        column_nodes = turned_nodes.T
+        row_nodes = row_lines.cell_nodes(rows, own)
+        column_nodes = column_lines.cell_nodes(columns, others[: column_lines.n_nodes]).T
         ends = column_nodes
         if self.cell_resistance:
             ends = others[column_lines.n_nodes :].reshape(layout.shape)
         add_cells(builder, layout, siemens, row_nodes, ends)
-        for group in (*row_groups, *column_groups):
-            builder.add(group)
+        row_lines.add(builder, rows, row_nodes)
+        column_lines.add(builder, columns, column_nodes.T)
         if self.cell_resistance:
-            access = 1 / self.cell_resistance
-            builder.add(Conductances(f"{layout.label}_access", ends.ravel(), column_nodes.ravel(), access, wire=True))
+            ohms = np.full(ends.size, float(self.cell_resistance))
+            add_segments(builder, f"{layout.label}_access", ends.ravel(), column_nodes.ravel(), ohms)
         if self.segment_capacitance and len(nodes):
             lines = nodes[: row_lines.n_nodes + column_lines.n_nodes]
             builder.add(Capacitors(f"{layout.label}_lines", lines, np.zeros_like(lines), self.segment_capacitance))
