@@ -19,7 +19,6 @@ from analog_ep.analyses.corners import Corners, corners
 from analog_ep.analyses.energy import Energy
 from analog_ep.analyses.noise import OutputNoise, output_noise
 from analog_ep.analyses.operating_point import OperatingPoint, operating_point
-from analog_ep.analyses.plots import study_plot
 from analog_ep.analyses.power import branch_power
 from analog_ep.analyses.response import SmallSignalGradient, small_signal_gradient
 from analog_ep.analyses.settling_report import Integrator, SettlingReport, settling_report
@@ -138,6 +137,9 @@ def write_report(path: Path, study: Study, sample: int, report: StudyReport) -> 
     list of Path
         The files.
     """
+    # Loaded where something is drawn: no other command waits for it.
+    from analog_ep.analyses.plots import study_plot
+
     folder = path / FOLDER
     folder.mkdir(exist_ok=True)
     stem, text = f"{study}_{sample}", io.StringIO()

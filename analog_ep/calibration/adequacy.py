@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import chdtrc, fdtrc
 
 LEVEL = 0.01
 """Chance of calling an adequate model inadequate."""
@@ -117,9 +117,9 @@ def lack_of_fit(
     if m == 0 or rest < 1:
         return None
     if noise_known:
-        return float(stats.chi2.sf(explained, m))
+        return float(chdtrc(m, explained))
     unexplained = float(residuals @ residuals) - float(((span.T @ residuals) ** 2).sum()) - explained
-    return float(stats.f.sf(explained / m * rest / max(unexplained, np.finfo(float).tiny), m, rest))
+    return float(fdtrc(m, rest, explained / m * rest / max(unexplained, np.finfo(float).tiny)))
 
 
 def judge(
@@ -133,7 +133,7 @@ def judge(
     tests = {name: lack_of_fit(residuals, jacobian, columns, noise_known) for name, columns in alternatives.items()}
     if noise_known:
         degrees = max(len(residuals) - jacobian.shape[1], 1)
-        tests["chi-squared"] = float(stats.chi2.sf(residuals @ residuals, degrees))
+        tests["chi-squared"] = float(chdtrc(degrees, residuals @ residuals))
     found = {name: p for name, p in tests.items() if p is not None} | dict(further)
     return Adequacy(found)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes as Panel
-from matplotlib.figure import Figure
 
 from analog_ep.calibration.fit import Fit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes as Panel
 
 _SIGMAS = 2.0
 """Half width of the bands, in standard deviations: 95 %."""
@@ -18,6 +20,9 @@ _MOST_LABELS = 6
 
 def fit_figure(fit: Fit, title: str) -> bytes:
     """Data and model above, standardised residuals below, as a PNG."""
+    # Loaded where it is drawn: no training waits for it.
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8, 6), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     for i, curve in enumerate(fit.curves):

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import chdtrc
 
 from analog_ep.calibration.adequacy import Adequacy, judge, lack_of_fit, waves
 from analog_ep.calibration.differences import curvature, derivatives, inverse, minimum
@@ -210,4 +210,4 @@ def _ljung_box(z: np.ndarray) -> float:
     total = centred @ centred
     correlations = [centred[k:] @ centred[:-k] / total for k in range(1, _LAGS + 1)]
     statistic = n * (n + 2) * sum(c**2 / (n - k) for k, c in enumerate(correlations, start=1))
-    return float(stats.chi2.sf(statistic, _LAGS))
+    return float(chdtrc(_LAGS, statistic))

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import sklearn.datasets
 import torch
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from analog_ep.datasets.idx import read_idx
@@ -154,9 +152,9 @@ def load_dataset(source: str, seed: int = 0, n_classes: int = 10) -> Dataset:
     if source == "xor":
         return _xor()
     if source == "digits":
-        return _split("digits", sklearn.datasets.load_digits(), seed)
+        return _split(source, "load_digits", seed)
     if source == "iris":
-        return _split("iris", sklearn.datasets.load_iris(), seed)
+        return _split(source, "load_iris", seed)
     if source == "mnist":
         return _fetched_mnist()
     if Path(source).is_dir():
@@ -170,7 +168,12 @@ def _xor() -> Dataset:
     return Dataset("xor", inputs, labels, inputs, labels, n_classes=2)
 
 
-def _split(name: str, samples: Any, seed: int) -> Dataset:
+def _split(name: str, loader: str, seed: int) -> Dataset:
+    # Loaded where its data are wanted: other commands do not wait for it.
+    import sklearn.datasets
+    from sklearn.model_selection import train_test_split
+
+    samples: Any = getattr(sklearn.datasets, loader)()
     inputs, labels = samples["data"], samples["target"]
     parts = train_test_split(inputs, labels, test_size=_TEST_SHARE, random_state=seed, stratify=labels)
     train_x, test_x, train_y, test_y = (np.asarray(part) for part in parts)
@@ -181,6 +184,8 @@ def _split(name: str, samples: Any, seed: int) -> Dataset:
 
 
 def _fetched_mnist() -> Dataset:
+    import sklearn.datasets
+
     try:
         inputs, labels = sklearn.datasets.fetch_openml(
             "mnist_784", version=1, as_frame=False, return_X_y=True, parser="liac-arff"

@@ -6,14 +6,15 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from analog_ep.learning.training import EpochRecord
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class TrainingProgress:
@@ -79,6 +80,9 @@ def sample_bar(console: Console, text: str) -> Iterator[Callable[[int, int], Non
 
 def learning_curve(history: Sequence[EpochRecord], title: str) -> bytes:
     """Accuracy and cost over the epochs, as a PNG; of samples with targets the cost of both parts."""
+    # Loaded where it is drawn: no other command waits for it.
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8, 3.5), layout="constrained")
     scores, costs = figure.subplots(1, 2)
     epochs = [record.epoch for record in history]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection, Mapping, Sequence
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from analog_ep.studies.summary import Summary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def accuracy_picture(
@@ -30,6 +31,9 @@ def accuracy_picture(
     """
     panels = list(axes) if one_at_a_time else [next(iter(axes))]
     rows = [len(axes[axis]) for axis in panels]
+    # Loaded where it is drawn: a study's processes do not wait for it.
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(7, 1.2 + 0.5 * sum(rows) + 0.4 * len(rows)), layout="constrained")
     drawn = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=rows)[:, 0]
     for panel, axis in zip(drawn, panels, strict=True):

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from rich.table import Table
 from torch import Tensor
 
@@ -78,6 +77,8 @@ class AmplitudeStudy:
 
     def plot(self) -> bytes:
         """Distances over the nudge, as a PNG."""
+        from matplotlib.figure import Figure
+
         figure = Figure(figsize=(8, 4.2), layout="constrained")
         axes = figure.subplots()
         for number, method in enumerate(dict.fromkeys(point.method for point in self.points)):

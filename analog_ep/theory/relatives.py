@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from rich.table import Table
 from torch import Tensor
 
@@ -306,6 +304,9 @@ class Comparison:
 
     def plot(self) -> bytes:
         """Test error over the epochs, mean of the seeds, a panel a network, as a PNG."""
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
+
         figure = Figure(figsize=(10, 3.8), layout="constrained")
         networks = list(dict.fromkeys(o.network for o in self.outcomes))
         panels = figure.subplots(1, len(networks), sharey=True, squeeze=False)[0]

@@ -12,7 +12,6 @@ from rich.table import Table
 
 from analog_ep.theory.checks import Check
 from analog_ep.theory.gradient import GradientCurves, check_gradient
-from analog_ep.theory.plots import gradient_plot, plasticity_plot, velocity_plot
 from analog_ep.theory.setting import Setting
 from analog_ep.theory.stdp import PlasticityCurves, check_plasticity
 from analog_ep.theory.velocities import VelocityCurves, check_velocities
@@ -87,6 +86,8 @@ class TheoryReport:
 
     def plots(self) -> dict[str, bytes]:
         """PNG images by file name."""
+        from analog_ep.theory.plots import gradient_plot, plasticity_plot, velocity_plot
+
         return {
             "gradient.png": gradient_plot(self.gradient),
             "velocities.png": velocity_plot(self.velocities),

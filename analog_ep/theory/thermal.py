@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from rich.table import Table
 
 from analog_ep.circuit import Capacitors, Circuit, CircuitBuilder, Conductances, VoltageSources, johnson_currents
@@ -76,6 +75,8 @@ class ThermalStudy:
 
     def plot(self) -> bytes:
         """Simulated entries over expected ones, as a PNG."""
+        from matplotlib.figure import Figure
+
         figure = Figure(figsize=(8, 3.8), layout="constrained")
         for axes, of in zip(figure.subplots(1, 2, sharey=True), ("torch", "ngspice"), strict=True):
             for number, case in enumerate(self.cases):

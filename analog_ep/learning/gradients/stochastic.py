@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Literal
 
 import torch
-from scipy import stats
+from scipy.special import chdtri, fdtrc
 from torch import Tensor
 
 from analog_ep.dynamics.landscape import Landscape, landscape_of
@@ -78,8 +78,8 @@ class GradientEstimate:
         n, rank = len(blocks), int(kept.sum())
         along = (distance / deviation)[used] @ vectors[:, kept]
         hotelling = n * float((along.square() / values[kept]).sum())
-        tail = stats.f.sf(hotelling * (n - rank) / (rank * (n - 1)), rank, n - rank)
-        return float(stats.chi2.isf(tail, rank)), rank
+        tail = fdtrc(rank, n - rank, hotelling * (n - rank) / (rank * (n - 1)))
+        return float(chdtri(rank, tail)), rank
 
 
 class StochasticEquilibriumPropagation(GradientMethod):
