@@ -106,6 +106,10 @@ class Diodes(DeviceBranches, CurrentLaw):
     def slopes(self, *volts: np.ndarray) -> tuple[np.ndarray]:
         return (self.device.conductance(torch.from_numpy(volts[0])).numpy(),)
 
+    def current_and_slopes(self, *volts: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray]]:
+        current, slope = self.device.current_and_conductance(torch.from_numpy(volts[0]))
+        return current.numpy(), (slope.numpy(),)
+
     def cocontent(self, *volts: np.ndarray) -> np.ndarray:
         return self.device.cocontent(torch.from_numpy(volts[0])).numpy()
 

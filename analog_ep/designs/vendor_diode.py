@@ -161,6 +161,9 @@ class VendorDiode(Diode):
     def conductance(self, voltage: Tensor) -> Tensor:
         return self._junction(voltage)[1]
 
+    def current_and_conductance(self, voltage: Tensor) -> tuple[Tensor, Tensor]:
+        return self._junction(voltage)
+
     def current_difference(self, voltage: Tensor, change: Tensor) -> Tensor:
         return self._difference(voltage, change)
 

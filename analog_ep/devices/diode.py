@@ -42,6 +42,10 @@ class Diode(PerElement, ABC):
     def conductance(self, voltage: Tensor) -> Tensor:
         """Slope di/dv; at a kink the slope to the right. [S]"""
 
+    def current_and_conductance(self, voltage: Tensor) -> tuple[Tensor, Tensor]:
+        """Both of them, for laws that find them faster together."""
+        return self.current(voltage), self.conductance(voltage)
+
     @abstractmethod
     def cocontent(self, voltage: Tensor) -> Tensor:
         """Co-content φ(v), the integral of i from 0 to v. [W]"""

@@ -89,12 +89,12 @@ class ShockleyDiode(Diode):
             value = getattr(self, name)
             require(torch.as_tensor(value) >= 0, f"ShockleyDiode: {name} must not be negative", value)
 
-    @property
+    @cached_property
     def emission_voltage(self) -> float | Tensor:
         """N k_B T / q. [V]"""
         return self.ideality * thermal_voltage(self.temperature)  # pyright: ignore[reportArgumentType]
 
-    @property
+    @cached_property
     def effective_saturation_current(self) -> float | Tensor:
         """Saturation current at `temperature` (ngspice ``diotemp.c``). [A]"""
         if isinstance(self.temperature, float) and self.temperature == self.nominal_temperature:
@@ -159,6 +159,10 @@ class ShockleyDiode(Diode):
     def conductance(self, voltage: Tensor) -> Tensor:
         slope = self._junction_conductance(self.junction_voltage(voltage))
         return slope / (1 + self.series_resistance * slope) if self.has_series_resistance else slope
+
+    def current_and_conductance(self, voltage: Tensor) -> tuple[Tensor, Tensor]:
+        current, slope = self._junction(self.junction_voltage(voltage))
+        return current, slope / (1 + self.series_resistance * slope) if self.has_series_resistance else slope
 
     def cocontent(self, voltage: Tensor) -> Tensor:
         junction = self.junction_voltage(voltage)

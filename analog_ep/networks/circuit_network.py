@@ -16,6 +16,7 @@ from analog_ep.circuit import Chip, Circuit, Conductances, circuit_energy
 from analog_ep.circuit.energy import branch_weights, contrast_weights, held_nodes, output_weight, why_no_contrast
 from analog_ep.errors import CircuitError, EnergyUnavailableError, NetworkError
 from analog_ep.networks.following import Following
+from analog_ep.networks.kept import KeptCircuit
 from analog_ep.networks.network import ConductanceNetwork
 
 _RTOL = 1e-12
@@ -75,6 +76,7 @@ class CircuitNetwork(ConductanceNetwork):
         if circuit.outputs is None:
             raise NetworkError(f"a network needs outputs, found none in {circuit.title!r}; see set_outputs")
         self._described, self._outputs = circuit, circuit.outputs
+        self._kept = KeptCircuit()
         self._reciprocal = reciprocal
         self.sizes = (circuit.n_inputs, len(circuit.outputs[0]))
         groups: dict[str, list[Conductances]] = {}
@@ -114,14 +116,16 @@ class CircuitNetwork(ConductanceNetwork):
 
     def circuit(self, chip: Chip | None = None) -> Circuit:
         values = {name: theta.double().cpu().numpy() for name, theta in self.conductances.items()}
+        return self._kept.circuit(values, lambda: self._with(values), chip)
+
+    def _with(self, values: dict[str, np.ndarray]) -> Circuit:
         groups = [
             replace(group, siemens=values[group.parameter][group.index])
             if isinstance(group, Conductances) and group.parameter is not None
             else group
             for group in self._described.groups
         ]
-        circuit = self._described.with_groups(groups)
-        return circuit if chip is None else chip.apply(circuit)
+        return self._described.with_groups(groups)
 
     def layers_of(self, voltages: Tensor) -> tuple[Tensor, ...]:
         return (voltages,)

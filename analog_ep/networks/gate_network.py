@@ -13,6 +13,7 @@ from analog_ep.circuit import Chip, Circuit, TrainableLaw, circuit_energy
 from analog_ep.circuit.energy import branch_weights, contrast_weights, held_nodes, output_weight, why_no_contrast
 from analog_ep.errors import EnergyUnavailableError, NetworkError
 from analog_ep.networks.following import Following
+from analog_ep.networks.kept import KeptCircuit
 from analog_ep.networks.network import RangedNetwork
 
 _QUANTITY, _UNIT = "gate voltage", "V"
@@ -68,7 +69,7 @@ class GateNetwork(RangedNetwork):
             raise NetworkError(f"a network needs outputs, found none in {circuit.title!r}; see set_outputs")
         self._described, self._outputs, self._range = circuit, circuit.outputs, (low, high)
         self._reciprocal = reciprocal
-        self._last: tuple[dict[str, np.ndarray], Circuit] | None = None
+        self._kept = KeptCircuit()
         self.sizes = (circuit.n_inputs, len(circuit.outputs[0]))
         groups: dict[str, list[TrainableLaw]] = {}
         for group in circuit.learning_groups():
@@ -118,17 +119,11 @@ class GateNetwork(RangedNetwork):
             theta.copy_(volts[name].to(theta))
 
     def circuit(self, chip: Chip | None = None) -> Circuit:
-        circuit = self._tuned()
-        return circuit if chip is None else chip.apply(circuit)
-
-    def _tuned(self) -> Circuit:
-        """The same object as long as the gates stay as they are, so that solvers form its equations once."""
         values = {name: theta.double().cpu().numpy() for name, theta in self.gate_voltages.items()}
-        known = self._last
-        if known is None or any(not np.array_equal(known[0][name], own) for name, own in values.items()):
-            circuit = self._described.with_groups(group.tuned(values) for group in self._described.groups)
-            self._last = known = values, circuit
-        return known[1]
+        described = self._described
+        return self._kept.circuit(
+            values, lambda: described.with_groups(group.tuned(values) for group in described.groups), chip
+        )
 
     def layers_of(self, voltages: Tensor) -> tuple[Tensor, ...]:
         return (voltages,)

@@ -18,10 +18,11 @@ from analog_ep.devices import Clamp, Diode, IdealDiode, ShockleyDiode
 from analog_ep.errors import NetworkError
 from analog_ep.networks.chip_clamp import chip_clamp
 from analog_ep.networks.following import Following, source_voltages
+from analog_ep.networks.kept import KeptCircuit
 from analog_ep.networks.layout import Drive, StageLayout, nodes_with_diode, side_names
 from analog_ep.networks.lines import Crossbar, IdealLines, Lines
 from analog_ep.networks.network import CrossbarNetwork
-from analog_ep.networks.resistive_circuit import resistive_circuit
+from analog_ep.networks.resistive_circuit import crossbar_siemens, resistive_circuit
 from analog_ep.networks.sizes import checked_sizes, require_precision
 from analog_ep.networks.stage import Stage
 
@@ -122,7 +123,7 @@ class ResistiveNetwork(CrossbarNetwork):
         self.lines = IdealLines() if wires is None else wires
         self.clamps = tuple(clamp.cpu() for clamp in self._clamps(ShockleyDiode() if diode is None else diode))
         self._projected: dict[str, tuple[int, int]] = {}
-        self._formed = _Formed()
+        self._formed, self._kept = _Formed(), KeptCircuit()
         self._draw(torch.Generator().manual_seed(seed), dtype)
 
     def _draw(self, generator: torch.Generator, dtype: torch.dtype) -> None:
@@ -307,8 +308,10 @@ class ResistiveNetwork(CrossbarNetwork):
         return twin
 
     def circuit(self, chip: Chip | None = None) -> Circuit:
-        circuit = resistive_circuit(self)
-        return circuit if chip is None else chip.apply(circuit)
+        ends = (self.gain, self.feedback, self.drive, self.bias_voltage)
+        return self._kept.circuit(
+            crossbar_siemens(self), lambda: resistive_circuit(self), chip, (*ends, *self.clamps, self.lines)
+        )
 
     @cached_property
     def _skeleton(self) -> Circuit:

@@ -22,7 +22,7 @@ def resistive_circuit(network: CrossbarNetwork) -> Circuit:
     builder = CircuitBuilder(f"resistive network {'-'.join(map(str, network.sizes))}")
     rows = _add_inputs(builder, network.n_inputs)
     bias = _add_bias(builder, network.bias_voltage)
-    siemens, clamps = _siemens(network), network.spice_clamps
+    siemens, clamps = crossbar_siemens(network), network.spice_clamps
 
     def add(layout: StageLayout, rows: np.ndarray, columns: np.ndarray) -> None:
         network.lines.add(builder, layout, siemens[layout.label], rows, columns)
@@ -42,7 +42,7 @@ def resistive_circuit(network: CrossbarNetwork) -> Circuit:
     return builder.build()
 
 
-def _siemens(network: CrossbarNetwork) -> dict[str, np.ndarray]:
+def crossbar_siemens(network: CrossbarNetwork) -> dict[str, np.ndarray]:
     """Conductances by crossbar; the product θ·g_ref is formed in float64, as a float64 solver forms it. [S]"""
     labels = [layout.label for layout in network.layouts]
     thetas = [network.get_parameter(label).detach().to("cpu", torch.float64).numpy() for label in labels]
