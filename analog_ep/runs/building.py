@@ -17,7 +17,6 @@ from analog_ep.learning.updates.pulsed import PulsedUpdate
 from analog_ep.learning.updates.schemes import OneOfPair, update_scheme
 from analog_ep.learning.updates.update import ParameterUpdate, update_of
 from analog_ep.networks import ConductanceNetwork, CrossbarNetwork, HardwareNetwork, Network, Question
-from analog_ep.networks.needs import crossbars_of
 from analog_ep.spec import RelaxationSpec, Spec
 from analog_ep.spec.gradients import Parts
 from analog_ep.stimulus import Cost, Nudge
@@ -49,9 +48,7 @@ def build_network(spec: Spec, dtype: torch.dtype | None = None) -> HardwareNetwo
         If the network cannot.
     """
     network = spec.network.build(spec.diode, spec.training.seed, _dtype(spec, dtype))
-    if spec.wires is None:
-        return network
-    return crossbars_of(network, "wires need a ResistiveNetwork", "leave them out").rewired(spec.wires.build())
+    return network if spec.wires is None else spec.wires.laid(network)
 
 
 def build_conductances(spec: Spec, dtype: torch.dtype | None = None) -> ConductanceNetwork:

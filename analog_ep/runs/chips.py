@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from analog_ep.cards import load_card
 from analog_ep.circuit import (
+    Branches,
     Cells,
     Chip,
     Circuit,
@@ -171,11 +173,16 @@ def _heat(
     for key, what, factor in (("chip", "conductances", devices), ("wires", "resistances", wires)):
         if factor <= 0:
             raise SpecError(f"{key}.temperature_coefficient must leave {what} positive, found a factor of {factor:g}")
-    segments = [group for group in circuit.of_kind(Conductances) if group.wire]
-    for groups, factor in ((circuit.trainable_groups(), devices), (segments, 1 / wires)):
-        for group in groups if factor != 1 else ():
-            key = f"{group.label}.siemens"
-            factors[key] = factor * factors.get(key, np.ones(n_places(group)))
+    _scale(factors, circuit.trainable_groups(), devices)
+    _scale(factors, [group for group in circuit.of_kind(Conductances) if group.wire], 1 / wires)
+
+
+def _scale(factors: dict[str, np.ndarray], groups: Iterable[Branches], factor: float) -> None:
+    if factor == 1:
+        return
+    for group in groups:
+        key = f"{group.label}.siemens"
+        factors[key] = factor * factors.get(key, np.ones(n_places(group)))
 
 
 def _converters(table: ConvertersSpec, circuit: Circuit, seed: int) -> Converters:

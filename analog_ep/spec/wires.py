@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, NonNegativeFloat, PositiveInt
 
-from analog_ep.networks import Wires
+from analog_ep.networks import CrossbarNetwork, HardwareNetwork, Wires
+from analog_ep.networks.needs import crossbars_of
 from analog_ep.spec.table import TABLE
 
 
@@ -26,6 +27,13 @@ class WiresSpec(BaseModel):
     tile_rows: PositiveInt | None = None
     tile_columns: PositiveInt | None = None
 
-    def build(self) -> Wires:
-        """The wires."""
-        return Wires(**self.model_dump())
+    def laid(self, network: HardwareNetwork) -> CrossbarNetwork:
+        """The network with these wires.
+
+        Raises
+        ------
+        NetworkError
+            If it has no crossbars.
+        """
+        crossbars = crossbars_of(network, "wires need a ResistiveNetwork", "leave them out")
+        return crossbars.rewired(Wires(**self.model_dump()))
