@@ -308,10 +308,8 @@ class ResistiveNetwork(CrossbarNetwork):
         return twin
 
     def circuit(self, chip: Chip | None = None) -> Circuit:
-        ends = (self.gain, self.feedback, self.drive, self.bias_voltage)
-        return self._kept.circuit(
-            crossbar_siemens(self), lambda: resistive_circuit(self), chip, (*ends, *self.clamps, self.lines)
-        )
+        made_of = (self.gain, self.feedback, self.drive, self.bias_voltage, *self.clamps, self.lines)
+        return self._kept.circuit(crossbar_siemens(self), lambda: resistive_circuit(self), chip, made_of)
 
     @cached_property
     def _skeleton(self) -> Circuit:
