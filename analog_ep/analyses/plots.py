@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from analog_ep.analyses.corners import Corners
 from analog_ep.analyses.energy import Energy
@@ -174,12 +174,14 @@ def _wires(report: WireReport) -> Figure:
     for panel, crossbar in zip(maps, report.crossbars, strict=True):
         image = panel.imshow(crossbar.drop, aspect="auto", interpolation="nearest", cmap="magma")
         panel.set(title=f"{crossbar.label}: lost at a cell", xlabel="column", ylabel="row")
-        figure.colorbar(image, ax=panel, format=EngFormatter("V"), location="bottom")
+        figure.colorbar(image, ax=panel, format=EngFormatter("V"), location="bottom", ticks=MaxNLocator(4))
     shown = [at for at in report.scales if at.scale > 0]
     scales = [at.scale for at in shown]
     last.plot(scales, [at.output_error for at in shown], "o-", color="C1")
     last.set(xscale="log", yscale="log", xlabel="resistances, as a multiple", ylabel="largest output error")
     last.yaxis.set_major_formatter(EngFormatter("V"))
+    last.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    last.yaxis.set_minor_formatter(NullFormatter())
     last.yaxis.label.set_color("C1")
     if all(at.accuracy is not None for at in shown):
         beside = last.twinx()
