@@ -11,7 +11,6 @@ from scipy.sparse import coo_array, csc_array, csr_array
 from scipy.sparse.linalg import splu
 
 from analog_ep.equilibrium.nodal.front_kernels import (
-    LANES,
     backward_errors,
     column_structures,
     elimination_tree,
@@ -20,6 +19,7 @@ from analog_ep.equilibrium.nodal.front_kernels import (
     postorder,
     substitute,
 )
+from analog_ep.support.lanes import LANES, vectors
 
 _EXACT = 1e-13
 """Backward error from which on a solution is refined once."""
@@ -269,11 +269,12 @@ class Elimination:
             yield np.minimum(np.arange(begin, begin + LANES), n_samples - 1)
 
     def _workspace(self) -> _Factors:
-        lower = np.empty((self._fronts.factor_at[-1], LANES))
-        return lower, lower if self.is_symmetric else np.empty_like(lower), np.empty((self.size, LANES))
+        lower = vectors(self._fronts.factor_at[-1])
+        return lower, lower if self.is_symmetric else vectors(len(lower)), vectors(self.size)
 
     def _factorise(self, values: np.ndarray, factors: _Factors) -> None:
-        factorise(values, self._plan, self._sizes, *factors, self.is_symmetric)
+        room = vectors(self._sizes[0] ** 2), vectors(self._sizes[1])
+        factorise(values, self._plan, room, *factors, self.is_symmetric)
 
     def _solve_lanes(
         self,
@@ -300,7 +301,7 @@ class Elimination:
         lower, upper, pivots = factors
         # With Pr and Pc the permutations, Pr A Pcᵀ = L D U; the transposed matrix changes the roles of all of them.
         into, out = (self._column_place, self._row_place) if transposed else (self._row_place, self._column_place)
-        x = np.empty(right.shape)
+        x = vectors(len(right))
         x[into] = right
         substitute(*((upper, lower) if transposed else (lower, upper)), pivots, self._solving, x)
         return x[out]
