@@ -86,7 +86,8 @@ def test_a_source_of_many_controls_is_solved_and_enclosed():
     def current(last: float) -> float:
         volts = 1 + (last - 1) * along
         given = 1e-4 * (1 - last) / count
-        return given - 1e-4 * last - AMPERES * np.expm1(signs(count) @ volts / VOLTS)
+        return float(given - 1e-4 * last - AMPERES * np.expm1(signs(count) @ volts / VOLTS))
 
     last = brentq(current, -1.0, 1.0, xtol=1e-16)
+    assert isinstance(last, float)
     np.testing.assert_allclose(state.voltages[0, 2:].numpy(), 1 + (last - 1) * along, rtol=0, atol=1e-12)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, wraps
+from threading import Lock
 from typing import Any, ParamSpec
 
 import torch
@@ -13,6 +14,7 @@ P = ParamSpec("P")
 
 _FAST = {"reassoc", "contract", "nsz"}
 _FIRST: list[Callable[[], object]] = []
+_TELLING = Lock()
 
 
 def before_compiling(function: Callable[[], object]) -> Callable[[], object]:
@@ -45,8 +47,9 @@ def compiled(function: Callable[P, Any]) -> Callable[P, Any]:
         # A fifth of a second, which only those who need it wait for.
         import numba
 
-        while _FIRST:
-            _FIRST.pop(0)()
+        with _TELLING:
+            while _FIRST:
+                _FIRST.pop(0)()
         options: dict[str, Any] = {"fastmath": _FAST, "error_model": "numpy", "nogil": True}
         try:
             return numba.njit(function, cache=True, **options)

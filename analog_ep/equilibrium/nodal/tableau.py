@@ -385,14 +385,19 @@ class _Port:
 def _paths(before: np.ndarray) -> csr_array:
     """B: which branches of the tree lead from ground to each node; each carries the number of its node less one."""
     n_nodes = len(before)
-    paths = term = csr_array(
-        (np.ones(n_nodes - 1), (np.arange(1, n_nodes), np.arange(n_nodes - 1))), shape=(n_nodes, n_nodes - 1)
-    )
-    inner = np.flatnonzero(before > GROUND)
-    links = csr_array((np.ones(len(inner)), (inner, before[inner])), shape=(n_nodes, n_nodes))
-    while (term := csr_array(links @ term)).nnz:
-        paths = csr_array(paths + term)
-    return paths
+    node = here = np.arange(1, n_nodes)
+    ends, passed = [], []
+    while len(node):
+        ends.append(node)
+        passed.append(here - 1)
+        inner = before[here] > GROUND
+        node, here = node[inner], before[here[inner]]
+    places = _whole(ends), _whole(passed)
+    return csr_array((np.ones(len(places[0])), places), shape=(n_nodes, n_nodes - 1))
+
+
+def _whole(parts: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.zeros(0, np.int64), *parts])
 
 
 def _joined(parts: list[np.ndarray] | tuple[np.ndarray, ...]) -> np.ndarray:
