@@ -53,7 +53,7 @@ def circuit_of(kind: type[_Exponential]) -> Circuit:
     nodes = builder.add_nodes(f"n{k}" for k in range(kind.n_controls))
     builder.add(VoltageSources("v", top, 0, 1.0))
     builder.add(Conductances("r", np.append(top, nodes), np.append(nodes, 0), 1e-4))
-    builder.add(kind("source", nodes[-1:], [0], *nodes[:, None]))
+    builder.add(kind("source", nodes[-1:], [0], *nodes[:, None]))  # pyright: ignore[reportCallIssue]
     return builder.build()
 
 

@@ -251,7 +251,7 @@ class Elimination:
         for part in self._parts(len(values)):
             self._factorise(_side_by_side(values[part]), factors)
             # By Sylvester's law of inertia the signs of D are those of the eigenvalues.
-            found[part] = (factors[2] > 0).all(axis=0)[: part.stop - part.start]
+            found[part] = (factors[2][:, : part.stop - part.start] > 0).all(axis=0)
         return found
 
     def inverse_diagonal(self, values: np.ndarray) -> np.ndarray | None:
