@@ -6,7 +6,7 @@ from scipy.sparse import coo_array
 
 import analog_ep.equilibrium.nodal.elimination as module
 from analog_ep.equilibrium.nodal.elimination import Elimination, elimination_of
-from analog_ep.equilibrium.nodal.front_kernels import LANES
+from analog_ep.support.lanes import LANES
 
 
 def _pattern(rng, size, n_edges, symmetric):

@@ -4,12 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, wraps
+from threading import Lock
 from typing import Any, ParamSpec
 
 import torch
 from torch import Tensor
 
 P = ParamSpec("P")
+
+_FAST = {"reassoc", "contract", "nsz"}
+_FIRST: list[Callable[[], object]] = []
+_TELLING = Lock()
+
+
+def before_compiling(function: Callable[[], object]) -> Callable[[], object]:
+    """Have a function called once before anything is compiled, such as one that extends the compiler."""
+    _FIRST.append(function)
+    return function
+
+
+def compiled_into(function: Callable[P, Any]) -> Callable[P, Any]:
+    """The function, which compiled ones of its file may call."""
+
+    @before_compiling
+    def register() -> None:
+        from numba.core.extending import register_jitable
+
+        register_jitable(fastmath=_FAST, error_model="numpy")(function)
+
+    return function
 
 
 def compiled(function: Callable[P, Any]) -> Callable[P, Any]:
@@ -24,7 +47,10 @@ def compiled(function: Callable[P, Any]) -> Callable[P, Any]:
         # A fifth of a second, which only those who need it wait for.
         import numba
 
-        options: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy", "nogil": True}
+        with _TELLING:
+            while _FIRST:
+                _FIRST.pop(0)()
+        options: dict[str, Any] = {"fastmath": _FAST, "error_model": "numpy", "nogil": True}
         try:
             return numba.njit(function, cache=True, **options)
         except RuntimeError:

@@ -11,7 +11,6 @@ from scipy.sparse import coo_array, csc_array, csr_array
 from scipy.sparse.linalg import splu
 
 from analog_ep.equilibrium.nodal.front_kernels import (
-    LANES,
     backward_errors,
     column_structures,
     elimination_tree,
@@ -20,6 +19,7 @@ from analog_ep.equilibrium.nodal.front_kernels import (
     postorder,
     substitute,
 )
+from analog_ep.support.lanes import LANES, vectors
 
 _EXACT = 1e-13
 """Backward error from which on a solution is refined once."""
@@ -235,10 +235,10 @@ class Elimination:
         if self.n_bytes > _LARGEST:
             return np.stack([self._with_pivots(*one, transposed) for one in zip(values, right, strict=True)])
         factors = self._workspace()
-        for lanes in self._lanes(len(right)):
-            x, error = self._solve_lanes(np.ascontiguousarray(values[lanes].T), right[lanes].T, factors, transposed)
-            found[lanes] = x.T
-            for sample in np.unique(lanes[~(error <= _TRUSTED)]):
+        for part in self._parts(len(right)):
+            x, error = self._solve_lanes(_side_by_side(values[part]), _side_by_side(right[part]), factors, transposed)
+            found[part] = x[:, : part.stop - part.start].T
+            for sample in part.start + np.flatnonzero(~(error[: part.stop - part.start] <= _TRUSTED)):
                 found[sample] = self._with_pivots(values[sample], right[sample], transposed)
                 missed += 1
         self.is_unsuited = 2 * missed > len(right)
@@ -248,32 +248,33 @@ class Elimination:
         """Which symmetric matrices `(n_samples, n_entries)` are positive definite, bool `(n_samples,)`."""
         found = np.zeros(len(values), dtype=bool)
         factors = self._workspace()
-        for lanes in self._lanes(len(values)):
-            self._factorise(np.ascontiguousarray(values[lanes].T), factors)
+        for part in self._parts(len(values)):
+            self._factorise(_side_by_side(values[part]), factors)
             # By Sylvester's law of inertia the signs of D are those of the eigenvalues.
-            found[lanes] = (factors[2] > 0).all(axis=0)
+            found[part] = (factors[2][:, : part.stop - part.start] > 0).all(axis=0)
         return found
 
     def inverse_diagonal(self, values: np.ndarray) -> np.ndarray | None:
         """Diagonal of the inverse of one symmetric matrix, `(n,)`; None where it is not positive definite."""
         lower, _, pivots = factors = self._workspace()
-        self._factorise(np.ascontiguousarray(np.repeat(values[:, None], LANES, axis=1)), factors)
+        self._factorise(_side_by_side(values[None]), factors)
         if not (pivots[:, 0] > 0).all():
             return None
         return inverse_diagonal(lower, pivots, self._inverting)[self._column_place]
 
     @staticmethod
-    def _lanes(n_samples: int) -> Iterator[np.ndarray]:
-        """Samples that are eliminated side by side; the last one stands for those that are missing."""
+    def _parts(n_samples: int) -> Iterator[slice]:
+        """Samples that are eliminated side by side."""
         for begin in range(0, n_samples, LANES):
-            yield np.minimum(np.arange(begin, begin + LANES), n_samples - 1)
+            yield slice(begin, min(begin + LANES, n_samples))
 
     def _workspace(self) -> _Factors:
-        lower = np.empty((self._fronts.factor_at[-1], LANES))
-        return lower, lower if self.is_symmetric else np.empty_like(lower), np.empty((self.size, LANES))
+        lower = vectors(self._fronts.factor_at[-1])
+        return lower, lower if self.is_symmetric else vectors(len(lower)), vectors(self.size)
 
     def _factorise(self, values: np.ndarray, factors: _Factors) -> None:
-        factorise(values, self._plan, self._sizes, *factors, self.is_symmetric)
+        room = vectors(self._sizes[0] ** 2), vectors(self._sizes[1])
+        factorise(values, self._plan, room, *factors, self.is_symmetric)
 
     def _solve_lanes(
         self,
@@ -284,7 +285,7 @@ class Elimination:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Solutions `(n, LANES)` and their backward errors `(LANES,)`."""
         self._factorise(values, factors)
-        right, left = np.ascontiguousarray(right), np.empty(right.shape)
+        left = np.empty(right.shape)
         places = (self.columns, self.rows) if transposed else (self.rows, self.columns)
         with np.errstate(all="ignore"):
             x = self._substitute(factors, right, transposed)
@@ -300,7 +301,7 @@ class Elimination:
         lower, upper, pivots = factors
         # With Pr and Pc the permutations, Pr A Pcᵀ = L D U; the transposed matrix changes the roles of all of them.
         into, out = (self._column_place, self._row_place) if transposed else (self._row_place, self._column_place)
-        x = np.empty(right.shape)
+        x = vectors(len(right))
         x[into] = right
         substitute(*((upper, lower) if transposed else (lower, upper)), pivots, self._solving, x)
         return x[out]
@@ -310,6 +311,14 @@ class Elimination:
             return splu(self._matrix(values)).solve(right, "T" if transposed else "N")
         except RuntimeError:
             return np.full_like(right, np.nan)
+
+
+def _side_by_side(samples: np.ndarray) -> np.ndarray:
+    """At most `LANES` samples `(n_samples, n)` as vectors `(n, LANES)`; the last one stands for those that lack."""
+    found = vectors(samples.shape[1])
+    found[:, : len(samples)] = samples.T
+    found[:, len(samples) :] = found[:, len(samples) - 1, None]
+    return found
 
 
 def _symmetric_pattern(i: np.ndarray, j: np.ndarray, size: int) -> csr_array:

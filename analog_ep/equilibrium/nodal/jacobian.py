@@ -77,7 +77,10 @@ class Jacobian:
 
     def values(self, slopes: np.ndarray) -> np.ndarray:
         """Entries `(n_samples, n_entries)` for slopes `(n_samples, n_slopes)`, as `State.slopes` gives them."""
-        return self._base + apply(self._slopes, slopes)
+        # An entry's samples stand side by side, as the elimination takes them.
+        found = self._slopes @ slopes.T
+        found += self._base[:, None]
+        return found.T
 
     def row_norms(self, values: np.ndarray) -> np.ndarray:
         """Sum of the magnitudes in each row, `(n_samples, n_unknowns)`."""
@@ -94,7 +97,7 @@ class Jacobian:
     def sparse(self, values: np.ndarray) -> csc_array:
         """The matrix of one sample, from its entries `(n_entries,)`."""
         pointers = np.searchsorted(self.columns, np.arange(self.size + 1))
-        return csc_array((values, self.rows, pointers), shape=(self.size, self.size))
+        return csc_array((np.ascontiguousarray(values), self.rows, pointers), shape=(self.size, self.size))
 
     def solve(self, values: np.ndarray, right: np.ndarray, transposed: bool = False) -> np.ndarray:
         """Solutions `(n_samples, n_unknowns)` of J x = right, or of Jᵀ x = right; NaN where J is singular."""

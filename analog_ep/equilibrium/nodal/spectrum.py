@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.linalg import qz
+from scipy.linalg import eigvals
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import lsqr
 from torch import Tensor
@@ -107,8 +107,8 @@ def _pencil_is_stable(matrix: np.ndarray, n_voltages: int) -> bool:
         return False
     magnitude = np.abs(matrix[:n_voltages, :n_voltages]).max(initial=0.0)
     capacitance = np.diag((np.arange(size) < n_voltages) * magnitude)
-    upper, triangular, *_ = qz(matrix, capacitance, output="complex")
-    numerator, denominator = np.asarray(np.diag(upper)), np.asarray(np.diag(triangular))
+    # By QZ without its vectors, which would take five times as long.
+    numerator, denominator = np.asarray(eigvals(matrix, capacitance, homogeneous_eigvals=True))
     finite = np.abs(denominator) * _INFINITE > np.abs(numerator)
     tolerance = 1e-14 * size * np.abs(denominator) ** 2
     return bool((np.real(numerator * np.conj(denominator)) > -tolerance)[finite].all())

@@ -33,6 +33,9 @@ from analog_ep.stimulus import Nudge
 _TINY = 1e-30
 """Relative rounding of sums and products with twice the digits."""
 
+_CORNERS = 8
+"""Controls of a branch up to which the slopes are taken at every corner of a move; the corners double with each."""
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -304,17 +307,47 @@ class Tableau:
         """Change of the slopes over a move, times the move, at the worst corner of it. [A]"""
         system = self.branching.system
         here, bend = self._currents(volts)[1], np.zeros(system.n_nonlinear)
-        most = max((len(group.controls) for group in system.groups), default=0)
-        for corner in product((-1.0, 1.0), repeat=most):
+        few = [group for group in system.groups if len(group.controls) <= _CORNERS]
+        for corner in product((-1.0, 1.0), repeat=max((len(group.controls) for group in few), default=0)):
             side = np.zeros_like(volts)
-            for group in system.groups:
+            for group in few:
                 for place, sign in zip(group.controls, corner, strict=False):
                     side[place] = sign
-            change = np.abs(self._currents(volts + side * moved)[1] - here) * moved
-            found = np.zeros_like(bend)
-            np.add.at(found, system.controlled, np.where(moved > 0, change, 0.0))
-            bend = np.maximum(bend, found)
-        return bend
+            bend = np.maximum(bend, self._bend(np.abs(self._currents(volts + side * moved)[1] - here), moved))
+        many = [group.controls for group in system.groups if len(group.controls) > _CORNERS]
+        return np.maximum(bend, self._bend(self._changes(volts, moved, here, many), moved)) if many else bend
+
+    def _bend(self, change: np.ndarray, moved: np.ndarray) -> np.ndarray:
+        found = np.zeros(self.branching.system.n_nonlinear)
+        np.add.at(found, self.branching.system.controlled, np.where(moved > 0, change * moved, 0.0))
+        return found
+
+    def _changes(
+        self, volts: np.ndarray, moved: np.ndarray, here: np.ndarray, groups: list[tuple[slice, ...]]
+    ) -> np.ndarray:
+        """Most that the slopes of these groups of controls change, by moves of one control after the other. [S]"""
+        # A move to a corner is one of each control in turn, while the others are here or at the corner already. That
+        # is looked at with all of them here, at either end, and where the slopes point up or down; what a mixed
+        # setting adds is of second order in the move, and an enclosure needs a small one: twice the sum is enough.
+        chosen = np.zeros_like(volts)
+        for place in (place for controls in groups for place in controls):
+            chosen[place] = 1.0
+        up = np.sign(here) * chosen
+        settings = [0.0 * chosen, chosen, -chosen, up, -up]
+        corners = [np.abs(self._currents(volts + setting * moved)[1] - here) * chosen for setting in settings[1:]]
+        total = np.zeros_like(volts)
+        for number in range(max(map(len, groups))):
+            own = np.zeros(len(volts), dtype=bool)
+            for controls in groups:
+                own[controls[number] if number < len(controls) else slice(0)] = True
+            worst = np.zeros_like(volts)
+            for setting in settings:
+                middle, *ends = (
+                    self._currents(volts + np.where(own, side, setting) * moved)[1] for side in (0.0, -1.0, 1.0)
+                )
+                worst = np.maximum(worst, np.max([np.abs(end - middle) for end in ends], axis=0))
+            total += worst * chosen
+        return 2 * np.max([total, *corners], axis=0)
 
     def _nudge(self, tree: Double) -> tuple[Double, np.ndarray, np.ndarray] | None:
         nudge, injected = self.sample.nudge, self.sample.injected
@@ -352,14 +385,19 @@ class _Port:
 def _paths(before: np.ndarray) -> csr_array:
     """B: which branches of the tree lead from ground to each node; each carries the number of its node less one."""
     n_nodes = len(before)
-    paths = term = csr_array(
-        (np.ones(n_nodes - 1), (np.arange(1, n_nodes), np.arange(n_nodes - 1))), shape=(n_nodes, n_nodes - 1)
-    )
-    inner = np.flatnonzero(before > GROUND)
-    links = csr_array((np.ones(len(inner)), (inner, before[inner])), shape=(n_nodes, n_nodes))
-    while (term := csr_array(links @ term)).nnz:
-        paths = csr_array(paths + term)
-    return paths
+    node = here = np.arange(1, n_nodes)
+    ends, passed = [], []
+    while len(node):
+        ends.append(node)
+        passed.append(here - 1)
+        inner = before[here] > GROUND
+        node, here = node[inner], before[here[inner]]
+    places = _whole(ends), _whole(passed)
+    return csr_array((np.ones(len(places[0])), places), shape=(n_nodes, n_nodes - 1))
+
+
+def _whole(parts: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.zeros(0, np.int64), *parts])
 
 
 def _joined(parts: list[np.ndarray] | tuple[np.ndarray, ...]) -> np.ndarray:
