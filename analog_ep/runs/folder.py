@@ -285,9 +285,10 @@ def _trainer(spec: Spec, device: str, path: Path | None = None, ranks: Ranks | N
     dataset = build_dataset(spec, network)
     chip = build_chip(spec, network) if path is None else stored_chip(path, spec, network)
     training = spec.training
+    believed = network if spec.wires is None else spec.wires.believed(network)
     return Trainer(
         network,
-        build_gradient(spec, network, chip, stored_calibration(path, network)),
+        build_gradient(spec, believed, chip, stored_calibration(path, network)),
         build_update(spec, network, chip),
         dataset,
         batch_size=training.batch_size,

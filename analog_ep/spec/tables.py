@@ -207,6 +207,12 @@ class Spec(_Table):
         return self
 
     @model_validator(mode="after")
+    def _of_the_wires(self) -> Spec:
+        if self.wires is not None and not self.wires.known and (self.chip or self.converters):
+            raise ValueError("wires.known must be true with [chip] or [converters], found false; leave one of them out")
+        return self
+
+    @model_validator(mode="after")
     def _warm(self) -> Spec:
         if self.chip is not None and self.chip.temperature is not None:
             for diode in self.diode:
