@@ -9,11 +9,21 @@ import numpy as np
 import pytest
 import torch
 
-from analog_ep.circuit import Circuit, CircuitBuilder, Conductances, VoltageControlledVoltageSources, VoltageSources
+from analog_ep.circuit import (
+    Circuit,
+    CircuitBuilder,
+    Conductances,
+    Diodes,
+    VoltageControlledCurrentSources,
+    VoltageControlledVoltageSources,
+    VoltageSources,
+)
 from analog_ep.devices import ShockleyDiode
 from analog_ep.equilibrium import Newton, Ngspice, Relaxation, solve
 from analog_ep.equilibrium.nodal import error_bound
+from analog_ep.equilibrium.nodal.double_double import Double
 from analog_ep.equilibrium.nodal.reduction import reduced_system
+from analog_ep.equilibrium.nodal.tableau import Sample, Tableau
 from analog_ep.errors import ConvergenceError, NetworkError, StimulusError
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.stimulus import Nudge, SquaredError
@@ -216,3 +226,35 @@ def test_a_state_that_is_lost_ends_at_once():
     assert not state.converged.any()
     assert state.iterations <= 8
     assert "2 samples left the range of finite numbers in 4 sweeps, such as sample 0" in state.message
+
+
+def test_the_tableau_has_the_slopes_of_its_equations_and_the_sizes_of_their_terms():
+    def jacobian(*more: VoltageControlledCurrentSources) -> tuple[np.ndarray, np.ndarray]:
+        builder = CircuitBuilder("bridge")
+        top, a, b, c = builder.add_nodes(["top", "a", "b", "c"])
+        builder.add(VoltageSources("v", top, 0, 1.0))
+        siemens = [1e-3, 2e-3, 3e-3, 4e-3, 5e-3, 6e-3]
+        builder.add(Conductances("g", [top, top, a, b, a, c], [a, b, c, c, b, 0], siemens))
+        builder.add(Diodes("d", [a, b], [0, c], ShockleyDiode()))
+        for group in more:
+            builder.add(group)
+        builder.set_outputs([a, c], [0, 0])
+        circuit = builder.build()
+        branching = error_bound.ErrorBounds(circuit, reduced_system(circuit)).branching
+        tableau = Tableau(branching, Sample(np.zeros(0), nudge), volts)
+        here, step = tableau.start(volts), 1e-6
+        matrix, magnitude = tableau.jacobian(tableau.at(here).slopes)
+        for column, unit in enumerate(np.eye(branching.size)):
+            up, down = (tableau.at(here + Double.of(sign * step * unit)).residual.high for sign in (1, -1))
+            np.testing.assert_allclose(matrix[:, column], (up - down) / (2 * step), rtol=0, atol=1e-9)
+        return matrix, magnitude
+
+    nudge = Nudge(7e-3, torch.tensor([[0.2, 0.1]], dtype=torch.float64), SquaredError(), "elastic")
+    volts = np.array([0.0, 1.0, 0.55, 0.6, 0.2])
+    # Branches that their own voltage controls count with one sign wherever they meet; another's may cancel.
+    matrix, magnitude = jacobian()
+    np.testing.assert_allclose(magnitude, np.abs(matrix), rtol=1e-12)
+    with_source, sizes = jacobian(VoltageControlledCurrentSources("i", 4, 0, 2, 0, -0.5e-3))
+    assert np.abs(with_source - matrix).max() > 1e-4
+    np.testing.assert_allclose(sizes, magnitude + np.abs(with_source - matrix), rtol=1e-9, atol=1e-15)
+    assert (sizes > 1.01 * np.abs(with_source)).any()
