@@ -228,6 +228,15 @@ def test_a_state_that_is_lost_ends_at_once():
     assert "2 samples left the range of finite numbers in 4 sweeps, such as sample 0" in state.message
 
 
+@pytest.mark.parametrize("number", [256, 486, 557])
+def test_of_a_state_that_is_lost_the_status_tells_alone(number):
+    # NumPy's warnings, which are errors here, name no sample and nothing to do.
+    drawn = draw(number)
+    state = solve(drawn.circuit, drawn.inputs, drawn.nudge, solver=Newton(), throw=False)
+    assert not state.converged.any()
+    assert state.message
+
+
 def test_the_tableau_has_the_slopes_of_its_equations_and_the_sizes_of_their_terms():
     def jacobian(*more: VoltageControlledCurrentSources) -> tuple[np.ndarray, np.ndarray]:
         builder = CircuitBuilder("bridge")
