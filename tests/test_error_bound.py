@@ -1,5 +1,6 @@
 """The bound on voltage errors: against rational arithmetic, closed forms and 45-digit solutions."""
 
+import math
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -8,6 +9,7 @@ import mpmath
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import brentq
 
 from analog_ep.circuit import (
     Circuit,
@@ -22,6 +24,7 @@ from analog_ep.devices import ShockleyDiode
 from analog_ep.equilibrium import Newton, Ngspice, Relaxation, solve
 from analog_ep.equilibrium.nodal import error_bound
 from analog_ep.equilibrium.nodal.double_double import Double
+from analog_ep.equilibrium.nodal.exact_state import exact_state
 from analog_ep.equilibrium.nodal.reduction import reduced_system
 from analog_ep.equilibrium.nodal.tableau import Sample, Tableau
 from analog_ep.errors import ConvergenceError, NetworkError, StimulusError
@@ -267,3 +270,25 @@ def test_the_tableau_has_the_slopes_of_its_equations_and_the_sizes_of_their_term
     assert np.abs(with_source - matrix).max() > 1e-4
     np.testing.assert_allclose(sizes, magnitude + np.abs(with_source - matrix), rtol=1e-9, atol=1e-15)
     assert (sizes > 1.01 * np.abs(with_source)).any()
+
+
+def test_an_enclosure_about_a_point_off_the_solution_holds_it():
+    # Above the solution a junction is steeper than on the way down to it, so that residual over slope falls short.
+    builder = CircuitBuilder("diode and resistor")
+    top, x = builder.add_nodes(["top", "x"])
+    builder.add(VoltageSources("v", top, 0, 1.0))
+    builder.add(Conductances("g", top, x, 1e-3))
+    diode = ShockleyDiode(saturation_current=1e-14)
+    builder.add(Diodes("d", x, 0, diode))
+    circuit = builder.build()
+    saturation, emission = float(diode.effective_saturation_current), float(diode.emission_voltage)
+
+    def net(v: float) -> float:
+        return saturation * math.expm1(v / emission) + 1e-15 * v - 1e-3 * (1 - v)
+
+    root = brentq(net, 0.3, 0.9, xtol=1e-15)
+    branching = error_bound.ErrorBounds(circuit, reduced_system(circuit)).branching
+    for off in (3e-3, 1e-2):
+        found = exact_state(branching, Sample(np.zeros(0)), np.array([0.0, 1.0, root + off]), max_steps=1)
+        error = abs(found.voltages[x] - root)
+        assert 1e-5 < error <= found.bound[x] < 2 * error
