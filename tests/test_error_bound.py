@@ -44,11 +44,11 @@ LADDERS = {
 }
 
 
-def ladder(siemens: list[float]) -> Circuit:
-    """Conductances in series from 1 V to ground."""
+def ladder(siemens: list[float], volts: float = 1.0) -> Circuit:
+    """Conductances in series from a source to ground."""
     builder = CircuitBuilder("ladder")
     nodes = builder.add_nodes(f"n{k}" for k in range(len(siemens)))
-    builder.add(VoltageSources("v", nodes[0], 0, 1.0))
+    builder.add(VoltageSources("v", nodes[0], 0, volts))
     builder.add(Conductances("r", nodes, np.append(nodes[1:], 0), siemens))
     return builder.build()
 
@@ -292,3 +292,18 @@ def test_an_enclosure_about_a_point_off_the_solution_holds_it():
         found = exact_state(branching, Sample(np.zeros(0)), np.array([0.0, 1.0, root + off]), max_steps=1)
         error = abs(found.voltages[x] - root)
         assert 1e-5 < error <= found.bound[x] < 2 * error
+
+
+@pytest.mark.parametrize(("top", "middle"), [(1.0, 0.5), (1.001, 0.5), (1.0, 0.501)], ids=["exact", "source", "node"])
+def test_the_bound_by_energy_knows_no_unit(top, middle):
+    # Of a state that is the solution, of one whose source is off, and of one that breaks Kirchhoff's law.
+    found = []
+    for power in (-30, -8, 0, 8):
+        for volts in (1.0, 2.0**-10):
+            circuit = ladder([2.0**power] * 2, volts)
+            bounds = error_bound.ErrorBounds(circuit, reduced_system(circuit))
+            state = volts * np.array([[0.0, top, middle]])
+            found.append(float(bounds.far(error_bound.Stimulus(NO_INPUT), state)[0]) / volts)
+    error = max(abs(top - 1.0), abs(middle - 0.5))
+    np.testing.assert_allclose(found, found[0], rtol=1e-9)
+    assert max(error, 1e-17) < found[0] < 10 * error + 1e-14
