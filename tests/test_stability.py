@@ -162,3 +162,20 @@ def test_a_circuit_whose_nodes_are_all_held_is_judged():
     assert state.voltages.tolist() == [[0.0, 2.0, -1.0]]
     assert state.message.startswith("all 1 samples converged")
     assert "judge" not in state.message
+
+
+def test_one_sample_without_a_batch_has_the_bound_that_it_has_in_one():
+    inner, inputs, targets = linear_network()
+    network = CircuitNetwork(inner.circuit(), inner.conductance_range)
+    found = []
+    for shape in ((), (1,), (1, 1)):
+        free = solve(network, inputs[0].expand(*shape, -1), solver=Newton())
+        nudge = Nudge(-1e6, targets[0].expand(*shape, -1), SquaredError(), "elastic")
+        with pytest.raises(UnstableNudgeError) as caught:
+            require_stable_nudge(network, nudge, [free])
+        found.append(re.search(r"weaker than (\S+) here", str(caught.value)))
+    bounds = [float(words[1]) for words in found if words is not None]
+    assert (
+        bounds
+        == [pytest.approx(critical(inner, solve(inner, inputs[:1], solver=Newton()), SquaredError()), rel=6e-3)] * 3
+    )
