@@ -9,7 +9,7 @@ import mpmath
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 
 from analog_ep.circuit import (
     Circuit,
@@ -286,7 +286,7 @@ def test_an_enclosure_about_a_point_off_the_solution_holds_it():
     def net(v: float) -> float:
         return saturation * math.expm1(v / emission) + 1e-15 * v - 1e-3 * (1 - v)
 
-    root = brentq(net, 0.3, 0.9, xtol=1e-15)
+    root = root_scalar(net, bracket=(0.3, 0.9), xtol=1e-15).root
     branching = error_bound.ErrorBounds(circuit, reduced_system(circuit)).branching
     for off in (3e-3, 1e-2):
         found = exact_state(branching, Sample(np.zeros(0)), np.array([0.0, 1.0, root + off]), max_steps=1)
