@@ -199,6 +199,19 @@ def test_what_has_nothing_to_do_with_a_name_is_passed_over(tmp_path: Path):
     assert read_device(file, "other").text.endswith("\n.ends")
 
 
+def test_a_model_that_is_a_kind_of_another_is_what_that_one_is(tmp_path: Path):
+    file = tmp_path / "library.lib"
+    file.write_text(
+        ".model base D(IS=2n)\n.model likeit AKO:base (N=1.7)\n.model q NPN(IS=1f)\n"
+        ".model likeq AKO:q (BF=10)\n.model last D(IS=3n)\n"
+    )
+    assert read_device(file, "likeit").text.splitlines()[-1] == ".model likeit d(is=2n n=1.7)"
+    with pytest.raises(DataError, match=r"library\.lib defines base, likeit, last, found 'likeq' asked for"):
+        read_device(file, "likeq")
+    file.write_text(".model base D(IS=2n)\n.model likeit AKO:base (N=1.7)\n.model q NPN(IS=1f)\n")
+    assert read_device(file).name == "likeit"
+
+
 @pytest.mark.ngspice
 @pytest.mark.parametrize(
     ("text", "words"),

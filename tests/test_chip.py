@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from analog_ep.circuit import Chip, Converter, Converters, LearningCircuit, draw_faults
-from analog_ep.devices import IdealDiode, ShockleyDiode
+from analog_ep.devices import DiodeClamp, IdealDiode, ShockleyDiode
 from analog_ep.equilibrium import Newton, Ngspice, Relaxation, solve
 from analog_ep.errors import CheckpointError, CircuitError
 from analog_ep.export import write_netlist
@@ -380,3 +380,17 @@ def test_a_chip_of_another_network_is_refused():
 def test_parameters_outside_their_range(build, message):
     with pytest.raises(CircuitError, match=message):
         build()
+
+
+def test_a_chips_series_resistances_are_those_of_its_circuit():
+    clamp = DiodeClamp(ShockleyDiode(1e-9, series_resistance=2e4), upper=0.1, lower=-0.1)
+    net = ResistiveNetwork([3, 5, 2], diode=clamp, dtype=torch.float64, seed=1)
+    chip = Chip.draw(net.circuit(), 3, siemens=0.3)
+    assert chip.changes("clamp1_upper_rs.siemens")
+    inputs = torch.tensor([[3.0, -2.0, 5.0]], dtype=torch.float64)
+    layers = solve(net, inputs, solver=Relaxation(), chip=chip)
+    nodal = solve(net, inputs, solver=Newton(), chip=chip)
+    torch.testing.assert_close(layers.outputs, nodal.outputs, rtol=1e-10, atol=0)
+    alike = Chip({name: values for name, values in chip.factors.items() if "_rs" not in name})
+    other = solve(net, inputs, solver=Newton(), chip=alike)
+    assert float((other.outputs - nodal.outputs).abs().max()) > 1e-4

@@ -129,6 +129,16 @@ def test_cells_decay_towards_their_lowest_conductance_and_diffuse():
     assert float(walked.std()) == pytest.approx(0.03 * (HIGH - LOW), rel=0.03)
 
 
+def test_diffusion_is_a_share_of_the_range_above_the_lowest_conductance():
+    net = ResistiveNetwork((100, 100, 10), conductance_range=(0.8 * HIGH, HIGH), dtype=torch.float64, seed=2)
+    net.set_conductances({name: torch.full_like(g, 0.9 * HIGH) for name, g in net.conductances.items()})
+    update = sgd(net, Chip({}, cells=Cells(diffusion=0.01)))
+    pushed(net, 0.0)
+    update.step()
+    walked = torch.cat([value.flatten() for value in net.conductances.values()]) - 0.9 * HIGH
+    assert float(walked.std()) == pytest.approx(0.01 * 0.2 * HIGH, rel=0.03)
+
+
 @pytest.mark.parametrize("rounding", ["stochastic", "carried"])
 def test_the_state_of_the_cells_goes_on_where_it_was_saved(rounding):
     chip = Chip({}, cells=Cells(16, rounding, diffusion=1e-3))

@@ -280,3 +280,18 @@ def test_cells_are_found_by_their_parameter_whatever_their_group_is_called():
     assert stuck.tolist() == pytest.approx([2e-6, np.nan, 3e-6], nan_ok=True)
     with pytest.raises(NetworkError, match="bounds must be given for each of p, found none or others: 'q'"):
         CircuitNetwork(builder.build(), bounds={"p": (1e-6, 1e-4), "q": (1e-6, 1e-4)})
+
+
+def test_conductances_at_their_bounds_but_for_rounding_are_taken():
+    network = CircuitNetwork(graph(), BOUNDS)
+    for bound, beyond in zip(BOUNDS, (-1, 1), strict=True):
+        for relative_excess, taken in ((1e-14, True), (1e-10, False)):
+            value = bound * (1 + beyond * relative_excess)
+            assert value != bound
+            wanted = {name: torch.full_like(old, value) for name, old in network.conductances.items()}
+            if taken:
+                network.set_conductances(wanted)
+                torch.testing.assert_close(network.conductances, wanted, rtol=1e-12, atol=0)
+            else:
+                with pytest.raises(NetworkError, match="conductances must lie in"):
+                    network.set_conductances(wanted)

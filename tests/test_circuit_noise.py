@@ -5,6 +5,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from analog_ep.circuit import (
     Circuit,
     CircuitBuilder,
     Conductances,
+    CurrentControlledCurrentSources,
     VoltageSources,
     injected_currents,
     johnson_currents,
@@ -127,6 +129,26 @@ def test_copies_are_independent_of_each_other():
     three = solve(copies(network.circuit(), 3), inputs, solver=Newton())
     torch.testing.assert_close(three.outputs, one.outputs.expand(3), rtol=0, atol=1e-12)
     torch.testing.assert_close(three.voltages[1:].reshape(3, -1), one.voltages[1:].expand(3, -1), rtol=0, atol=1e-12)
+
+
+def test_a_copys_source_follows_the_ammeter_of_its_own_copy():
+    # 1 V drives g through the first ammeter and 2 g through the second; half of the latter flows into 1 mS at z.
+    builder = CircuitBuilder("mirror")
+    top, x, y, z = builder.add_nodes(["top", "x", "y", "z"])
+    builder.add(VoltageSources("v", top, 0, 1.0))
+    builder.add(VoltageSources("ammeters", [top, top], [x, y], 0.0))
+    builder.add(Conductances("load", [x, y], [0, 0], [1e-4, 2e-4]))
+    builder.add(Conductances("out", z, 0, 1e-3))
+    builder.add(CurrentControlledCurrentSources("f", 0, z, "ammeters", 1, 0.5))
+    builder.set_outputs(z, 0)
+    several = copies(builder.build(), 3)
+    siemens = np.array([1e-4, 2e-4, 3e-4, 6e-4, 5e-4, 1e-3])
+    several = several.with_groups(
+        replace(group, siemens=siemens) if group.label == "load" else group for group in several.groups
+    )
+    found = solve(several, torch.zeros(1, 0, dtype=torch.float64), solver=Newton()).outputs
+    expected = torch.tensor([[0.1, 0.3, 0.5]], dtype=torch.float64)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
 
 
 @pytest.mark.ngspice

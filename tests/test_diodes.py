@@ -17,6 +17,7 @@ from scipy.special import lambertw
 
 from analog_ep.constants import BOLTZMANN, ELEMENTARY_CHARGE, SIMULATION_GMIN
 from analog_ep.devices import Diode, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
+from analog_ep.devices.roots import bracketed_newton
 from analog_ep.errors import DeviceParameterError
 
 mpmath.mp.dps = 50
@@ -369,3 +370,12 @@ def test_defaults_are_those_of_spice():
 def test_errors_say_what_must_hold(build, words):
     with pytest.raises(DeviceParameterError, match=words):
         build()
+
+
+@pytest.mark.parametrize("size", [1e-14, 1e-9, 1.0, 1e6])
+def test_a_root_of_any_size_has_all_its_digits(size):
+    # expm1(x/size) = 1 at size · ln 2.
+    start = torch.tensor([0.0, 0.5 * size, 2.0 * size], dtype=torch.float64)
+    scale = torch.full_like(start, math.exp(-2) / size)
+    root = bracketed_newton(start, lambda x: torch.expm1(x / size) - 1, lambda x: torch.exp(x / size) / size, scale)
+    torch.testing.assert_close(root, torch.full_like(root, size * math.log(2)), rtol=4e-16, atol=0)

@@ -1,5 +1,6 @@
 """The bound on voltage errors: against rational arithmetic, closed forms and 45-digit solutions."""
 
+import math
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -8,12 +9,24 @@ import mpmath
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import root_scalar
 
-from analog_ep.circuit import Circuit, CircuitBuilder, Conductances, VoltageControlledVoltageSources, VoltageSources
+from analog_ep.circuit import (
+    Circuit,
+    CircuitBuilder,
+    Conductances,
+    Diodes,
+    VoltageControlledCurrentSources,
+    VoltageControlledVoltageSources,
+    VoltageSources,
+)
 from analog_ep.devices import ShockleyDiode
 from analog_ep.equilibrium import Newton, Ngspice, Relaxation, solve
 from analog_ep.equilibrium.nodal import error_bound
+from analog_ep.equilibrium.nodal.double_double import Double
+from analog_ep.equilibrium.nodal.exact_state import exact_state
 from analog_ep.equilibrium.nodal.reduction import reduced_system
+from analog_ep.equilibrium.nodal.tableau import Sample, Tableau
 from analog_ep.errors import ConvergenceError, NetworkError, StimulusError
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.stimulus import Nudge, SquaredError
@@ -31,11 +44,11 @@ LADDERS = {
 }
 
 
-def ladder(siemens: list[float]) -> Circuit:
-    """Conductances in series from 1 V to ground."""
+def ladder(siemens: list[float], volts: float = 1.0) -> Circuit:
+    """Conductances in series from a source to ground."""
     builder = CircuitBuilder("ladder")
     nodes = builder.add_nodes(f"n{k}" for k in range(len(siemens)))
-    builder.add(VoltageSources("v", nodes[0], 0, 1.0))
+    builder.add(VoltageSources("v", nodes[0], 0, volts))
     builder.add(Conductances("r", nodes, np.append(nodes[1:], 0), siemens))
     return builder.build()
 
@@ -216,3 +229,81 @@ def test_a_state_that_is_lost_ends_at_once():
     assert not state.converged.any()
     assert state.iterations <= 8
     assert "2 samples left the range of finite numbers in 4 sweeps, such as sample 0" in state.message
+
+
+@pytest.mark.parametrize("number", [256, 486, 557])
+def test_of_a_state_that_is_lost_the_status_tells_alone(number):
+    # NumPy's warnings, which are errors here, name no sample and nothing to do.
+    drawn = draw(number)
+    state = solve(drawn.circuit, drawn.inputs, drawn.nudge, solver=Newton(), throw=False)
+    assert not state.converged.any()
+    assert state.message
+
+
+def test_the_tableau_has_the_slopes_of_its_equations_and_the_sizes_of_their_terms():
+    def jacobian(*more: VoltageControlledCurrentSources) -> tuple[np.ndarray, np.ndarray]:
+        builder = CircuitBuilder("bridge")
+        top, a, b, c = builder.add_nodes(["top", "a", "b", "c"])
+        builder.add(VoltageSources("v", top, 0, 1.0))
+        siemens = [1e-3, 2e-3, 3e-3, 4e-3, 5e-3, 6e-3]
+        builder.add(Conductances("g", [top, top, a, b, a, c], [a, b, c, c, b, 0], siemens))
+        builder.add(Diodes("d", [a, b], [0, c], ShockleyDiode()))
+        for group in more:
+            builder.add(group)
+        builder.set_outputs([a, c], [0, 0])
+        circuit = builder.build()
+        branching = error_bound.ErrorBounds(circuit, reduced_system(circuit)).branching
+        tableau = Tableau(branching, Sample(np.zeros(0), nudge), volts)
+        here, step = tableau.start(volts), 1e-6
+        matrix, magnitude = tableau.jacobian(tableau.at(here).slopes)
+        for column, unit in enumerate(np.eye(branching.size)):
+            up, down = (tableau.at(here + Double.of(sign * step * unit)).residual.high for sign in (1, -1))
+            np.testing.assert_allclose(matrix[:, column], (up - down) / (2 * step), rtol=0, atol=1e-9)
+        return matrix, magnitude
+
+    nudge = Nudge(7e-3, torch.tensor([[0.2, 0.1]], dtype=torch.float64), SquaredError(), "elastic")
+    volts = np.array([0.0, 1.0, 0.55, 0.6, 0.2])
+    # Branches that their own voltage controls count with one sign wherever they meet; another's may cancel.
+    matrix, magnitude = jacobian()
+    np.testing.assert_allclose(magnitude, np.abs(matrix), rtol=1e-12)
+    with_source, sizes = jacobian(VoltageControlledCurrentSources("i", 4, 0, 2, 0, -0.5e-3))
+    assert np.abs(with_source - matrix).max() > 1e-4
+    np.testing.assert_allclose(sizes, magnitude + np.abs(with_source - matrix), rtol=1e-9, atol=1e-15)
+    assert (sizes > 1.01 * np.abs(with_source)).any()
+
+
+def test_an_enclosure_about_a_point_off_the_solution_holds_it():
+    # Above the solution a junction is steeper than on the way down to it, so that residual over slope falls short.
+    builder = CircuitBuilder("diode and resistor")
+    top, x = builder.add_nodes(["top", "x"])
+    builder.add(VoltageSources("v", top, 0, 1.0))
+    builder.add(Conductances("g", top, x, 1e-3))
+    diode = ShockleyDiode(saturation_current=1e-14)
+    builder.add(Diodes("d", x, 0, diode))
+    circuit = builder.build()
+    saturation, emission = float(diode.effective_saturation_current), float(diode.emission_voltage)
+
+    def net(v: float) -> float:
+        return saturation * math.expm1(v / emission) + 1e-15 * v - 1e-3 * (1 - v)
+
+    root = root_scalar(net, bracket=(0.3, 0.9), xtol=1e-15).root
+    branching = error_bound.ErrorBounds(circuit, reduced_system(circuit)).branching
+    for off in (3e-3, 1e-2):
+        found = exact_state(branching, Sample(np.zeros(0)), np.array([0.0, 1.0, root + off]), max_steps=1)
+        error = abs(found.voltages[x] - root)
+        assert 1e-5 < error <= found.bound[x] < 2 * error
+
+
+@pytest.mark.parametrize(("top", "middle"), [(1.0, 0.5), (1.001, 0.5), (1.0, 0.501)], ids=["exact", "source", "node"])
+def test_the_bound_by_energy_knows_no_unit(top, middle):
+    # Of a state that is the solution, of one whose source is off, and of one that breaks Kirchhoff's law.
+    found = []
+    for power in (-30, -8, 0, 8):
+        for volts in (1.0, 2.0**-10):
+            circuit = ladder([2.0**power] * 2, volts)
+            bounds = error_bound.ErrorBounds(circuit, reduced_system(circuit))
+            state = volts * np.array([[0.0, top, middle]])
+            found.append(float(bounds.far(error_bound.Stimulus(NO_INPUT), state)[0]) / volts)
+    error = max(abs(top - 1.0), abs(middle - 0.5))
+    np.testing.assert_allclose(found, found[0], rtol=1e-9)
+    assert max(error, 1e-17) < found[0] < 10 * error + 1e-14

@@ -341,3 +341,12 @@ def test_what_cannot_be_a_network_of_gates():
         GateNetwork(both, BOUNDS)
     with pytest.raises(Exception, match="conductances here, found a GateNetwork; try another"):
         needs.conductances_of(GateNetwork(circuit, BOUNDS), "conductances here", "try another")
+
+
+def test_a_state_has_the_voltages_of_every_node_of_its_circuit():
+    network = GateNetwork(edges(FloatingGateMosfets, EKV, count=24, nodes=9), BOUNDS)
+    state = solve(network, INPUTS, solver=Newton())
+    volts = network.node_voltages(INPUTS, network.layers_of(state.voltages))
+    torch.testing.assert_close(volts, state.voltages, rtol=0, atol=0)
+    driven = network.circuit().node("x0")
+    torch.testing.assert_close(volts[:, driven], INPUTS[:, 0], rtol=0, atol=0)

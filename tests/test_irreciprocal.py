@@ -27,7 +27,7 @@ from analog_ep.circuit import (
     VoltageSources,
     energy_weights,
 )
-from analog_ep.circuit.energy import contrast_weights
+from analog_ep.circuit.energy import contrast_weights, why_irreciprocal
 from analog_ep.errors import EnergyUnavailableError
 
 BOUNDS = (1e-6, 1e-3)
@@ -188,3 +188,23 @@ def test_a_circuit_without_an_energy_learns_by_implicit_differentiation():
         costs.append(float(method.backward(inputs, 0.2 * inputs)))
         update.step()
     assert costs[-1] < 0.01 * costs[0]
+
+
+def test_a_chip_that_loses_its_energy_or_its_weights_is_told_apart():
+    def joined(first: float, second: float) -> Circuit:
+        builder = CircuitBuilder("two amplifiers between two blocks")
+        builder.add_nodes(["x", "a", "b", "c", "d", "e", "f"])
+        builder.add(VoltageSources("v", "x", "0", 0.0, 0))
+        builder.add(Amplifiers("one", "a", "c", 2.0, first))
+        builder.add(Amplifiers("two", "b", "d", 2.0, second))
+        builder.add(Conductances("g", list("xabcdef"), list("abxef00"), 1e-4, "g", np.arange(7)))
+        builder.add(Conductances("h", "e", "f", 1e-4))
+        builder.set_outputs("e", "f")
+        return builder.build()
+
+    nominal = joined(0.5, 0.5)
+    assert why_irreciprocal(joined(0.5, 0.5), nominal) == ""
+    assert why_irreciprocal(joined(0.4, 0.4), nominal) == "its amplifiers ask for other weights than the nominal ones"
+    for pair in ((0.5, 0.4), (0.4, 0.5)):
+        assert "join two blocks by different k/a" in why_irreciprocal(joined(*pair), nominal)
+    assert "join two blocks by different k/a" in why_irreciprocal(nominal, joined(0.5, 0.4))

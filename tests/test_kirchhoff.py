@@ -119,6 +119,18 @@ def test_a_current_controlled_source_reads_the_law_at_its_ammeter():
     assert residual == pytest.approx({"0": 0, "top": 0, "x": 2e-3, "y": 0, "z": 0}, abs=1e-15)
 
 
+def test_each_current_controlled_source_reads_its_own_ammeter():
+    # 3 mA flow through the first ammeter, 4 mA through the second, and f draws twice the latter from z.
+    circuit = node_with(
+        lambda x, y, w, z: VoltageSources("ammeters", [x, x], [y, w], 0.0),
+        lambda x, y, w, z: Conductances("load", [y, w, z], [0, 0, 0], [3e-3, 4e-3, 1e-3]),
+        lambda x, y, w, z: CurrentControlledCurrentSources("f", z, 0, "ammeters", 1, 2.0),
+        extra=["y", "w", "z"],
+    )
+    residual, _ = residual_at(circuit, top=2.0, x=1.0, y=1.0, w=1.0, z=-8.0)
+    assert residual["z"] == pytest.approx(0.0, abs=1e-15)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_it_vanishes_at_solutions_of_modified_nodal_analysis(seed):
     circuit = build(Recipe(seed, block_sizes=(3, 2), controlled=seed % 2 == 0, floating=True, reciprocal=False))

@@ -322,7 +322,7 @@ class WrongNoise(SquareLawTransistors):
 
 class NegativeNoise(SquareLawTransistors):
     def noise_density(self, kelvin, *volts):
-        return np.full(len(self), -1e-24)
+        return np.array([1e-24, -1e-24])
 
 
 class NoiseForSpice(SquareLawTransistors):

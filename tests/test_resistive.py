@@ -309,3 +309,14 @@ def test_set_conductances_refuses_and_leaves_everything_as_it_was():
 def test_errors_say_what_must_hold(sizes, options, words):
     with pytest.raises(NetworkError, match=words):
         ResistiveNetwork(sizes, **options)
+
+
+def test_it_is_the_range_over_the_reference_that_a_precision_must_hold():
+    # Smallest normal number of float32: 1.2e-38.
+    for siemens, reference in ((1e-20, 1e17), (1e-42, 1e-40)):
+        network = ResistiveNetwork([2, 2], conductance_range=(siemens, 10 * siemens), reference_conductance=reference)
+        share = torch.tensor([1.0, 10.0]) * (siemens / reference)
+        theta = network.theta("stage1")
+        assert bool(((theta >= 0.999 * share[0]) & (theta <= 1.001 * share[1])).all())
+    with pytest.raises(NetworkError, match=r"over the reference must lie within torch\.float32"):
+        ResistiveNetwork([2, 2], conductance_range=(1e-20, 1e-4), reference_conductance=1e19)

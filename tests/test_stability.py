@@ -9,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from layered_networks import cases, dense_hessian, examples
 
+from analog_ep.circuit import CircuitBuilder, Conductances, VoltageControlledCurrentSources, VoltageSources
 from analog_ep.devices import DiodeClamp, HardClamp, IdealDiode, ShockleyDiode
 from analog_ep.equilibrium.equilibrium import Equilibrium, solve
 from analog_ep.equilibrium.layered.relaxation import Relaxation
@@ -141,3 +142,40 @@ def test_what_overflowed_is_no_stable_state():
     one_way = Jacobian(system)
     stable, _ = stable_samples(one_way, values, system.n_voltages)
     assert stable.tolist() == [True, False]
+
+
+def test_a_circuit_whose_nodes_are_all_held_is_judged():
+    builder = CircuitBuilder("held")
+    x, y = builder.add_nodes(["x", "y"])
+    builder.add(VoltageSources("v", [x, y], 0, [2.0, -1.0]))
+    builder.add(Conductances("g", x, y, 1e-3))
+    builder.add(VoltageControlledCurrentSources("i", y, 0, x, 0, -4e-3))
+    builder.set_outputs(y, 0)
+    circuit = builder.build()
+    system = reduced_system(circuit)
+    assert system.n_unknowns == 0
+    jacobian = Jacobian(system, False)
+    stable, judged = stable_samples(jacobian, np.zeros((3, 0)), 0)
+    assert stable.tolist() == [True] * 3
+    assert judged
+    state = Newton().solve_circuit(circuit, np.zeros((1, 0)))
+    assert state.voltages.tolist() == [[0.0, 2.0, -1.0]]
+    assert state.message.startswith("all 1 samples converged")
+    assert "judge" not in state.message
+
+
+def test_one_sample_without_a_batch_has_the_bound_that_it_has_in_one():
+    inner, inputs, targets = linear_network()
+    network = CircuitNetwork(inner.circuit(), inner.conductance_range)
+    found = []
+    for shape in ((), (1,), (1, 1)):
+        free = solve(network, inputs[0].expand(*shape, -1), solver=Newton())
+        nudge = Nudge(-1e6, targets[0].expand(*shape, -1), SquaredError(), "elastic")
+        with pytest.raises(UnstableNudgeError) as caught:
+            require_stable_nudge(network, nudge, [free])
+        found.append(re.search(r"weaker than (\S+) here", str(caught.value)))
+    bounds = [float(words[1]) for words in found if words is not None]
+    assert (
+        bounds
+        == [pytest.approx(critical(inner, solve(inner, inputs[:1], solver=Newton()), SquaredError()), rel=6e-3)] * 3
+    )

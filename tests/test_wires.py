@@ -353,3 +353,15 @@ def test_largest_array_is_the_last_within_the_error():
         cells, links = np.full((n, n), 1e-4), np.full((n, n), 0.1)
         *_, currents = nodal(cells, links, links, np.ones(n), np.zeros(n))
         assert (abs(1 + currents[n:] / (1e-4 * n)).max() <= 0.01) == within
+
+
+def test_segments_of_less_than_an_ohm_are_segments():
+    net = network(Wires(0.3, 0.2, driver_resistance=0.5), conductance_range=(1e-4, 1e-1))
+    inputs, _ = stimulus(net)
+    state = solve(net, inputs, solver=Newton())
+    by_layers = solve(net, inputs, solver=Relaxation())
+    assert float((by_layers.voltages - state.voltages).abs().max()) < 1e-12
+    skeleton = net.circuit()
+    first, last = (state.voltages[:, skeleton.node(f"stage1_row0_{k}")] for k in (0, 4))
+    # Several amperes per volt and conductance: the drop along a row is not rounding.
+    assert float((first - last).abs().max()) > 1e-4

@@ -1,8 +1,8 @@
 """Mutation score of the numerics: one operator, sign or number is changed at a time, and a test has to fail.
 
-    python tools/mutate.py trace FOLDER [TEST_FILE ...]     which test calls which function, and for how long
+    python tools/mutate.py trace FOLDER [TEST ...]          which test calls which function, and for how long
     python tools/mutate.py run FOLDER --count 60 --seed 0   a random sample of each package, against those tests
-    python tools/mutate.py again FOLDER                     those that survived, against the tests as they are now
+    python tools/mutate.py again FOLDER                     those that survived, with what has been traced since
     python tools/mutate.py report FOLDER                    scores with their standard errors, and the survivors
 
 FOLDER keeps a copy of the tracked files, in which the changes are made, and the results; the checkout is only read.
@@ -183,6 +183,7 @@ def meet(folder: Path, mutant: Mutant, tests: dict[str, dict]) -> dict:
     names = tests_of(folder / "tree", mutant, tests)
     path = folder / "tree" / mutant.path
     original = path.read_bytes()
+    text = original.decode().splitlines()[mutant.line - 1].strip()
     path.write_bytes(original[: mutant.start] + mutant.new.encode() + original[mutant.end :])
     log = folder / "mutant.log"
     outcome, seconds, ran = "survived", 0.0, 0
@@ -198,7 +199,8 @@ def meet(folder: Path, mutant: Mutant, tests: dict[str, dict]) -> dict:
         path.write_bytes(original)
     words = [line for line in log.read_text().splitlines() if line.startswith("FAILED")] if names else []
     by = words[0].split(" - ")[0][7:] if words and outcome == "killed" else ""
-    return {**asdict(mutant), "outcome": outcome, "seconds": seconds, "ran": ran, "of": len(names), "by": by}
+    counts = {"seconds": seconds, "ran": ran, "of": len(names), "by": by}
+    return {**asdict(mutant), "text": text, "outcome": outcome, **counts}
 
 
 def outcome_of(code: int, log: Path) -> str:
@@ -260,15 +262,20 @@ def _limited(folder: Path, path: Path, original: bytes, names: Sequence[str], lo
     return pytest_in(folder, ["-x", *names], log)
 
 
-def run(folder: Path, mutants: Sequence[Mutant], kept: Path) -> None:
-    """Meet every mutant that has no result yet, a line of JSON each."""
+def key(result: dict) -> tuple:
+    """What is changed, and where."""
+    return result["path"], result["start"], result["end"], result["new"]
+
+
+def run(folder: Path, mutants: Sequence[Mutant], kept: Path, before: Sequence[dict] | None = None) -> None:
+    """Meet every mutant that has no result yet, a line of JSON each, with the key of its result `before`."""
     tests = json.loads((folder / "tests.json").read_text())
     load_package(folder)
-    done = {(r["path"], r["start"], r["end"], r["new"]) for r in results(kept)}
-    for mutant in mutants:
-        if (mutant.path, mutant.start, mutant.end, mutant.new) in done:
+    done = {tuple(r["first"]) for r in results(kept)}
+    for mutant, first in zip(mutants, map(key, before or map(asdict, mutants)), strict=True):
+        if first in done:
             continue
-        result = meet(folder, mutant, tests)
+        result = meet(folder, mutant, tests) | {"first": first}
         with kept.open("a") as file:
             file.write(json.dumps(result) + "\n")
         print(f"{result['outcome']:9} {result['seconds']:5.0f} s  {described(result)}", flush=True)
@@ -289,22 +296,22 @@ def described(result: dict) -> str:
 
 def again(folder: Path) -> None:
     """Let the survivors meet the tests as they are now, in the code as it is now."""
-    old = {r["path"]: (folder / "tree" / r["path"]).read_text() for r in results(folder / "results.jsonl")}
     survivors = [r for r in results(folder / "results.jsonl") if r["outcome"] == "survived"]
     copy_tree(folder)
-    found = [relocated(folder / "tree", r, old[r["path"]]) for r in survivors]
-    run(folder, [mutant for mutant in found if mutant is not None], folder / "again.jsonl")
+    found = [(relocated(folder / "tree", r), r) for r in survivors]
+    there = [(mutant, r) for mutant, r in found if mutant is not None]
+    # The code may have been edited since, so that the same change stands elsewhere.
+    run(folder, [mutant for mutant, _ in there], folder / "again.jsonl", [r for _, r in there])
 
 
-def relocated(tree: Path, result: dict, old: str) -> Mutant | None:
+def relocated(tree: Path, result: dict) -> Mutant | None:
     """The same change of the same line in a file that has been edited since, if it is still there."""
-    line = old.splitlines()[result["line"] - 1].strip()
     lines = (tree / result["path"]).read_text().splitlines()
     kind = (result["old"], result["new"], result["kind"])
     alike = [
         m
         for m in mutants_of(tree, result["path"])
-        if (m.old, m.new, m.kind) == kind and lines[m.line - 1].strip() == line
+        if (m.old, m.new, m.kind) == kind and lines[m.line - 1].strip() == result["text"]
     ]
     return min(alike, key=lambda m: abs(m.start - result["start"]), default=None)
 
@@ -312,12 +319,12 @@ def relocated(tree: Path, result: dict, old: str) -> Mutant | None:
 def report(folder: Path) -> None:
     """Scores by package, and what survived."""
     first = results(folder / "results.jsonl")
-    later = {(r["path"], r["start"], r["end"], r["new"]): r["outcome"] for r in results(folder / "again.jsonl")}
+    later = {tuple(r["first"]): r["outcome"] for r in results(folder / "again.jsonl")}
     for package in PACKAGES:
         own = [r for r in first if r["path"].split("/")[1] == package]
         for words, outcomes in (
             ("", [r["outcome"] for r in own]),
-            (" now", [later.get((r["path"], r["start"], r["end"], r["new"]), r["outcome"]) for r in own]),
+            (" now", [later.get(key(r), r["outcome"]) for r in own]),
         ):
             n, alive = len(outcomes), outcomes.count("survived")
             # One more of each, so that few mutants without a survivor do not look like certainty.
@@ -325,7 +332,7 @@ def report(folder: Path) -> None:
             share, error = (n - alive) / max(n, 1), math.sqrt(near * (1 - near) / max(n, 1))
             print(f"{package + words:20} {n - alive:3} of {n:3} caught: {100 * share:.0f} ± {100 * error:.0f} %")
     for r in first:
-        if later.get((r["path"], r["start"], r["end"], r["new"]), r["outcome"]) == "survived":
+        if later.get(key(r), r["outcome"]) == "survived":
             print(described(r))
 
 

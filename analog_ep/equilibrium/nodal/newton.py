@@ -178,6 +178,8 @@ class _Iteration:
         entries = max(1, len(jacobian.rows), jacobian.size**2 if jacobian.is_dense else 0)
         self.chunk = max(1, _MATRIX_CHUNK // entries)
 
+    # Of a sample that is lost, infinite on its way, its status tells.
+    @np.errstate(all="ignore")
     def run(
         self, equations: Equations, unknowns: np.ndarray, samples: np.ndarray, outcome: _Outcome, started: bool
     ) -> None:

@@ -227,7 +227,7 @@ class ReducedSystem:
                 slopes[:, place] = slope
                 if caps is not None:
                     # Where a law has a hole, its slope is infinite; Newton's status tells of what comes out.
-                    with np.errstate(invalid="ignore"):
+                    with np.errstate(over="ignore", invalid="ignore"):
                         amperes = amperes + slope * (volts[:, place] - here)
             current[:, group.branches] = amperes
         return current, slopes
