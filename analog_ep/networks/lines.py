@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -24,8 +26,10 @@ class Lines(ABC):
     """Whether they have no resistance: a crossbar is then formed at no cost, and a fused step knows its equations."""
 
     @abstractmethod
-    def crossbar(self, layout: StageLayout, siemens: Tensor, bias_voltage: float, chip: Chip | None) -> Crossbar:
-        """A crossbar with these conductances `(n_rows, n_columns)`, a chip's cells already being in them. [S]
+    def crossbar(
+        self, layout: StageLayout, siemens: Callable[[], Tensor], bias_voltage: float, chip: Chip | None
+    ) -> Crossbar:
+        """A crossbar whose conductances `(n_rows, n_columns)` the function forms, a chip's cells being in them. [S]
 
         Raises
         ------
@@ -115,7 +119,9 @@ class IdealLines(Lines):
 
     ideal = True
 
-    def crossbar(self, layout: StageLayout, siemens: Tensor, bias_voltage: float, chip: Chip | None) -> Crossbar:
+    def crossbar(
+        self, layout: StageLayout, siemens: Callable[[], Tensor], bias_voltage: float, chip: Chip | None
+    ) -> Crossbar:
         return IdealCrossbar(layout, siemens, bias_voltage)
 
     def add(
@@ -142,8 +148,14 @@ def add_segments(builder: CircuitBuilder, label: str, first: np.ndarray, second:
 class IdealCrossbar(Crossbar):
     """A crossbar whose lines have no resistance, by matrix products over the batch."""
 
-    def __init__(self, layout: StageLayout, siemens: Tensor, bias_voltage: float):
-        self.layout, self.siemens, self.bias_voltage = layout, siemens, bias_voltage
+    def __init__(self, layout: StageLayout, siemens: Callable[[], Tensor], bias_voltage: float):
+        self.layout, self.bias_voltage = layout, bias_voltage
+        self._form = siemens
+
+    @cached_property
+    def siemens(self) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        # A contrast does not ask for them, and to form them takes as long as a product with the batch.
+        return self._form()
 
     def stage(self, gain: Gain, feedback: Gain, drives: bool) -> Stage:
         siemens = self.siemens

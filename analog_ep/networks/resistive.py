@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Self
 
 import numpy as np
@@ -161,8 +161,7 @@ class ResistiveNetwork(CrossbarNetwork):
     def rewired(self, lines: Lines) -> Self:
         twin = copy.deepcopy(self)
         twin.lines = lines
-        if "_skeleton" in vars(twin):
-            del twin._skeleton
+        vars(twin).pop("_skeleton", None)
         return twin
 
     @cached_property
@@ -197,7 +196,7 @@ class ResistiveNetwork(CrossbarNetwork):
     @torch.no_grad()
     def require_conductances(self) -> None:
         for layout in self.layouts:
-            theta = self.get_parameter(layout.label).detach()
+            theta = self.theta(layout.label)
             if self._projected.get(layout.label) == (theta._version, theta.data_ptr()):
                 continue
             _require_positive(layout.label, theta, self.reference_conductance)
@@ -251,21 +250,21 @@ class ResistiveNetwork(CrossbarNetwork):
 
     def crossbar(self, s: int, chip: Chip | None = None) -> Crossbar:
         """Crossbar s, from 0 on, with the conductances as they are now, or as a chip has them."""
-        layout = self.layouts[s]
-        siemens = self.theta(layout.label).detach() * self.reference_conductance
-        if chip is not None:
-            siemens = chip.adjusted(f"{layout.label}.siemens", siemens)
-            _require_positive(layout.label, siemens)
-        last = self._formed.get(s)
-        if last is not None and last[0] is chip and last[1].has(siemens):
+        layout, last = self.layouts[s], self._formed.get(s)
+        siemens = partial(self._siemens, layout.label, chip)
+        if last is not None and last[0] is chip and last[1].has(siemens()):
             return last[1]
-        crossbar = self.lines.crossbar(layout, siemens, self._bias(), chip)
+        crossbar = self.lines.crossbar(layout, siemens, self.bias_voltage or 0.0, chip)
         if not self.lines.ideal:
             self._formed[s] = chip, crossbar
         return crossbar
 
-    def _bias(self) -> float:
-        return 0.0 if self.bias_voltage is None else self.bias_voltage
+    def _siemens(self, label: str, chip: Chip | None) -> Tensor:
+        siemens = self.theta(label).detach() * self.reference_conductance
+        if chip is not None:
+            siemens = chip.adjusted(f"{label}.siemens", siemens)
+            _require_positive(label, siemens)
+        return siemens
 
     def _amplifier(self, s: int, name: str, nominal: float, chip: Chip | None, like: Tensor) -> float | Tensor:
         key = f"amplifier{s}.{name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, Self
@@ -94,8 +95,10 @@ class Wires(Lines):
     def facts(self) -> dict[str, Any]:
         return asdict(self)
 
-    def crossbar(self, layout: StageLayout, siemens: Tensor, bias_voltage: float, chip: Chip | None) -> Crossbar:
-        return WiredCrossbar(layout, siemens, bias_voltage, self.cell_resistance, *self._lines(layout), chip)
+    def crossbar(
+        self, layout: StageLayout, siemens: Callable[[], Tensor], bias_voltage: float, chip: Chip | None
+    ) -> Crossbar:
+        return WiredCrossbar(layout, siemens(), bias_voltage, self.cell_resistance, *self._lines(layout), chip)
 
     def _lines(self, layout: StageLayout) -> tuple[LineSegments, LineSegments]:
         return _line_segments(self, layout.label, layout.shape)
