@@ -196,7 +196,7 @@ class ResistiveNetwork(CrossbarNetwork):
     @torch.no_grad()
     def require_conductances(self) -> None:
         for layout in self.layouts:
-            theta = self.theta(layout.label)
+            theta: Tensor = getattr(self, layout.label)
             if self._projected.get(layout.label) == (theta._version, theta.data_ptr()):
                 continue
             _require_positive(layout.label, theta, self.reference_conductance)
