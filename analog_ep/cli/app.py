@@ -7,6 +7,7 @@ import io
 import signal
 import sys
 from collections.abc import Sequence
+from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analog_ep.errors import AnalogEPError
+from analog_ep.ngspice.engines import SystemNgspice, WasmNgspice, chosen_engine, find_engine
 
 app = typer.Typer(
     name="analog-ep",
@@ -29,6 +31,29 @@ console = Console()
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `train` made.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON in place of the table.")]
+
+
+class EngineName(StrEnum):
+    """Engines that netlists can be run with."""
+
+    ngspice = SystemNgspice.name
+    wasm = WasmNgspice.name
+
+
+def _choose_engine(context: typer.Context, name: EngineName | None) -> EngineName | None:
+    """Make an engine that of the whole command; one that is missing ends it here."""
+    if name is not None:
+        context.with_resource(chosen_engine(name.value))
+        find_engine()
+    return name
+
+
+EngineOption = Annotated[
+    EngineName | None,
+    typer.Option(
+        "--engine", callback=_choose_engine, help="What runs the netlists; `doctor` lists those that are found."
+    ),
+]
 
 
 class Report(Protocol):

@@ -21,8 +21,9 @@ from analog_ep.netlist.dialects import NGSPICE, analyses_of
 from analog_ep.netlist.dialects.analyses import INDEX
 from analog_ep.netlist.netlist import NetlistWriter, SpiceOptions
 from analog_ep.netlist.nudge_cards import current_cards, current_expressions, elastic_currents
+from analog_ep.ngspice.engines import find_engine
 from analog_ep.ngspice.norton import NortonReduction
-from analog_ep.ngspice.process import Stop, find_ngspice, has_klu, run_ngspice
+from analog_ep.ngspice.process import Stop, has_klu, run_ngspice
 from analog_ep.stimulus import Nudge
 
 SWEEP_OPTIONS = SpiceOptions(reltol=1e-12)
@@ -31,6 +32,9 @@ more costs 2 to 5 % of the iterations."""
 
 _PIN = 1e3
 """Conductance of a pin: a node that draws 1 mA begins 1 uV off. [S]"""
+
+_LONG_LIST = 2000
+"""Vectors beyond which ngspice takes longer to find them than to write all."""
 
 _INDEX_SOURCE = "vidx"
 
@@ -134,10 +138,18 @@ class Sweep:
         shared, self._driven = [], []
         for group in self.written.groups:
             (self._driven if writer.follows_sources(group) else shared).append(group)
-        self._shared = "\n".join(card for group in shared for card in writer.group_cards(group))
-        solver = self.analyses.fast_solver if has_klu(find_ngspice(executable)) else []
+        cards, solver = [card for group in shared for card in writer.group_cards(group)], ()
+        if has_klu(find_engine(executable)):
+            cards.sort(key=_after_sources)
+            solver = self.analyses.fast_solver
+        self._shared = "\n".join(cards)
         title = self.dialect.comment("samples of one circuit")
         self._settings = "\n".join([title, writer.options_card(), *solver, *writer.model_cards()])
+
+    @property
+    def _saves_all(self) -> bool:
+        """Whether ngspice keeps all vectors: it compares each that is asked for with each that there is."""
+        return len(self.saved) > _LONG_LIST and 2 * len(self.saved) > self.written.n_nodes
 
     def run(self, batch: Batch, stop: Stop | None = None) -> np.ndarray:
         """Voltages of all nodes for every sample, `(n_samples, n_nodes)`, from one run of ngspice. [V]
@@ -198,7 +210,7 @@ class Sweep:
                 *self._norton_cards(batch.inputs),
                 self._shared,
                 *analysis,
-                *([self.analyses.save(self.saved)] if save else []),
+                *([self.analyses.save(self.saved)] if save and not self._saves_all else []),
                 f"{self.dialect.end()}\n",
             ]
         )
@@ -263,6 +275,16 @@ class Sweep:
         if np.all(column == column[0]):
             return float(column[0])
         return self.analyses.over_samples(",".join(map(str.__add__, index, map(repr, column.tolist()))))
+
+
+def _after_sources(card: str) -> bool:
+    """Sorts sources and ammeters to the front.
+
+    KLU first looks for a matrix without zeros on its diagonal, from the nodes in the order of the deck. The current of
+    an ammeter that controls an F stands in three rows: with the F's node before its own nodes the search goes astray
+    through all wires of a crossbar, and leaves a matrix with ten times the fill-in.
+    """
+    return not card.startswith("v")
 
 
 def _mirror_images(rows: VoltageRows) -> np.ndarray:
