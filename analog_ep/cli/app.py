@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analog_ep.errors import AnalogEPError
-from analog_ep.ngspice.engines import SystemNgspice, WasmNgspice, chosen_engine, find_engine
+from analog_ep.ngspice.engines import SystemNgspice, WasmNgspice, choice_kept, choose_engine
 
 app = typer.Typer(
     name="analog-ep",
@@ -40,19 +40,16 @@ class EngineName(StrEnum):
     wasm = WasmNgspice.name
 
 
-def _choose_engine(context: typer.Context, name: EngineName | None) -> EngineName | None:
+def _choose(name: EngineName | None) -> EngineName | None:
     """Make an engine that of the whole command; one that is missing ends it here."""
     if name is not None:
-        context.with_resource(chosen_engine(name.value))
-        find_engine()
+        choose_engine(name.value)
     return name
 
 
 EngineOption = Annotated[
     EngineName | None,
-    typer.Option(
-        "--engine", callback=_choose_engine, help="What runs the netlists; `doctor` lists those that are found."
-    ),
+    typer.Option("--engine", callback=_choose, help="What runs the netlists; `doctor` lists those that are found."),
 ]
 
 
@@ -70,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_SPELT)
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="analog-ep")
+        with choice_kept():
+            app(args=None if arguments is None else list(arguments), prog_name="analog-ep")
     except SystemExit as end:
         # Typer's words for an interrupt that no command has answered itself.
         cause = getattr(end.__context__, "__cause__", None)

@@ -158,23 +158,32 @@ def find_engine(wanted: str | Path | None = None) -> Engine:
     return ENGINES[name].find()
 
 
-@contextmanager
-def chosen_engine(name: str) -> Iterator[None]:
+def choose_engine(name: str) -> None:
     """Make an engine the one to use, in this process and those that it starts.
 
     Parameters
     ----------
     name : str
         One of `ENGINES`.
+
+    Raises
+    ------
+    NgspiceNotFoundError
+        If it is not there.
     """
-    before = os.environ.get(ENGINE_VARIABLE)
+    ENGINES[name].find()
     os.environ[ENGINE_VARIABLE] = name
+
+
+@contextmanager
+def choice_kept() -> Iterator[None]:
+    """Undoes at the end what `choose_engine` did."""
+    before = os.environ.get(ENGINE_VARIABLE)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[ENGINE_VARIABLE]
-        else:
+        os.environ.pop(ENGINE_VARIABLE, None)
+        if before is not None:
             os.environ[ENGINE_VARIABLE] = before
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from analog_ep.circuit import GROUND, NONE, Circuit, VoltageLaw, VoltageRows
+from analog_ep.circuit import GROUND, NONE, Circuit, CurrentLaw, VoltageLaw, VoltageRows
 from analog_ep.circuit.energy import held_nodes
 from analog_ep.errors import CircuitError, NgspiceResultError, StimulusError
 from analog_ep.netlist.dialects import NGSPICE, analyses_of
@@ -29,6 +29,9 @@ from analog_ep.stimulus import Nudge
 SWEEP_OPTIONS = SpiceOptions(reltol=1e-12)
 """Tolerances of sweeps. With 1e-9 ngspice may stop one Newton step early, some 1e-9 |v| from the solution; the step
 more costs 2 to 5 % of the iterations."""
+
+_WIDE, _WIDE_RELTOL = 1e6, 1e-10
+"""Ratio of conductances beyond which the last digits of voltages are rounding, and what can be asked for there."""
 
 _PIN = 1e3
 """Conductance of a pin: a node that draws 1 mA begins 1 uV off. [S]"""
@@ -98,11 +101,13 @@ class Sweep:
     circuit : Circuit
         One that `check_circuit` accepts.
     options : SpiceOptions, optional
-        Tolerances; by default `SWEEP_OPTIONS`.
+        Tolerances; by default, and for `SWEEP_OPTIONS`, those of `sweep_options`.
     reduction : NortonReduction, optional
         Of the circuit, to be run in its place; the voltages are the same.
     executable, timeout
         See `run_ngspice`.
+    with_klu : bool
+        Whether KLU is asked for where the engine has it; it has no ``.noise``.
 
     Attributes
     ----------
@@ -125,8 +130,10 @@ class Sweep:
         reduction: NortonReduction | None = None,
         executable: str | Path | None = None,
         timeout: float | None = 600.0,
+        with_klu: bool = True,
     ):
-        self.circuit, self.options, self.reduction = circuit, options or SWEEP_OPTIONS, reduction
+        self.circuit, self.reduction = circuit, reduction
+        self.options = sweep_options(circuit) if options in (None, SWEEP_OPTIONS) else options
         self.executable, self.timeout = executable, timeout
         self.dialect, self.analyses = NGSPICE, analyses_of(NGSPICE)
         # Side by side, threads that write would all be late; in turn, ngspice runs the first deck meanwhile.
@@ -139,7 +146,7 @@ class Sweep:
         for group in self.written.groups:
             (self._driven if writer.follows_sources(group) else shared).append(group)
         cards, solver = [card for group in shared for card in writer.group_cards(group)], ()
-        if has_klu(find_engine(executable)):
+        if with_klu and has_klu(find_engine(executable)):
             cards.sort(key=_after_sources)
             solver = self.analyses.fast_solver
         self._shared = "\n".join(cards)
@@ -275,6 +282,21 @@ class Sweep:
         if np.all(column == column[0]):
             return float(column[0])
         return self.analyses.over_samples(",".join(map(str.__add__, index, map(repr, column.tolist()))))
+
+
+def sweep_options(circuit: Circuit) -> SpiceOptions:
+    """Tolerances of a sweep: `SWEEP_OPTIONS`, or what rounding leaves of them.
+
+    Beside a wire of 1 S, whose current is rounded to 1e-16 A, thousands of cells of 1e-7 S have voltages that change by
+    some 1e-11 of themselves from one iteration to the next: ngspice would go on to its last one, and then by steps of
+    gmin.
+    """
+    found = [abs(g) for group in circuit.of_kind(CurrentLaw) if (g := group.resistors()) is not None and len(g)]
+    conductances = np.concatenate([np.zeros(0), *found])
+    conductances = conductances[conductances > 0]
+    if not len(conductances) or conductances.max() < _WIDE * conductances.min():
+        return SWEEP_OPTIONS
+    return replace(SWEEP_OPTIONS, reltol=_WIDE_RELTOL)
 
 
 def _after_sources(card: str) -> bool:
