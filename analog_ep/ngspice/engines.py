@@ -27,6 +27,9 @@ NODE_VARIABLE = "ANALOG_EP_NODE"
 
 _DRIVER = Path(__file__).with_name("wasm.mjs")
 _PACKAGE = "eecircuit-engine"
+_LARGE = 300_000
+"""Size of netlists that take seconds to solve. [bytes]"""
+
 _MODULE = Path("node_modules", _PACKAGE, "dist", f"{_PACKAGE}.mjs")
 
 
@@ -58,8 +61,11 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def command(self, *arguments: str) -> list[str]:
-        """Words that start it with ngspice's arguments; ``-b`` without a file reads the netlist from the input."""
+    def command(self, *arguments: str, size: int = 0) -> list[str]:
+        """Words that start it with ngspice's arguments; ``-b`` without a file reads the netlist from the input.
+
+        `size` is that of the netlist [bytes]: a large one may be worth some time before it begins.
+        """
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ class SystemNgspice(Engine):
             )
         return cls(Path(found).absolute())
 
-    def command(self, *arguments: str) -> list[str]:
+    def command(self, *arguments: str, size: int = 0) -> list[str]:
         return [str(self.path), *arguments]
 
 
@@ -127,8 +133,10 @@ class WasmNgspice(Engine):
             )
         return cls((folder / _MODULE).absolute(), Path(node).absolute())
 
-    def command(self, *arguments: str) -> list[str]:
-        return [str(self.node), str(_DRIVER), str(self.path), *arguments]
+    def command(self, *arguments: str, size: int = 0) -> list[str]:
+        # Without its quick first compiler node begins a second later and runs two to four times as fast.
+        compiler = ["--no-liftoff"] if size > _LARGE else []
+        return [str(self.node), *compiler, str(_DRIVER), str(self.path), *arguments]
 
 
 ENGINES: dict[str, type[Engine]] = {kind.name: kind for kind in (SystemNgspice, WasmNgspice)}

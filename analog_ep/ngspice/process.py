@@ -232,7 +232,7 @@ def run_printed(
     text = "\n".join([title, *([".options klu", *numbered] if has_klu(engine) else []), cards]).encode()
     with _folder() as folder:
         addresses = _addresses(engine, MACHINE_MEMORY)
-        status, output = run_bounded(engine.command("-n", "-b"), text, folder, timeout, addresses)
+        status, output = run_bounded(engine.command("-n", "-b", size=len(text)), text, folder, timeout, addresses)
     _require_success(status, output, MACHINE_MEMORY)
     return output
 
@@ -250,7 +250,7 @@ def _run(
     ngspice_version(engine)
     with _folder() as folder:
         addresses = _addresses(engine, memory_limit)
-        status, output = run_bounded(engine.command(*_BATCH), text, folder, timeout, addresses, stop)
+        status, output = run_bounded(engine.command(*_BATCH, size=len(text)), text, folder, timeout, addresses, stop)
         _require_success(status, output, memory_limit)
         return read(folder / "out.raw")
 
