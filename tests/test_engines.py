@@ -6,23 +6,27 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from analog_ep import ResistiveNetwork, ShockleyDiode, cli, cross_check, solve
 from analog_ep.analyses.noise import output_noise
-from analog_ep.checking import doctor
+from analog_ep.checking import decks, doctor
 from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.dynamics.ngspice_settling import NgspiceSettling
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.errors import CircuitError, NgspiceError, NgspiceNotFoundError, NgspiceResultError, NgspiceTimeoutError
 from analog_ep.export import write_netlist
+from analog_ep.netlist.netlist import SpiceOptions
 from analog_ep.networks.wires import Wires
+from analog_ep.ngspice import sweep
 from analog_ep.ngspice.engines import ENGINE_VARIABLE, SystemNgspice, choice_kept, choose_engine, find_engine
 from analog_ep.ngspice.includes import with_includes
 from analog_ep.ngspice.process import EngineReport, has_klu, has_osdi, ngspice_version, run_ngspice, run_printed
 from analog_ep.ngspice.self_test import ALLOWED, self_test
+from analog_ep.ngspice.sweep import sweep_options
 from analog_ep.support import bounded
 
 WASM = "ngspice-wasm"
@@ -31,7 +35,7 @@ INPUTS = torch.tensor([[0.5, -1.0, 1.5], [2.0, 0.3, -0.7]], dtype=torch.float64)
 TARGETS = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
 
 
-def network(**options: object) -> ResistiveNetwork:
+def network(**options: Any) -> ResistiveNetwork:
     return ResistiveNetwork([3, 5, 2], diode=ShockleyDiode(saturation_current=1e-9), dtype=torch.float64, **options)
 
 
@@ -137,6 +141,36 @@ def test_the_self_test_sees_a_wrong_result(monkeypatch, tmp_path):
     assert finding.good is False
     assert finding.error is not None
     assert finding.error > 1e-6
+
+
+def test_sweeps_ask_for_what_rounding_allows():
+    assert sweep_options(network().circuit()) == sweep.SWEEP_OPTIONS
+    wired = network(wires=Wires(row_resistance=1e-1)).circuit()
+    assert sweep_options(wired) == SpiceOptions(reltol=1e-9)
+    assert sweep.Sweep(wired, SpiceOptions(reltol=1e-11), executable="true").options.reltol == 1e-11
+
+
+def test_klu_meets_the_nodes_that_amplifiers_hold_first(monkeypatch):
+    net = network(wires=Wires(row_resistance=1.0))
+    monkeypatch.setattr(sweep, "has_klu", lambda engine: True)
+    found = sweep.Sweep(net.circuit(), executable="true")
+    cards = found.deck(sweep.Batch(INPUTS.numpy()), []).splitlines()
+    elements = [card for card in cards if card[0] not in ".*b"]
+    sources = [card[0] == "v" for card in elements]
+    assert any(card.startswith("f_") for card in elements)
+    assert sources == sorted(sources, reverse=True)
+    assert ".options klu" in cards
+    assert ".options klu" not in sweep.Sweep(net.circuit(), executable="true", with_klu=False).deck(
+        sweep.Batch(INPUTS.numpy()), []
+    )
+
+
+def test_transients_without_time_constants_are_left_out_of_a_check(monkeypatch):
+    circuit = network().circuit()
+    assert decks.decks_left_out(circuit) == {}
+    monkeypatch.setattr(decks, "MOST_UNKNOWNS", 3)
+    assert list(decks.decks_left_out(circuit)) == ["transient"]
+    assert "unknown voltages, at most 3 have their time" in decks.decks_left_out(circuit)["transient"]
 
 
 @pytest.mark.ngspice
