@@ -8,8 +8,22 @@ import shutil
 import pytest
 import torch
 
+from analog_ep.errors import NgspiceNotFoundError
+from analog_ep.ngspice.engines import WasmNgspice
+
+
+def _has_wasm() -> bool:
+    try:
+        WasmNgspice.find()
+    except NgspiceNotFoundError:
+        return False
+    return True
+
+
 _AVAILABLE = {
     "ngspice": lambda: shutil.which(os.environ.get("ANALOG_EP_NGSPICE") or "ngspice") is not None,
+    "node": lambda: shutil.which(os.environ.get("ANALOG_EP_NODE") or "node") is not None,
+    "wasm": _has_wasm,
     "gnucap": lambda: shutil.which("gnucap") is not None,
     "cuda": torch.cuda.is_available,
 }

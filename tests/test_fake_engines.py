@@ -12,6 +12,7 @@ import pytest
 from analog_ep import cli
 from analog_ep.errors import NgspiceError
 from analog_ep.ngspice import process as spice_process
+from analog_ep.ngspice.engines import ENGINES
 from analog_ep.ngspice.process import ngspice_version, run_ngspice, run_plots
 from analog_ep.runs.choosing import choose_spec
 from analog_ep.runs.folder import Run
@@ -101,12 +102,23 @@ def outcome(way: int) -> str | None:
     return None
 
 
-def test_whatever_a_program_does_there_is_one_line_in_time_and_nothing_left(
-    scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    program, result = tmp_path / "fake", tmp_path / "result"
+def in_place_of(engine: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program that is asked where `engine` is: in ngspice's place, or in that of the node that runs it."""
+    program, module = folder / "fake", folder / "node_modules" / "eecircuit-engine" / "dist" / "eecircuit-engine.mjs"
     program.touch(0o755)
-    monkeypatch.setenv("ANALOG_EP_NGSPICE", str(program))
+    module.parent.mkdir(parents=True)
+    module.touch()
+    monkeypatch.setenv({"ngspice": "ANALOG_EP_NGSPICE", "ngspice-wasm": "ANALOG_EP_NODE"}[engine], str(program))
+    monkeypatch.setenv("ANALOG_EP_ENGINES", str(folder))
+    monkeypatch.setenv("ANALOG_EP_ENGINE", engine)
+    return program
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_whatever_a_program_does_there_is_one_line_in_time_and_nothing_left(
+    engine: str, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    program, result = in_place_of(engine, tmp_path, monkeypatch), tmp_path / "result"
     # Most of the wall time is waiting for children that hold the output; that it ends does not depend on how long.
     monkeypatch.setattr(bounded, "_GRACE", 0.1)
     generator, sound = random.Random(5), 0
@@ -114,7 +126,7 @@ def test_whatever_a_program_does_there_is_one_line_in_time_and_nothing_left(
         result.write_bytes(SOUND if generator.random() < 0.3 else damaged(generator))
         words, child, end = (generator.choice(choice) for choice in (WORDS, CHILDREN, ENDS))
         body = f"{words}\ncp {result} out.raw\n{child}\n{end}\n"
-        program.write_text(f'#!/bin/sh\nif [ "$1" = --version ]; then echo ngspice-39; exit 0; fi\n{body}')
+        program.write_text(f'#!/bin/sh\ncase "$*" in *--version) echo ngspice-39; exit 0; esac\n{body}')
         ngspice_version.cache_clear()
         begin = time.monotonic()
         said = outcome(generator.randrange(2))
@@ -146,16 +158,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_whole_commands_with_such_a_program(
-    answer: str, run: Path, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    answer: str, engine: str, run: Path, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):  # fmt: skip
-    program, out = tmp_path / "fake", ["--out", str(tmp_path / "out")]
+    program, out = in_place_of(engine, tmp_path, monkeypatch), ["--out", str(tmp_path / "out")]
     body, says = ANSWERS[answer], "ngspice-39" if ANSWERS[answer] else "hello"
-    program.write_text(f'#!/bin/sh\nif [ "$1" = --version ]; then echo {says}; exit 0; fi\n{body}\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("ANALOG_EP_NGSPICE", str(program))
+    program.write_text(f'#!/bin/sh\ncase "$*" in *--version) echo {says}; exit 0; esac\n{body}\n')
     (tmp_path / "card.lib").write_text(CARD)
     for arguments in (
         ["check", str(run), "--samples", "2"],

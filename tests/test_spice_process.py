@@ -24,6 +24,7 @@ from analog_ep.errors import (
     NgspiceResultError,
     NgspiceTimeoutError,
 )
+from analog_ep.ngspice.engines import find_engine
 from analog_ep.ngspice.process import find_ngspice, ngspice_version, run_ngspice
 from analog_ep.support import bounded
 
@@ -89,7 +90,7 @@ def test_a_sweep(scratch):
 
 @pytest.mark.ngspice
 def test_the_version_is_read():
-    assert ngspice_version(find_ngspice()) >= 34
+    assert float(ngspice_version(find_engine())) >= 34
 
 
 @pytest.mark.ngspice

@@ -109,7 +109,8 @@ def output_noise(
         If ngspice fails.
     """
     _require_band(circuit, band, points_per_decade)
-    sweep = Sweep(circuit, options, NortonReduction.of(circuit) if reduced else None, executable, timeout)
+    reduction = NortonReduction.of(circuit) if reduced else None
+    sweep = Sweep(circuit, options, reduction, executable, timeout, with_klu=False)
     return _Spectra(sweep, np.asarray(inputs, dtype=np.float64), band, int(points_per_decade)).noise(processes)
 
 

@@ -18,6 +18,7 @@ from analog_ep.equilibrium.layered.relaxation import Relaxation
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.errors import StimulusError
 from analog_ep.networks import ResistiveNetwork
+from analog_ep.ngspice.process import EngineReport
 from analog_ep.stimulus import Nudge, SquaredError
 
 _NUDGING = 1e-6
@@ -37,6 +38,8 @@ class SpiceBenchmark:
         The network.
     samples, processes, threads : int
         Size of the batch, processes of ngspice, threads of PyTorch.
+    engine : EngineReport
+        Which ngspice.
     """
 
     torch_ms_per_sample: float
@@ -47,10 +50,11 @@ class SpiceBenchmark:
     samples: int
     processes: int
     threads: int
+    engine: EngineReport
 
     def to_json(self) -> str:
         """The figures as a JSON object."""
-        return json.dumps(asdict(self))
+        return json.dumps({**asdict(self), **self.engine.to_dict()})
 
     def table(self) -> Table:
         """The figures as a table for a terminal."""
@@ -61,6 +65,7 @@ class SpiceBenchmark:
             ("ngspice, fresh", self.ngspice_fresh_ms_per_sample),
         ):
             table.add_row(name, f"{milliseconds:.4g}", f"{milliseconds / self.torch_ms_per_sample:.4g}")
+        table.add_row("engine", str(self.engine), "")
         table.add_row("largest voltage error", f"{self.max_voltage_error:.2e} V", "")
         return table
 
@@ -114,6 +119,7 @@ def benchmark_spice(
         samples=samples,
         processes=processes,
         threads=torch.get_num_threads(),
+        engine=batched.engine,
     )
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from torch import Tensor
 
 from analog_ep.learning.gradients.branch_gradient import Likeness
+from analog_ep.ngspice.process import EngineReport
 
 RESOLVED = 1e-9
 """Voltage below which a difference of two of ngspice's solutions is its rounding. [V]"""
@@ -173,6 +174,8 @@ class CrossCheck:
         Kinds that were not run, and why not.
     reduced : bool
         Whether ngspice ran the network with Norton equivalents in place of its first crossbar: the same voltages.
+    engine : EngineReport or None
+        What ran the netlists; None where another solver stood in its place.
     """
 
     max_voltage_error: float
@@ -196,6 +199,7 @@ class CrossCheck:
     decks: dict[str, DeckCheck] = field(default_factory=dict)
     decks_left_out: dict[str, str] = field(default_factory=dict)
     reduced: bool = False
+    engine: EngineReport | None = None
 
     @property
     def reciprocal(self) -> bool:
@@ -283,6 +287,7 @@ class CrossCheck:
                 "method_norm_ratios": {name: likeness.ratio for name, likeness in self.method.items()},
                 "decks_left_out": self.decks_left_out,
                 "reduced": self.reduced,
+                **({} if self.engine is None else self.engine.to_dict()),
                 "decks": {kind: {"error": deck.error, "worst": deck.worst} for kind, deck in self.decks.items()},
             }
         )
@@ -315,6 +320,8 @@ class CrossCheck:
             table.add_row(f"exported netlist, {kind}: not run", reason, "")
         if self.reduced:
             table.add_row("netlist in ngspice", "with Norton equivalents", "")
+        if self.engine is not None:
+            table.add_row("engine", str(self.engine), "")
         if self.irreciprocity:
             table.add_row("no energy", self.irreciprocity, "")
             found = f"{self.exact.cosine:.6f}, {self.exact.ratio:.6f}"

@@ -252,6 +252,7 @@ def _compared(
         irreciprocity=irreciprocity,
         tolerances=tolerances,
         needs_no_energy=not method.follows_cost,
+        engine=reference.engine,
     )
 
 

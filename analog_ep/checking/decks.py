@@ -12,9 +12,11 @@ from torch import Tensor
 
 from analog_ep.checking.agreement import DeckCheck
 from analog_ep.checking.printed import printed_measurements, printed_tables
-from analog_ep.circuit import GROUND, Chip, Circuit, ConductanceLaw
+from analog_ep.circuit import GROUND, Chip, Circuit, ConductanceLaw, VoltageLaw
 from analog_ep.circuit.energy import circuit_energy, energy_weights
+from analog_ep.dynamics.time_constants import MOST_UNKNOWNS
 from analog_ep.equilibrium.equilibrium import Equilibrium, solve
+from analog_ep.equilibrium.nodal.reduction import reduced_system
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import NgspiceResultError
 from analog_ep.export import write_netlist, write_transient_netlist
@@ -103,7 +105,7 @@ def check_decks(
     """
     subject = _Subject.of(network, inputs, nudge, chip)
     found: dict[str, DeckCheck] = {}
-    left_out = decks_left_out(subject.circuit, chip)
+    left_out, held = decks_left_out(subject.circuit, chip), _held_by_amplifiers(subject.circuit)
     with tempfile.TemporaryDirectory(prefix="analog_ep_") as folder:
         path = Path(folder) / "deck.cir"
         for phase in _ROWS:
@@ -111,12 +113,19 @@ def check_decks(
                 continue
             given = None if phase == "free" else subject.one
             write_netlist(network, inputs, given, path=path, phase=phase, chip=chip)
-            found[phase] = _worst(_sweep_errors(subject, phase, printed_tables(run_printed(path))))
+            found[phase] = _worst(_sweep_errors(subject, phase, printed_tables(run_printed(path, first=held))))
         if "transient" not in left_out:
             write_transient_netlist(network, inputs[None], subject.nudge, path=path, rate=1.0, chip=chip)
-            printed = printed_measurements(run_printed(path))
+            printed = printed_measurements(run_printed(path, first=held))
             found["transient"] = _worst(_transient_errors(subject, printed, path.read_text(encoding="ascii")))
     return found
+
+
+def _held_by_amplifiers(circuit: Circuit) -> list[str]:
+    """Names of the nodes that controlled sources hold."""
+    rows = [group.rows() for group in circuit.of_kind(VoltageLaw)]
+    held = [node for row in rows if not row.is_independent for node in (*row.positive, *row.negative)]
+    return [circuit.node_names[node] for node in dict.fromkeys(held) if node != GROUND]
 
 
 def decks_left_out(circuit: Circuit, chip: Chip | None = None) -> dict[str, str]:
@@ -134,6 +143,8 @@ def decks_left_out(circuit: Circuit, chip: Chip | None = None) -> dict[str, str]
         found = dict.fromkeys(_ROWS, f"{circuit.n_branches:,} branches, at most {MOST_BRANCHES:,} are run")
     if circuit.n_branches > MOST_TRANSIENT_BRANCHES:
         found["transient"] = f"{circuit.n_branches:,} branches, at most {MOST_TRANSIENT_BRANCHES:,} are run"
+    elif (unknowns := reduced_system(circuit).n_unknowns) > MOST_UNKNOWNS:
+        found["transient"] = f"{unknowns:,} unknown voltages, at most {MOST_UNKNOWNS:,} have their time constants found"
     elif chip is not None and chip.converters is not None and not chip.converters.reads_exactly:
         found["transient"] = "its deck has no converters"
     elif reason := energy_weights(circuit).reason:

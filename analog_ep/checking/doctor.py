@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import torch
 from rich.table import Table
@@ -18,9 +19,11 @@ from analog_ep.devices import ShockleyDiode
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.layered.relaxation import Relaxation
 from analog_ep.equilibrium.ngspice import Ngspice
-from analog_ep.errors import AnalogEPError
+from analog_ep.errors import AnalogEPError, NgspiceNotFoundError
 from analog_ep.networks import ResistiveNetwork
-from analog_ep.ngspice.process import find_ngspice, has_klu, ngspice_version
+from analog_ep.ngspice.engines import ENGINES, find_engine
+from analog_ep.ngspice.process import EngineReport, has_klu, has_osdi, ngspice_version
+from analog_ep.ngspice.self_test import ALLOWED, self_test
 
 _AGREEMENT = 1e-8
 _LONGEST_COMPLAINT = 300
@@ -76,40 +79,115 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class EngineFinding:
+    """An engine that was looked for.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    report : EngineReport or None
+        Its version and sparse solver; None where it is missing or no ngspice.
+    osdi : bool, optional
+        Whether it loads compiled Verilog-A models.
+    error, seconds : float, optional
+        Of its self-test. [V], [s]
+    complaint : str
+        Why it does not work, or how to get it.
+    good : bool, optional
+        Whether its self-test went well; None of an engine that is not installed.
+    """
+
+    name: str
+    report: EngineReport | None = None
+    osdi: bool | None = None
+    error: float | None = None
+    seconds: float | None = None
+    complaint: str = ""
+    good: bool | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """By the names that it has in JSON."""
+        return {
+            "name": self.name,
+            "version": self.report and self.report.version,
+            "sparse_solver": self.report and self.report.sparse_solver,
+            "osdi": self.osdi,
+            "self_test_error": self.error,
+            "self_test_seconds": self.seconds,
+            "complaint": self.complaint,
+            "good": self.good,
+        }
+
+    @property
+    def words(self) -> str:
+        """What was found, in a line."""
+        if self.report is None or self.error is None:
+            return self.complaint
+        osdi = "OSDI" if self.osdi else "no OSDI"
+        tested = f"a divider with a diode off by {self.error:.1e} V ({ALLOWED:.0e} V allowed), {self.seconds:.2f} s"
+        return f"{self.report.version}, {self.report.sparse_solver}, {osdi}; {tested}"
+
+
+@dataclass(frozen=True)
 class Diagnosis:
     """Everything that was looked for."""
 
     findings: tuple[Finding, ...]
+    engines: tuple[EngineFinding, ...] = ()
 
     @property
     def healthy(self) -> bool:
         """Whether nothing that was tried failed."""
-        return all(finding.good is not False for finding in self.findings)
+        return all(finding.good is not False for finding in (*self.findings, *self.engines))
 
     def to_json(self) -> str:
         """The findings as a JSON object."""
-        return json.dumps({"healthy": self.healthy, "findings": [asdict(finding) for finding in self.findings]})
+        return json.dumps(
+            {
+                "healthy": self.healthy,
+                "findings": [asdict(finding) for finding in self.findings],
+                "engines": [engine.to_dict() for engine in self.engines],
+            }
+        )
 
     def table(self) -> Table:
         """The findings as a table for a terminal."""
         table = Table("what", "found", "")
         for finding in self.findings:
             table.add_row(finding.name, finding.value, _VERDICTS[finding.good])
+        for engine in self.engines:
+            table.add_row(f"engine {engine.name}", engine.words, _VERDICTS[engine.good])
         return table
 
 
 def examine() -> Diagnosis:
-    """Look for ngspice and the packages, and solve a small network with PyTorch and with ngspice."""
+    """Look for engines and the packages, and solve a small network with PyTorch and with ngspice."""
     threads = f"{torch.get_num_threads()} of PyTorch, {os.cpu_count()} processors"
     packages = [_package(name) for name in _PROBES]
-    return Diagnosis((*_ngspice(), *packages, Finding("threads", threads), _cuda(), _self_test()))
+    findings = (*_ngspice(), *packages, Finding("threads", threads), _cuda(), _self_test())
+    return Diagnosis(findings, tuple(map(_engine, ENGINES)))
+
+
+def _engine(name: str) -> EngineFinding:
+    try:
+        engine = ENGINES[name].find()
+    except NgspiceNotFoundError as error:
+        return EngineFinding(name, complaint=str(error))
+    report = None
+    try:
+        report, osdi = EngineReport.of(name), has_osdi(engine)
+        error, seconds = self_test(name)
+    except AnalogEPError as error:
+        return EngineFinding(name, report, complaint=str(error), good=False)
+    return EngineFinding(name, report, osdi, error, seconds, good=error <= ALLOWED)
 
 
 def _ngspice() -> list[Finding]:
     try:
-        path = find_ngspice()
-        findings = [Finding("ngspice", str(path)), Finding("ngspice version", str(ngspice_version(path)), good=True)]
-        has = has_klu(path)
+        engine = find_engine()
+        findings = [Finding(engine.name, str(engine.path)), Finding("ngspice version", ngspice_version(engine), True)]
+        has = has_klu(engine)
         return [
             *findings,
             Finding("KLU", "used" if has else "not in this ngspice, which is slower without", has or None),

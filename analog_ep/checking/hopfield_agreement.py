@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
+from analog_ep.ngspice.process import EngineReport
+
 _SHOWN = 5
 
 
@@ -66,6 +68,8 @@ class HopfieldCrossCheck:
         Largest current that is left over at a node of a settled state: how far from rest it is. [A]
     tolerances : HopfieldTolerances
         What `passed` asks for.
+    engine : EngineReport or None
+        What ran the netlists; None where another solver stood in its place.
     """
 
     max_state_error: float
@@ -81,6 +85,7 @@ class HopfieldCrossCheck:
     clamped: tuple[float, ...]
     max_net_current: float
     tolerances: HopfieldTolerances
+    engine: EngineReport | None = None
 
     @property
     def n_other_basins(self) -> int:
@@ -116,6 +121,7 @@ class HopfieldCrossCheck:
                 "clamp_distance": self.clamp_distance,
                 "clamped": list(self.clamped),
                 "max_net_current": self.max_net_current,
+                **({} if self.engine is None else self.engine.to_dict()),
             }
         )
 
@@ -138,6 +144,8 @@ class HopfieldCrossCheck:
             table.add_row(f"layer {layer}: clamps conducting", f"{share:.1%}", "")
         table.add_row("largest distance beyond a clamp", f"{self.clamp_distance:.2e} V", "")
         table.add_row("largest net current at rest", f"{self.max_net_current:.1e} A", "")
+        if self.engine is not None:
+            table.add_row("engine", str(self.engine), "")
         table.add_row("agreement", "yes" if self.passed else "NO", "")
         return table
 

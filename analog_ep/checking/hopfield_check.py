@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -65,9 +66,10 @@ def hopfield_cross_check(
     network = network.as_built()
     nudges = [Nudge(strength, targets, cost, kind) for strength in strengths]
     ours = _phases(network, inputs, nudges, HopfieldRelaxation())
-    theirs = _phases(network, inputs, nudges, NgspiceSettling() if settling is None else settling)
+    settling = NgspiceSettling() if settling is None else settling
+    theirs = _phases(network, inputs, nudges, settling)
     points = Ngspice(nodeset=True, forms_nudges=True) if operating_point is None else operating_point
-    return _compared(network, targets, nudges, ours, theirs, points, limits)
+    return replace(_compared(network, targets, nudges, ours, theirs, points, limits), engine=settling.engine)
 
 
 def _compared(

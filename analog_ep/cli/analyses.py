@@ -10,7 +10,7 @@ import typer
 from analog_ep.analyses.analyse import Conditions, analyse, write_report
 from analog_ep.analyses.response import SmallSignalGradient
 from analog_ep.circuit.real_amplifiers import AmplifierModel
-from analog_ep.cli.app import JsonOption, RunFolder, app, show
+from analog_ep.cli.app import EngineOption, JsonOption, RunFolder, app, show
 
 
 class StudyName(StrEnum):
@@ -50,6 +50,7 @@ def analyse_run(
     rail: Annotated[float | None, typer.Option(help="Largest output of the amplifiers, with --bandwidth. [V]")] = None,
     integrator: Annotated[IntegratorName, typer.Option(help="What follows the settling.")] = IntegratorName.ngspice,
     save: Annotated[bool, typer.Option(help="Write JSON, table and plot into the folder RUN/analysis.")] = True,
+    engine: EngineOption = None,
     json: JsonOption = False,
 ) -> None:
     """Study the hardware of a run in ngspice: operating point, gradient, settling, noise, power, corners, or wires.

@@ -7,6 +7,7 @@ import io
 import signal
 import sys
 from collections.abc import Sequence
+from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analog_ep.errors import AnalogEPError
+from analog_ep.ngspice.engines import SystemNgspice, WasmNgspice, choice_kept, choose_engine
 
 app = typer.Typer(
     name="analog-ep",
@@ -29,6 +31,26 @@ console = Console()
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `train` made.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON in place of the table.")]
+
+
+class EngineName(StrEnum):
+    """Engines that netlists can be run with."""
+
+    ngspice = SystemNgspice.name
+    wasm = WasmNgspice.name
+
+
+def _choose(name: EngineName | None) -> EngineName | None:
+    """Make an engine that of the whole command; one that is missing ends it here."""
+    if name is not None:
+        choose_engine(name.value)
+    return name
+
+
+EngineOption = Annotated[
+    EngineName | None,
+    typer.Option("--engine", callback=_choose, help="What runs the netlists; `doctor` lists those that are found."),
+]
 
 
 class Report(Protocol):
@@ -45,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_SPELT)
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="analog-ep")
+        with choice_kept():
+            app(args=None if arguments is None else list(arguments), prog_name="analog-ep")
     except SystemExit as end:
         # Typer's words for an interrupt that no command has answered itself.
         cause = getattr(end.__context__, "__cause__", None)

@@ -12,7 +12,7 @@ from analog_ep.benchmarking.graph import benchmark_graph
 from analog_ep.benchmarking.recipe import bench_recipe
 from analog_ep.benchmarking.spice import benchmark_spice
 from analog_ep.benchmarking.wires import benchmark_wires
-from analog_ep.cli.app import JsonOption, app, layer_sizes, show
+from analog_ep.cli.app import EngineOption, JsonOption, app, layer_sizes, show
 
 bench = typer.Typer(help="Measure speed.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(bench, name="bench")
@@ -63,6 +63,7 @@ def bench_spice(
     samples: Annotated[int, typer.Option(min=1, help="Samples of a batch.")] = 1000,
     rounds: Annotated[int, typer.Option(min=1, help="How often each way is timed.")] = 3,
     processes: Annotated[int | None, typer.Option(min=1, help="Processes of ngspice; by default all.")] = None,
+    engine: EngineOption = None,
     json: JsonOption = False,
 ) -> None:
     """Time a fresh ngspice, a batch in ngspice, and PyTorch on one circuit, free and nudged."""

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from analog_ep.checking.doctor import examine
-from analog_ep.cli.app import JsonOption, RunFolder, app, console, show
+from analog_ep.cli.app import EngineOption, JsonOption, RunFolder, app, console, show
 from analog_ep.designs import read_netlist
 from analog_ep.designs.checking import Comparison, check_design
 from analog_ep.netlist.conductance_table import write_conductances
@@ -66,6 +66,7 @@ def check(
     accuracy: Annotated[
         bool, typer.Option("--accuracy", help="Also let ngspice classify the whole test part.")
     ] = False,
+    engine: EngineOption = None,
     json: JsonOption = False,
 ) -> None:
     """Compare PyTorch with ngspice, node by node, and run the exported netlists of a sample.
@@ -152,7 +153,7 @@ def export(
 
 @app.command()
 def doctor(json: JsonOption = False) -> None:
-    """Print what was found, ngspice and packages, and solve a small network. Exits with 1 where it does not work."""
+    """Print what was found, engines and packages, and solve small circuits. Exits with 1 where it does not work."""
     diagnosis = examine()
     show(diagnosis, json)
     if not diagnosis.healthy:

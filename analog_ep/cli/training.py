@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 import typer
 
-from analog_ep.cli.app import app, console, interrupted
+from analog_ep.cli.app import EngineOption, app, console, interrupted
 from analog_ep.errors import NgspiceNotFoundError, SpecError
 from analog_ep.learning.parallel import Ranks
 from analog_ep.runs.choosing import CHECKPOINT, choose_spec, stored_spec
@@ -44,6 +44,7 @@ def train(
     solver: Annotated[
         EquilibriumSolver | None, typer.Option(help="What finds the equilibria; torch by default.")
     ] = None,
+    engine: EngineOption = None,
     device: Annotated[str, typer.Option(help="Device of the tensors, such as cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(min=1, help="Threads of PyTorch; 1 is fastest for small networks.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where RUN was interrupted.")] = False,
@@ -70,6 +71,8 @@ def train(
             raise typer.BadParameter("a resumed run goes on from its own conductances", param_hint="--start")
         stored = stored_spec(out) if resume else None
         wanted = choose_spec(spec, data, seed, epochs, stored, solver, learning_rate, columns, circuit)
+        if engine is not None and wanted.gradient.solver != "ngspice":
+            raise typer.BadParameter("has a meaning only with --solver ngspice", param_hint="--engine")
         _train(Run.opened(out, wanted, resume=resume, device=device, start=start, ranks=ranks))
 
 

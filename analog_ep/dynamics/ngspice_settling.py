@@ -14,6 +14,7 @@ from analog_ep.equilibrium.ngspice import Judge, nudged_batch
 from analog_ep.errors import StimulusError
 from analog_ep.netlist.netlist import SpiceOptions
 from analog_ep.ngspice.batch import BatchResult, Progress, run_batch
+from analog_ep.ngspice.process import EngineReport
 from analog_ep.ngspice.settling import SettlingRun
 from analog_ep.ngspice.sweep import Batch, Sweep
 from analog_ep.stimulus import Nudge
@@ -71,6 +72,10 @@ class NgspiceSettling(CircuitSolver):
                 raise StimulusError(f"NgspiceSettling: {name} must be at least 1, found {getattr(self, name)}")
         if self.duration is not None and not 0 < self.duration < float("inf"):
             raise StimulusError(f"NgspiceSettling: duration must be positive and finite, found {self.duration} s")
+
+    @property
+    def engine(self) -> EngineReport:
+        return EngineReport.of(self.executable)
 
     def solve_circuit(
         self,

@@ -11,7 +11,7 @@ from analog_ep.equilibrium.nodal.jacobian import Jacobian
 from analog_ep.equilibrium.nodal.reduction import reduced_system
 from analog_ep.errors import CircuitError, ConvergenceError
 
-_LIMIT = 3000
+MOST_UNKNOWNS = 3000
 """Unknowns up to which eigenvalues are computed."""
 
 
@@ -35,9 +35,10 @@ def slowest_time_constant(circuit: Circuit, inputs: np.ndarray, voltages: np.nda
         If a state does not attract its neighbours: nothing settles there.
     """
     system = reduced_system(circuit)
-    if system.n_unknowns > _LIMIT:
+    if system.n_unknowns > MOST_UNKNOWNS:
         raise CircuitError(
-            f"time constants need at most {_LIMIT} unknowns, found {system.n_unknowns}; give the durations yourself"
+            f"time constants need at most {MOST_UNKNOWNS} unknowns, found {system.n_unknowns}; give the durations "
+            "yourself"
         )
     equations = Equations.of(system, inputs, None, None)
     unknowns = system.unknowns(voltages)

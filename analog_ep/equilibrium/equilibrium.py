@@ -15,6 +15,7 @@ from analog_ep.circuit import Chip, Circuit
 from analog_ep.equilibrium.layered.sweeps import Status
 from analog_ep.errors import ConvergenceError, StimulusError
 from analog_ep.networks.network import Network
+from analog_ep.ngspice.process import EngineReport
 from analog_ep.stimulus import Nudge, as_inputs, require_finite
 
 
@@ -130,6 +131,11 @@ class Solver(ABC):
 
     in_float64: ClassVar[bool] = False
     """Whether it works in float64, whatever the precision of a network."""
+
+    @property
+    def engine(self) -> EngineReport | None:
+        """The program that it lets run netlists; None for a solver that needs none."""
+        return None
 
     @abstractmethod
     def solve(

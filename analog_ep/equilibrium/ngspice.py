@@ -20,6 +20,7 @@ from analog_ep.netlist.netlist import SpiceOptions
 from analog_ep.netlist.nudge_cards import is_expressible
 from analog_ep.ngspice.batch import BatchResult, Progress, run_batch
 from analog_ep.ngspice.norton import NortonReduction
+from analog_ep.ngspice.process import EngineReport
 from analog_ep.ngspice.small_signal import small_signal_response
 from analog_ep.ngspice.sweep import SWEEP_OPTIONS, Batch, Sweep
 from analog_ep.stimulus import Nudge
@@ -44,7 +45,8 @@ class Ngspice(CircuitSolver):
     Parameters
     ----------
     executable : str or Path, optional
-        ngspice; by default what ``ANALOG_EP_NGSPICE`` names, otherwise the one on the path.
+        An engine's name, or the path of an ngspice; by default the engine that ``ANALOG_EP_ENGINE`` names, otherwise
+        the system's ngspice. See `analog_ep.ngspice.engines.find_engine`.
     options : SpiceOptions
         Tolerances.
     timeout : float or None
@@ -94,6 +96,10 @@ class Ngspice(CircuitSolver):
         for name in ("max_points", "processes"):
             if getattr(self, name) < 1:
                 raise StimulusError(f"Ngspice: {name} must be at least 1, found {getattr(self, name)}")
+
+    @property
+    def engine(self) -> EngineReport:
+        return EngineReport.of(self.executable)
 
     def solve_circuit(
         self,

@@ -1,16 +1,15 @@
-"""The one module that starts ngspice. A crash, a hang or a kill of it never takes Python along."""
+"""The one module that starts engines. A crash, a hang or a kill of one never takes Python along."""
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from analog_ep.errors import (
     CircuitError,
@@ -20,12 +19,14 @@ from analog_ep.errors import (
     NgspiceResultError,
     NgspiceTimeoutError,
 )
+from analog_ep.ngspice.engines import Engine, SystemNgspice, find_engine
+from analog_ep.ngspice.includes import with_includes
 from analog_ep.ngspice.raw import RawFile, read_plots, read_raw
 from analog_ep.support.bounded import MACHINE_MEMORY, Stop, run_bounded
 from analog_ep.support.files import private_folder
 
-ENVIRONMENT_VARIABLE = "ANALOG_EP_NGSPICE"
-"""Environment variable with the path of the ngspice to use."""
+KLU, SPARSE = "KLU", "Sparse 1.3"
+"""Sparse solvers."""
 
 OLDEST_VERSION = 34
 """Oldest ngspice whose results are accepted."""
@@ -53,6 +54,7 @@ _WORDS_LIMIT = 300
 # The steps of ngspice's search for an operating point, of which those that fail are followed by others.
 _HARMLESS = re.compile(
     r"Note:.*|Circuit:.*|Using (SPARSE|KLU).*|Trying gmin = *\S+|Supplies reduced to *\S+"
+    r"|Warning: can't find the initialization file spinit\."
     r"|Warning: (Further gmin increment|Last gmin step failed|(Dynamic|True) gmin stepping failed"
     r"|gmin step failed|source stepping failed|Nesting of subcircuits with parameters is only marginally supported!)"
 )
@@ -62,8 +64,44 @@ _SUSPICIOUS = re.compile(
 _OUT_OF_MEMORY = re.compile(r"can't (re)?allocate|cannot allocate|bad_alloc|out of memory", re.IGNORECASE)
 
 
+@dataclass(frozen=True)
+class EngineReport:
+    """What ran a deck.
+
+    Attributes
+    ----------
+    name, version : str
+        The engine, and its version of ngspice.
+    sparse_solver : str
+        What factorises its matrices.
+    """
+
+    name: str
+    version: str
+    sparse_solver: str
+
+    @classmethod
+    def of(cls, executable: str | Path | None = None) -> Self:
+        """Of the engine that `find_engine` finds.
+
+        Raises
+        ------
+        NgspiceNotFoundError
+            If it is missing, or no ngspice.
+        """
+        engine = find_engine(executable)
+        return cls(engine.name, ngspice_version(engine), KLU if has_klu(engine) else SPARSE)
+
+    def to_dict(self) -> dict[str, str]:
+        """By the names that it has in JSON."""
+        return {"engine": self.name, "engine_version": self.version, "sparse_solver": self.sparse_solver}
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}, {self.sparse_solver}"
+
+
 def find_ngspice(executable: str | Path | None = None) -> Path:
-    """Path of the ngspice to use.
+    """Path of the system's ngspice.
 
     Parameters
     ----------
@@ -75,46 +113,46 @@ def find_ngspice(executable: str | Path | None = None) -> Path:
     NgspiceNotFoundError
         If it is not there or cannot be executed.
     """
-    wanted = str(executable or os.environ.get(ENVIRONMENT_VARIABLE) or "ngspice")
-    found = shutil.which(wanted)
-    if found is None:
-        raise NgspiceNotFoundError(
-            f"ngspice must be installed, found no program {wanted!r}; install it (Debian, Ubuntu: apt install ngspice) "
-            f"or set {ENVIRONMENT_VARIABLE} to its path"
-        )
-    return Path(found).absolute()
+    return (SystemNgspice.at(executable) if executable else SystemNgspice.find()).path
 
 
 @lru_cache
-def ngspice_version(path: Path) -> int:
-    """Major version of the ngspice at `path`.
+def ngspice_version(engine: Engine) -> str:
+    """Version of the ngspice that an engine is, such as "39" or "45.2".
 
     Raises
     ------
     NgspiceNotFoundError
         If the program does not say that it is ngspice, or is older than `OLDEST_VERSION`.
     """
+    where = engine.path
     try:
-        status, output = _execute(path, ["--version"], b"", _VERSION_TIMEOUT)
+        status, output = _execute(engine, ["--version"], b"", _VERSION_TIMEOUT)
     except (OSError, NgspiceTimeoutError) as error:
-        raise NgspiceNotFoundError(f"{path} must be ngspice, found a program that does not run: {error}") from None
+        raise NgspiceNotFoundError(f"{where} must be ngspice, found a program that does not run: {error}") from None
     if status in _NOT_EXECUTED:
-        raise NgspiceNotFoundError(f"{path} must be ngspice, found a program that does not run: {output.strip()}")
-    match = re.search(r"ngspice-(\d+)", output)
+        raise NgspiceNotFoundError(f"{where} must be ngspice, found a program that does not run: {output.strip()}")
+    match = re.search(r"ngspice-(\d{1,4}(?:\.\d{1,4})?)", output)
     if match is None:
-        raise NgspiceNotFoundError(f"{path} must be ngspice, found a program that names no version; check the path")
-    version = int(match[1])
-    if version < OLDEST_VERSION:
-        raise NgspiceNotFoundError(f"ngspice must be version {OLDEST_VERSION} or newer, found {version}; upgrade it")
-    return version
+        raise NgspiceNotFoundError(f"{where} must be ngspice, found a program that names no version; check the path")
+    if float(match[1]) < OLDEST_VERSION:
+        raise NgspiceNotFoundError(f"ngspice must be version {OLDEST_VERSION} or newer, found {match[1]}; upgrade it")
+    return match[1]
 
 
 @lru_cache
-def has_klu(path: Path) -> bool:
-    """Whether the ngspice at `path` has the KLU solver, which is faster than its own on all but tiny circuits."""
+def has_klu(engine: Engine) -> bool:
+    """Whether an engine has the KLU solver, which is faster than ngspice's own on all but tiny circuits."""
     deck = b"* klu\n.options klu\nv_0 a 0 1.0\nr_0 a 0 1.0\n.op\n.end\n"
-    status, output = _execute(path, _BATCH, deck, _VERSION_TIMEOUT)
+    status, output = _execute(engine, _BATCH, deck, _VERSION_TIMEOUT)
     return status == 0 and "Using KLU" in output
+
+
+@lru_cache
+def has_osdi(engine: Engine) -> bool:
+    """Whether an engine has the command that loads compiled Verilog-A models."""
+    deck = b"* osdi\nv_0 a 0 1.0\n.control\nosdi absent.osdi\n.endc\n.end\n"
+    return "Error opening osdi lib" in _execute(engine, ("-n", "-b"), deck, _VERSION_TIMEOUT)[1]
 
 
 def run_ngspice(
@@ -137,14 +175,14 @@ def run_ngspice(
     n_points : int
         Points that the analysis must have.
     executable : str or Path, optional
-        See `find_ngspice`.
+        An engine's name, or the path of an ngspice; see `find_engine`.
     timeout : float, optional
         Time limit from the first line of the deck to the last of the result; None for none. [s]
     stop : Stop, optional
         Ends the run from another thread, which is then a crash.
     memory_limit : int, optional
-        Address space of the process, held to where util-linux is there; by default what the machine has, None for no
-        limit. [bytes]
+        Address space of the process, without what an engine only reserves; held to where util-linux is there; by
+        default what the machine has, None for no limit. [bytes]
 
     Raises
     ------
@@ -170,8 +208,13 @@ def run_plots(
     return _run(deck, read_plots, executable, timeout, stop, memory_limit)
 
 
-def run_printed(path: Path, executable: str | Path | None = None, timeout: float | None = 600.0) -> str:
-    """What ``ngspice -b FILE`` prints for a netlist that the package has written itself.
+def run_printed(
+    path: Path,
+    executable: str | Path | None = None,
+    timeout: float | None = 600.0,
+    first: Sequence[str] = (),
+) -> str:
+    """What ``ngspice -b FILE`` prints for a netlist that the package has written itself; with KLU where there is one.
 
     Parameters
     ----------
@@ -179,12 +222,17 @@ def run_printed(path: Path, executable: str | Path | None = None, timeout: float
         The netlist.
     executable, timeout
         See `run_ngspice`, whose errors these are.
+    first : sequence of str
+        Nodes that KLU is to see before all others: those that amplifiers hold, see `analog_ep.ngspice.sweep`.
     """
-    program = find_ngspice(executable)
-    ngspice_version(program)
+    engine = find_engine(executable)
+    ngspice_version(engine)
+    title, _, cards = with_includes(path).partition("\n")
+    numbered = [f"i_first_{i} {node} 0 0" for i, node in enumerate(first)]
+    text = "\n".join([title, *([".options klu", *numbered] if has_klu(engine) else []), cards]).encode()
     with _folder() as folder:
-        command = [str(program), "-n", "-b", str(path.absolute())]
-        status, output = run_bounded(command, b"", folder, timeout, MACHINE_MEMORY)
+        addresses = _addresses(engine, MACHINE_MEMORY)
+        status, output = run_bounded(engine.command("-n", "-b", size=len(text)), text, folder, timeout, addresses)
     _require_success(status, output, MACHINE_MEMORY)
     return output
 
@@ -198,17 +246,23 @@ def _run(
     memory_limit: int | None,
 ) -> _Result:
     text = _checked(deck)
-    path = find_ngspice(executable)
-    ngspice_version(path)
+    engine = find_engine(executable)
+    ngspice_version(engine)
     with _folder() as folder:
-        status, output = run_bounded([str(path), *_BATCH], text, folder, timeout, memory_limit, stop)
+        addresses = _addresses(engine, memory_limit)
+        status, output = run_bounded(engine.command(*_BATCH, size=len(text)), text, folder, timeout, addresses, stop)
         _require_success(status, output, memory_limit)
         return read(folder / "out.raw")
 
 
-def _execute(path: Path, arguments: Sequence[str], text: bytes, timeout: float) -> tuple[int, str]:
+def _execute(engine: Engine, arguments: Sequence[str], text: bytes, timeout: float) -> tuple[int, str]:
     with _folder() as folder:
-        return run_bounded([str(path), *arguments], text, folder, timeout, MACHINE_MEMORY)
+        addresses = _addresses(engine, MACHINE_MEMORY)
+        return run_bounded(engine.command(*arguments), text, folder, timeout, addresses)
+
+
+def _addresses(engine: Engine, memory_limit: int | None) -> int | None:
+    return None if memory_limit is None else memory_limit + engine.address_space
 
 
 @contextmanager

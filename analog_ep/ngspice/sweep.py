@@ -8,29 +8,36 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from analog_ep.circuit import GROUND, NONE, Circuit, VoltageLaw, VoltageRows
+from analog_ep.circuit import GROUND, NONE, Circuit, CurrentLaw, VoltageLaw, VoltageRows
 from analog_ep.circuit.energy import held_nodes
 from analog_ep.errors import CircuitError, NgspiceResultError, StimulusError
 from analog_ep.netlist.dialects import NGSPICE, analyses_of
 from analog_ep.netlist.dialects.analyses import INDEX
 from analog_ep.netlist.netlist import NetlistWriter, SpiceOptions
 from analog_ep.netlist.nudge_cards import current_cards, current_expressions, elastic_currents
+from analog_ep.ngspice.engines import find_engine
 from analog_ep.ngspice.norton import NortonReduction
-from analog_ep.ngspice.process import Stop, find_ngspice, has_klu, run_ngspice
+from analog_ep.ngspice.process import Stop, has_klu, run_ngspice
 from analog_ep.stimulus import Nudge
 
 SWEEP_OPTIONS = SpiceOptions(reltol=1e-12)
 """Tolerances of sweeps. With 1e-9 ngspice may stop one Newton step early, some 1e-9 |v| from the solution; the step
 more costs 2 to 5 % of the iterations."""
 
+_WIDE, _WIDE_RELTOL = 1e6, 1e-9
+"""Ratio of conductances beyond which the last digits of voltages are rounding, and what can be asked for there."""
+
 _PIN = 1e3
 """Conductance of a pin: a node that draws 1 mA begins 1 uV off. [S]"""
+
+_LONG_LIST = 2000
+"""Vectors beyond which ngspice takes longer to find them than to write all."""
 
 _INDEX_SOURCE = "vidx"
 
@@ -94,11 +101,13 @@ class Sweep:
     circuit : Circuit
         One that `check_circuit` accepts.
     options : SpiceOptions, optional
-        Tolerances; by default `SWEEP_OPTIONS`.
+        Tolerances; by default, and for `SWEEP_OPTIONS`, those of `sweep_options`.
     reduction : NortonReduction, optional
         Of the circuit, to be run in its place; the voltages are the same.
     executable, timeout
         See `run_ngspice`.
+    with_klu : bool
+        Whether KLU is asked for where the engine has it; it has no ``.noise``.
 
     Attributes
     ----------
@@ -121,8 +130,10 @@ class Sweep:
         reduction: NortonReduction | None = None,
         executable: str | Path | None = None,
         timeout: float | None = 600.0,
+        with_klu: bool = True,
     ):
-        self.circuit, self.options, self.reduction = circuit, options or SWEEP_OPTIONS, reduction
+        self.circuit, self.reduction = circuit, reduction
+        self.options = sweep_options(circuit) if options in (None, SWEEP_OPTIONS) else options
         self.executable, self.timeout = executable, timeout
         self.dialect, self.analyses = NGSPICE, analyses_of(NGSPICE)
         # Side by side, threads that write would all be late; in turn, ngspice runs the first deck meanwhile.
@@ -134,10 +145,18 @@ class Sweep:
         shared, self._driven = [], []
         for group in self.written.groups:
             (self._driven if writer.follows_sources(group) else shared).append(group)
-        self._shared = "\n".join(card for group in shared for card in writer.group_cards(group))
-        solver = self.analyses.fast_solver if has_klu(find_ngspice(executable)) else []
+        cards, solver = [card for group in shared for card in writer.group_cards(group)], ()
+        if with_klu and has_klu(find_engine(executable)):
+            cards.sort(key=_after_sources)
+            solver = self.analyses.fast_solver
+        self._shared = "\n".join(cards)
         title = self.dialect.comment("samples of one circuit")
         self._settings = "\n".join([title, writer.options_card(), *solver, *writer.model_cards()])
+
+    @property
+    def _saves_all(self) -> bool:
+        """Whether ngspice keeps all vectors: it compares each that is asked for with each that there is."""
+        return len(self.saved) > _LONG_LIST and 2 * len(self.saved) > self.written.n_nodes
 
     def run(self, batch: Batch, stop: Stop | None = None) -> np.ndarray:
         """Voltages of all nodes for every sample, `(n_samples, n_nodes)`, from one run of ngspice. [V]
@@ -198,7 +217,7 @@ class Sweep:
                 *self._norton_cards(batch.inputs),
                 self._shared,
                 *analysis,
-                *([self.analyses.save(self.saved)] if save else []),
+                *([self.analyses.save(self.saved)] if save and not self._saves_all else []),
                 f"{self.dialect.end()}\n",
             ]
         )
@@ -263,6 +282,30 @@ class Sweep:
         if np.all(column == column[0]):
             return float(column[0])
         return self.analyses.over_samples(",".join(map(str.__add__, index, map(repr, column.tolist()))))
+
+
+def sweep_options(circuit: Circuit) -> SpiceOptions:
+    """Tolerances of a sweep: `SWEEP_OPTIONS`, or what rounding leaves of them.
+
+    Beside a wire of 1 S, whose current is rounded to 1e-16 A, thousands of cells of 1e-7 S keep changing in their last
+    digits from one iteration to the next: ngspice would go on to its last one, and then by steps of gmin.
+    """
+    found = [abs(g) for group in circuit.of_kind(CurrentLaw) if (g := group.resistors()) is not None and len(g)]
+    conductances = np.concatenate([np.zeros(0), *found])
+    conductances = conductances[conductances > 0]
+    if not len(conductances) or conductances.max() < _WIDE * conductances.min():
+        return SWEEP_OPTIONS
+    return replace(SWEEP_OPTIONS, reltol=_WIDE_RELTOL)
+
+
+def _after_sources(card: str) -> bool:
+    """Sorts sources and ammeters to the front.
+
+    KLU first looks for a matrix without zeros on its diagonal, from the nodes in the order of the deck. The current of
+    an ammeter that controls an F stands in three rows: with the F's node before its own nodes the search goes astray
+    through all wires of a crossbar, and leaves a matrix with ten times the fill-in.
+    """
+    return not card.startswith("v")
 
 
 def _mirror_images(rows: VoltageRows) -> np.ndarray:
