@@ -294,8 +294,7 @@ class CrossbarNetwork(ConductanceNetwork):
     bias_voltage: float | None
 
     def theta(self, label: str) -> torch.nn.Parameter:
-        """The parameter θ = g/g_ref of this name."""
-        # Several times a step: `get_parameter` takes as long as a product with a small crossbar.
+        """The parameter θ = g/g_ref of this name, found without the checks of `get_parameter`: steps ask often."""
         return getattr(self, label)
 
     def answer(self, question: Question[Answer]) -> Answer:
