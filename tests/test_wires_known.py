@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from analog_ep import Newton, solve
+from analog_ep import Newton, ResistiveNetwork, solve
 from analog_ep.errors import SpecError
 from analog_ep.runs.folder import Run
 from analog_ep.spec import Spec, parse_spec
@@ -59,12 +59,11 @@ def test_what_does_not_know_its_wires_learns_as_ideal_ones_do_and_is_judged_with
         assert torch.equal(theta, unaware[name])
         assert not torch.equal(theta, known[name])
     # Accuracies are of the circuit with its segments.
-    data = blind.trainer
-    inputs, labels = data._test
-    network = blind.trainer.network
+    (inputs, labels), network = blind.trainer._test, blind.trainer.network
+    assert isinstance(network, ResistiveNetwork)
     assert "stage1_rows" in {group.label for group in network.circuit().groups}
     outputs = solve(network, inputs.double(), solver=Newton()).outputs
-    share = float((outputs.argmax(1) == labels).double().mean())
+    share = int(torch.eq(outputs.argmax(1), labels).sum()) / len(labels)
     assert blind.trainer.history[-1].test_accuracy == pytest.approx(share)
     at_ideal = solve(ideal.trainer.network, inputs.double(), solver=Newton()).outputs
     assert (outputs - at_ideal).abs().max() > 1e-3

@@ -208,7 +208,7 @@ def largest_array(wires: Lines, siemens: float, error: float) -> int:
     def within(size: int) -> bool:
         layout = StageLayout("array", size, size, differential=False, biased=False)
         cells = torch.full(layout.shape, siemens, dtype=torch.float64)
-        stage = whole.crossbar(layout, cells, 0.0, None).stage(1.0, 0.0, drives=False)
+        stage = whole.crossbar(layout, lambda: cells, 0.0, None).stage(1.0, 0.0, drives=False)
         current = stage.forward(torch.ones(1, size, dtype=torch.float64))
         return float((1 - current / (siemens * size)).abs().max()) <= error
 

@@ -21,6 +21,7 @@ from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import NgspiceResultError
 from analog_ep.export import write_netlist, write_transient_netlist
 from analog_ep.netlist.deck import Phase, printed_nodes
+from analog_ep.netlist.dialects import NGSPICE, analyses_of
 from analog_ep.networks import ConductanceNetwork
 from analog_ep.ngspice.process import run_printed
 from analog_ep.ngspice.sweep import held_voltages
@@ -105,7 +106,7 @@ def check_decks(
     """
     subject = _Subject.of(network, inputs, nudge, chip)
     found: dict[str, DeckCheck] = {}
-    left_out, held = decks_left_out(subject.circuit, chip), _held_by_amplifiers(subject.circuit)
+    left_out, for_klu = decks_left_out(subject.circuit, chip), _cards_for_klu(subject.circuit)
     with tempfile.TemporaryDirectory(prefix="analog_ep_") as folder:
         path = Path(folder) / "deck.cir"
         for phase in _ROWS:
@@ -113,19 +114,20 @@ def check_decks(
                 continue
             given = None if phase == "free" else subject.one
             write_netlist(network, inputs, given, path=path, phase=phase, chip=chip)
-            found[phase] = _worst(_sweep_errors(subject, phase, printed_tables(run_printed(path, first=held))))
+            found[phase] = _worst(_sweep_errors(subject, phase, printed_tables(run_printed(path, for_klu=for_klu))))
         if "transient" not in left_out:
             write_transient_netlist(network, inputs[None], subject.nudge, path=path, rate=1.0, chip=chip)
-            printed = printed_measurements(run_printed(path, first=held))
+            printed = printed_measurements(run_printed(path, for_klu=for_klu))
             found["transient"] = _worst(_transient_errors(subject, printed, path.read_text(encoding="ascii")))
     return found
 
 
-def _held_by_amplifiers(circuit: Circuit) -> list[str]:
-    """Names of the nodes that controlled sources hold."""
+def _cards_for_klu(circuit: Circuit) -> list[str]:
+    """Cards that choose KLU, and sources of 0 A by which it sees the nodes first that controlled sources hold."""
     rows = [group.rows() for group in circuit.of_kind(VoltageLaw)]
     held = [node for row in rows if not row.is_independent for node in (*row.positive, *row.negative)]
-    return [circuit.node_names[node] for node in dict.fromkeys(held) if node != GROUND]
+    names = [circuit.node_names[node] for node in dict.fromkeys(held) if node != GROUND]
+    return [*analyses_of(NGSPICE).fast_solver, *NGSPICE.elements("i_first_", ((name, "0", "0") for name in names))]
 
 
 def decks_left_out(circuit: Circuit, chip: Chip | None = None) -> dict[str, str]:

@@ -212,7 +212,7 @@ def run_printed(
     path: Path,
     executable: str | Path | None = None,
     timeout: float | None = 600.0,
-    first: Sequence[str] = (),
+    for_klu: Sequence[str] = (),
 ) -> str:
     """What ``ngspice -b FILE`` prints for a netlist that the package has written itself; with KLU where there is one.
 
@@ -222,14 +222,14 @@ def run_printed(
         The netlist.
     executable, timeout
         See `run_ngspice`, whose errors these are.
-    first : sequence of str
-        Nodes that KLU is to see before all others: those that amplifiers hold, see `analog_ep.ngspice.sweep`.
+    for_klu : sequence of str
+        Cards behind the title where the engine has KLU: which choose it, and let it see the nodes first that amplifiers
+        hold, see `analog_ep.ngspice.sweep`.
     """
     engine = find_engine(executable)
     ngspice_version(engine)
     title, _, cards = with_includes(path).partition("\n")
-    numbered = [f"i_first_{i} {node} 0 0" for i, node in enumerate(first)]
-    text = "\n".join([title, *([".options klu", *numbered] if has_klu(engine) else []), cards]).encode()
+    text = "\n".join([title, *(for_klu if has_klu(engine) else ()), cards]).encode()
     with _folder() as folder:
         addresses = _addresses(engine, MACHINE_MEMORY)
         status, output = run_bounded(engine.command("-n", "-b", size=len(text)), text, folder, timeout, addresses)
