@@ -1,7 +1,7 @@
 """What a law of a user's own must not say: each contradiction, wrong shape and overflow is one line that names it."""
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -147,8 +147,8 @@ WRONG = {
     NaiveDifference: r"must agree with itself, found a current_difference of .* by 1e-15 V where the slope gives",
     WrongDifference: r"must agree with itself, found a current_difference of .* where the current gives",
     Mixing: "must be one of each element alone, found current to mix states of a batch",
-    ScalarCurrent: r"must give an array of shape \(4, \d\), found current to give \(\)",
-    FlatSlope: r"must give an array of shape \(4, \d\) or \(\d,\), found \w+ to give \(4, 1\)",
+    ScalarCurrent: r"must give an array of shape \(\d, \d\), found current to give \(\)",
+    FlatSlope: r"must give an array of shape \(\d, \d\) or \(\d,\), found \w+ to give \(\d, 1\)",
     SinglePrecision: "must give numbers of float64, found current to give float32",
     Shifted: "must have a co-content of 0 at 0 V, from where it is integrated, found 0.001 W",
     TwiceParallel: "must be 2 times as large for 2 in parallel, found in_parallel to give",
@@ -288,7 +288,7 @@ class OnlyLinearInName(SquareLawTransistors):
     ("kind", "said"),
     [
         (TransposedCurrent, r"must give an array of shape \(4, 2\), found current to give \(2, 4\)"),
-        (OneSlope, r"must give an array of shape \(4, 2\) or \(2,\), found slopes to give \(4, 1\)"),
+        (OneSlope, r"must give an array of shape \(4, 2\) or \(2,\), found slopes to give \(\d, 1\)"),
         (
             OneControl,
             r"must give pairs of nodes of shape \(2,\) each, found controls to give shapes \[\(1,\), \(2,\)\]",
@@ -446,3 +446,57 @@ def test_errors_of_a_device_are_its_own_and_of_a_circuit_name_the_group():
 
 def varistor_of(device: Diode) -> Circuit:
     return varistor(device)  # pyright: ignore[reportArgumentType]
+
+
+def with_threshold(fault: str) -> Diode:
+    """A current that nothing shows below some volts: 1 mA (v/5 V)^20 beside 1 µS, with a fault beyond the threshold."""
+
+    @dataclass(frozen=True)
+    class Varistor(Diode):
+        volts: float = 5.0
+        siemens: float = 1e-6
+
+        def current(self, voltage: torch.Tensor) -> torch.Tensor:
+            sign = 1.0 if fault == "sign" else torch.sign(voltage)
+            return 1e-3 * sign * (voltage.abs() / self.volts) ** 20 + self.siemens * voltage
+
+        def conductance(self, voltage: torch.Tensor) -> torch.Tensor:
+            power = 1 if fault == "slope" else 20
+            return 1e-3 * power / self.volts * (voltage.abs() / self.volts) ** 19 + self.siemens
+
+        def cocontent(self, voltage: torch.Tensor) -> torch.Tensor:
+            power = 20 if fault == "content" else 21
+            share = (voltage.abs() / self.volts) ** 21 / power
+            return 1e-3 * self.volts * share + self.siemens * voltage.square() / 2
+
+        def current_difference(self, voltage: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+            a, b = voltage / self.volts, (voltage + change) / self.volts
+            # Σ a^k b^(19−k), times b − a, where both have one sign.
+            terms = torch.stack([a.abs() ** k * b.abs() ** (19 - k) for k in range(20)]).sum(0)
+            apart = torch.sign(b) * b.abs() ** 20 - torch.sign(a) * a.abs() ** 20
+            return 1e-3 * torch.where(a * b > 0, terms * change / self.volts, apart) + self.siemens * change
+
+        def voltage_estimate(self, current: torch.Tensor) -> torch.Tensor:
+            return self.volts * (current / 1e-3) ** 0.05
+
+        def in_parallel(self, count: float) -> Diode:
+            raise NotImplementedError
+
+    return Varistor()
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("slope", "a slope by control 0 of .* where the differences give"),
+        ("sign", "a slope by control 0 of .* at -"),
+        ("content", "must agree with differences of its co-content"),
+    ],
+)
+def test_a_fault_beyond_a_threshold_is_seen(fault: str, words: str):
+    with pytest.raises(DeviceParameterError, match=words):
+        require_sound(with_threshold(fault))
+
+
+def test_a_law_with_a_threshold_is_sound():
+    require_sound(with_threshold(""))

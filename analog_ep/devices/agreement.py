@@ -17,10 +17,18 @@ import numpy as np
 from analog_ep.errors import AnalogEPError, DeviceParameterError
 
 _SPANS = (0.05, 0.4, 1.5, 1.0)
-"""Voltages about 0 at which a law is tried; those of exponentials up to `HIGHEST` growth voltages only. [V]"""
+"""Voltages about 0 at which a law is tried, those of exponentials up to `HIGHEST` growth voltages only; a law of one
+voltage with a threshold also beyond it, see `_beyond_thresholds`. [V]
+"""
 
 HIGHEST = 15.0
 """Growth voltages up to which an exponential is tried: beyond, it dwarfs all that it may be compared with."""
+
+_DOUBLINGS = 14
+"""From the widest of these voltages on, after which a law is taken to have no threshold: 25 kV."""
+
+_BENT = 10.0
+"""Current over that of the slope at 0 V from which a law is beyond its threshold."""
 
 _STEP = 1e-5
 _RTOL = 1e-3
@@ -192,10 +200,38 @@ def trial_voltages(law: Law) -> list[np.ndarray]:
     with np.errstate(all="ignore"):
         steep = ~np.isfinite(array(law.kind, law.names[0], lambda: law.current(*volts), volts[0].shape))
     # What grows both ways, as sinh does, is tried as far down as up.
-    return [
+    tried = [
         np.where(steep, np.clip(each, -HIGHEST * growth, None), each)
         for each, growth in zip(volts, law.growth, strict=True)
     ]
+    if len(tried) > 1:
+        return tried
+    far = _beyond_thresholds(law, random)
+    # As many rows as there are elements would hide a law that takes one for the other.
+    more = far[:1] if len(tried[0]) + len(far) == law.n_elements else far[:0]
+    return [np.concatenate([tried[0], far, more])]
+
+
+def _beyond_thresholds(law: Law, random: np.random.Generator) -> np.ndarray:
+    """Voltages up and down at which a current has outgrown its slope at 0 V, as a varistor's does, `(0 or 2, n)`.
+
+    An element without such voltages, one whose currents are exponentials or that says nothing there, is tried near 0.
+    """
+    rest, rows = np.zeros(law.n_elements), []
+    try:
+        with np.errstate(all="ignore"):
+            slope = np.abs(np.broadcast_to(law.slopes(rest)[0], rest.shape))
+            for side in (1.0, -1.0):
+                volts = np.full(law.n_elements, max(_SPANS))
+                for _ in range(_DOUBLINGS):
+                    bent = ~(np.abs(np.asarray(law.current(side * volts))) <= _BENT * slope * volts)
+                    volts = np.where(bent, volts, 2 * volts)
+                current = np.asarray(law.current(side * volts))
+                there = np.isfinite(current) & (np.abs(current) > _BENT * slope * volts) & np.isinf(law.growth[0])
+                rows.append(side * random.uniform(0.9, 1.0, law.n_elements) * np.where(there, volts, _SPANS[0]))
+    except (AnalogEPError, *_RAISED):
+        return np.zeros((0, law.n_elements))
+    return np.stack(rows)
 
 
 def _slopes(law: Law, volts: Volts) -> list[np.ndarray]:
