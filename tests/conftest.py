@@ -1,9 +1,12 @@
-"""Skips what a machine has no program or device for."""
+"""Skips what a machine has no program or device for; fixtures of several files."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -35,3 +38,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker in missing:
             if item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=f"{marker} is not on this machine"))
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder for temporary files; it must be empty at the end of every test."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield folder
+    assert list(folder.iterdir()) == []

@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,16 +36,6 @@ TARGETS = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
 
 def network(**options: Any) -> ResistiveNetwork:
     return ResistiveNetwork([3, 5, 2], diode=ShockleyDiode(saturation_current=1e-9), dtype=torch.float64, **options)
-
-
-@pytest.fixture
-def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The folder for temporary files; it must be empty at the end of every test."""
-    folder = tmp_path / "scratch"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    yield folder
-    assert list(folder.iterdir()) == []
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -31,16 +30,6 @@ from analog_ep.support import bounded
 OPTIONS = ".options reltol=1e-9 vntol=1e-12 abstol=1e-15 gmin=1e-15\n"
 SWEEP = "vidx idx 0 0\n.dc vidx 0 2 1\n.end\n"
 DIVIDER = f"* divider\n{OPTIONS}b_x_0 a 0 v=pwl(v(idx),0,1.0,1,2.0,2,4.0)\nr_0 a b 1e3\nr_1 b 0 1e3\n{SWEEP}"
-
-
-@pytest.fixture
-def scratch(tmp_path, monkeypatch):
-    """The folder for temporary files; it must be empty at the end of every test."""
-    folder = tmp_path / "scratch"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    yield folder
-    assert list(folder.iterdir()) == []
 
 
 @pytest.fixture

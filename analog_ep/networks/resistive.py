@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Self
 
 import numpy as np
@@ -251,7 +251,7 @@ class ResistiveNetwork(CrossbarNetwork):
     def crossbar(self, s: int, chip: Chip | None = None) -> Crossbar:
         """Crossbar s, from 0 on, with the conductances as they are now, or as a chip has them."""
         layout, last = self.layouts[s], self._formed.get(s)
-        siemens = partial(self._siemens, layout.label, chip)
+        siemens = cache(partial(self._siemens, layout.label, chip))
         if last is not None and last[0] is chip and last[1].has(siemens()):
             return last[1]
         crossbar = self.lines.crossbar(layout, siemens, self.bias_voltage or 0.0, chip)
