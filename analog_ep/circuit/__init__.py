@@ -20,8 +20,9 @@ from analog_ep.circuit.chip import Chip
 from analog_ep.circuit.circuit import Circuit
 from analog_ep.circuit.converters import Converter, Converters
 from analog_ep.circuit.energy import EnergyWeights, circuit_energy, energy_weights
+from analog_ep.circuit.further_laws import ChargeLaw, CurrentFollower
 from analog_ep.circuit.gated_mosfets import FloatingGateMosfets, GatedMosfets
-from analog_ep.circuit.laws import Branches, ChargeLaw, CurrentFollower, CurrentLaw, VoltageLaw
+from analog_ep.circuit.laws import Branches, CurrentLaw, VoltageLaw
 from analog_ep.circuit.learning_circuit import LearningCircuit
 from analog_ep.circuit.mosfets import Mosfets
 from analog_ep.circuit.nodes import GROUND, NONE, NodePair

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from analog_ep.circuit.adjoint_elements import AdjointElements
 from analog_ep.circuit.amplifier_forms import amplifier_assembly, amplifier_instances
 from analog_ep.circuit.device_branches import DeviceBranches
-from analog_ep.circuit.laws import ChargeLaw, CurrentFollower, CurrentLaw, VoltageLaw
+from analog_ep.circuit.further_laws import ChargeLaw, CurrentFollower
+from analog_ep.circuit.laws import CurrentLaw, VoltageLaw
 from analog_ep.circuit.nodes import GROUND, NONE, Indices, NodePair, Values
 from analog_ep.circuit.trainable import ConductanceLaw, Tunable
 from analog_ep.circuit.voltage_rows import VoltageRows
@@ -414,6 +416,14 @@ class Amplifiers(VoltageLaw):
             feedback=sign * self.feedback[element],
             chained=True,
         )
+
+    def adjoint(self, network: AdjointElements) -> Iterator[Self]:
+        """The same amplifiers with gain and feedback exchanged."""
+        ground = np.full_like(self.input, GROUND)
+        share = network.weight((self.input, ground)) / network.weight((self.output, ground))
+        gain = self.feedback * share
+        offset = network.rest(self.output) / gain - network.rest(self.input)
+        yield replace(self, gain=gain, feedback=self.gain / share, offset=offset)
 
     def outputs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Triples (amplifier, output node, +1 or −1), one entry an output."""

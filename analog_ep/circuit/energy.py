@@ -167,15 +167,25 @@ def why_no_contrast(circuit: Circuit) -> str:
     if found.nodes is None:
         return found.reason
     nodes = _nudged_nodes(circuit)
-    own = found.nodes[nodes]
-    apart = np.flatnonzero(np.abs(own - own[:1]) > _RTOL * np.abs(own[:1]))
+    apart = _apart(found.nodes[nodes])
     if not len(apart):
         return ""
+    own = found.nodes[nodes]
     first, other = (circuit.node_names[nodes[at]] for at in (0, apart[0]))
     return (
         f"the outputs have different energy weights, {own[0]:.4g} at {first} and {own[apart[0]]:.4g} at {other}, "
         f"behind an amplifier"
     )
+
+
+def outputs_differ(circuit: Circuit, weights: np.ndarray) -> bool:
+    """Whether the output nodes that a nudge acts on have different weights."""
+    return bool(len(_apart(weights[_nudged_nodes(circuit)])))
+
+
+def _apart(weights: np.ndarray) -> np.ndarray:
+    """Places of the weights that are not the first one."""
+    return np.flatnonzero(np.abs(weights - weights[:1]) > _RTOL * np.abs(weights[:1]))
 
 
 def output_weight(circuit: Circuit, weights: np.ndarray) -> float:

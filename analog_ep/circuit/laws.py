@@ -12,21 +12,22 @@ transistor, is served as the kinds of `analog_ep.circuit.branches` are. There ar
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Self
 
 import numpy as np
 
+from analog_ep.circuit.adjoint_elements import AdjointElements
 from analog_ep.circuit.arguments import as_nodes, as_values, indexed
-from analog_ep.circuit.nodes import Indices, NodePair, Values
+from analog_ep.circuit.nodes import NodePair
 from analog_ep.circuit.voltage_rows import VoltageRows
 from analog_ep.devices.content import Content
 from analog_ep.devices.forms import Expression, NetlistForm
 from analog_ep.devices.library import ClampParameters, LibraryForm
 from analog_ep.errors import CircuitError, NetlistError
 
-_ONE_WAY = "is a one-way controlled source"
+ONE_WAY = "is a one-way controlled source"
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,6 +211,15 @@ class Branches(ABC):
         """Elements that leave a resistive path between their ends whatever the voltages, bool `(n_elements,)`."""
         return np.zeros(len(self), dtype=bool)
 
+    def adjoint(self, network: AdjointElements) -> Iterator[Branches]:
+        """What stands for the elements in an adjoint network: their transposed equations, see `adjoint_network`.
+
+        By default what stands for their `parts`; nothing for elements without a law of current or voltage at rest.
+        """
+        for part in self.parts():
+            if part is not self:
+                yield from part.adjoint(network)
+
     def netlist_form(self) -> NetlistForm | None:
         """How the elements stand in a netlist; None where no form does."""
         return None
@@ -356,7 +366,10 @@ class CurrentLaw(Branches):
     def irreciprocity(self) -> str:
         if self.is_two_terminal:
             return "" if self.has_cocontent else "has no co-content"
-        return _ONE_WAY if self.controls() else ""
+        return ONE_WAY if self.controls() else ""
+
+    def adjoint(self, network: AdjointElements) -> Iterator[Branches]:
+        return network.of_currents(self)
 
     def require_sound(self) -> None:
         """Raise `DeviceParameterError` where a device behind the law contradicts itself."""
@@ -396,55 +409,18 @@ class VoltageLaw(Branches):
         """
         return np.arange(len(self.rows()))
 
+    def adjoint(self, network: AdjointElements) -> Iterator[Branches]:
+        return network.of_rows(self)
+
     def can_be_followed(self) -> bool:
         rows = self.rows()
         return rows.is_independent and len(rows) == len(self)
 
     def irreciprocity(self) -> str:
-        return _ONE_WAY if self.rows().is_one_way else ""
+        return ONE_WAY if self.rows().is_one_way else ""
 
     def joins_ends(self) -> bool:
         return self.rows().is_independent
 
     def is_controlled(self) -> bool:
         return not self.rows().is_independent
-
-
-@dataclass(frozen=True, eq=False)
-class CurrentFollower(Branches):
-    """The current, from the positive node to the negative one, is gain times that of a voltage source."""
-
-    positive: Indices
-    negative: Indices
-    control_label: str
-    control: Indices
-    gain: Values
-
-    has_law: ClassVar[bool] = True
-    law_method: ClassVar[str] = "followed"
-    values: ClassVar[tuple[str, ...]] = ("gain",)
-
-    def __post_init__(self):
-        super().__post_init__()
-        self._set("control", np.atleast_1d(self.control), np.int64, len(self))
-
-    def followed(self) -> tuple[str, np.ndarray]:
-        return self.control_label, self.control
-
-    def irreciprocity(self) -> str:
-        return _ONE_WAY
-
-    def is_controlled(self) -> bool:
-        return True
-
-
-class ChargeLaw(Branches):
-    """No current at rest: the charge of each element is its capacitance times the voltage across it."""
-
-    has_law: ClassVar[bool] = True
-    law_method: ClassVar[str] = "capacitances"
-    is_open_at_rest: ClassVar[bool] = True
-
-    @abstractmethod
-    def capacitances(self) -> np.ndarray:
-        """Capacitance of each element, `(n_elements,)`. [F]"""
