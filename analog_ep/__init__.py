@@ -20,9 +20,17 @@ if TYPE_CHECKING:
         solve,
     )
     from analog_ep.errors import AnalogEPError
-    from analog_ep.export import TwoPhaseTiming, write_netlist, write_settling_netlist, write_transient_netlist
+    from analog_ep.export import (
+        TwoPhaseTiming,
+        write_adjoint_netlist,
+        write_netlist,
+        write_settling_netlist,
+        write_transient_netlist,
+    )
     from analog_ep.learning import (
         AdjointDynamics,
+        AdjointNetwork,
+        AsymmetricEquilibriumPropagation,
         ContrastiveDivergence,
         ContrastiveHebbian,
         CoupledLearning,
@@ -53,7 +61,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdjointDynamics",
+    "AdjointNetwork",
     "AnalogEPError",
+    "AsymmetricEquilibriumPropagation",
     "Chip",
     "Circuit",
     "CircuitBuilder",
@@ -112,6 +122,7 @@ __all__ = [
     "read_netlist",
     "set_pyspice",
     "solve",
+    "write_adjoint_netlist",
     "write_netlist",
     "write_settling_netlist",
     "write_transient_netlist",

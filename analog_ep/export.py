@@ -15,6 +15,7 @@ from analog_ep.dynamics.time_constants import slowest_time_constant
 from analog_ep.equilibrium import Equilibrium, Newton, solve
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import StimulusError
+from analog_ep.netlist.adjoint_deck import write_adjoint_deck
 from analog_ep.netlist.deck import Phase, save_deck, write_deck
 from analog_ep.netlist.dialects import DialectName
 from analog_ep.netlist.settling_deck import write_settling_deck
@@ -78,6 +79,49 @@ def write_netlist(
         start = free.voltages.numpy() if system.several_minima else None
         nudge = None if nudge is None else system.in_circuit(nudge)
     deck = write_deck(circuit, free.inputs, nudge, outputs, phase, dialect=dialect, start=start)
+    save_deck(deck, Path(path))
+    return Path(path)
+
+
+def write_adjoint_netlist(
+    system: HardwareNetwork | Circuit,
+    inputs: Tensor,
+    nudge: Nudge,
+    *,
+    path: str | Path,
+    chip: Chip | None = None,
+    dialect: DialectName = "ngspice",
+) -> Path:
+    """Write the adjoint network of one sample as a deck that prints the exact gradient; see `write_adjoint_deck`.
+
+    The free state, at which the network is linear, is solved for here.
+
+    Parameters
+    ----------
+    system : HardwareNetwork or Circuit
+        What to write: any circuit with conductances or gate voltages that learn.
+    inputs : Tensor (n_inputs,)
+        Inputs of one sample. [V]
+    nudge : Nudge
+        With a target `(n_outputs,)`: the drive is its strength times -∂C/∂o, and the gradient is divided by it.
+    path : str or Path
+        The file, written whole or not at all; it is returned.
+    chip : Chip, optional
+        Mismatch of the hardware, which its adjoint network has, too.
+    dialect : str
+        The simulator to write for, as for `write_netlist`.
+
+    Raises
+    ------
+    StimulusError
+        If inputs or target do not fit, or nothing learns.
+    ConvergenceError
+        If the free state was not reached.
+    """
+    circuit, free = _free_state(system, inputs, chip)
+    if free.inputs.ndim != 1:
+        raise StimulusError(f"a deck holds one sample, found inputs of shape {tuple(free.inputs.shape)}")
+    deck = write_adjoint_deck(circuit, free.voltages.numpy(), nudge, dialect=dialect)
     save_deck(deck, Path(path))
     return Path(path)
 

@@ -64,6 +64,39 @@ def adjoint_network(circuit: Circuit, voltages: np.ndarray) -> Circuit:
     )
 
 
+def with_products(
+    network: Circuit, circuit: Circuit, voltages: np.ndarray, strength: float
+) -> tuple[Circuit, list[np.ndarray]]:
+    """An adjoint network with a node for each element that learns, at which its part of the gradient stands in volts.
+
+    Parameters
+    ----------
+    network, circuit : Circuit
+        The adjoint network, and what it is that of.
+    voltages : ndarray (n_nodes,)
+        The operating point. [V]
+    strength : float
+        What the currents into the outputs are -∂C/∂o times.
+
+    Returns
+    -------
+    Circuit
+        With an E source to each node, which loads nothing.
+    list of ndarray
+        The nodes of each group's elements, ``grad_<label>_<i>``.
+    """
+    made, products, groups = _AdjointNetwork(network, voltages), [], list(network.groups)
+    for group in circuit.learning_groups():
+        volts = [voltages[p] - voltages[n] for p, n in group.controls()]
+        rise = np.broadcast_to(group.sensitivity(*volts), (len(group),)) / strength
+        nodes = np.array([made.node(f"grad_{group.label}_{i}") for i in range(len(group))], np.int64)
+        label = made.new_label(f"grad_{group.label}")
+        ground = np.full_like(nodes, GROUND)
+        groups.append(VoltageControlledVoltageSources(label, nodes, ground, *group.ends(), rise))
+        products.append(nodes)
+    return replace(network, node_names=tuple(made.names), groups=tuple(groups)), products
+
+
 def asymmetric_circuit(circuit: Circuit, voltages: np.ndarray, weights: np.ndarray) -> Circuit:
     r"""The circuit in the nudged phase of asymmetric equilibrium propagation, about the free state `voltages`.
 

@@ -18,6 +18,7 @@ from analog_ep.runs.progress import sample_bar
 from analog_ep.runs.trained import (
     check_own_netlist,
     cross_checked,
+    export_adjoint,
     export_deck,
     export_own_netlist,
     export_transient,
@@ -32,6 +33,7 @@ class Phase(StrEnum):
     nudged = "nudged"
     both = "both"
     transient = "transient"
+    adjoint = "adjoint"
 
 
 class DialectChoice(StrEnum):
@@ -104,7 +106,7 @@ def export(
         Phase | None,
         typer.Option(
             help="What the netlist solves, both if not given; `transient` is the whole cycle, with each ΔG, or of a "
-            "Hopfield network the settling from rest."
+            "Hopfield network the settling from rest; `adjoint` is the adjoint network, with the exact gradient."
         ),
     ] = None,
     samples: Annotated[
@@ -141,6 +143,8 @@ def export(
         own = export_own_netlist(run, out) if phase is None and dialect is None else []
         if phase is Phase.transient:
             export_transient(run, slice(sample, sample + (samples or 1)), out, capacitance, rate)
+        elif phase is Phase.adjoint:
+            export_adjoint(run, sample, out, (dialect or DialectChoice.ngspice).value, array.value)
         elif not own:
             solved, simulator = phase or Phase.both, dialect or DialectChoice.ngspice
             export_deck(run, sample, solved.value, out, simulator.value, array.value)

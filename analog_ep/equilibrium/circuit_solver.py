@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import Chip, Circuit, with_output_clamps
+from analog_ep.circuit import Chip, Circuit, CurrentLaw, with_output_clamps
+from analog_ep.circuit.adjoint import adjoint_network, asymmetric_circuit, asymmetric_weights
 from analog_ep.equilibrium.equilibrium import Equilibrium, Solver
 from analog_ep.equilibrium.layered.sweeps import Status
 from analog_ep.errors import StimulusError
@@ -137,15 +138,45 @@ class CircuitSolver(Solver):
     def small_signal(self, free: Equilibrium, error: Tensor) -> tuple[tuple[Tensor, ...], Status]:
         circuit, hardware = _circuit_of(free), _hardware_of(free.system)
         scale = 1.0 if hardware is None else hardware.nudge_scale
-        batch = free.inputs.shape[:-1]
         arrays = (_flat(values).numpy() for values in (free.inputs, free.voltages, scale * error))
-        found = torch.from_numpy(self.solve_small_signal(circuit, *arrays))
-        solved = torch.isfinite(found).all(-1).reshape(batch)
-        missed = int((~solved).sum())
-        message = f"{missed} samples have a singular Jacobian" if missed else "linearised"
-        response = found.reshape(*batch, circuit.n_nodes).to(free.outputs)
-        status = Status(solved, torch.zeros(batch), 1, message, complete=not missed)
-        return _layers(free.system, response), status
+        return _as_response(free, self.solve_small_signal(circuit, *arrays))
+
+    def solve_adjoint(self, circuit: Circuit, voltages: np.ndarray, currents: np.ndarray) -> np.ndarray:
+        """Voltages of the adjoint network's nodes `(n_samples, n_nodes)` [V], arguments as of `solve_small_signal`."""
+        found = np.empty_like(voltages)
+        is_linear = all(law.linear for law in circuit.of_kind(CurrentLaw))
+        # Without nonlinear branches one network serves all operating points.
+        for at in [slice(None)] if is_linear else [slice(i, i + 1) for i in range(len(voltages))]:
+            network = adjoint_network(circuit, voltages[at][0])
+            count = len(currents[at])
+            rest = np.zeros((count, 0)), np.zeros((count, network.n_nodes))
+            found[at] = self.solve_small_signal(network, *rest, currents[at])[:, : circuit.n_nodes]
+        return found
+
+    def adjoint(self, free: Equilibrium, error: Tensor) -> tuple[tuple[Tensor, ...], Status]:
+        circuit = _circuit_of(free)
+        return _as_response(free, self.solve_adjoint(circuit, _flat(free.voltages).numpy(), _flat(error).numpy()))
+
+    def asymmetric(
+        self, free: Equilibrium, error: Tensor, nudge: Nudge | None = None
+    ) -> tuple[tuple[Tensor, ...], Status]:
+        circuit, weights = _circuit_of(free), asymmetric_weights(circuit_of(free.system))
+        voltages, outputs, currents = (_flat(values).numpy() for values in (free.voltages, free.outputs, error))
+        targets = None if nudge is None else _flat(nudge.target)
+        response = np.empty_like(voltages)
+        for i, volts in enumerate(voltages):
+            # What the correction holds is the free state of the sample: each has a circuit of its own.
+            corrected = asymmetric_circuit(circuit, volts, weights)
+            start, rest = np.zeros((1, corrected.n_nodes)), np.zeros((1, 0))
+            start[0, : len(volts)] = volts
+            if nudge is None or targets is None:
+                found = self.solve_small_signal(corrected, rest, start, currents[i : i + 1])[0]
+                response[i] = found[: len(volts)]
+            else:
+                own = Nudge(nudge.strength, targets[i : i + 1], nudge.cost, nudge.kind)
+                state = self.solve_circuit(corrected, rest, own, outputs[i : i + 1], start)
+                response[i] = np.where(state.converged[0], state.voltages[0, : len(volts)] - volts, np.nan)
+        return _as_response(free, response)
 
     def clamped(self, free: Equilibrium, change: Tensor) -> tuple[tuple[Tensor, ...], Status]:
         circuit = with_output_clamps(_circuit_of(free))
@@ -159,6 +190,16 @@ class CircuitSolver(Solver):
 def _flat(values: Tensor) -> Tensor:
     """Float64 on the CPU, `(n_samples, n)`."""
     return values.detach().reshape(-1, values.shape[-1]).to("cpu", torch.float64)
+
+
+def _as_response(free: Equilibrium, found: np.ndarray) -> tuple[tuple[Tensor, ...], Status]:
+    """Changes of all nodes `(n_samples, n_nodes)` [V], NaN where there are none, as layers."""
+    batch, values = free.inputs.shape[:-1], torch.from_numpy(found)
+    solved = torch.isfinite(values).all(-1).reshape(batch)
+    missed = int((~solved).sum())
+    message = f"{missed} samples have a singular Jacobian, or no solution" if missed else "linearised"
+    response = values.reshape(*batch, values.shape[-1]).to(free.outputs)
+    return _layers(free.system, response), Status(solved, torch.zeros(batch), 1, message, complete=not missed)
 
 
 def _circuit_of(free: Equilibrium) -> Circuit:

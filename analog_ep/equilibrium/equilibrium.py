@@ -177,6 +177,38 @@ class Solver(ABC):
             f"solver, Newton or Ngspice"
         )
 
+    def adjoint(self, free: Equilibrium, error: Tensor) -> tuple[tuple[Tensor, ...], Status]:
+        """Layers of the adjoint network at a free state, `error` `(*batch, n_outputs)` [A] flowing into its outputs;
+        see `analog_ep.circuit.adjoint.adjoint_network`. [V]
+
+        Raises
+        ------
+        StimulusError
+            If the solver has no adjoint network of such a state.
+        """
+        raise self._no_transpose("an adjoint network", free)
+
+    def asymmetric(
+        self, free: Equilibrium, error: Tensor, nudge: Nudge | None = None
+    ) -> tuple[tuple[Tensor, ...], Status]:
+        """Response of the layers in the nudged phase of asymmetric equilibrium propagation about a free state.
+
+        See `analog_ep.circuit.adjoint.asymmetric_circuit`. Without a nudge it is that to the small currents `error`
+        `(*batch, n_outputs)` [A] into the outputs.
+
+        Raises
+        ------
+        StimulusError
+            If the solver has no such phase of such a state.
+        """
+        raise self._no_transpose("a corrected phase", free)
+
+    def _no_transpose(self, what: str, free: Equilibrium) -> StimulusError:
+        return StimulusError(
+            f"{what} of a {type(free.system).__name__} cannot be had by {type(self).__name__}; use Relaxation of a "
+            f"layered resistive network, Newton or Ngspice of any circuit"
+        )
+
     def clamped(self, free: Equilibrium, change: Tensor) -> tuple[tuple[Tensor, ...], Status]:
         """Response of the layers when the outputs of a free state are held at theirs plus `change`
         `(*batch, n_outputs)`: at full relative precision by the layered solvers, by a subtraction otherwise.
@@ -262,6 +294,64 @@ def linear_response(free: Equilibrium, error: Tensor, *, solver: Solver) -> tupl
     response, status = solver.small_signal(free, error)
     if not status.complete:
         raise ConvergenceError(f"small-signal response: {status.message}")
+    return response
+
+
+@torch.no_grad()
+def adjoint_response(free: Equilibrium, error: Tensor, *, solver: Solver) -> tuple[Tensor, ...]:
+    """Layers of the adjoint network at a free state. [V]
+
+    Parameters
+    ----------
+    free : Equilibrium
+        The free state.
+    error : Tensor (*batch, n_outputs)
+        Current into v₊ and out of v₋ of each output. [A]
+    solver : Solver
+        What solves for it, see `Solver.adjoint`.
+
+    Raises
+    ------
+    StimulusError
+        If `error` is not of the outputs' shape, or the solver has no such network.
+    ConvergenceError
+        If a sample was not solved.
+    """
+    _require_outputs_shape("the currents of an adjoint network", free, error)
+    response, status = solver.adjoint(free, error)
+    if not status.complete:
+        raise ConvergenceError(f"adjoint network: {status.message}")
+    return response
+
+
+@torch.no_grad()
+def asymmetric_response(
+    free: Equilibrium, error: Tensor, nudge: Nudge | None = None, *, solver: Solver
+) -> tuple[Tensor, ...]:
+    """Response of the layers in the nudged phase of asymmetric equilibrium propagation. [V]
+
+    Parameters
+    ----------
+    free : Equilibrium
+        The free state.
+    error : Tensor (*batch, n_outputs)
+        Small currents into the outputs, which count without a nudge. [A]
+    nudge : Nudge, optional
+        A finite one.
+    solver : Solver
+        What solves for it, see `Solver.asymmetric`.
+
+    Raises
+    ------
+    StimulusError
+        If `error` is not of the outputs' shape, or the solver has no such phase.
+    ConvergenceError
+        If a sample was not solved.
+    """
+    _require_outputs_shape("the force on the outputs", free, error)
+    response, status = solver.asymmetric(free, error, nudge)
+    if not status.complete:
+        raise ConvergenceError(f"asymmetric phase: {status.message}")
     return response
 
 

@@ -9,12 +9,15 @@ from analog_ep.learning.gradients.ngspice_small_signal import NgspiceSmallSignal
 from analog_ep.learning.gradients.propagation import EquilibriumPropagation, GradientMethod, SmallSignal
 from analog_ep.learning.gradients.recurrent_backpropagation import AdjointDynamics, RecurrentBackpropagation
 from analog_ep.learning.gradients.stochastic import StochasticEquilibriumPropagation
+from analog_ep.learning.gradients.transposed import AdjointNetwork, AsymmetricEquilibriumPropagation
 from analog_ep.learning.updates.fused import FusedStep
 from analog_ep.learning.updates.pulsed import PulsedUpdate
 from analog_ep.learning.updates.update import Update
 
 __all__ = [
     "AdjointDynamics",
+    "AdjointNetwork",
+    "AsymmetricEquilibriumPropagation",
     "ContrastiveDivergence",
     "ContrastiveHebbian",
     "CoupledLearning",

@@ -115,6 +115,26 @@ def settling_header(
         yield from NGSPICE.paragraph(paragraph)
 
 
+def adjoint_header(circuit: Circuit, nudge: Nudge, currents: Sequence[NudgeCurrent], dialect: Dialect) -> Iterator[str]:
+    """Comment lines of a deck with the adjoint network of one sample."""
+    paragraphs = [
+        "The adjoint (inter-reciprocal) network of a circuit at the free state of one sample (Director, Rohrer 1969).",
+        dialect.how_to_run,
+        "Its nodes are those of the circuit. Amplifiers have gain and feedback exchanged, controlled sources run the "
+        "other way, independent sources are zero, and nonlinear branches are conductances: their slopes at the free "
+        "state. It is linear. Driven by -beta dC/do into the outputs it carries beta mu.",
+        "It prints node voltages [V] and v(grad_<group>_<i>), the gradient dC/dp by element i of a group that learns: "
+        "of a conductance its free voltage times its voltage mu here, in the cost's unit per S.",
+        f"Size: {circuit.n_nodes - 1} nodes, {circuit.n_branches} branches.",
+        *_layers(circuit),
+        _listed("Target", nudge.target.tolist()),
+        f"Drive: beta = {number(nudge.strength)}, cost {type(nudge.cost).__name__}.",
+        _listed("Currents [A], computed from the outputs of the free state", [float(c.expression) for c in currents]),
+    ]
+    for paragraph in paragraphs:
+        yield from dialect.paragraph(paragraph)
+
+
 def transient_header(
     circuit: Circuit, nudge: Nudge, timing: TwoPhaseTiming, n_samples: int, factors: Mapping[str, np.ndarray], rate: str
 ) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 
 import torch
@@ -83,6 +83,10 @@ class Stage:
             return None
         gain, feedback = (torch.as_tensor(a).to(self.load).expand_as(self.load) for a in (self.gain, self.feedback))
         return gain[:, None] * self.load_mutual * feedback
+
+    def exchanged(self, ratio: float) -> Stage:
+        """The stage whose amplifiers have gain and feedback exchanged, these counted by k/a: k over it, a times it."""
+        return replace(self, gain=self.feedback / ratio, feedback=self.gain * ratio)
 
     @cached_property
     def forward_norm(self) -> Tensor:

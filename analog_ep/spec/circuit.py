@@ -89,8 +89,8 @@ class CircuitSpec(NetworkTable):
         if gradient.needs_energy and not network.has_contrast:
             raise SpecError(
                 f"gradient.method = {quoted(gradient.method)} needs a circuit with an energy, found {self.netlist}: "
-                f'{why_no_contrast(network.circuit())}; use gradient.method = "implicit", or network.reciprocal = '
-                "false for the contrast that hardware would form"
+                f'{why_no_contrast(network.circuit())}; use gradient.method = "adjoint", "asymmetric" or '
+                '"implicit", or network.reciprocal = false for the contrast that hardware would form'
             )
 
     def design(self) -> Design:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -46,6 +46,15 @@ class Ladder:
         """The equations with crossbars that are already formed."""
         totals = [stage.total + behind.input_load for stage, behind in pairwise(stages)]
         return cls(stages, clamps, (*totals, stages[-1].total))
+
+    def exchanged(self, ratio: float) -> Ladder:
+        """The equations with gains and feedbacks exchanged, see `Stage.exchanged`; those of the diodes stay.
+
+        With a ratio of 1 they are the transposed ones; with the nominal k/a those that responses by the energy's
+        weights obey.
+        """
+        first, *others = self.stages
+        return replace(self, stages=(first, *(stage.exchanged(ratio) for stage in others)))
 
     @property
     def last(self) -> int:
@@ -168,6 +177,10 @@ class LadderState:
         ladder, layer = self.ladder, self.layers[k]
         clamp = ladder.clamps[k]
         return torch.zeros_like(layer) if clamp is None else clamp.excess(layer, self.drives[k], ladder.resistances[k])
+
+    def exchanged(self, ratio: float) -> LadderState:
+        """The state about which equations with exchanged gains are linear: see `Ladder.exchanged`."""
+        return replace(self, ladder=self.ladder.exchanged(ratio))
 
     def response_resistances(self) -> tuple[Tensor, ...]:
         """Voltage per current of each node alone, linearised here; 0 at an ideal clamp that holds it. [Ω]

@@ -14,7 +14,7 @@ from analog_ep.equilibrium.nodal.equations import Equations, State
 from analog_ep.equilibrium.nodal.error_bound import Stimulus, error_bounds
 from analog_ep.equilibrium.nodal.jacobian import Jacobian
 from analog_ep.equilibrium.nodal.line_search import search_convex, search_residual
-from analog_ep.equilibrium.nodal.reduction import reduced_system
+from analog_ep.equilibrium.nodal.reduction import ReducedSystem, reduced_system
 from analog_ep.equilibrium.nodal.spectrum import stable_samples
 from analog_ep.stimulus import Nudge
 
@@ -128,14 +128,26 @@ class Newton(CircuitSolver):
         self, circuit: Circuit, inputs: np.ndarray, voltages: np.ndarray, currents: np.ndarray
     ) -> np.ndarray:
         system = reduced_system(circuit)
+        injected = apply(system.outputs.law, currents)
+        return apply(system.expansion, self._linear(system, voltages, injected, transposed=False))
+
+    def solve_adjoint(self, circuit: Circuit, voltages: np.ndarray, currents: np.ndarray) -> np.ndarray:
+        # With J = L Y A the adjoint network has the law Aᵀ and the expansion Lᵀ.
+        system = reduced_system(circuit)
+        injected = apply(system.outputs.voltage.T, currents)
+        return apply(system.law.T, self._linear(system, voltages, injected, transposed=True))
+
+    def _linear(
+        self, system: ReducedSystem, voltages: np.ndarray, injected: np.ndarray, transposed: bool
+    ) -> np.ndarray:
+        """Solutions of J x = injected at states, or of Jᵀ x = injected, some at a time."""
         jacobian = Jacobian(system, symmetric=system.weights is not None)
-        response, step = np.empty((len(voltages), system.n_unknowns)), _Iteration(self, jacobian).chunk
+        found, step = np.empty((len(voltages), system.n_unknowns)), _Iteration(self, jacobian).chunk
         for begin in range(0, len(voltages), step):
             part = slice(begin, begin + step)
             _, slopes = system.currents(system.control_voltages(voltages[part]))
-            injected = apply(system.outputs.law, currents[part])
-            response[part] = jacobian.solve(jacobian.values(slopes), injected)
-        return apply(system.expansion, response)
+            found[part] = jacobian.solve(jacobian.values(slopes), injected[part], transposed)
+        return found
 
 
 @dataclass

@@ -14,6 +14,7 @@ from analog_ep.spec.gradients.propagation import EquilibriumPropagationSpec, Sma
 from analog_ep.spec.gradients.recurrent_backpropagation import RecurrentBackpropagationSpec
 from analog_ep.spec.gradients.stochastic import StochasticSpec
 from analog_ep.spec.gradients.table import GradientTable, Parts
+from analog_ep.spec.gradients.transposed import AdjointSpec, AsymmetricSpec
 
 __all__ = ["GRADIENTS", "EquilibriumPropagationSpec", "GradientSpec", "GradientTable", "Parts"]
 
@@ -27,6 +28,8 @@ _AnyMethod = (
     EquilibriumPropagationSpec
     | SmallSignalSpec
     | ImplicitSpec
+    | AdjointSpec
+    | AsymmetricSpec
     | CoupledSpec
     | ContrastiveHebbianSpec
     | RecurrentBackpropagationSpec

@@ -1,0 +1,83 @@
+"""A netlist of the adjoint network of one sample, which prints the gradient by every element that learns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from analog_ep.circuit import GROUND, Circuit, check_circuit
+from analog_ep.circuit.adjoint import adjoint_network, with_products
+from analog_ep.errors import StimulusError
+from analog_ep.netlist.deck import printed_nodes
+from analog_ep.netlist.deck_header import adjoint_header
+from analog_ep.netlist.deck_sections import DeckSections
+from analog_ep.netlist.dialects import DIALECTS, DialectName
+from analog_ep.netlist.netlist import SpiceOptions
+from analog_ep.netlist.nudge_cards import nudge_cards, nudge_currents
+from analog_ep.stimulus import Nudge
+
+_SECTION = "phase: 1 V, the drive is on"
+
+
+def write_adjoint_deck(
+    circuit: Circuit,
+    voltages: np.ndarray,
+    nudge: Nudge,
+    *,
+    options: SpiceOptions | None = None,
+    dialect: DialectName = "ngspice",
+) -> str:
+    """Text of the adjoint network at a free state, driven by the currents of a nudge, as a self-contained deck.
+
+    It prints the voltages of the network's layers (of all nodes where there are none), and for element i of a group
+    that learns ``v(grad_<group>_<i>)``, dC/dg of a conductance: its free voltage times its voltage here, over β.
+
+    Parameters
+    ----------
+    circuit : Circuit
+        With outputs and elements that learn.
+    voltages : ndarray (n_nodes,)
+        Its free state. [V]
+    nudge : Nudge
+        With a target `(n_outputs,)`; its strength counts, its kind does not, as the network is linear.
+    options : SpiceOptions, optional
+        Tolerances.
+    dialect : str
+        The simulator to write for, see `DIALECTS`.
+
+    Raises
+    ------
+    CircuitError
+        If the circuit has no equilibrium, or no netlist of the dialect can carry it.
+    StimulusError
+        If there are no outputs, nothing that learns, the target has another width, or there is no such dialect.
+    """
+    if dialect not in DIALECTS:
+        raise StimulusError(f"dialect must be one of {', '.join(DIALECTS)}, found {dialect!r}")
+    if not circuit.learning_groups():
+        raise StimulusError(f"an adjoint netlist prints what learns, found nothing in {circuit.title!r}")
+    check_circuit(circuit)
+    frozen = replace(nudge, kind="frozen")
+    outputs = None if circuit.outputs is None else voltages[circuit.outputs[0]] - voltages[circuit.outputs[1]]
+    currents = nudge_currents(circuit, frozen, outputs)
+    network = adjoint_network(circuit, voltages)
+    whole, products = with_products(network, circuit, voltages, nudge.strength)
+    deck = DeckSections(whole, np.zeros(0), options, DIALECTS[dialect])
+
+    def lines() -> Iterator[str]:
+        yield deck.writer.title_card()
+        yield from adjoint_header(network, nudge, currents, deck.dialect)
+        yield from deck.settings()
+        yield from deck.libraries(None)
+        yield from deck.elements()
+        yield from deck.section(_SECTION, [deck.dialect.element("v_phase", ("phase", "0"), "0.0")])
+        title = "drive: currents out of each v- node into its v+ node, -beta dC/do, switched by v(phase)"
+        yield from deck.section(title, nudge_cards(network, currents, deck.dialect))
+        names, nodes = whole.node_names, [*printed_nodes(network), *products]
+        tables = [[(names[node],) for node in each if node != GROUND] for each in nodes]
+        yield from deck.section("analysis: one row", deck.dialect.sweep("v_phase", "1 1 1", tables))
+        yield deck.dialect.end()
+
+    return "\n".join(lines()) + "\n"
