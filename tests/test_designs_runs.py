@@ -117,9 +117,7 @@ def test_methods_that_hold_the_outputs_learn(folder: Path, method: dict[str, Any
 @pytest.mark.parametrize("method", ["ep", "small_signal", "coupled", "contrastive_hebbian", "harmonic"])
 def test_a_circuit_without_an_energy_is_told_what_to_use(folder: Path, method: str):
     Path("xor.cir").write_text(xor_deck(hidden=HIDDEN).replace(".op\n", "Gx h0 0 h1 0 1u\n.op\n"))
-    words = (
-        rf'gradient.method = "{method}" needs a circuit with an energy, .*; use gradient.method = "implicit", or netw'
-    )
+    words = rf'gradient.method = "{method}" needs a circuit with an energy, .*; use gradient.method = "adjoint", "asymm'
     with pytest.raises(SpecError, match=words):
         Run.create(folder / "RUN", xor(gradient={"method": method}))
     assert not Path("RUN").exists()

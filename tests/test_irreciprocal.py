@@ -91,7 +91,7 @@ def samples() -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_the_contrast_is_refused_and_both_ways_out_are_named():
     net = CircuitNetwork(ring(), BOUNDS)
-    words = r"e is a one-way controlled source; use ImplicitDifferentiation, or CircuitNetwork\(.*reciprocal=False"
+    words = r"e is a one-way controlled source; use AdjointNetwork, .*, or CircuitNetwork\(.*reciprocal=False"
     with pytest.raises(EnergyUnavailableError, match=words) as refused:
         SmallSignal(net).gradients(*samples())
     assert "\n" not in str(refused.value)

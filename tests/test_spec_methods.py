@@ -37,6 +37,8 @@ SERVED = {
     "ep": set(NETWORKS),
     "small_signal": set(NETWORKS),
     "implicit": set(NETWORKS),
+    "adjoint": {"shockley", "ideal"},
+    "asymmetric": {"shockley", "ideal"},
     "coupled": set(NETWORKS),
     "contrastive_hebbian": set(NETWORKS),
     "recurrent_backprop": {"hard_sigmoid", "tanh"},
@@ -49,6 +51,7 @@ SERVED = {
 
 PAIRS = [(method, network) for method, networks in SERVED.items() for network in sorted(networks)]
 EXACT = [pair for pair in PAIRS if pair[0] in ("ep", "small_signal", "implicit", "recurrent_backprop", "holomorphic")]
+EXACT += [pair for pair in PAIRS if pair[0] in ("adjoint", "asymmetric")]
 EXACT += [pair for pair in PAIRS if pair[0] == "harmonic"]
 
 
@@ -240,7 +243,7 @@ def test_an_option_of_another_method_is_refused_at_any_value(method: str, option
     ("gradient", "words"),
     [
         ({"method": "small-signal"}, "gradient.method must be one of 'ep', 'small_signal', .*; try 'small_signal'"),
-        ({"method": "adjoint"}, "gradient.method must be one of .*, 'stochastic', found 'adjoint'$"),
+        ({"method": "adjoin"}, "gradient.method must be one of .*, 'stochastic', found 'adjoin'; try 'adjoint'$"),
         ({"method": "stochastic", "nudging": 0.1}, "gradient.temperature is required, found nothing"),
         ({"method": "stochastic", "temperature": 0.1}, "gradient.nudging is required, found nothing"),
         (
@@ -274,7 +277,8 @@ def test_bad_options_are_refused_in_one_line(gradient: dict[str, Any], words: st
         (
             tables_of("recurrent_backprop", "shockley"),
             'gradient.method = "recurrent_backprop" needs network.kind = "hopfield", found "resistive"; methods that '
-            'fit are "ep", "small_signal", "implicit", "coupled", "contrastive_hebbian", "harmonic", "stochastic"',
+            'fit are "ep", "small_signal", "implicit", "adjoint", "asymmetric", "coupled", "contrastive_hebbian", '
+            '"harmonic", "stochastic"',
         ),
         (
             tables_of("stochastic", "ideal"),
@@ -293,7 +297,7 @@ def test_bad_options_are_refused_in_one_line(gradient: dict[str, Any], words: st
         (
             tables_of("harmonic", "shockley") | {"chip": {"conductance_spread": 0.1}},
             'chip has no meaning with gradient.method = "harmonic"; methods that fit are "ep", "small_signal", '
-            '"implicit", "coupled", "contrastive_hebbian"',
+            '"implicit", "adjoint", "asymmetric", "coupled", "contrastive_hebbian"',
         ),
         (
             tables_of("stochastic", "shockley") | {"converters": {"dac_bits": 4, "dac_range": 1.0}},

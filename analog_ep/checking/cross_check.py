@@ -251,7 +251,7 @@ def _compared(
         exact=likeness(found, exact),
         irreciprocity=irreciprocity,
         tolerances=tolerances,
-        needs_no_energy=not method.follows_cost,
+        needs_no_energy=method.needs_no_energy or not method.follows_cost,
         engine=reference.engine,
     )
 

@@ -20,6 +20,7 @@ from analog_ep.equilibrium.nodal.reduction import reduced_system
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import NgspiceResultError
 from analog_ep.export import write_netlist, write_transient_netlist
+from analog_ep.learning.gradients.branch_gradient import branch_gradient
 from analog_ep.netlist.deck import Phase, printed_nodes
 from analog_ep.netlist.dialects import NGSPICE, analyses_of
 from analog_ep.networks import ConductanceNetwork
@@ -190,9 +191,10 @@ def _column(printed: dict[str, np.ndarray], heading: str, n_rows: int) -> np.nda
 
 
 def _transient_errors(subject: _Subject, printed: dict[str, float], deck: str) -> dict[str, float]:
-    free, nudged = (subject.phases[phase] for phase in ("free", "nudged"))
-    sums = subject.network.contrast(free.inputs, free.layers, nudged.response(free), known=subject.chip)
-    changes = {name: np.zeros(value.numel()) for name, value in sums.items()}
+    # By the weights of the hardware itself, as the deck has them: a chip's may be others than the nominal ones.
+    free, nudged = (subject.voltages(phase)[None] for phase in ("free", "nudged"))
+    wanted = branch_gradient(subject.circuit, free, nudged, subject.nudge.strength)
+    changes = {name: np.zeros(len(value)) for name, value in wanted.items()}
     factors = {name: float(value) for name, value in _FACTOR.findall(deck)}
     for group, name, index in subject.circuit.trained_groups():
         label = group.label
@@ -202,10 +204,7 @@ def _transient_errors(subject: _Subject, printed: dict[str, float], deck: str) -
             found = np.array([printed.get(f"delta_{label}_{i}_0", np.nan) for i in range(len(group))])
         # Elements that share a parameter each print their own part of its change.
         np.add.at(changes[name], index, found)
-    return {
-        f"ΔG of {name}": _relative(found, -sums[name].double().flatten().numpy() / subject.nudge.strength)
-        for name, found in changes.items()
-    }
+    return {f"ΔG of {name}": _relative(found, -wanted[name].numpy()) for name, found in changes.items()}
 
 
 def _change(subject: _Subject, group: ConductanceLaw, factor: float, printed: dict[str, float]) -> np.ndarray:

@@ -32,7 +32,8 @@ def write_adjoint_deck(
     """Text of the adjoint network at a free state, driven by the currents of a nudge, as a self-contained deck.
 
     It prints the voltages of the network's layers (of all nodes where there are none), and for element i of a group
-    that learns ``v(grad_<group>_<i>)``, dC/dg of a conductance: its free voltage times its voltage here, over β.
+    that learns, as its card is numbered, that of a node ``grad_<group>_<i>``, dC/dg of a conductance: its free voltage
+    times its voltage here, over β.
 
     Parameters
     ----------
@@ -72,12 +73,12 @@ def write_adjoint_deck(
         yield from deck.settings()
         yield from deck.libraries(None)
         yield from deck.elements()
-        yield from deck.section(_SECTION, [deck.dialect.element("v_phase", ("phase", "0"), "0.0")])
+        yield from deck.section(_SECTION, [deck.dialect.element("v_phase", ("phase", "0"), "1.0")])
         title = "drive: currents out of each v- node into its v+ node, -beta dC/do, switched by v(phase)"
         yield from deck.section(title, nudge_cards(network, currents, deck.dialect))
         names, nodes = whole.node_names, [*printed_nodes(network), *products]
         tables = [[(names[node],) for node in each if node != GROUND] for each in nodes]
-        yield from deck.section("analysis: one row", deck.dialect.sweep("v_phase", "1 1 1", tables))
+        yield from deck.section("analysis: an operating point", deck.dialect.point("v_phase", "1", tables))
         yield deck.dialect.end()
 
     return "\n".join(lines()) + "\n"

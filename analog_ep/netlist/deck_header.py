@@ -123,8 +123,8 @@ def adjoint_header(circuit: Circuit, nudge: Nudge, currents: Sequence[NudgeCurre
         "Its nodes are those of the circuit. Amplifiers have gain and feedback exchanged, controlled sources run the "
         "other way, independent sources are zero, and nonlinear branches are conductances: their slopes at the free "
         "state. It is linear. Driven by -beta dC/do into the outputs it carries beta mu.",
-        "It prints node voltages [V] and v(grad_<group>_<i>), the gradient dC/dp by element i of a group that learns: "
-        "of a conductance its free voltage times its voltage mu here, in the cost's unit per S.",
+        "It prints node voltages [V]; that of grad_<group>_<i> is the gradient dC/dp by element i of a group that "
+        "learns: of a conductance its free voltage times its voltage mu here, in the cost's unit per S.",
         f"Size: {circuit.n_nodes - 1} nodes, {circuit.n_branches} branches.",
         *_layers(circuit),
         _listed("Target", nudge.target.tolist()),

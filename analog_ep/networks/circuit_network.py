@@ -60,7 +60,7 @@ class CircuitNetwork(ConductanceNetwork):
         them, or elements of one index begin with different values.
     EnergyUnavailableError
         If the circuit has no energy: on `energy`, and on `contrast` where `reciprocal` is set;
-        `ImplicitDifferentiation` needs none.
+        `AdjointNetwork`, `AsymmetricEquilibriumPropagation` and `ImplicitDifferentiation` need none.
     """
 
     def __init__(
@@ -221,8 +221,9 @@ class CircuitNetwork(ConductanceNetwork):
         circuit = self._described
         if not self.has_contrast:
             raise EnergyUnavailableError(
-                f"this circuit has no energy: {why_no_contrast(circuit)}; use ImplicitDifferentiation, or "
-                f"CircuitNetwork(…, reciprocal=False) for the contrast that hardware would form"
+                f"this circuit has no energy: {why_no_contrast(circuit)}; use AdjointNetwork, "
+                f"AsymmetricEquilibriumPropagation or ImplicitDifferentiation, or CircuitNetwork(…, reciprocal=False) "
+                f"for the contrast that hardware would form"
             )
         weights, held = contrast_weights(circuit), held_nodes(circuit)
         output = output_weight(circuit, weights)

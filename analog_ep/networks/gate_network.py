@@ -40,7 +40,8 @@ class GateNetwork(RangedNetwork):
         Type of the parameters, which are gate voltages over 1 V.
     reciprocal : bool
         Whether `contrast` asks for an energy, by which it is the exact gradient. Without, it is formed in any case, as
-        hardware would form it; `ImplicitDifferentiation` needs none.
+        hardware would form it; `AdjointNetwork`, `AsymmetricEquilibriumPropagation` and `ImplicitDifferentiation` need
+        none.
 
     Raises
     ------
@@ -168,8 +169,9 @@ class GateNetwork(RangedNetwork):
         circuit = self._described
         if not self.has_contrast:
             raise EnergyUnavailableError(
-                f"this circuit has no energy: {why_no_contrast(circuit)}; use ImplicitDifferentiation, "
-                f"FloatingGateMosfets, or GateNetwork(…, reciprocal=False) for the contrast that hardware would form"
+                f"this circuit has no energy: {why_no_contrast(circuit)}; use AdjointNetwork, "
+                f"AsymmetricEquilibriumPropagation or ImplicitDifferentiation, FloatingGateMosfets, or GateNetwork(…, "
+                f"reciprocal=False) for the contrast that hardware would form"
             )
         weights, held = contrast_weights(circuit), held_nodes(circuit)
         output = output_weight(circuit, weights)

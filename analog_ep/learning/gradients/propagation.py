@@ -71,6 +71,9 @@ class GradientMethod(ABC):
     follows_cost: ClassVar[bool] = False
     """Whether it tends to the cost's own gradient as nudges vanish, so that the exact one judges it."""
 
+    needs_no_energy: ClassVar[bool] = False
+    """Whether it does so where there is no energy, too."""
+
     def on(self, network: Network, solver: Solver) -> Self:
         """The same method on another network, with another solver where it takes any."""
         twin = copy.copy(self)

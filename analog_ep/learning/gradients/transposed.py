@@ -48,6 +48,7 @@ class TransposedMethod(PhaseMethod):
     """
 
     follows_cost = True
+    needs_no_energy = True
 
     def __init__(self, network: Network, cost: Cost | None, solver: Solver | None, chip: Chip | None):
         need = f"{type(self).__name__} needs a ResistiveNetwork, a CircuitNetwork or a GateNetwork"

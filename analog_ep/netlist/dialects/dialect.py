@@ -77,6 +77,8 @@ class Dialect:
 
     rounds_constants: ClassVar[bool] = True
     """Whether constants in expressions are read to eleven digits; then those that have more are written as sums."""
+    cuts_headings: ClassVar[bool] = True
+    """Whether tables show 15 characters of a name; a list of an operating point has all of them."""
     logarithm: ClassVar[str] = "ln"
     """Name of the natural logarithm, in expressions."""
     table_function: ClassVar[str] = "pwl"
@@ -183,6 +185,13 @@ class Dialect:
         yield f".dc {source} {values}"
         for table in tables:
             yield from self.print_card([self.voltage(*nodes) for nodes in table])
+
+    def point(self, source: str, value: str, tables: Iterable[Sequence[tuple[str, ...]]]) -> Iterator[str]:
+        """What prints node voltages at one value of a source, which it has on its card."""
+        if self.cuts_headings:
+            yield ".op"
+        else:
+            yield from self.sweep(source, f"{value} {value} 1", tables)
 
     def print_card(self, vectors: Sequence[str]) -> Iterator[str]:
         """A table of an operating point or a sweep."""

@@ -18,6 +18,7 @@ class Gnucap(Dialect):
 
     name = "gnucap"
     forms = FORMS - {"expressions"}
+    cuts_headings = False
     how_to_run = "Run it with: gnucap -b FILE (checked with gnucap 0.36)."
     prints = "It prints a table with a row a phase: the first column, v_phase, is 0 for free and 1 for nudged."
     analyses = None

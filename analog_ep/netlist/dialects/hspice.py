@@ -15,6 +15,7 @@ class HSpice(Dialect):
     logarithm = "log"
     # Its PWL sources round their corners.
     forms = FORMS - {"tables"}
+    cuts_headings = False
     how_to_run = "Run it with: hspice FILE. Written for HSPICE 2020, not run there."
     prints = "Its listing holds tables with a row a phase: v_phase 0 is free, 1 is nudged."
     analyses = None

@@ -12,6 +12,7 @@ class LTspice(Dialect):
 
     name = "ltspice"
     rounds_constants = False
+    cuts_headings = False
     how_to_run = "Run it with: ltspice -b FILE. Written for LTspice 24, not run there."
     prints = "The raw file beside it holds a point a phase: v_phase 0 is free, 1 is nudged."
     analyses = None

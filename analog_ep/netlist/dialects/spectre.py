@@ -29,6 +29,7 @@ class Spectre(Dialect):
     logarithm = "log"
     forms = FORMS - {"tables"}
     comment_mark = "//"
+    cuts_headings = False
     how_to_run = "Run it with: spectre FILE. Written for Spectre 23, not run there."
     prints = "The analysis `phases` holds a point a phase: dc 0 is free, 1 is nudged."
     analyses = None

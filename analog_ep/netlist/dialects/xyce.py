@@ -13,6 +13,7 @@ class Xyce(Dialect):
 
     name = "xyce"
     rounds_constants = False
+    cuts_headings = False
     how_to_run = "Run it with: Xyce FILE. Written for Xyce 7, not run there."
     prints = "FILE.prn holds a row a phase: the sweep of v_phase, 0 free and 1 nudged."
     analyses = None

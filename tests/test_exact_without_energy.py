@@ -1,0 +1,289 @@
+"""Asymmetric EP and the adjoint network as gradient methods: exact where plain EP is not, from any solver."""
+
+# pyright: reportArgumentType=false
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from analog_ep import (
+    AdjointNetwork,
+    AsymmetricEquilibriumPropagation,
+    Chip,
+    CircuitNetwork,
+    CrossEntropy,
+    EquilibriumPropagation,
+    GateNetwork,
+    GradientMethod,
+    HopfieldNetwork,
+    HopfieldRelaxation,
+    IdealDiode,
+    ImplicitDifferentiation,
+    Newton,
+    Ngspice,
+    Nudge,
+    Relaxation,
+    ResistiveNetwork,
+    ShockleyDiode,
+    SmallSignal,
+    SquaredError,
+    Update,
+    implicit_gradients,
+    solve,
+    write_adjoint_netlist,
+)
+from analog_ep.circuit import GatedMosfets
+from analog_ep.errors import SpecError, StimulusError
+from analog_ep.learning.gradients.branch_gradient import Likeness, likeness
+from analog_ep.networks import Network
+from analog_ep.runs.folder import Run
+from analog_ep.runs.trained import cross_checked, export_adjoint, trained_circuit
+from analog_ep.runs.trained import test_samples as samples_of_run
+from analog_ep.spec import default_spec, parse_spec, with_values
+from tests.plain_ngspice import run_point
+from tests.test_adjoint_network import own_transistors
+from tests.test_gate_network import BOUNDS as GATES
+from tests.test_gate_network import EKV, INPUTS, LEVEL1, TARGETS, edges
+from tests.test_irreciprocal import BOUNDS, ring, samples
+
+VANISHING = "vanishing"
+
+
+@cache
+def layered(dtype: torch.dtype = torch.float64) -> ResistiveNetwork:
+    return ResistiveNetwork([4, 6, 5, 3], diode=ShockleyDiode(1e-9), gain=4.0, seed=1, dtype=dtype)
+
+
+def layered_samples(count: int = 2, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    inputs, targets = (torch.rand(count, n, generator=generator, dtype=torch.float64) for n in (4, 3))
+    return (2 * inputs).to(dtype), (targets - 0.5).to(dtype)
+
+
+def compared(method: GradientMethod, inputs: Tensor, targets: Tensor, chip: Chip | None = None) -> Likeness:
+    exact = ImplicitDifferentiation(method.network, method.cost, chip=chip).gradients(inputs, targets)[1]
+    return likeness(method.gradients(inputs, targets)[1], exact)
+
+
+def require_exact(method: GradientMethod, inputs: Tensor, targets: Tensor, chip: Chip | None = None) -> None:
+    found = compared(method, inputs, targets, chip)
+    assert found.cosine >= 1 - 1e-8
+    assert found.ratio == pytest.approx(1, abs=1e-6)
+
+
+def both(network: Network, nudging: float = 1e-7, **options) -> list[GradientMethod]:
+    return [
+        AdjointNetwork(network, **options),
+        AsymmetricEquilibriumPropagation(network, variant=VANISHING, **options),
+        AsymmetricEquilibriumPropagation(network, nudging, **options),
+    ]
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("spread", [0.01, 0.1])
+@pytest.mark.parametrize("solver", [Ngspice(), Newton(), Relaxation()], ids=lambda solver: type(solver).__name__)
+def test_chips_with_mismatched_amplifiers(spread, solver):
+    chip = Chip.draw(layered().circuit(), 0, gain=spread, feedback=spread, siemens=0.05, offset=5e-3)
+    inputs, targets = layered_samples()
+    for method in both(layered(), solver=solver, chip=chip):
+        require_exact(method, inputs, targets, chip)
+    plain = compared(EquilibriumPropagation(layered(), 1e-7, chip=chip, known=chip), inputs, targets, chip)
+    assert plain.cosine < 1 - 0.02 * spread**2
+    assert abs(plain.ratio - 1) > 1e-6
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("solver", [Ngspice(), Newton()], ids=["ngspice", "newton"])
+def test_a_circuit_with_a_one_way_source(solver):
+    network = CircuitNetwork(ring(), BOUNDS)
+    for method in both(network, solver=solver):
+        require_exact(method, *samples())
+    assert compared(SmallSignal(CircuitNetwork(ring(), BOUNDS, reciprocal=False)), *samples()).cosine < 0.99
+
+
+@pytest.mark.ngspice
+def test_transistor_edges():
+    for device, solver in ((EKV, Newton()), (LEVEL1, Ngspice())):
+        network = GateNetwork(edges(GatedMosfets, device), GATES)
+        for method in both(network, solver=solver):
+            require_exact(method, INPUTS[:1], TARGETS[:1])
+
+
+@pytest.mark.ngspice
+def test_a_kind_of_ones_own():
+    for solver in (Newton(), Ngspice()):
+        network = CircuitNetwork(own_transistors(), (1e-6, 1e-3))
+        inputs = torch.tensor([[0.9]], dtype=torch.float64)
+        for method in both(network, solver=solver):
+            require_exact(method, inputs, 0.1 * inputs)
+
+
+@pytest.mark.parametrize("kind", ["frozen", "elastic"])
+@pytest.mark.parametrize("variant", ["positive", "centered"])
+def test_finite_nudges_are_exact_to_their_order(kind, variant):
+    chip = Chip.draw(layered().circuit(), 0, gain=0.1, feedback=0.1)
+    inputs, targets = layered_samples()
+    found = []
+    for nudging in (1e-6, 5e-7):
+        method = AsymmetricEquilibriumPropagation(
+            layered(), nudging, CrossEntropy(0.5), variant=variant, kind=kind, chip=chip
+        )
+        exact = ImplicitDifferentiation(layered(), CrossEntropy(0.5), chip=chip).gradients(inputs, targets)[1]
+        gradient = method.gradients(inputs, targets.softmax(-1))[1]
+        exact = ImplicitDifferentiation(layered(), CrossEntropy(0.5), chip=chip).gradients(inputs, targets.softmax(-1))[
+            1
+        ]
+        found.append(max(float((gradient[name] - exact[name]).norm() / exact[name].norm()) for name in exact))
+    order = np.log2(found[0] / found[1])
+    assert order == pytest.approx(1 if variant == "positive" else 2, abs=0.1)
+
+
+@pytest.mark.parametrize("diode", [ShockleyDiode(1e-9), IdealDiode()], ids=["shockley", "ideal"])
+def test_single_precision_and_ideal_diodes(diode):
+    network = ResistiveNetwork([4, 6, 5, 3], diode=diode, seed=1, dtype=torch.float32)
+    inputs, targets = layered_samples(8, torch.float32)
+    twin = ResistiveNetwork([4, 6, 5, 3], diode=diode, seed=1, dtype=torch.float64)
+    twin.load_state_dict(network.state_dict())
+    chip = Chip.draw(twin.as_built().circuit(), 0, gain=0.1, feedback=0.1)
+    exact = ImplicitDifferentiation(twin.as_built(), chip=chip).gradients(inputs, targets)[1]
+    for method in both(network, 1e-6, chip=chip):
+        found = likeness(method.gradients(inputs, targets)[1], exact)
+        # Ideal diodes have stand-ins of a finite conductance where they are differentiated.
+        assert found.cosine >= 1 - (1e-6 if isinstance(diode, IdealDiode) else 1e-10)
+        assert found.ratio == pytest.approx(1, abs=1e-3 if isinstance(diode, IdealDiode) else 1e-5)
+
+
+def test_where_there_is_an_energy_all_agree():
+    inputs, targets = layered_samples()
+    plain = EquilibriumPropagation(layered(), 1e-6).gradients(inputs, targets)[1]
+    found = AsymmetricEquilibriumPropagation(layered(), 1e-6).gradients(inputs, targets)[1]
+    for name, wanted in plain.items():
+        torch.testing.assert_close(found[name], wanted, rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize("kind", [AdjointNetwork, AsymmetricEquilibriumPropagation])
+def test_transistor_edges_train(kind):
+    circuit = edges(GatedMosfets, EKV, count=12, nodes=6, outputs=(3, 4))
+    network, teacher = GateNetwork(circuit, GATES), GateNetwork(circuit, GATES)
+    teacher.set_gate_voltages({"gates": 3.8 - teacher.gate_voltages["gates"]})
+    targets = solve(teacher, INPUTS, solver=Newton()).outputs
+    method = kind(network) if kind is AdjointNetwork else kind(network, variant=VANISHING)
+    update = Update(torch.optim.Adam(network.parameters(), lr=0.15), network)
+    costs = []
+    for _ in range(10):
+        update.zero_grad()
+        costs.append(float(method.backward(INPUTS, targets)))
+        update.step()
+    assert costs[-1] < 0.2 * costs[0]
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("name", ["layered", "ring", "gates"])
+def test_the_exported_adjoint_network_prints_the_gradient(name, tmp_path):
+    chip, inputs, targets, network = None, *(values[0] for values in samples()), CircuitNetwork(ring(), BOUNDS)
+    if name == "layered":
+        network, (inputs, targets) = layered(), (values[0] for values in layered_samples())
+        chip = Chip.draw(network.circuit(), 0, gain=0.1, feedback=0.1)
+    elif name == "gates":
+        network, inputs, targets = GateNetwork(edges(GatedMosfets, LEVEL1), GATES), INPUTS[0], TARGETS[0]
+    path = write_adjoint_netlist(
+        network, inputs, Nudge(1e-6, targets, SquaredError()), path=tmp_path / "adjoint.cir", chip=chip
+    )
+    printed = run_point(path)
+    circuit = network.circuit(chip)
+    exact = implicit_gradients(circuit, SquaredError(), inputs[None], targets[None])
+    seen = 0
+    for group in circuit.learning_groups():
+        wanted = exact[str(group.parameter)]
+        found = np.array([printed[f"grad_{group.label}_{i}"] for i in range(len(group))])
+        index = torch.tensor(group.index)
+        np.testing.assert_allclose(found, wanted[index].numpy(), rtol=0, atol=3e-9 * float(wanted.abs().max()))
+        seen += len(found)
+    assert seen == sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("dialect", ["xyce", "ltspice", "hspice", "spectre", "gnucap"])
+def test_every_dialect_has_the_adjoint_network(dialect, tmp_path):
+    nudge = Nudge(1e-6, samples()[1][0], SquaredError())
+    path = write_adjoint_netlist(
+        CircuitNetwork(ring(), BOUNDS), samples()[0][0], nudge, path=tmp_path / "a.cir", dialect=dialect
+    )
+    assert "grad_g_0" in path.read_text()
+
+
+@pytest.mark.ngspice
+def test_a_run_trains_and_is_checked_and_exported(tmp_path):
+    spec = with_values(
+        default_spec("iris"),
+        gradient={"method": "adjoint"},
+        training={"epochs": 1},
+        chip={"gain_spread": 0.1, "feedback_spread": 0.1},
+    )
+    Run.create(tmp_path / "run", spec).train()
+    told = json.loads(cross_checked(tmp_path / "run", 3).to_json())
+    assert told["reciprocal"] is False
+    assert told["gradient_cosine_exact"] < 1 - 1e-6
+    assert told["passed"] is True
+    export_adjoint(tmp_path / "run", 3, tmp_path / "adjoint.cir")
+    _, network, chip = trained_circuit(tmp_path / "run")
+    inputs, targets = samples_of_run(spec, network, slice(3, 4), chip)
+    exact = implicit_gradients(network.circuit(chip), spec.cost.build(), inputs, targets)["stage2"]
+    index = network.circuit(chip).trainable()["stage2"].index
+    printed = run_point(tmp_path / "adjoint.cir")
+    found = [printed[f"grad_stage2_{i}"] for i in range(len(exact))]
+    np.testing.assert_allclose(found, exact.numpy()[index], rtol=0, atol=3e-9 * float(exact.abs().max()))
+
+
+def refused(what, words: str) -> None:
+    with pytest.raises((StimulusError, SpecError)) as caught:
+        what()
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_input_gives_one_line(tmp_path):
+    hopfield = HopfieldNetwork([2, 2, 2])
+    for kind in (AdjointNetwork, AsymmetricEquilibriumPropagation):
+        refused(lambda kind=kind: kind(hopfield), f"{kind.__name__} needs a ResistiveNetwork")
+        refused(lambda kind=kind: kind(ring()), "a CircuitNetwork or a GateNetwork, found a Circuit")
+    network = CircuitNetwork(ring(), BOUNDS)
+    refused(lambda: AsymmetricEquilibriumPropagation(network, variant="both"), "variant must be one of")
+    refused(lambda: AsymmetricEquilibriumPropagation(network, 0.0), "nudging must be positive")
+    refused(lambda: AdjointNetwork(network, solver=Relaxation()).gradients(*samples()), "Relaxation solves layered")
+    free = solve(network, samples()[0], solver=Newton())
+    for ask in (HopfieldRelaxation().adjoint, HopfieldRelaxation().asymmetric):
+        refused(lambda ask=ask: ask(free, free.outputs), "use Relaxation of a layered resistive network, Newton")
+    bare = replace(ring(), outputs=None)
+    nudge = Nudge(1e-6, torch.zeros(1, dtype=torch.float64), SquaredError())
+    inputs, path = samples()[0][0], tmp_path / "a.cir"
+    refused(lambda: write_adjoint_netlist(bare, inputs, nudge, path=path), "needs outputs")
+    plain = ring().with_groups([replace(g, parameter=None, index=None) if g.label == "g" else g for g in ring().groups])
+    refused(lambda: write_adjoint_netlist(plain, inputs, nudge, path=path), "found nothing in")
+    refused(lambda: write_adjoint_netlist(ring(), inputs, nudge, path=path, dialect="pspice"), "dialect must be")
+    refused(lambda: write_adjoint_netlist(ring(), samples()[0], nudge, path=path), "one sample")
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        (
+            {"network": {"kind": "hopfield"}, "gradient": {"method": "adjoint"}},
+            'needs network.kind = "resistive" or "circuit", found "hopfield"',
+        ),
+        ({"gradient": {"method": "adjoint", "variant": "centered"}}, "has a meaning only with method = "),
+        ({"gradient": {"method": "asymmetric", "variant": "both"}}, "gradient.variant must be"),
+        ({"gradient": {"method": "asymmetric", "nudging": -1.0}}, "gradient.nudging must be"),
+        ({"gradient": {"method": "adjoint"}, "converters": {"adc_bits": 8, "adc_range": 1.0}}, "only phases that"),
+    ],
+)
+def test_specs_that_ask_for_what_cannot_be(tables, words):
+    tables = {"network": {"sizes": [2, 2, 2]} | tables.pop("network", {}), "data": {"source": "xor"}} | tables
+    refused(lambda: parse_spec(tables, "test"), words)
