@@ -30,7 +30,7 @@ class GatedMosfets(Tunable, DeviceBranches):
     The edges of the networks of Dillavou et al. (Phys. Rev. Applied 18, 014040, 2022) and of PyCLLN. They have no
     energy, as `Mosfets` have none. `contrast` is then what hardware forms, and not the cost's gradient: in the linear
     region of level 1, KP·W/L times ½ (v_DS)² of the clamped phase less that of the free one, the rule of these boards.
-    `FloatingGateMosfets` have an energy.
+    `FloatingGateMosfets` have an energy; `AdjointNetwork` and `AsymmetricEquilibriumPropagation` need none.
 
     Parameters
     ----------

@@ -30,8 +30,8 @@ class Mosfets(DeviceBranches):
     .. math:: \frac{∂(i)}{∂v_S} = F'(v_S) \ne \frac{∂(-i)}{∂v_D} = F'(v_D)
 
     unless :math:`v_D = v_S`: Kirchhoff's equations are the gradient of nothing, whatever holds the gates. Exact
-    gradients come from `ImplicitDifferentiation`; a channel whose gate and bulk follow one of its own ends is an
-    energy's, see `FloatingGateMosfets`.
+    gradients come from `AdjointNetwork`, `AsymmetricEquilibriumPropagation` and `ImplicitDifferentiation`; a channel
+    whose gate and bulk follow one of its own ends is an energy's, see `FloatingGateMosfets`.
     """
 
     drain: Indices

@@ -1,0 +1,149 @@
+"""Gradients of circuits without an energy, from ngspice's voltages alone, beside the exact ones.
+
+    python benchmarks/exact_without_energy.py gradients    # 1 − cosine and ratio − 1, by method and circuit
+    python benchmarks/exact_without_energy.py training     # gate voltages that learn a teacher's, by method
+
+Circuits: chips of a 4-6-5-3 network with log-normal spreads of gain and feedback, seeds 0 to 4, Shockley diodes; a ring
+with a one-way source; 40 NMOS edges with gates against ground. The exact gradient is by implicit differentiation, in
+float64. "Plain" is the limit of small nudges, on chips that know nothing (nominal gains), or with rows as they are
+(known).
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import analog_ep as aep
+from analog_ep.circuit import (
+    CircuitBuilder,
+    Conductances,
+    GatedMosfets,
+    VoltageControlledVoltageSources,
+    VoltageSources,
+)
+from analog_ep.devices import Level1Mosfet
+from analog_ep.learning.gradients.branch_gradient import likeness
+from analog_ep.networks import Network
+
+_SOLVER = aep.Ngspice()
+_STEPS = 60
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["gradients", "training"])
+    torch.set_num_threads(1)
+    for row in gradients() if parser.parse_args().what == "gradients" else training():
+        print(json.dumps(row), flush=True)
+
+
+def gradients() -> Iterator[dict]:
+    """A row a circuit and method: 1 − cosine, and the ratio of norms less 1."""
+    network = aep.ResistiveNetwork([4, 6, 5, 3], diode=aep.ShockleyDiode(1e-9), seed=1, dtype=torch.float64)
+    inputs, targets = 2 * _random((5, 4), 0), _random((5, 3), 1) - 0.5
+    for spread, seed in itertools.product((0.01, 0.1), range(5)):
+        chip = aep.Chip.draw(network.circuit(), seed, gain=spread, feedback=spread)
+        name = f"chip {seed}, spread {spread:g}"
+        methods = {
+            "plain EP": aep.EquilibriumPropagation(network, 1e-7, solver=_SOLVER, chip=chip),
+            "plain EP, rows known": aep.EquilibriumPropagation(network, 1e-7, solver=_SOLVER, chip=chip, known=chip),
+        }
+        yield from _compared(name, network, methods | _exact(network, chip), inputs, targets, chip)
+    inputs = torch.tensor([[0.8], [-0.4]], dtype=torch.float64)
+    ring = aep.CircuitNetwork(_ring(), (1e-6, 1e-3), reciprocal=False)
+    plain = {"plain EP": aep.SmallSignal(ring, solver=_SOLVER)}
+    yield from _compared("ring, one-way source", ring, plain | _exact(ring), inputs, 0 * inputs + 0.3)
+    edges = aep.GateNetwork(_edges(), (0.8, 3.0), reciprocal=False)
+    plain = {"plain EP": aep.SmallSignal(edges, solver=_SOLVER)}
+    inputs, targets = _random((3, 2), 2) - 0.5, 0.4 * _random((3, 2), 3) - 0.2
+    yield from _compared("NMOS edges", edges, plain | _exact(edges), inputs, targets)
+
+
+def training() -> Iterator[dict]:
+    """A row a method and seed: the cost before and after, of gates that learn what others have."""
+    for seed, method in itertools.product(range(3), ("plain EP", "asymmetric EP", "adjoint network")):
+        network = aep.GateNetwork(_edges(), (0.8, 3.0), reciprocal=False)
+        teacher = aep.GateNetwork(_edges(), (0.8, 3.0))
+        gates = 1.0 + 1.8 * _random((40,), 10 + seed)
+        teacher.set_gate_voltages({"gates": gates})
+        inputs = _random((6, 2), seed) - 0.5
+        targets = aep.solve(teacher, inputs, solver=aep.Newton()).outputs
+        gradient = {
+            "plain EP": aep.SmallSignal(network),
+            "asymmetric EP": aep.AsymmetricEquilibriumPropagation(network, variant="vanishing"),
+            "adjoint network": aep.AdjointNetwork(network),
+        }[method]
+        update = aep.Update(torch.optim.Adam(network.parameters(), lr=0.05), network)
+        costs = []
+        for _ in range(_STEPS):
+            update.zero_grad()
+            costs.append(float(gradient.backward(inputs, targets)))
+            update.step()
+        yield {"seed": seed, "method": method, "first": costs[0], "last": costs[-1]}
+
+
+def _exact(network: Network, chip: aep.Chip | None = None) -> dict[str, aep.GradientMethod]:
+    asymmetric = aep.AsymmetricEquilibriumPropagation
+    return {
+        "asymmetric EP": asymmetric(network, variant="vanishing", solver=_SOLVER, chip=chip),
+        "asymmetric EP, nudges of 1e-6 S": asymmetric(network, 1e-6, solver=_SOLVER, chip=chip),
+        "adjoint network": aep.AdjointNetwork(network, solver=_SOLVER, chip=chip),
+    }
+
+
+def _compared(
+    name: str,
+    network: Network,
+    methods: dict[str, aep.GradientMethod],
+    inputs: Tensor,
+    targets: Tensor,
+    chip: aep.Chip | None = None,
+) -> Iterator[dict]:
+    _, exact = aep.ImplicitDifferentiation(network, chip=chip).gradients(inputs, targets)
+    for label, method in methods.items():
+        found = likeness(method.gradients(inputs, targets)[1], exact)
+        yield {"circuit": name, "method": label, "1-cosine": 1 - found.cosine, "ratio-1": found.ratio - 1}
+
+
+def _ring():
+    builder = CircuitBuilder("one-way ring")
+    builder.add_nodes(["x", "a", "b", "c", "d", "e"])
+    builder.add(VoltageSources("v", "x", "0", 0.0, 0))
+    builder.add(VoltageControlledVoltageSources("e", "e", "0", "b", "0", 1.7))
+    siemens = np.array([1.0, 2.0, 0.7, 1.5, 0.9, 1.2, 2.2]) * 1e-4
+    builder.add(Conductances("g", list("xabcded"), [*"abcda", "c", "0"], siemens, "g", range(7)))
+    builder.set_outputs(["c"], ["a"])
+    return builder.build()
+
+
+def _edges():
+    """40 edges between 14 nodes, two inputs and a constant; loads; two outputs."""
+    random, builder = np.random.default_rng(0), CircuitBuilder("NMOS edges")
+    inner = builder.add_nodes([f"n{i}" for i in range(14)])
+    driven = builder.add_nodes(["x0", "x1", "one", "low"])
+    builder.add(VoltageSources("x", driven[:2], 0, 0.0, [0, 1]))
+    builder.add(VoltageSources("one", driven[2:], 0, [0.4, -1.0]))
+    pairs = np.array([p for p in itertools.combinations([*inner, *driven[:3]], 2) if p[0] < driven[0]])
+    chosen = np.concatenate([np.stack([inner, np.roll(inner, -1)], axis=1), random.permutation(pairs)[:26]])
+    device = Level1Mosfet(width=2e-5, length=1e-6, threshold_voltage=0.7, body_effect=0.4, channel_modulation=0.05)
+    gates = random.uniform(1.0, 2.8, 40)
+    own = {"bulk": driven[3], "parameter": "gates", "index": np.arange(40)}
+    builder.add(GatedMosfets("m", *chosen.T, gates, device, **own))
+    builder.add(Conductances("load", inner, 0, 2e-6))
+    builder.set_outputs(inner[[3, 8]], [0, inner[5]])
+    return builder.build()
+
+
+def _random(shape: tuple[int, ...], seed: int) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+if __name__ == "__main__":
+    main()
