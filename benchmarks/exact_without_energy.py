@@ -1,6 +1,7 @@
 """Gradients of circuits without an energy, from ngspice's voltages alone, beside the exact ones.
 
     python benchmarks/exact_without_energy.py gradients    # 1 − cosine and ratio − 1, by method and circuit
+    python benchmarks/exact_without_energy.py knowledge    # the same of adjoint networks with wrong gains and feedbacks
     python benchmarks/exact_without_energy.py training     # gate voltages that learn a teacher's, by method
 
 Circuits: chips of a 4-6-5-3 network with log-normal spreads of gain and feedback, seeds 0 to 4, Shockley diodes; a ring
@@ -28,6 +29,7 @@ from analog_ep.circuit import (
     VoltageControlledVoltageSources,
     VoltageSources,
 )
+from analog_ep.circuit.adjoint import adjoint_network
 from analog_ep.devices import Level1Mosfet
 from analog_ep.learning.gradients.branch_gradient import likeness
 from analog_ep.networks import Network
@@ -38,16 +40,16 @@ _STEPS = 60
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["gradients", "training"])
+    parser.add_argument("what", choices=["gradients", "knowledge", "training"])
     torch.set_num_threads(1)
-    for row in gradients() if parser.parse_args().what == "gradients" else training():
+    rows = {"gradients": gradients, "knowledge": knowledge, "training": training}
+    for row in rows[parser.parse_args().what]():
         print(json.dumps(row), flush=True)
 
 
 def gradients() -> Iterator[dict]:
     """A row a circuit and method: 1 − cosine, and the ratio of norms less 1."""
-    network = aep.ResistiveNetwork([4, 6, 5, 3], diode=aep.ShockleyDiode(1e-9), seed=1, dtype=torch.float64)
-    inputs, targets = 2 * _random((5, 4), 0), _random((5, 3), 1) - 0.5
+    network, (inputs, targets) = _layers(), _layer_samples()
     for spread, seed in itertools.product((0.01, 0.1), range(5)):
         chip = aep.Chip.draw(network.circuit(), seed, gain=spread, feedback=spread)
         name = f"chip {seed}, spread {spread:g}"
@@ -64,6 +66,28 @@ def gradients() -> Iterator[dict]:
     plain = {"plain EP": aep.SmallSignal(edges, solver=_SOLVER)}
     inputs, targets = _random((3, 2), 2) - 0.5, 0.4 * _random((3, 2), 3) - 0.2
     yield from _compared("NMOS edges", edges, plain | _exact(edges), inputs, targets)
+
+
+def knowledge() -> Iterator[dict]:
+    """A row an error and chip: adjoint networks whose gains and feedbacks are off by a spread of their own."""
+    network, (inputs, targets) = _layers(), _layer_samples()
+    circuit = network.circuit()
+    for error, seed in itertools.product((0.0, 1e-3, 1e-2), range(5)):
+        chip = aep.Chip.draw(circuit, seed, gain=0.1, feedback=0.1)
+        off = aep.Chip.draw(circuit, 100 + seed, gain=error, feedback=error)
+        hardware, known = chip.apply(circuit), off.apply(chip.apply(circuit))
+        free = aep.solve(hardware, inputs, solver=aep.Newton())
+        exact = aep.implicit_gradients(hardware, aep.SquaredError(), inputs, targets, free)
+        found = {name: torch.zeros_like(value) for name, value in exact.items()}
+        for volts, current in zip(free.voltages.numpy(), (targets - free.outputs).numpy(), strict=True):
+            adjoint = adjoint_network(known, volts)
+            rest = np.zeros((1, 0)), np.zeros((1, adjoint.n_nodes))
+            mu = aep.Newton().solve_small_signal(adjoint, *rest, current[None])[0]
+            for group, name, index in hardware.trained_groups():
+                product = np.prod([v[group.positive] - v[group.negative] for v in (volts, mu)], axis=0)
+                found[name].index_add_(0, torch.tensor(index), torch.from_numpy(product / len(inputs)))
+        alike = likeness(found, exact)
+        yield {"error": error, "chip": seed, "1-cosine": 1 - alike.cosine, "ratio-1": alike.ratio - 1}
 
 
 def training() -> Iterator[dict]:
@@ -112,6 +136,14 @@ def _compared(
         yield {"circuit": name, "method": label, "1-cosine": 1 - found.cosine, "ratio-1": found.ratio - 1}
 
 
+def _layers() -> aep.ResistiveNetwork:
+    return aep.ResistiveNetwork([4, 6, 5, 3], diode=aep.ShockleyDiode(1e-9), seed=1, dtype=torch.float64)
+
+
+def _layer_samples() -> tuple[Tensor, Tensor]:
+    return 2 * _random((5, 4), 0), _random((5, 3), 1) - 0.5
+
+
 def _ring():
     builder = CircuitBuilder("one-way ring")
     builder.add_nodes(["x", "a", "b", "c", "d", "e"])
@@ -134,8 +166,9 @@ def _edges():
     chosen = np.concatenate([np.stack([inner, np.roll(inner, -1)], axis=1), random.permutation(pairs)[:26]])
     device = Level1Mosfet(width=2e-5, length=1e-6, threshold_voltage=0.7, body_effect=0.4, channel_modulation=0.05)
     gates = random.uniform(1.0, 2.8, 40)
+    drain, source = chosen.T
     own = {"bulk": driven[3], "parameter": "gates", "index": np.arange(40)}
-    builder.add(GatedMosfets("m", *chosen.T, gates, device, **own))
+    builder.add(GatedMosfets("m", drain, source, gates, device, **own))
     builder.add(Conductances("load", inner, 0, 2e-6))
     builder.set_outputs(inner[[3, 8]], [0, inner[5]])
     return builder.build()

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,7 +44,7 @@ from analog_ep import (
 from analog_ep.circuit import GatedMosfets
 from analog_ep.errors import SpecError, StimulusError
 from analog_ep.learning.gradients.branch_gradient import Likeness, likeness
-from analog_ep.networks import Network
+from analog_ep.networks import Network, Wires
 from analog_ep.runs.folder import Run
 from analog_ep.runs.trained import cross_checked, export_adjoint, trained_circuit
 from analog_ep.runs.trained import test_samples as samples_of_run
@@ -160,6 +162,16 @@ def test_single_precision_and_ideal_diodes(diode):
         assert found.ratio == pytest.approx(1, abs=1e-3 if isinstance(diode, IdealDiode) else 1e-5)
 
 
+@pytest.mark.parametrize(
+    "options", [{"drive": "single"}, {"wires": Wires(300.0, 200.0, tile_rows=4)}, {"feedback": 1.3}]
+)
+def test_layers_of_other_forms(options):
+    network = ResistiveNetwork([4, 6, 5, 3], diode=ShockleyDiode(1e-9), seed=1, dtype=torch.float64, **options)
+    chip = Chip.draw(network.circuit(), 0, gain=0.1, feedback=0.1, offset=0.01)
+    for method in both(network, chip=chip):
+        require_exact(method, *layered_samples(), chip)
+
+
 def test_where_there_is_an_energy_all_agree():
     inputs, targets = layered_samples()
     plain = EquilibriumPropagation(layered(), 1e-6).gradients(inputs, targets)[1]
@@ -239,6 +251,14 @@ def test_a_run_trains_and_is_checked_and_exported(tmp_path):
     printed = run_point(tmp_path / "adjoint.cir")
     found = [printed[f"grad_stage2_{i}"] for i in range(len(exact))]
     np.testing.assert_allclose(found, exact.numpy()[index], rtol=0, atol=3e-9 * float(exact.abs().max()))
+
+
+def test_the_example_of_the_page_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parent.parent / "docs" / "irreciprocal.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    exec(compile(code, "irreciprocal.md", "exec"), {"__name__": "page"})
+    assert (tmp_path / "adjoint.cir").exists()
 
 
 def refused(what, words: str) -> None:

@@ -15,7 +15,7 @@ from scipy.integrate import solve_ivp
 from analog_ep.analyses.settling import settling, settling_in_torch
 from analog_ep.circuit import Amplifiers, Capacitors, Circuit, CircuitBuilder, Conductances, VoltageSources
 from analog_ep.circuit.node_capacitance import with_node_capacitance
-from analog_ep.circuit.output_currents import with_output_currents
+from analog_ep.circuit.output_sources import with_output_currents
 from analog_ep.circuit.real_amplifiers import AmplifierModel, with_amplifiers
 from analog_ep.devices import ShockleyDiode
 from analog_ep.dynamics.transient import transient

@@ -26,7 +26,7 @@ from analog_ep.analyses.transient_noise import TransientNoise, output_noise_over
 from analog_ep.analyses.wires import WireReport, wire_report
 from analog_ep.circuit import GROUND, ChargeLaw, Chip, Circuit, CurrentLaw
 from analog_ep.circuit.node_capacitance import with_node_capacitance
-from analog_ep.circuit.output_currents import with_output_currents
+from analog_ep.circuit.output_sources import with_output_currents
 from analog_ep.circuit.real_amplifiers import AmplifierModel, with_amplifiers
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.ngspice import Ngspice

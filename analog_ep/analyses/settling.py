@@ -11,7 +11,7 @@ import torch
 
 from analog_ep.circuit import ChargeLaw, Circuit, check_circuit
 from analog_ep.circuit.energy import held_nodes
-from analog_ep.circuit.output_currents import with_output_currents
+from analog_ep.circuit.output_sources import with_output_currents
 from analog_ep.dynamics.time_constants import slowest_node
 from analog_ep.dynamics.transient import transient
 from analog_ep.equilibrium.equilibrium import solve

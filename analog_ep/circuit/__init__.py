@@ -19,15 +19,15 @@ from analog_ep.circuit.checks import check_circuit
 from analog_ep.circuit.chip import Chip
 from analog_ep.circuit.circuit import Circuit
 from analog_ep.circuit.converters import Converter, Converters
+from analog_ep.circuit.current_follower import CurrentFollower
 from analog_ep.circuit.energy import EnergyWeights, circuit_energy, energy_weights
-from analog_ep.circuit.further_laws import ChargeLaw, CurrentFollower
 from analog_ep.circuit.gated_mosfets import FloatingGateMosfets, GatedMosfets
-from analog_ep.circuit.laws import Branches, CurrentLaw, VoltageLaw
+from analog_ep.circuit.laws import Branches, ChargeLaw, CurrentLaw, VoltageLaw
 from analog_ep.circuit.learning_circuit import LearningCircuit
 from analog_ep.circuit.mosfets import Mosfets
 from analog_ep.circuit.nodes import GROUND, NONE, NodePair
 from analog_ep.circuit.noise import NoiseCurrents, injected_currents, johnson_currents, shot_currents
-from analog_ep.circuit.output_clamps import with_output_clamps
+from analog_ep.circuit.output_sources import with_output_clamps
 from analog_ep.circuit.trainable import ConductanceLaw, TrainableLaw
 from analog_ep.circuit.voltage_rows import VoltageRows
 

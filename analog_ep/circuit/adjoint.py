@@ -35,8 +35,8 @@ from analog_ep.circuit.branches import (
     VoltageSources,
 )
 from analog_ep.circuit.circuit import Circuit
+from analog_ep.circuit.current_follower import CurrentFollower
 from analog_ep.circuit.energy import branch_weights, contrast_weights, held_nodes, output_weight, outputs_differ
-from analog_ep.circuit.further_laws import CurrentFollower
 from analog_ep.circuit.laws import Branches, CurrentLaw, VoltageLaw
 from analog_ep.circuit.nodes import GROUND, NodePair
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from analog_ep.circuit.adjoint_elements import AdjointElements
 from analog_ep.circuit.amplifier_forms import amplifier_assembly, amplifier_instances
+from analog_ep.circuit.current_follower import CurrentFollower
 from analog_ep.circuit.device_branches import DeviceBranches
-from analog_ep.circuit.further_laws import ChargeLaw, CurrentFollower
-from analog_ep.circuit.laws import CurrentLaw, VoltageLaw
+from analog_ep.circuit.laws import ChargeLaw, CurrentLaw, VoltageLaw
 from analog_ep.circuit.nodes import GROUND, NONE, Indices, NodePair, Values
 from analog_ep.circuit.trainable import ConductanceLaw, Tunable
 from analog_ep.circuit.voltage_rows import VoltageRows

@@ -15,10 +15,8 @@ from analog_ep.netlist.deck_header import adjoint_header
 from analog_ep.netlist.deck_sections import DeckSections
 from analog_ep.netlist.dialects import DIALECTS, DialectName
 from analog_ep.netlist.netlist import SpiceOptions
-from analog_ep.netlist.nudge_cards import nudge_cards, nudge_currents
+from analog_ep.netlist.nudge_cards import NudgeCurrent, nudge_cards, nudge_currents
 from analog_ep.stimulus import Nudge
-
-_SECTION = "phase: 1 V, the drive is on"
 
 
 def write_adjoint_deck(
@@ -60,25 +58,28 @@ def write_adjoint_deck(
     if not circuit.learning_groups():
         raise StimulusError(f"an adjoint netlist prints what learns, found nothing in {circuit.title!r}")
     check_circuit(circuit)
-    frozen = replace(nudge, kind="frozen")
     outputs = None if circuit.outputs is None else voltages[circuit.outputs[0]] - voltages[circuit.outputs[1]]
-    currents = nudge_currents(circuit, frozen, outputs)
+    currents = nudge_currents(circuit, replace(nudge, kind="frozen"), outputs)
     network = adjoint_network(circuit, voltages)
     whole, products = with_products(network, circuit, voltages, nudge.strength)
     deck = DeckSections(whole, np.zeros(0), options, DIALECTS[dialect])
+    head = adjoint_header(network, nudge, currents, deck.dialect)
+    return "\n".join(_lines(deck, head, currents, [*printed_nodes(network), *products])) + "\n"
 
-    def lines() -> Iterator[str]:
-        yield deck.writer.title_card()
-        yield from adjoint_header(network, nudge, currents, deck.dialect)
-        yield from deck.settings()
-        yield from deck.libraries(None)
-        yield from deck.elements()
-        yield from deck.section(_SECTION, [deck.dialect.element("v_phase", ("phase", "0"), "1.0")])
-        title = "drive: currents out of each v- node into its v+ node, -beta dC/do, switched by v(phase)"
-        yield from deck.section(title, nudge_cards(network, currents, deck.dialect))
-        names, nodes = whole.node_names, [*printed_nodes(network), *products]
-        tables = [[(names[node],) for node in each if node != GROUND] for each in nodes]
-        yield from deck.section("analysis: an operating point", deck.dialect.point("v_phase", "1", tables))
-        yield deck.dialect.end()
 
-    return "\n".join(lines()) + "\n"
+def _lines(
+    deck: DeckSections, head: Iterator[str], currents: list[NudgeCurrent], printed: list[np.ndarray]
+) -> Iterator[str]:
+    yield deck.writer.title_card()
+    yield from head
+    yield from deck.settings()
+    yield from deck.libraries(None)
+    yield from deck.elements()
+    source = deck.dialect.element("v_phase", ("phase", "0"), "1.0")
+    yield from deck.section("phase: 1 V, the drive is on", [source])
+    title = "drive: currents out of each v- node into its v+ node, -beta dC/do, switched by v(phase)"
+    yield from deck.section(title, nudge_cards(deck.circuit, currents, deck.dialect))
+    names = deck.circuit.node_names
+    tables = [[(names[node],) for node in nodes if node != GROUND] for nodes in printed]
+    yield from deck.section("analysis: an operating point", deck.dialect.point("v_phase", "1", tables))
+    yield deck.dialect.end()

@@ -1,8 +1,7 @@
-"""The laws of what has no equation between voltages: currents that follow a source's, and charges."""
+"""The law of currents that follow those of sources."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -38,15 +37,3 @@ class CurrentFollower(Branches):
 
     def is_controlled(self) -> bool:
         return True
-
-
-class ChargeLaw(Branches):
-    """No current at rest: the charge of each element is its capacitance times the voltage across it."""
-
-    has_law: ClassVar[bool] = True
-    law_method: ClassVar[str] = "capacitances"
-    is_open_at_rest: ClassVar[bool] = True
-
-    @abstractmethod
-    def capacitances(self) -> np.ndarray:
-        """Capacitance of each element, `(n_elements,)`. [F]"""
