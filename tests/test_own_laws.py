@@ -190,6 +190,7 @@ def common(device: Diode) -> Circuit:
         VendorDiode(2e-9, 1.8, breakdown_voltage=0.9, recombination_current=1e-8, knee_current=1e-3),
         VendorDiode(2e-9, 1.8, reverse_knee_current=1e-3),
         IdealDiode().stand_in(1e-3),
+        PiecewiseLinearDiode((-0.5, 0.5), (-1e-3, 2e-3), leakage=1e-3, offset=0.1),  # 0 A between
         CubicDiode(),
         SteepnessOfCubicDiode(),
         Growing(0.01),

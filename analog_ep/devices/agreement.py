@@ -184,7 +184,7 @@ def require_agreement(law: Law) -> None:
         steps = [np.minimum(_STEP, 0.01 * growth) for growth in law.growth]
         for control, slope in enumerate(slopes):
             quotients = [_quotient(law.at, volts, control, side * steps[control]) for side in (-1, 1)]
-            noise = _ROUNDING * np.abs(current) / steps[control]
+            noise = rounding(current) / steps[control]
             _compare(law, f"slope by control {control}", slope, quotients, noise, volts)
         if law.linear:
             _require_linear(law, volts, current, slopes)
@@ -289,6 +289,12 @@ def _quotient(function: Callable[[Volts], np.ndarray], volts: Volts, control: in
     return (function(moved) - function(volts)) / (moved[control] - volts[control])
 
 
+def rounding(values: np.ndarray) -> np.ndarray:
+    """What values may be off by; one near 0 may be a difference of others of its element, as between two knees."""
+    magnitude = np.abs(values)
+    return _ROUNDING * magnitude + 4 * np.finfo(np.float64).eps * magnitude.max(axis=0)
+
+
 def _compare(
     law: Law,
     name: str,
@@ -323,7 +329,7 @@ def _compare_content(law: Law, volts: Volts, current: np.ndarray, step: np.ndarr
 
     found = content(volts)
     quotients = [_quotient(content, volts, 0, side * step) for side in (-1, 1)]
-    noise = _ROUNDING * np.abs(found) / step
+    noise = rounding(found) / step
     _compare(law, "current", current, quotients, noise, volts, "its co-content")
     rest = content([np.zeros_like(each) for each in volts])
     if (np.abs(rest) > _RTOL * np.abs(found).max()).any():

@@ -9,7 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.devices.agreement import HIGHEST, Law, array, growth_voltage, require_agreement, trial_voltages
+from analog_ep.devices.agreement import (
+    HIGHEST,
+    Law,
+    array,
+    growth_voltage,
+    require_agreement,
+    rounding,
+    trial_voltages,
+)
 from analog_ep.devices.parameters import Parameter
 from analog_ep.devices.tried import Tried
 
@@ -123,7 +131,7 @@ def _require_differences(law: Law, diode: DiodeLaw, volts: np.ndarray) -> None:
         else:
             there = law.at([volts + moved])
             low = high = there - here
-            slack = 1e-9 * np.abs(low) + 1e-12 * (np.abs(there) + np.abs(here))
+            slack = 1e-9 * np.abs(low) + 1e-12 * (np.abs(there) + np.abs(here)) + rounding(here)
         wrong = ~((found >= low - slack) & (found <= high + slack))
         if wrong.any():
             at = tuple(np.argwhere(wrong)[0])
@@ -142,7 +150,7 @@ def _require_parallel(law: Law, diode: DiodeLaw, volts: np.ndarray) -> None:
         return
     found = array(law.kind, "in_parallel", lambda: _on_arrays(several.current)(volts), volts.shape)
     wanted = _COUNT * law.at([volts])
-    wrong = ~(np.abs(found - wanted) <= 1e-9 * np.abs(wanted))
+    wrong = ~(np.abs(found - wanted) <= 1e-9 * np.abs(wanted) + rounding(wanted))
     if wrong.any():
         at = tuple(np.argwhere(wrong)[0])
         raise law.refuse(
