@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from analog_ep.export import (
         TwoPhaseTiming,
         write_adjoint_netlist,
+        write_asymmetric_netlist,
         write_netlist,
         write_settling_netlist,
         write_transient_netlist,
@@ -123,6 +124,7 @@ __all__ = [
     "set_pyspice",
     "solve",
     "write_adjoint_netlist",
+    "write_asymmetric_netlist",
     "write_netlist",
     "write_settling_netlist",
     "write_transient_netlist",

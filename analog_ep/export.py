@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import ChargeLaw, Chip, Circuit
+from analog_ep.circuit.adjoint import asymmetric_circuit, asymmetric_weights
 from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.dynamics.time_constants import slowest_time_constant
 from analog_ep.equilibrium import Equilibrium, Newton, solve
@@ -122,6 +123,32 @@ def write_adjoint_netlist(
     if free.inputs.ndim != 1:
         raise StimulusError(f"a deck holds one sample, found inputs of shape {tuple(free.inputs.shape)}")
     deck = write_adjoint_deck(circuit, free.voltages.numpy(), nudge, dialect=dialect)
+    save_deck(deck, Path(path))
+    return Path(path)
+
+
+def write_asymmetric_netlist(
+    system: HardwareNetwork | Circuit,
+    inputs: Tensor,
+    nudge: Nudge,
+    *,
+    path: str | Path,
+    chip: Chip | None = None,
+    dialect: DialectName = "ngspice",
+) -> Path:
+    """Write one sample with the correction of asymmetric EP as a deck of both phases; see `asymmetric_circuit`.
+
+    Arguments and errors are those of `write_adjoint_netlist`, the nudge's kind counting, too. The row of the free
+    phase is the free state itself, about which the correction is made; that of the nudged phase has the response whose
+    contrast, with the weights of the nominal circuit, is the gradient.
+    """
+    circuit, free = _free_state(system, inputs, chip)
+    if free.inputs.ndim != 1:
+        raise StimulusError(f"a deck holds one sample, found inputs of shape {tuple(free.inputs.shape)}")
+    nominal = system if isinstance(system, Circuit) else system.as_built().circuit()
+    corrected = asymmetric_circuit(circuit, free.voltages.numpy(), asymmetric_weights(nominal))
+    corrected = replace(corrected, title=f"asymmetric phase of {circuit.title}")
+    deck = write_deck(corrected, torch.zeros(0), nudge, free.outputs, "both", dialect=dialect)
     save_deck(deck, Path(path))
     return Path(path)
 

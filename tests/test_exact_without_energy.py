@@ -40,16 +40,17 @@ from analog_ep import (
     implicit_gradients,
     solve,
     write_adjoint_netlist,
+    write_asymmetric_netlist,
 )
 from analog_ep.circuit import GatedMosfets
 from analog_ep.errors import SpecError, StimulusError
 from analog_ep.learning.gradients.branch_gradient import Likeness, likeness
 from analog_ep.networks import Network, Wires
 from analog_ep.runs.folder import Run
-from analog_ep.runs.trained import cross_checked, export_adjoint, trained_circuit
+from analog_ep.runs.trained import cross_checked, export_transposed, trained_circuit
 from analog_ep.runs.trained import test_samples as samples_of_run
 from analog_ep.spec import default_spec, parse_spec, with_values
-from tests.plain_ngspice import run_point
+from tests.plain_ngspice import run_plain, run_point
 from tests.test_adjoint_network import own_transistors
 from tests.test_gate_network import BOUNDS as GATES
 from tests.test_gate_network import EKV, INPUTS, LEVEL1, TARGETS, edges
@@ -221,6 +222,34 @@ def test_the_exported_adjoint_network_prints_the_gradient(name, tmp_path):
     assert seen == sum(parameter.numel() for parameter in network.parameters())
 
 
+@pytest.mark.ngspice
+@pytest.mark.parametrize("name", ["layered", "ring", "gates"])
+def test_the_exported_asymmetric_phase_has_the_response(name, tmp_path):
+    chip, inputs, targets, network = None, *(values[0] for values in samples()), CircuitNetwork(ring(), BOUNDS)
+    if name == "layered":
+        network, (inputs, targets) = layered(), (values[0] for values in layered_samples())
+        chip = Chip.draw(network.circuit(), 0, gain=0.1, feedback=0.1)
+    elif name == "gates":
+        network, inputs, targets = GateNetwork(edges(GatedMosfets, LEVEL1), GATES), INPUTS[0], TARGETS[0]
+    nudge = Nudge(1e-5, targets, SquaredError())
+    path = write_asymmetric_netlist(network, inputs, nudge, path=tmp_path / "both.cir", chip=chip)
+    printed, circuit = run_plain(path), network.circuit(chip)
+    free = solve(network, inputs[None], solver=Newton(), chip=chip)
+    nudge = Nudge(1e-5, targets[None], SquaredError())
+    response, status = Newton().asymmetric(free, nudge.current(free.outputs), nudge)
+    assert status.complete
+    assert circuit.outputs is not None
+    rows = []
+    for p, n in zip(*circuit.outputs, strict=True):
+        names = [circuit.node_names[node] for node in (p, n)]
+        rows.append(printed[f"v({names[0]})-v({names[1]})" if n else f"v({names[0]})"])
+    at_rest, nudged = np.stack(rows, axis=1)
+    np.testing.assert_allclose(at_rest, free.outputs[0].numpy(), rtol=0, atol=1e-8)
+    change = network.outputs_of(response)[0].numpy()
+    np.testing.assert_allclose(nudged - at_rest, change, rtol=0, atol=3e-8)
+    assert np.abs(change).max() > 1e-5
+
+
 @pytest.mark.parametrize("dialect", ["xyce", "ltspice", "hspice", "spectre", "gnucap"])
 def test_every_dialect_has_the_adjoint_network(dialect, tmp_path):
     nudge = Nudge(1e-6, samples()[1][0], SquaredError())
@@ -243,7 +272,7 @@ def test_a_run_trains_and_is_checked_and_exported(tmp_path):
     assert told["reciprocal"] is False
     assert told["gradient_cosine_exact"] < 1 - 1e-6
     assert told["passed"] is True
-    export_adjoint(tmp_path / "run", 3, tmp_path / "adjoint.cir")
+    export_transposed(tmp_path / "run", 3, "adjoint", tmp_path / "adjoint.cir")
     _, network, chip = trained_circuit(tmp_path / "run")
     inputs, targets = samples_of_run(spec, network, slice(3, 4), chip)
     exact = implicit_gradients(network.circuit(chip), spec.cost.build(), inputs, targets)["stage2"]

@@ -18,10 +18,10 @@ from analog_ep.runs.progress import sample_bar
 from analog_ep.runs.trained import (
     check_own_netlist,
     cross_checked,
-    export_adjoint,
     export_deck,
     export_own_netlist,
     export_transient,
+    export_transposed,
     trained_conductances,
 )
 
@@ -34,6 +34,7 @@ class Phase(StrEnum):
     both = "both"
     transient = "transient"
     adjoint = "adjoint"
+    asymmetric = "asymmetric"
 
 
 class DialectChoice(StrEnum):
@@ -106,7 +107,8 @@ def export(
         Phase | None,
         typer.Option(
             help="What the netlist solves, both if not given; `transient` is the whole cycle, with each ΔG, or of a "
-            "Hopfield network the settling from rest; `adjoint` is the adjoint network, with the exact gradient."
+            "Hopfield network the settling from rest; `adjoint` is the adjoint network, with the exact gradient, "
+            "and `asymmetric` both phases with the correction of asymmetric EP."
         ),
     ] = None,
     samples: Annotated[
@@ -143,8 +145,9 @@ def export(
         own = export_own_netlist(run, out) if phase is None and dialect is None else []
         if phase is Phase.transient:
             export_transient(run, slice(sample, sample + (samples or 1)), out, capacitance, rate)
-        elif phase is Phase.adjoint:
-            export_adjoint(run, sample, out, (dialect or DialectChoice.ngspice).value, array.value)
+        elif phase is Phase.adjoint or phase is Phase.asymmetric:
+            simulator = dialect or DialectChoice.ngspice
+            export_transposed(run, sample, phase.value, out, simulator.value, array.value)
         elif not own:
             solved, simulator = phase or Phase.both, dialect or DialectChoice.ngspice
             export_deck(run, sample, solved.value, out, simulator.value, array.value)

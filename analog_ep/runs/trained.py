@@ -27,7 +27,13 @@ from analog_ep.dynamics.ngspice_settling import NgspiceSettling
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.errors import CheckpointError, DataError, StimulusError
-from analog_ep.export import write_adjoint_netlist, write_netlist, write_settling_netlist, write_transient_netlist
+from analog_ep.export import (
+    write_adjoint_netlist,
+    write_asymmetric_netlist,
+    write_netlist,
+    write_settling_netlist,
+    write_transient_netlist,
+)
 from analog_ep.learning.checkpoint import Checkpoint
 from analog_ep.netlist.deck import Phase
 from analog_ep.netlist.dialects import DialectName
@@ -318,18 +324,26 @@ def export_deck(
     write_netlist(network, inputs, nudge, path=out, phase=phase, chip=_array_of(chip, array), dialect=dialect)
 
 
-def export_adjoint(
-    path: Path, sample: int, out: Path, dialect: DialectName = "ngspice", array: Array = "first"
-) -> None:
-    """Write the adjoint network of a run at one test sample as a deck that prints the gradient.
+_TRANSPOSED = {"adjoint": write_adjoint_netlist, "asymmetric": write_asymmetric_netlist}
 
-    Arguments and errors are those of `export_deck`; see `write_adjoint_netlist`.
+
+def export_transposed(
+    path: Path,
+    sample: int,
+    phase: Literal["adjoint", "asymmetric"],
+    out: Path,
+    dialect: DialectName = "ngspice",
+    array: Array = "first",
+) -> None:
+    """Write a run with one test sample as the adjoint network, or with the correction of asymmetric EP.
+
+    Arguments and errors are those of `export_deck`; see `write_adjoint_netlist` and `write_asymmetric_netlist`.
     """
     spec, network, chip = trained_circuit(path)
-    ranged_of(network, "an adjoint network needs conductances that learn", "export another phase")
+    ranged_of(network, f"the {phase} phase needs conductances that learn", "export another phase")
     inputs, targets = (values[0] for values in test_samples(spec, network, slice(sample, sample + 1), chip))
     nudge = build_nudge(spec, targets)
-    write_adjoint_netlist(network, inputs, nudge, path=out, chip=_array_of(chip, array), dialect=dialect)
+    _TRANSPOSED[phase](network, inputs, nudge, path=out, chip=_array_of(chip, array), dialect=dialect)
 
 
 def export_transient(
