@@ -83,6 +83,26 @@ def own_amplifiers() -> Circuit:
     return builder.build()
 
 
+def blocks() -> Circuit:
+    """Two blocks of different weights, joined by amplifiers of one's own, and one-way sources from one to the other."""
+    builder = CircuitBuilder("blocks")
+    builder.add_nodes(["x", "a", "b", "p", "q", "c", "e"])
+    builder.add(VoltageSources("v", "x", "0", 0.0, 0))
+    builder.add(Followers("amp", ["a", "b"], ["p", "q"], [3.0, 3.2], [0.5, 0.6]))
+    first, second = ["x", "x", "a", "p", "q", "c", "e"], ["a", "b", "b", "c", "c", "0", "c"]
+    builder.add(Conductances("g", first, second, np.linspace(1, 2, 7) * 1e-4, "g", range(7)))
+    builder.add(VoltageControlledVoltageSources("e_source", "e", "0", "b", "a", 0.6))
+    builder.add(VoltageControlledCurrentSources("g_source", "c", "0", "a", "0", 2e-5))
+    builder.set_outputs(["c"], ["0"])
+    return builder.build()
+
+
+def test_weights_differ_between_blocks_that_sources_join():
+    circuit = blocks()
+    weights = asymmetric_weights(circuit)
+    assert weights[circuit.node("c")] < 0.3 * weights[circuit.node("a")]
+
+
 def layered() -> Circuit:
     net = ResistiveNetwork([2, 4, 3, 2], diode=ShockleyDiode(1e-9), gain=4.0, seed=1, dtype=torch.float64)
     return mismatched(net.circuit(), 3)
@@ -92,6 +112,7 @@ CIRCUITS = {
     "own transistors": own_transistors,
     "gated": gated,
     "own amplifiers": own_amplifiers,
+    "blocks": blocks,
     "layered": layered,
     **{f"any {seed}": (lambda seed=seed: mismatched(any_circuit(seed), seed)) for seed in (2, 3, 4, 14, 18, 24)},
 }
