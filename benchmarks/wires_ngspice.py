@@ -4,7 +4,7 @@
     python benchmarks/wires_ngspice.py --ohms 1 --rows 256 --columns 256
 
 One crossbar with random inputs of up to 1 V and conductances drawn log-uniformly from a range, or all at one value; for
-each, seconds of ngspice and the largest difference from the layer solver's. ngspice should be one with KLU (from 42 on):
+each, seconds of ngspice and the largest difference from the layer solver. ngspice should be one with KLU (from 42 on):
 39 takes three minutes for 128 × 128.
 """
 
