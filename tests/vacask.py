@@ -15,6 +15,9 @@ try:
 except ImportError:
     VACASK_CMD = shutil.which("vacask")
 
+COMPILER = None if VACASK_CMD is None else Path(VACASK_CMD).with_name("openvaf-r")
+"""What makes a module of Verilog-A into what a simulator with OSDI loads."""
+
 LANGUAGES = {"xyce": "xyce", "ltspice": "pspice", "hspice": "hspice", "spectre": "spectre"}
 """What VACASK calls the language of a dialect; LTspice's is read as PSpice's."""
 
