@@ -64,7 +64,8 @@ def write_adjoint_deck(
     whole, products = with_products(network, circuit, voltages, nudge.strength)
     deck = DeckSections(whole, np.zeros(0), options, DIALECTS[dialect])
     head = adjoint_header(network, nudge, currents, deck.dialect)
-    return "\n".join(_lines(deck, head, currents, [*printed_nodes(network), *products])) + "\n"
+    lines = _lines(deck, head, currents, [*printed_nodes(network), *products])
+    return "\n".join(deck.dialect.finished(lines)) + "\n"
 
 
 def _lines(
