@@ -88,7 +88,7 @@ def test_shipped_specs_fit_their_data(name: str):
         ),
         (
             {"gradient": {"method": "small_signal", "variant": "random"}},
-            'gradient.variant has a meaning only with method = "ep", found "random"',
+            'gradient.variant has a meaning only with method = "ep" or "asymmetric", found "random"',
         ),
         (
             {"gradient": {"method": "ep", "amplitude": 0.5}},
