@@ -15,7 +15,9 @@ from hopfield_networks import samples
 from own_kinds import SquareLawTransistors
 from test_hopfield_circuit import FAST, in_hardware
 
+from analog_ep import ResistiveNetwork, implicit_gradients, write_adjoint_netlist
 from analog_ep.circuit import (
+    Chip,
     Circuit,
     CircuitBuilder,
     Conductances,
@@ -173,3 +175,17 @@ def test_what_it_lacks_is_refused():
     circuit = amplifier(lambda d, g, s: Modern("n", d, g, s, 0, Level1Mosfet(**NMOS)))
     with pytest.raises(CircuitError, match="a vacask netlist has no model NMOS of level 14"):
         write_deck(circuit, np.array([0.9]), dialect="vacask")
+
+
+def test_an_adjoint_network_gives_the_gradient(tmp_path: Path):
+    net = ResistiveNetwork([3, 4, 2], diode=ShockleyDiode(1e-9), dtype=torch.float64, seed=1)
+    chip = Chip.draw(net.circuit(), 0, gain=0.1, feedback=0.1)
+    inputs, target = torch.tensor([0.5, -0.2, 0.3], dtype=torch.float64), torch.tensor([1.0, 0.0], dtype=torch.float64)
+    nudge = Nudge(1e-6, target, SquaredError())
+    path = write_adjoint_netlist(net, inputs, nudge, path=tmp_path / "a.sim", dialect="vacask", chip=chip)
+    (found,) = vacask.run(path.read_text().replace("reltol=1e-09", "reltol=1e-12"), tmp_path, "phases")
+    gradients = implicit_gradients(net.circuit(chip), SquaredError(), inputs[None], target[None])
+    for group, name, index in net.circuit(chip).trained_groups():
+        wanted = gradients[name].flatten().numpy()[index]
+        printed = [found[f"grad_{group.label}_{i}"][0] for i in range(len(group))]
+        np.testing.assert_allclose(printed, wanted, rtol=0, atol=1e-9 * abs(wanted).max())

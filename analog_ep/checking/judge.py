@@ -15,6 +15,7 @@ from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import CircuitError, ConvergenceError, JudgeNotFoundError
 from analog_ep.learning.gradients.implicit import implicit_gradients
 from analog_ep.learning.gradients.propagation import SmallSignal
+from analog_ep.netlist.dialects import NGSPICE
 from analog_ep.netlist.netlist import NetlistWriter, SpiceOptions
 from analog_ep.networks import ConductanceNetwork
 from analog_ep.stimulus import Cost
@@ -139,7 +140,8 @@ def _deck(writer: NetlistWriter) -> str:
             f"{NEOSPICE} judges circuits of resistors, capacitors, sources and junction diodes, found "
             f"{strange.partition(' ')[0]}, which it would not read as ngspice does; leave the judge out"
         )
-    return "\n".join(["* judge", writer.options_card(), *writer.model_cards(), *cards, ".op", ".end"]) + "\n"
+    head = [NGSPICE.comment("judge"), writer.options_card(), *writer.model_cards()]
+    return "\n".join([*head, *cards, *NGSPICE.point("v_phase", "0", []), NGSPICE.end()]) + "\n"
 
 
 def _neospice() -> ModuleType:
