@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar
 
-from analog_ep.netlist.dialects.dialect import FORMS, Dialect, Settings
-
-_MASTERS = {
-    "r": "resistor r={}", "c": "capacitor c={}", "v": "vsource dc={}", "i": "isource dc={}", "e": "vcvs gain={}",
-    "g": "vccs gm={}", "f": "cccs probe={} gain={}", "h": "ccvs probe={} rm={}",
-}  # fmt: skip
-"""Master and parameters by SPICE's instance letter."""
+from analog_ep.netlist.dialects.dialect import FORMS, Settings
+from analog_ep.netlist.dialects.masters import MasterLanguage
 
 _MODELS = {
     **{type: ("mos{level}", side) for type, side in (("nmos", "n"), ("pmos", "p"))},
@@ -21,20 +17,19 @@ _MODELS = {
 """Master, and its parameter `type`, by SPICE's type of a model."""
 
 
-class Spectre(Dialect):
+class Spectre(MasterLanguage):
     """Instances name their master; case counts, and M is mega. The first line, a title in SPICE, is a comment."""
 
     name = "spectre"
-    rounds_constants = False
     logarithm = "log"
     forms = FORMS - {"tables"}
-    comment_mark = "//"
-    cuts_headings = False
+    masters: ClassVar[dict[str, str]] = {
+        "r": "resistor r={}", "c": "capacitor c={}", "v": "vsource dc={}", "i": "isource dc={}", "e": "vcvs gain={}",
+        "g": "vccs gm={}", "f": "cccs probe={} gain={}", "h": "ccvs probe={} rm={}",
+    }  # fmt: skip
     how_to_run = "Run it with: spectre FILE. Written for Spectre 23, not run there."
     prints = "The analysis `phases` holds a point a phase: dc 0 is free, 1 is nudged."
-    analyses = None
     has_energy = False
-    has_library = False
 
     def settings(self, settings: Settings) -> list[str]:
         s = settings
@@ -44,9 +39,6 @@ class Spectre(Dialect):
             f"tolerances options temp={s.celsius} tnom={s.nominal} reltol={s.reltol} vabstol={s.vntol} "
             f"iabstol={s.abstol} gmin={s.gmin} save=selected rawfmt=nutascii digits=12",
         ]
-
-    def print_settings(self) -> list[str]:
-        return []
 
     def model(self, name: str, parameters: dict[str, str]) -> str:
         return f"model {name} diode {' '.join(f'{key.lower()}={value}' for key, value in parameters.items())}"
@@ -61,28 +53,16 @@ class Spectre(Dialect):
         levels = {key.lower(): value for key, value in parameters.items()}
         return not type or (type.lower() in _MODELS and levels.get("level", 1.0) in (1.0, 2.0, 3.0))
 
-    def instance(self, name: str, nodes: Sequence[str], model: str, parameters: dict[str, str]) -> str:
-        return self._instance(name, nodes, " ".join([model, *(f"{k.lower()}={v}" for k, v in parameters.items())]))
-
-    def element(self, name: str, nodes: Sequence[str], value: str) -> str:
-        return self._instance(name, nodes, _MASTERS[name[0]].format(value))
-
-    def elements(self, stem: str, rows: Iterable[tuple[str, str, str]]) -> Iterator[str]:
-        return (self.element(f"{stem}{i}", nodes, value) for i, (*nodes, value) in enumerate(rows))
-
-    def current_controlled(self, name: str, nodes: Sequence[str], source: str, gain: str) -> str:
-        return self._instance(name, nodes, _MASTERS[name[0]].format(source, gain))
-
     def diode(self, name: str, nodes: Sequence[str], model: str, celsius: str | None) -> str:
         # Only a rise above `temp` can be given, and the element is to stay where it is when that changes.
         warmer = f" trise={celsius}-temp" if celsius else ""
-        return self._instance(name, nodes, model + warmer)
+        return self.placed(name, nodes, model + warmer)
 
     def device_temperature(self, celsius: str) -> dict[str, str]:
         return {"trise": f"{celsius}-temp"}
 
     def behavioural(self, name: str, nodes: Sequence[str], quantity: str, expression: str) -> str:
-        return self._instance(name, nodes, f"bsource {quantity}={expression}")
+        return self.placed(name, nodes, f"bsource {quantity}={expression}")
 
     def nodeset(self, voltages: Sequence[tuple[str, str]]) -> Iterator[str]:
         pairs = textwrap.wrap(" ".join(f"{node}={volts}" for node, volts in voltages), 110)
@@ -95,9 +75,3 @@ class Spectre(Dialect):
         yield from (f"{line} \\" for line in saved[:-1])
         yield saved[-1]
         yield f"phases dc dev={source} param=dc start={start} stop={stop} step={step}"
-
-    def end(self) -> str:
-        return self.comment("end")
-
-    def _instance(self, name: str, nodes: Sequence[str], master: str) -> str:
-        return f"{name} ({' '.join(nodes)}) {master}"

