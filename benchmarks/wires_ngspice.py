@@ -32,9 +32,9 @@ def main() -> None:
     parser.add_argument("--columns", type=int, nargs="+", default=[64, 100], help="as many even numbers")
     options = parser.parse_args()
     print(json.dumps({"engine": str(EngineReport.of(None))}), flush=True)
-    shapes = zip(options.rows, options.columns, strict=True)
-    for (rows, columns), ohms, span in itertools.product(shapes, options.ohms, RANGES):
-        print(json.dumps(compared(rows, columns, ohms, span)), flush=True)
+    for rows, columns in zip(options.rows, options.columns, strict=True):
+        for ohms, span in itertools.product(options.ohms, RANGES):
+            print(json.dumps(compared(rows, columns, ohms, span)), flush=True)
 
 
 def compared(rows: int, columns: int, ohms: float, span: tuple[float, float]) -> dict[str, object]:
