@@ -18,7 +18,7 @@ from analog_ep.circuit.cells import Cells, draw_faults, draw_segment_faults, rea
 from analog_ep.circuit.checks import check_circuit
 from analog_ep.circuit.chip import Chip
 from analog_ep.circuit.circuit import Circuit
-from analog_ep.circuit.converters import Converter, Converters
+from analog_ep.circuit.converters import Converter, Converters, sampled_noise
 from analog_ep.circuit.energy import EnergyWeights, circuit_energy, energy_weights
 from analog_ep.circuit.gated_mosfets import FloatingGateMosfets, GatedMosfets
 from analog_ep.circuit.laws import Branches, ChargeLaw, CurrentFollower, CurrentLaw, VoltageLaw
