@@ -73,6 +73,7 @@ __all__ = [
     "injected_currents",
     "johnson_currents",
     "read_faults",
+    "sampled_noise",
     "shot_currents",
     "with_output_clamps",
 ]
