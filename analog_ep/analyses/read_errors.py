@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from analog_ep.circuit import Chip, Converters
 from analog_ep.networks import CrossbarNetwork
 from analog_ep.networks.layout import StageLayout
+from analog_ep.networks.lines import Crossbar
 
 _TERMS = 50
 """Of the Fourier series of f(1 − f): what is left out is 0.2 % of a step squared, and noise makes it less."""
@@ -167,22 +169,40 @@ def gradient_variance(
     rows = (none, none, none)
     result: dict[str, float] = {}
     for s, layout in enumerate(network.layouts):
-        crossbar, share = network.crossbar(s, chip), network.weight_ratios[s] / len(inputs)
         columns = (changes[s], errors.single[s], errors.difference[s])
-        total = 0.0
-        for n in range(len(inputs)):
-            across = crossbar.cell_voltages(before[n : n + 1], middle[s][n : n + 1])[0]
-            moved = _rows(layout, rows[0][n], signed=True)[:, None] - columns[0][n]
-            single, both = (_rows(layout, r[n])[:, None] + c[n] for r, c in zip(rows[1:], columns[1:], strict=True))
-            mean = single - both / 4
-            total += float((across.square() * both + (moved.square() + both) * mean).sum())
-        result[layout.label] = share**2 * total
+        share = network.weight_ratios[s] / len(inputs)
+        result[layout.label] = share**2 * sum(
+            _cell_variances(layout, across, *(_sample(each, n) for each in (rows, columns)))
+            for n, across in enumerate(_cell_voltages(network.crossbar(s, chip), before, middle[s]))
+        )
         if s + 1 < len(middle):
             gain, offset = network.amplifiers(s + 1, chip, middle[s])
             nominal, _ = network.amplifiers(s + 1, None, middle[s])
             before = gain * (middle[s] + offset)
             rows = (nominal * changes[s], nominal**2 * columns[1], nominal**2 * columns[2])
     return result
+
+
+_Nodes = tuple[Tensor, Tensor, Tensor]
+"""Change of voltage [V], and variances of one read and of the difference of two [V²]."""
+
+
+def _sample(nodes: _Nodes, n: int) -> _Nodes:
+    change, single, difference = nodes
+    return change[n], single[n], difference[n]
+
+
+def _cell_voltages(crossbar: Crossbar, before: Tensor, layer: Tensor) -> Iterator[Tensor]:
+    """Voltages across the cells, sample by sample: those of all samples may not fit the memory."""
+    for n in range(len(before)):
+        yield crossbar.cell_voltages(before[n : n + 1], layer[n : n + 1])[0]
+
+
+def _cell_variances(layout: StageLayout, across: Tensor, rows: _Nodes, columns: _Nodes) -> float:
+    """Sum over the cells of one sample's v² V + (d² + V) (S − V/4)."""
+    moved = _rows(layout, rows[0], signed=True)[:, None] - columns[0]
+    single, both = (_rows(layout, r)[:, None] + c for r, c in zip(rows[1:], columns[1:], strict=True))
+    return float((across.square() * both + (moved.square() + both) * (single - both / 4)).sum())
 
 
 def _rows(layout: StageLayout, units: Tensor, signed: bool = False) -> Tensor:
