@@ -14,7 +14,7 @@ from analog_ep.runs.trained import trained_circuit
 from analog_ep.spec import load_spec, with_values
 from analog_ep.support.resources import specs_folder
 
-RAILS = {"digits-1v2": 0.6, "digits-1v2-chip": 0.6, "iris-1v2": 0.6}
+RAILS = {"digits-1v2": 0.6, "digits-1v2-chip": 0.6, "iris-1v2": 0.6, "mnist-1v8": 0.9, "mnist-1v8-chip": 0.9}
 
 
 def recipe(name):
