@@ -16,6 +16,7 @@
     ├── CheckpointError          a run folder or checkpoint that cannot be used  (RuntimeError)
     ├── StudyError               a study whose folder or cluster cannot be used  (RuntimeError)
     ├── ParallelError            processes that train together and lost one       (RuntimeError)
+    ├── JudgeNotFoundError       the package that judges gradients is not installed (RuntimeError)
     └── NgspiceError             ngspice                                         (RuntimeError)
         ├── NgspiceNotFoundError     is not installed, or too old
         ├── NgspiceTimeoutError      was stopped at its time limit
@@ -88,6 +89,10 @@ class StudyError(AnalogEPError, RuntimeError):
 
 class ParallelError(AnalogEPError, RuntimeError):
     """Processes that train together have lost one of them."""
+
+
+class JudgeNotFoundError(AnalogEPError, RuntimeError):
+    """The package that judges gradients is not installed."""
 
 
 class NgspiceError(AnalogEPError, RuntimeError):

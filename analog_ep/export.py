@@ -61,7 +61,7 @@ def write_netlist(
     chip : Chip, optional
         Mismatch of the hardware.
     dialect : str
-        The simulator to write for: "ngspice", "xyce", "ltspice", "hspice", "spectre" or "gnucap".
+        The simulator to write for: "ngspice", "xyce", "ltspice", "hspice", "spectre", "gnucap" or "vacask".
 
     Raises
     ------

@@ -6,10 +6,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
+from vacask import VACASK_CMD
 
 from analog_ep.errors import NgspiceNotFoundError
 from analog_ep.ngspice.engines import WasmNgspice
@@ -28,6 +30,8 @@ _AVAILABLE = {
     "node": lambda: shutil.which(os.environ.get("ANALOG_EP_NODE") or "node") is not None,
     "wasm": _has_wasm,
     "gnucap": lambda: shutil.which("gnucap") is not None,
+    "vacask": lambda: VACASK_CMD is not None,
+    "neospice": lambda: find_spec("neospice") is not None,
     "cuda": torch.cuda.is_available,
 }
 

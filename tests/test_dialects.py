@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from both_phases import NUDGES, phases
 from deck_circuits import alternating, every_element, measured, network
 from gnucap import ATOL, RTOL, gnucap_tables, with_gnucap_constants
-from mna import solve_mna
 from reference_decks import dialect_deck
 
 import analog_ep
@@ -24,34 +24,13 @@ from analog_ep.netlist.deck import write_deck
 from analog_ep.netlist.dialects import DIALECTS
 from analog_ep.ngspice.process import find_ngspice
 from analog_ep.ngspice.raw import read_raw
-from analog_ep.stimulus import CrossEntropy, Nudge, SquaredError
+from analog_ep.stimulus import Nudge, SquaredError
 
 CIRCUITS: dict[str, Callable[[], Circuit]] = {
     "every element": every_element,
     "junctions": lambda: network([2, 3, 2], alternating(3)),
     "measured": lambda: network([2, 3, 2], DiodeClamp(measured(), upper=-0.2, lower=0.2)),
 }
-NUDGES = {"frozen": SquaredError(), "elastic": CrossEntropy(0.3)}
-
-
-def phases(circuit: Circuit, kind: str, dialect: str, truth_of: Circuit | None = None) -> tuple[str, np.ndarray]:
-    """A deck of both phases, and the voltages of all nodes in both by an independent nodal analysis."""
-    inputs = np.random.default_rng(2).uniform(-1, 1, circuit.n_inputs)
-    assert circuit.outputs is not None
-    positive, negative = circuit.outputs
-    target = torch.softmax(torch.arange(len(positive), dtype=torch.float64), 0)
-    nudge = Nudge(2e-5, target, NUDGES[kind], kind)
-    truth_of = circuit if truth_of is None else truth_of
-    free = solve_mna(truth_of, inputs)
-    outputs = free[positive] - free[negative]
-
-    def current(o: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if kind == "frozen":
-            return nudge.current(torch.from_numpy(outputs)).numpy(), np.zeros((len(o), len(o)))
-        return nudge.current(torch.from_numpy(o)).numpy(), -2e-5 * nudge.cost.hessian(torch.from_numpy(o)).numpy()
-
-    deck = write_deck(circuit, inputs, nudge, outputs, "both", dialect=dialect)
-    return deck, np.stack([free, solve_mna(truth_of, inputs, current)])
 
 
 @pytest.mark.gnucap
@@ -174,8 +153,8 @@ def test_every_dialect_says_how_to_run_it_and_whether_it_was_run():
         deck = dialect_deck(name)
         assert deck.isascii()
         assert dialect.how_to_run in deck.replace(f"\n{dialect.comment_mark}   ", " ")
-        assert ("checked with" in dialect.how_to_run) == (name in ("ngspice", "gnucap"))
-        assert ("not run there" in dialect.how_to_run) == (name not in ("ngspice", "gnucap"))
+        assert ("checked with" in dialect.how_to_run) == (name in ("ngspice", "gnucap", "vacask"))
+        assert ("not run there" in dialect.how_to_run) == (name not in ("ngspice", "gnucap", "vacask"))
         assert max(map(len, deck.splitlines())) < 1000
 
 
@@ -186,7 +165,8 @@ def test_what_a_dialect_cannot_carry():
     with pytest.raises(CircuitError, match="a gnucap netlist has no expressions, found one needed for b_phase_0"):
         write_deck(circuit, inputs, nudge, phase="both", dialect="gnucap")
     with pytest.raises(
-        StimulusError, match="dialect must be one of ngspice, xyce, ltspice, hspice, spectre, gnucap, found 'eldo'"
+        StimulusError,
+        match="dialect must be one of ngspice, xyce, ltspice, hspice, spectre, gnucap, vacask, found 'eldo'",
     ):
         write_deck(circuit, inputs, dialect="eldo")
 

@@ -89,10 +89,16 @@ SPECTRE = (
 )
 
 
+VACASK = (
+    "model nmos_0 sp_mos1 (type=1 vto=0.4 kp=2e-05 gamma=0.0 lambda=0.0 is=1e-30)",
+    "m_m_0 (drain gate 0 0) nmos_0 w=",
+)
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_model_card_reaches_every_dialect(dialect):
     text = write_deck(amplifier(), np.array([0.9]), dialect=dialect)
-    model, element = SPECTRE if dialect == "spectre" else (MODEL, ELEMENT)
+    model, element = {"spectre": SPECTRE, "vacask": VACASK}.get(dialect, (MODEL, ELEMENT))
     assert text.count(model) == text.count("model nmos_") == 1
     assert f"\n{element}" in text
     assert f"\n{element.replace('m_m_0', 'm_m_1').replace('drain', 'other')}" in text

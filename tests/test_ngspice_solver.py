@@ -21,6 +21,7 @@ from analog_ep.circuit import (
     CurrentControlledCurrentSources,
     CurrentControlledVoltageSources,
     CurrentSources,
+    Diodes,
     VoltageControlledCurrentSources,
     VoltageControlledVoltageSources,
     VoltageSources,
@@ -293,8 +294,9 @@ def test_a_singular_circuit_names_the_samples_and_the_node():
         solve(builder.build(), INPUTS, solver=Ngspice())
 
 
-def test_voltages_that_break_kirchhoffs_law_are_not_converged(tmp_path):
-    script = tmp_path / "ngspice_wrong"
+def off(folder: Path, change: str) -> Path:
+    """An ngspice that gives another `volts` for a circuit's last node at the first of two samples."""
+    script = folder / "ngspice_wrong"
     script.write_text(
         f"#!{sys.executable}\n"
         "import pathlib, struct, subprocess, sys\n"
@@ -302,12 +304,18 @@ def test_voltages_that_break_kirchhoffs_law_are_not_converged(tmp_path):
         "path = pathlib.Path('out.raw')\n"
         "if path.exists():\n"
         "    data = bytearray(path.read_bytes())\n"
-        "    data[-24:-16] = struct.pack('<d', struct.unpack('<d', data[-24:-16])[0] * (1 + 1e-5))\n"
+        "    volts = struct.unpack('<d', data[-24:-16])[0]\n"
+        f"    data[-24:-16] = struct.pack('<d', {change})\n"
         "    path.write_bytes(data)\n"
         "sys.exit(status)\n"
     )
     script.chmod(0o755)
     ngspice_version.cache_clear()
+    return script
+
+
+def test_voltages_that_break_kirchhoffs_law_are_not_converged(tmp_path):
+    script = off(tmp_path, "volts * (1 + 1e-5)")
     builder, (x, a) = driven("a")
     builder.add(Conductances("r", [x, a], [a, 0], 1e-3))
     circuit, inputs = builder.build(), INPUTS[:2]
@@ -316,3 +324,14 @@ def test_voltages_that_break_kirchhoffs_law_are_not_converged(tmp_path):
     assert float(state.residual[0]) == pytest.approx(1e-8, rel=1e-3)
     with pytest.raises(ConvergenceError, match=r"found 1 of 2 samples that do not \(0\): .* left over at node 'a'"):
         solve(circuit, inputs, solver=Ngspice(Path(script)))
+
+
+@pytest.mark.parametrize(("volts", "converged"), [(5e-13, True), (2e-11, False)])
+def test_what_rounding_costs_at_a_stiff_clamp_is_forgiven_and_no_more(tmp_path, volts, converged):
+    """0.5 pV is 50 nA beside a diode of 100 kS, far more than a relative 1e-6 of the node's current."""
+    builder, (x, a) = driven("a")
+    builder.add(Conductances("r", x, a, 1e-3))
+    builder.add(Diodes("d", a, 0, PiecewiseLinearDiode((0.0,), (1e5,))))
+    state = solve(builder.build(), INPUTS[:2], solver=Ngspice(off(tmp_path, f"volts + {volts!r}")), throw=False)
+    assert float(state.residual[0]) == pytest.approx(volts * 1e5, rel=1e-3)
+    assert bool(state.converged[0]) is converged

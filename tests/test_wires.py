@@ -43,6 +43,8 @@ KINDS = {
     "both ends": Wires(1e3, 1e3, driver_resistance=300.0, driven_at="both", sensed_at="both"),
     "tiles": Wires(10.0, 7.0, cell_resistance=2e3, driven_at="last", sensed_at="first", tile_rows=3, tile_columns=2),
     "columns alone": Wires(0.0, 10.0, driver_resistance=100.0, sensed_at="first", tile_rows=3, tile_columns=2),
+    "joined tiles": Wires(100.0, 50.0, join_resistance=400.0, sensed_at="both", tile_rows=3, tile_columns=2),
+    "joins alone": Wires(join_resistance=200.0, tile_rows=2),
     "drivers alone": Wires(driver_resistance=100.0, driven_at="both", tile_columns=2),
     "cells alone": Wires(cell_resistance=1e3),
     "rows alone": Wires(row_resistance=200.0, sensed_at="both", driven_at="last", tile_rows=5, tile_columns=3),

@@ -45,6 +45,8 @@ class Tolerances:
         Largest difference of a printed value of an exported netlist, relative to the largest of its kind.
     transient : float
         The same of a ΔG that a transient prints, which ends some time constants before it has settled.
+    judge : float
+        Largest difference of an entry of a gradient from the judge's, relative to the largest of its crossbar.
     """
 
     voltage: float = 1e-8
@@ -57,6 +59,7 @@ class Tolerances:
     accuracy: float = 5e-4
     deck: float = 1e-6
     transient: float = 1e-3
+    judge: float = 1e-6
 
     def of_deck(self, kind: str) -> float:
         """What a kind of netlist may print otherwise."""
@@ -176,6 +179,9 @@ class CrossCheck:
         Whether ngspice ran the network with Norton equivalents in place of its first crossbar: the same voltages.
     engine : EngineReport or None
         What ran the netlists; None where another solver stood in its place.
+    judge : dict of str to float
+        Per crossbar, the largest difference of an entry of the gradient from `adjoint_gradients`, relative to the
+        largest entry; none where no judge was asked.
     """
 
     max_voltage_error: float
@@ -200,6 +206,7 @@ class CrossCheck:
     decks_left_out: dict[str, str] = field(default_factory=dict)
     reduced: bool = False
     engine: EngineReport | None = None
+    judge: dict[str, float] = field(default_factory=dict)
 
     @property
     def reciprocal(self) -> bool:
@@ -246,6 +253,7 @@ class CrossCheck:
             and self.predictions_identical
             and (whole is None or abs(whole.torch - whole.ngspice) <= limits.accuracy)
             and all(deck.error <= limits.of_deck(kind) for kind, deck in self.decks.items())
+            and all(difference <= limits.judge for difference in self.judge.values())
         )
 
     def _exactly(self) -> list[Likeness]:
@@ -288,6 +296,7 @@ class CrossCheck:
                 "decks_left_out": self.decks_left_out,
                 "reduced": self.reduced,
                 **({} if self.engine is None else self.engine.to_dict()),
+                **({"judge": self.judge} if self.judge else {}),
                 "decks": {kind: {"error": deck.error, "worst": deck.worst} for kind, deck in self.decks.items()},
             }
         )
@@ -314,6 +323,8 @@ class CrossCheck:
         if self.clamp_distance:
             found = f"{self.clamp_distance:.2e} V, {self.clamp_share:.1e}"
             table.add_row("largest distance from an ideal clamp, of the layer", found, f"{limits.clamp:.0e}")
+        for name, difference in self.judge.items():
+            table.add_row(f"gradient of {name}: from neospice's adjoint", f"{difference:.1e}", f"{limits.judge:.0e}")
         for kind, deck in self.decks.items():
             table.add_row(f"exported netlist, {kind}: {deck.worst}", f"{deck.error:.1e}", f"{limits.of_deck(kind):.0e}")
         for kind, reason in self.decks_left_out.items():

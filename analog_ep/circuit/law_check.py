@@ -11,13 +11,13 @@ import numpy as np
 from analog_ep.circuit.laws import Branches, ChargeLaw, CurrentLaw, VoltageLaw
 from analog_ep.circuit.voltage_rows import VoltageRows
 from analog_ep.devices.agreement import Law, array, growth_voltage, require_agreement
+from analog_ep.devices.tried import Tried
 from analog_ep.errors import CircuitError, DeviceParameterError
 
 if TYPE_CHECKING:
     from analog_ep.circuit.circuit import Circuit
 
-_AGREED: set[tuple[type, type, bool]] = set()
-"""Kinds with their laws that were looked at, and whether with several elements: one does not show a wrong shape."""
+_AGREED = Tried()
 
 
 def check_laws(circuit: Circuit) -> None:
@@ -31,7 +31,7 @@ def check_laws(circuit: Circuit) -> None:
 
 
 def check_law(group: CurrentLaw) -> None:
-    """Raise `CircuitError` where a law contradicts itself; looked at once for each class that has one.
+    """Raise `CircuitError` where a law contradicts itself; looked at once for each class that has one, see `Tried`.
 
     See `require_agreement`, and `require_sound` of diodes. Growth voltages and the currents at 0 V are looked at each
     time, as they are of the elements' own values.
@@ -46,15 +46,22 @@ def check_law(group: CurrentLaw) -> None:
             return
         rest = [np.zeros(len(group))] * len(group.controls())
         law.evaluated("current", lambda: group.current(*rest), (len(group),), rest)
-        kind = (type(group), group.law_type, len(group) > 1)
-        if kind in _AGREED:
+        # One element does not show a wrong shape.
+        tried = type(group), _values(group), group.law_type, len(group) > 1
+        if not _AGREED.is_new(*tried):
             return
         array(law.kind, "conducts", group.conducts, (len(group),))
         if law.growth:
             require_agreement(law)
-        _AGREED.add(kind)
+        _AGREED.add(*tried)
     except DeviceParameterError as error:
         raise CircuitError(f"{group.label}: {error}") from error.__cause__
+
+
+def _values(group: CurrentLaw) -> dict[str, Any]:
+    """What a kind may make its law of: all but names and nodes."""
+    nodes = {"label", *group.terminals, *group.optional_terminals}
+    return {name: value for name, value in vars(group).items() if name not in nodes}
 
 
 def answered(group: Branches, name: str, function: Callable[[], Any], shape: tuple[int, ...], *others) -> np.ndarray:

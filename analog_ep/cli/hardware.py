@@ -44,6 +44,7 @@ class DialectChoice(StrEnum):
     hspice = "hspice"
     spectre = "spectre"
     gnucap = "gnucap"
+    vacask = "vacask"
 
 
 class ArrayChoice(StrEnum):
@@ -67,6 +68,9 @@ def check(
     accuracy: Annotated[
         bool, typer.Option("--accuracy", help="Also let ngspice classify the whole test part.")
     ] = False,
+    judge: Annotated[
+        bool, typer.Option("--judge", help="Also compare the gradient with that of neospice's adjoint network.")
+    ] = False,
     engine: EngineOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -84,7 +88,7 @@ def check(
     own = check_own_netlist(run)
     warn_of_weak_responses_of(run)
     with sample_bar(console, "samples in ngspice") as progress:
-        result = cross_checked(run, samples, progress, array.value, processes, accuracy)
+        result = cross_checked(run, samples, progress, array.value, processes, accuracy, judge)
     show(result, json)
     _require_agreement(own, err=json)
     if not result.passed:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ import numpy as np
 from analog_ep.errors import AnalogEPError, DeviceParameterError
 
 _SPANS = (0.05, 0.4, 1.5, 1.0)
-"""Voltages about 0 at which a law is tried, those of exponentials up to `HIGHEST` growth voltages only; a law of one
-voltage with a threshold also beyond it, see `_beyond_thresholds`. [V]
+"""Voltages about 0 at which a law is tried, those of exponentials up to `HIGHEST` growth voltages only; a law with a
+threshold also beyond it, see `_beyond_thresholds`. [V]
 """
 
 HIGHEST = 15.0
@@ -26,6 +27,9 @@ HIGHEST = 15.0
 
 _DOUBLINGS = 14
 """From the widest of these voltages on, after which a law is taken to have no threshold: 25 kV."""
+
+_MOST_WAYS = 16
+"""Combinations of signs of the controls in which thresholds are looked for."""
 
 _BENT = 10.0
 """Current over that of the slope at 0 V from which a law is beyond its threshold."""
@@ -180,7 +184,7 @@ def require_agreement(law: Law) -> None:
         steps = [np.minimum(_STEP, 0.01 * growth) for growth in law.growth]
         for control, slope in enumerate(slopes):
             quotients = [_quotient(law.at, volts, control, side * steps[control]) for side in (-1, 1)]
-            noise = _ROUNDING * np.abs(current) / steps[control]
+            noise = rounding(current) / steps[control]
             _compare(law, f"slope by control {control}", slope, quotients, noise, volts)
         if law.linear:
             _require_linear(law, volts, current, slopes)
@@ -204,34 +208,47 @@ def trial_voltages(law: Law) -> list[np.ndarray]:
         np.where(steep, np.clip(each, -HIGHEST * growth, None), each)
         for each, growth in zip(volts, law.growth, strict=True)
     ]
-    if len(tried) > 1:
-        return tried
     far = _beyond_thresholds(law, random)
     # As many rows as there are elements would hide a law that takes one for the other.
-    more = far[:1] if len(tried[0]) + len(far) == law.n_elements else far[:0]
-    return [np.concatenate([tried[0], far, more])]
+    more = int(len(tried[0]) + len(far[0]) == law.n_elements)
+    return [np.concatenate([near, rows, rows[:more]]) for near, rows in zip(tried, far, strict=True)]
 
 
-def _beyond_thresholds(law: Law, random: np.random.Generator) -> np.ndarray:
-    """Voltages up and down at which a current has outgrown its slope at 0 V, as a varistor's does, `(0 or 2, n)`.
+def _beyond_thresholds(law: Law, random: np.random.Generator) -> list[np.ndarray]:
+    """Voltages of each control at which a current has outgrown its slopes at 0 V, `(n_ways, n_elements)`.
 
-    An element without such voltages, one whose currents are exponentials or that says nothing there, is tried near 0.
+    As a varistor's has, or that of a transistor far beyond its threshold. The ways there are all combinations of signs,
+    `_MOST_WAYS` at most. An element without such voltages, one whose currents are exponentials or that says nothing
+    there, is tried near 0.
     """
-    rest, rows = np.zeros(law.n_elements), []
+    ways = _ways(len(law.growth), random)
+    towards = [way[:, None] * random.uniform(0.6, 1.0, (len(ways), law.n_elements)) for way in ways.T]
+    bounded = np.logical_and.reduce([np.isinf(growth) for growth in law.growth])
+    rest = [np.zeros(law.n_elements)] * len(towards)
     try:
         with np.errstate(all="ignore"):
-            slope = np.abs(np.broadcast_to(law.slopes(rest)[0], rest.shape))
-            for side in (1.0, -1.0):
-                volts = np.full(law.n_elements, max(_SPANS))
-                for _ in range(_DOUBLINGS):
-                    bent = ~(np.abs(np.asarray(law.current(side * volts))) <= _BENT * slope * volts)
-                    volts = np.where(bent, volts, 2 * volts)
-                current = np.asarray(law.current(side * volts))
-                there = np.isfinite(current) & (np.abs(current) > _BENT * slope * volts) & np.isinf(law.growth[0])
-                rows.append(side * random.uniform(0.9, 1.0, law.n_elements) * np.where(there, volts, _SPANS[0]))
+            offset, slopes = np.asarray(law.current(*rest)), law.slopes(*rest)
+            straight = sum(np.abs(slope * each) for slope, each in zip(slopes, towards, strict=True))
+
+            def outgrown(reach: np.ndarray) -> np.ndarray:
+                """By how much the current exceeds what its slopes give."""
+                return np.abs(law.current(*(reach * each for each in towards)) - offset) - _BENT * straight * reach
+
+            reach = np.full_like(towards[0], max(_SPANS))
+            for _ in range(_DOUBLINGS):
+                reach = np.where(outgrown(reach) <= 0, 2 * reach, reach)
+            excess = outgrown(reach)
     except (AnalogEPError, *_RAISED):
-        return np.zeros((0, law.n_elements))
-    return np.stack(rows)
+        return [np.zeros((0, law.n_elements))] * len(towards)
+    reach = np.where(np.isfinite(excess) & (excess > 0) & bounded, reach, _SPANS[0])
+    return [reach * each for each in towards]
+
+
+def _ways(n_controls: int, random: np.random.Generator) -> np.ndarray:
+    """Signs of each control, `(n_ways, n_controls)`."""
+    if 2**n_controls <= _MOST_WAYS:
+        return np.array(list(product((1.0, -1.0), repeat=n_controls)))
+    return random.choice((1.0, -1.0), (_MOST_WAYS, n_controls))
 
 
 def _slopes(law: Law, volts: Volts) -> list[np.ndarray]:
@@ -272,6 +289,12 @@ def _quotient(function: Callable[[Volts], np.ndarray], volts: Volts, control: in
     return (function(moved) - function(volts)) / (moved[control] - volts[control])
 
 
+def rounding(values: np.ndarray) -> np.ndarray:
+    """What values may be off by; one near 0 may be a difference of others of its element, as between two knees."""
+    magnitude = np.abs(values)
+    return _ROUNDING * magnitude + 4 * np.finfo(np.float64).eps * magnitude.max(axis=0)
+
+
 def _compare(
     law: Law,
     name: str,
@@ -306,7 +329,7 @@ def _compare_content(law: Law, volts: Volts, current: np.ndarray, step: np.ndarr
 
     found = content(volts)
     quotients = [_quotient(content, volts, 0, side * step) for side in (-1, 1)]
-    noise = _ROUNDING * np.abs(found) / step
+    noise = rounding(found) / step
     _compare(law, "current", current, quotients, noise, volts, "its co-content")
     rest = content([np.zeros_like(each) for each in volts])
     if (np.abs(rest) > _RTOL * np.abs(found).max()).any():

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Protocol, Self
-from weakref import WeakSet
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.devices.agreement import HIGHEST, Law, array, growth_voltage, require_agreement, trial_voltages
+from analog_ep.devices.agreement import (
+    HIGHEST,
+    Law,
+    array,
+    growth_voltage,
+    require_agreement,
+    rounding,
+    trial_voltages,
+)
 from analog_ep.devices.parameters import Parameter
+from analog_ep.devices.tried import Tried
 
-_AGREED: WeakSet[type] = WeakSet()
-"""Classes that were looked at: a law is its class's, whatever the values of its parameters."""
+_AGREED = Tried()
 
 _ELEMENTS = 3
 """Elements that a diode of scalars is tried with, so that a wrong shape shows."""
@@ -48,7 +55,7 @@ class DiodeLaw(Protocol):
 
 
 def require_sound(diode: DiodeLaw) -> None:
-    """Raise `DeviceParameterError` where a diode's methods contradict each other; looked at once for each class.
+    """Raise `DeviceParameterError` where a diode's methods contradict each other; looked at once, see `Tried`.
 
     See `require_agreement`. Besides, its current must not decrease, `current_difference` must be the difference of its
     currents, for changes down to 1e-15 V too, and `in_parallel` so many diodes. A growth voltage is looked at each
@@ -58,7 +65,7 @@ def require_sound(diode: DiodeLaw) -> None:
     if not (isinstance(growth, float) and growth > 0):
         count = torch.as_tensor(growth).numel() if isinstance(growth, Tensor) else 1
         growth_voltage(kind, "growth_voltage", _plain(growth), count)
-    if kind in _AGREED:
+    if not _AGREED.is_new(kind, vars(diode)):
         return
     whole = _several(diode)
     law = _law(whole)
@@ -67,7 +74,7 @@ def require_sound(diode: DiodeLaw) -> None:
     _require_differences(law, whole, volts)
     _require_parallel(law, whole, volts)
     _require_estimate(law, whole, volts)
-    _AGREED.add(kind)
+    _AGREED.add(kind, vars(diode))
 
 
 def _several(diode: DiodeLaw) -> DiodeLaw:
@@ -124,14 +131,15 @@ def _require_differences(law: Law, diode: DiodeLaw, volts: np.ndarray) -> None:
         else:
             there = law.at([volts + moved])
             low = high = there - here
-            slack = 1e-9 * np.abs(low) + 1e-12 * (np.abs(there) + np.abs(here))
+            slack = 1e-9 * np.abs(low) + 1e-12 * (np.abs(there) + np.abs(here)) + rounding(here)
         wrong = ~((found >= low - slack) & (found <= high + slack))
         if wrong.any():
             at = tuple(np.argwhere(wrong)[0])
+            small = abs(change) <= _SMALL
             raise law.refuse(
-                f"must agree with itself, found a current_difference of {found[at]:.6g} A from {volts[at]:.4g} V by "
-                f"{moved[at]:.3g} V where {'the slope' if abs(change) <= _SMALL else 'the current'} gives "
-                f"{low[at]:.6g} A (element {at[-1]}); form it without subtracting currents"
+                f"must agree with itself, found a current_difference of {found[at]:.12g} A from {volts[at]:.4g} V by "
+                f"{moved[at]:.3g} V where {'the slope' if small else 'the current'} gives {low[at]:.12g} A "
+                f"(element {at[-1]})" + ("; form it without subtracting currents" if small else "")
             )
 
 
@@ -142,7 +150,7 @@ def _require_parallel(law: Law, diode: DiodeLaw, volts: np.ndarray) -> None:
         return
     found = array(law.kind, "in_parallel", lambda: _on_arrays(several.current)(volts), volts.shape)
     wanted = _COUNT * law.at([volts])
-    wrong = ~(np.abs(found - wanted) <= 1e-9 * np.abs(wanted))
+    wrong = ~(np.abs(found - wanted) <= 1e-9 * np.abs(wanted) + rounding(wanted))
     if wrong.any():
         at = tuple(np.argwhere(wrong)[0])
         raise law.refuse(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,9 @@ from analog_ep.ngspice.sweep import SWEEP_OPTIONS, Batch, Sweep
 from analog_ep.stimulus import Nudge
 
 _SHOWN = 5
+
+_ROUNDING = 1e-12
+"""What a linear solver that keeps its first pivots, as KLU does, leaves of voltages, relative to the largest."""
 
 _ADVICE = "join the nodes of the largest conductances, or solve with Newton"
 
@@ -187,7 +191,7 @@ class Judge:
         self._bound[part] = self._far(part, voltages, residual, scale)
         magnitude = np.abs(residual, out=residual)
         self.residual[part] = magnitude.max(axis=1, initial=0.0)
-        self.converged[part] = np.all(magnitude <= self.rtol * scale + self._forgiven, axis=1)
+        self.converged[part] = np.all(magnitude <= self.rtol * scale + self._forgiven(part, voltages), axis=1)
         for i in np.flatnonzero(~self.converged[part])[:1]:
             relative = np.divide(magnitude[i], scale[i], out=np.zeros_like(scale[i]), where=scale[i] > 0)
             node = int(relative.argmax())
@@ -250,10 +254,20 @@ class Judge:
             batch.inputs, injected=batch.nudge.current(torch.from_numpy(np.array(batch.free_outputs))).numpy()
         )
 
+    def _forgiven(self, part: slice, voltages: np.ndarray) -> np.ndarray:
+        """Residual that ngspice's absolute tolerances allow at each node, `(n_samples, n_nodes)`. [A]
+
+        A diode that stands in for an ideal one conducts, once it does, as no conductance of its node does: there
+        rounding counts too.
+        """
+        linear = self.options.abstol + self.options.vntol * self._conductance
+        bent = [group for group in self.circuit.of_kind(CurrentLaw) if group.resistors() is None]
+        volts = self.options.vntol + _ROUNDING * np.abs(voltages).max(axis=1, initial=0.0)[:, None]
+        return linear + volts * _node_slopes(bent, voltages, volts)
+
     @cached_property
-    def _forgiven(self) -> np.ndarray:
-        """Residual that ngspice's absolute tolerances allow at each node, `(n_nodes,)`. [A]"""
-        return self.options.abstol + self.options.vntol * _node_conductance(self.circuit)
+    def _conductance(self) -> np.ndarray:
+        return _node_conductance(self.circuit)
 
     def _injected(self, part: slice, voltages: np.ndarray) -> np.ndarray | None:
         """Currents of the nudge and the Norton sources into each node. [A]"""
@@ -320,6 +334,22 @@ def _node_conductance(circuit: Circuit) -> np.ndarray:
         if (siemens := group.resistors()) is not None:
             for node in group.ends():
                 total += np.bincount(node, np.abs(siemens), minlength=circuit.n_nodes)
+    return total
+
+
+def _node_slopes(groups: Sequence[CurrentLaw], voltages: np.ndarray, volts: np.ndarray) -> np.ndarray:
+    """Sum of the steepest slopes within `volts` `(n_samples, 1)` at each node, `(n_samples, n_nodes)`. [S]
+
+    A clamp may hold its node at the very knee.
+    """
+    total = np.zeros_like(voltages)
+    for group in groups:
+        across = [voltages[:, first] - voltages[:, second] for first, second in group.controls()]
+        sides = [group.slopes(*(each + shift for each in across)) for shift in (-volts, volts)]
+        none = np.zeros((len(voltages), len(group)))
+        steepest = sum((np.maximum(*np.abs(pair)) for pair in zip(*sides, strict=True)), none)
+        for node in group.ends():
+            np.add.at(total.T, node, steepest.T)
     return total
 
 

@@ -77,7 +77,8 @@ def write_deck(
     """
     _require_possible(circuit, phase, nudge, dialect)
     deck = DeckSections(circuit, one_sample(circuit, inputs), options, DIALECTS[dialect])
-    return "\n".join(_lines(deck, nudge, as_array(free_outputs), phase, include_from, start)) + "\n"
+    lines = _lines(deck, nudge, as_array(free_outputs), phase, include_from, start)
+    return "\n".join(deck.dialect.finished(lines)) + "\n"
 
 
 def _require_possible(circuit: Circuit, phase: str, nudge: Nudge | None, dialect: str) -> None:

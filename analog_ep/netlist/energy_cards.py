@@ -19,6 +19,7 @@ from analog_ep.circuit import GROUND, Branches, CurrentLaw, VoltageRows, energy_
 from analog_ep.circuit.energy import branch_weights, held_nodes
 from analog_ep.devices.content import Content, Shared
 from analog_ep.devices.forms import states
+from analog_ep.netlist.dialects import Dialect
 from analog_ep.netlist.netlist import NetlistWriter
 from analog_ep.netlist.nudge_cards import NudgeCurrent
 from analog_ep.netlist.subcircuits import row_currents
@@ -69,8 +70,14 @@ def energy_cards(writer: NetlistWriter, nudge: Sequence[NudgeCurrent] = ()) -> E
                 return EnergyCards([], f"{group.label} {content}")
             contents[group.label] = content
     terms = _Terms(writer, weights.nodes, contents)
-    sources = [f"b_energy_{i} 0 energy i={term}" for i, term in enumerate(terms.all(nudge))]
-    return EnergyCards([*_functions(contents), *terms.shared.cards(), *sources, "r_energy energy 0 1.0"])
+    dialect = writer.dialect
+    try:
+        parts = list(terms.all(nudge))
+    except _UnseenError as error:
+        return EnergyCards([], str(error))
+    sources = [dialect.behavioural(f"b_energy_{i}", ("0", "energy"), "i", term) for i, term in enumerate(parts)]
+    sink = dialect.element("r_energy", ("energy", "0"), "1.0")
+    return EnergyCards([*_functions(contents, dialect), *terms.shared.cards(dialect), *sources, sink])
 
 
 def _content(group: CurrentLaw, kelvin: float) -> Content | str:
@@ -78,6 +85,10 @@ def _content(group: CurrentLaw, kelvin: float) -> Content | str:
     if not states(group.law_type, ("content",), "current"):
         return "has no expression for its co-content"
     return group.content(kelvin)
+
+
+class _UnseenError(Exception):
+    """A current that cannot be named in an expression of the dialect."""
 
 
 class _Terms:
@@ -180,8 +191,13 @@ class _Terms:
             0.5 * (self.terminal[output] - drawn),
             0.0,
         )
+        counted = np.flatnonzero((surplus != 0) | (shift != 0))
+        if len(counted) and not self.writer.dialect.has_library:
+            raise _UnseenError(
+                f"a {self.writer.dialect.name} netlist cannot name the currents of {group.label}, which it needs"
+            )
         currents = row_currents(group)
-        for at in np.flatnonzero((surplus != 0) | (shift != 0)):
+        for at in counted:
             powers = [f"{number(surplus[at])}*v({names[output[at]]})"] if surplus[at] else []
             powers += [number(shift[at])] if shift[at] else []
             yield f"({'+'.join(powers)})*{currents[at]}" if shift[at] else f"{powers[0]}*{currents[at]}"
@@ -218,22 +234,21 @@ class _SharedNodes:
         suffix = known.setdefault(value.expression, "" if value.alone else str(len(known)))
         return f"{number(value.factor)}*v(_{value.name}{suffix})"
 
-    def cards(self) -> Iterator[str]:
+    def cards(self, dialect: Dialect) -> Iterator[str]:
         """Sources of the nodes; those of which there is one come first."""
         for name, known in sorted(self._numbers.items(), key=lambda each: "" not in each[1].values()):
             for expression, suffix in known.items():
-                yield f"b_energy_{name}{suffix} _{name}{suffix} 0 v={expression}"
+                yield dialect.behavioural(f"b_energy_{name}{suffix}", (f"_{name}{suffix}", "0"), "v", expression)
 
 
 def _stem(label: str, content: Content) -> str:
     return content.name if content.shared else f"{content.name}_{label}"
 
 
-def _functions(contents: dict[str, Content]) -> Iterator[str]:
+def _functions(contents: dict[str, Content], dialect: Dialect) -> Iterator[str]:
     """Definitions, those that groups share first and once."""
     shared = {content.name: content for content in contents.values() if content.shared}
     own = {_stem(label, content): content for label, content in contents.items() if not content.shared}
     for stem, content in (shared | own).items():
-        arguments = ",".join(["u", *content.parameters])
-        yield f".func {stem}_current({arguments}) {{{content.current}}}"
-        yield f".func {stem}_content({arguments}) {{{content.content}}}"
+        for quantity, body in (("current", content.current), ("content", content.content)):
+            yield dialect.function(f"{stem}_{quantity}", ["u", *content.parameters], body)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from analog_ep.errors import NgspiceResultError, StimulusError
 from analog_ep.netlist.dialects import NGSPICE, analyses_of
 from analog_ep.netlist.dialects.analyses import folded
 from analog_ep.netlist.texts import in_celsius, number
+from analog_ep.netlist.verilog_memristors import instance_parameters, verilog_a
 from analog_ep.ngspice.process import run_plots
 from analog_ep.support.resources import netlists_folder
 
@@ -28,10 +28,12 @@ _STEPS_AN_EDGE = 10
 _WIDTH = 110
 
 
-def memristor_write_deck(memristor: Memristor, start: Tensor, schedule: WriteSchedule) -> str:
+def memristor_write_deck(
+    memristor: Memristor, start: Tensor, schedule: WriteSchedule, compiled: Path | str | None = None
+) -> str:
     """Text of a deck for plain ``ngspice -b``: it prints each device's conductance g_ROW_COLUMN as it is read. [S]
 
-    Lines are ideal; each device is an instance of the subcircuit, from its row to its column.
+    Lines are ideal; each device is an instance of the subcircuit, or of a compiled module, from its row to its column.
 
     Parameters
     ----------
@@ -41,9 +43,14 @@ def memristor_write_deck(memristor: Memristor, start: Tensor, schedule: WriteSch
         States before.
     schedule : WriteSchedule
         Voltages of the lines.
+    compiled : Path or str, optional
+        The device's Verilog-A (`verilog_memristors.verilog_a`) as OpenVAF compiled it, as the deck shall
+        name it, for an ngspice with OSDI.
 
     Raises
     ------
+    CircuitError
+        If there is no such module.
     StimulusError
         If the schedule is of another shape.
     """
@@ -53,7 +60,7 @@ def memristor_write_deck(memristor: Memristor, start: Tensor, schedule: WriteSch
         for column in range(start.shape[1])
         for card in _measurement(row, column, float(time), schedule.read_voltage)
     ]
-    return "\n".join([*_cards(memristor, start, schedule), *read, NGSPICE.end()]) + "\n"
+    return "\n".join([*_cards(memristor, start, schedule, compiled), *read, NGSPICE.end()]) + "\n"
 
 
 def ngspice_write_crossbar(
@@ -82,7 +89,9 @@ def ngspice_write_crossbar(
     return WrittenCrossbar(torch.from_numpy(read / schedule.read_voltage), torch.from_numpy(final))
 
 
-def _cards(memristor: Memristor, start: Tensor, schedule: WriteSchedule) -> Iterator[str]:
+def _cards(
+    memristor: Memristor, start: Tensor, schedule: WriteSchedule, compiled: Path | str | None = None
+) -> Iterator[str]:
     shape = (schedule.rows.shape[1], schedule.columns.shape[1])
     if tuple(start.shape) != shape:
         raise StimulusError(f"states must have the schedule's shape {shape}, found {tuple(start.shape)}")
@@ -90,22 +99,25 @@ def _cards(memristor: Memristor, start: Tensor, schedule: WriteSchedule) -> Iter
     kelvin = _temperatures(memristor, shape)
     ambient = float(kelvin.flatten()[0])
     yield _ANALYSES.options({"TEMP": in_celsius(ambient), **_OPTIONS})
-    yield from ["", *_subcircuit(memristor.subcircuit).splitlines(), "", NGSPICE.comment("Lines")]
+    yield ""
+    yield from _subcircuit(memristor.subcircuit).splitlines() if compiled is None else _module(memristor, compiled)
+    yield from ["", NGSPICE.comment("Lines")]
     for name, lines in (("row", schedule.rows), ("column", schedule.columns)):
         for k, values in enumerate(lines.T):
             yield from _source(f"{name}_{k}", schedule.times, values)
     yield from ["", NGSPICE.comment("Devices")]
-    values = {
-        field.name: torch.as_tensor(getattr(memristor, field.name), dtype=torch.float64).expand(shape)
-        for field in dataclasses.fields(memristor)
-        if field.name != "ambient"
-    } | {"x0": start.double()}
+    values, letter = instance_parameters(memristor, shape), "x" if compiled is None else "n"
     for row, column in np.ndindex(*shape):
         parameters = {key: number(float(value[row, column])) for key, value in values.items()}
+        x0, state = float(start[row, column]), f"state_{row}_{column}"
+        if compiled is None:
+            parameters = {"x0": number(x0)} | parameters
+        else:
+            yield _ANALYSES.initial(state, x0)
         if kelvin[row, column] != ambient:
             parameters["warmer"] = number(float(kelvin[row, column]) - ambient)
-        nodes = (f"row_{row}", f"column_{column}", f"state_{row}_{column}")
-        yield from folded(NGSPICE.instance(f"x_{row}_{column}", nodes, memristor.subcircuit, parameters), _WIDTH)
+        nodes = (f"row_{row}", f"column_{column}", state)
+        yield from folded(NGSPICE.instance(f"{letter}_{row}_{column}", nodes, memristor.subcircuit, parameters), _WIDTH)
     step = float(f"{np.diff(schedule.times).min() / _STEPS_AN_EDGE:.3g}")
     yield ""
     yield _ANALYSES.transient(step, schedule.times[-1], from_start=True)
@@ -127,6 +139,13 @@ def _header(memristor: Memristor, shape: tuple[int, int]) -> Iterator[str]:
             "Names: x_ROW_COLUMN a device, state_ROW_COLUMN its state, g_ROW_COLUMN its conductance as read [S].",
         ),
     )
+
+
+def _module(memristor: Memristor, compiled: Path | str) -> Iterator[str]:
+    """What makes a compiled module a model."""
+    verilog_a(memristor)
+    yield from (".control", f"pre_osdi {compiled}", ".endc")
+    yield NGSPICE.model_card(memristor.subcircuit, memristor.subcircuit, {})
 
 
 def _subcircuit(name: str) -> str:

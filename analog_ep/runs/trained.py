@@ -19,6 +19,7 @@ from analog_ep.checking import (
     hopfield_cross_check,
 )
 from analog_ep.checking.agreement import Classes
+from analog_ep.checking.judge import judged_gradients
 from analog_ep.circuit import Chip
 from analog_ep.circuit.reading import driven
 from analog_ep.datasets import targets_of
@@ -159,6 +160,7 @@ def cross_checked(
     array: Array = "first",
     processes: int = 1,
     accuracy: bool = False,
+    judge: bool = False,
 ) -> CrossCheck | HopfieldCrossCheck:
     """Compare PyTorch with ngspice on a run's network and the first test samples, with the spec's nudge.
 
@@ -180,11 +182,15 @@ def cross_checked(
         Runs of ngspice at a time.
     accuracy : bool
         Whether ngspice classifies the whole test part, with reduced netlists: see `Ngspice`.
+    judge : bool
+        Whether the gradient is compared with neospice's too, see `adjoint_gradients`.
 
     Raises
     ------
     CheckpointError
         If the folder has no usable checkpoint, or its chip no twin array.
+    CircuitError, JudgeNotFoundError
+        If the judge is asked for and cannot read the circuit, or is missing.
     DataError
         If there are fewer samples.
     StimulusError
@@ -196,7 +202,9 @@ def cross_checked(
     if samples is None:
         samples = min(_USUAL_SAMPLES, len(build_dataset(spec, network).test_labels))
     inputs, targets = test_samples(spec, network, slice(0, samples), chip)
-    return network.answer(_RunCheck(path, spec, inputs, targets, _array_of(chip, array), progress, processes, accuracy))
+    return network.answer(
+        _RunCheck(path, spec, inputs, targets, _array_of(chip, array), progress, processes, accuracy, judge)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,6 +219,7 @@ class _RunCheck(Question[CrossCheck | HopfieldCrossCheck]):
     progress: Progress | None
     processes: int
     accuracy: bool
+    judge: bool
 
     def network(self, network: Network) -> CrossCheck:
         raise StimulusError(f"the check of a run needs a circuit of conductances, found a {type(network).__name__}")
@@ -221,6 +230,8 @@ class _RunCheck(Question[CrossCheck | HopfieldCrossCheck]):
         Checkpoint.load(self.path / CHECKPOINT).load_parameters(trained)
         exact = None if chip is None else replace(chip, converters=None, learning=None, twin=None)
         circuit = network.circuit(chip)
+        # First, since it is soon done and may be refused.
+        judged = judged_gradients(network, self.inputs, self.targets, build_cost(spec), exact) if self.judge else {}
         reduced = circuit.n_branches > MOST_BRANCHES
         result = cross_check(
             trained,
@@ -239,7 +250,13 @@ class _RunCheck(Question[CrossCheck | HopfieldCrossCheck]):
         compared = None if spec.data.outputs else result.classes
         left_out = decks_left_out(circuit, chip)
         return replace(
-            result, decks=decks, decks_left_out=left_out, reduced=reduced, test_classes=classes, classes=compared
+            result,
+            decks=decks,
+            decks_left_out=left_out,
+            reduced=reduced,
+            test_classes=classes,
+            classes=compared,
+            judge=judged,
         )
 
     def units(self, network: UnitNetwork) -> HopfieldCrossCheck:
@@ -248,6 +265,8 @@ class _RunCheck(Question[CrossCheck | HopfieldCrossCheck]):
                 "the accuracy of the whole test part needs a ResistiveNetwork, found a HopfieldNetwork, whose samples "
                 "settle one by one; raise the number of samples instead"
             )
+        if self.judge:
+            raise StimulusError("the judge of gradients reads no Hopfield circuits; leave the judge out")
         gradient = self.spec.gradient
         return hopfield_cross_check(
             network,

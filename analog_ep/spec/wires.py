@@ -27,6 +27,7 @@ class WiresSpec(BaseModel):
     row_resistance: NonNegativeFloat = 0.0
     column_resistance: NonNegativeFloat = 0.0
     driver_resistance: NonNegativeFloat = 0.0
+    join_resistance: NonNegativeFloat = 0.0
     cell_resistance: NonNegativeFloat = 0.0
     segment_capacitance: NonNegativeFloat = 0.0
     temperature_coefficient: float = 0.0

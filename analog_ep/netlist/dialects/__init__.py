@@ -10,12 +10,13 @@ from analog_ep.netlist.dialects.gnucap import Gnucap
 from analog_ep.netlist.dialects.hspice import HSpice
 from analog_ep.netlist.dialects.ltspice import LTspice
 from analog_ep.netlist.dialects.spectre import Spectre
+from analog_ep.netlist.dialects.vacask import Vacask
 from analog_ep.netlist.dialects.xyce import Xyce
 
-DialectName = Literal["ngspice", "xyce", "ltspice", "hspice", "spectre", "gnucap"]
+DialectName = Literal["ngspice", "xyce", "ltspice", "hspice", "spectre", "gnucap", "vacask"]
 
 DIALECTS: dict[str, Dialect] = {
-    dialect.name: dialect for dialect in (Dialect(), Xyce(), LTspice(), HSpice(), Spectre(), Gnucap())
+    dialect.name: dialect for dialect in (Dialect(), Xyce(), LTspice(), HSpice(), Spectre(), Gnucap(), Vacask())
 }
 
 NGSPICE = DIALECTS["ngspice"]

@@ -151,6 +151,10 @@ class Dialect:
         """A source of current ("i") or voltage ("v") that follows an expression of node voltages."""
         return f"{name} {' '.join(nodes)} {quantity}={expression}"
 
+    def function(self, name: str, arguments: Sequence[str], body: str) -> str:
+        """A function for expressions."""
+        return f".func {name}({','.join(arguments)}) {{{body}}}"
+
     def piecewise_linear(
         self, name: str, nodes: Sequence[str], leakage: float, bends: Sequence[tuple[float, float]]
     ) -> str:
@@ -199,6 +203,10 @@ class Dialect:
     def end(self) -> str:
         """Last line of a deck."""
         return ".end"
+
+    def finished(self, lines: Iterable[str]) -> Iterable[str]:
+        """A whole deck, of all its lines: what one card alone could not say is arranged here."""
+        return lines
 
 
 def _in_two(number: str) -> str:

