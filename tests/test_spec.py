@@ -106,6 +106,7 @@ def test_shipped_specs_fit_their_data(name: str):
             {"training": {"learning_rate": [1, 1, 0.0]}},
             r"training.learning_rate\[2\] must be greater than 0, found 0.0",
         ),
+        ({"training": {"weight_decay": -0.1}}, "training.weight_decay must be greater than or equal to 0, found -0.1"),
         ({"training": {"momentum": 0.9}}, 'training.momentum has a meaning only with optimizer = "sgd", found 0.9'),
         (
             {"relaxation": {"strict": False}},
@@ -291,6 +292,21 @@ def test_optimisers_and_their_rates():
     assert [group["momentum"] for group in update.param_groups] == [0.5] * 3
     described = spec(training={"learning_rate": 0.05})
     assert [group["lr"] for group in build_update(described, resistive_network(described)).param_groups] == [0.05] * 3
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_weight_decay_takes_its_share_whatever_the_gradient(optimizer):
+    """Without a gradient a step of rate η leaves 1 − η λ of every θ, down to the least conductance."""
+    described = spec(training={"optimizer": optimizer, "learning_rate": [0.1], "weight_decay": 0.5})
+    network = resistive_network(described)
+    update = build_update(described, network)
+    before = [theta.detach().clone() for theta in network.parameters()]
+    for theta in network.parameters():
+        theta.grad = torch.zeros_like(theta)
+    update.step()
+    low = network.theta_range("stage1")[0]
+    for theta, old in zip(network.parameters(), before, strict=True):
+        torch.testing.assert_close(theta.detach(), (old * (1 - 0.1 * 0.5)).clamp(min=low))
 
 
 def test_data_must_fit_the_ends_of_the_network():

@@ -18,13 +18,15 @@ from torch import Tensor
 from analog_ep.analyses.corners import Corners, corners
 from analog_ep.analyses.energy import Energy
 from analog_ep.analyses.noise import OutputNoise, output_noise
+from analog_ep.analyses.nudging import NudgedBatch, NudgingReport, nudging_report
 from analog_ep.analyses.operating_point import OperatingPoint, operating_point
 from analog_ep.analyses.power import branch_power
+from analog_ep.analyses.read_errors import Reads
 from analog_ep.analyses.response import SmallSignalGradient, small_signal_gradient
 from analog_ep.analyses.settling_report import Integrator, SettlingReport, settling_report
 from analog_ep.analyses.transient_noise import TransientNoise, output_noise_over_time
 from analog_ep.analyses.wires import WireReport, wire_report
-from analog_ep.circuit import GROUND, ChargeLaw, Chip, Circuit, CurrentLaw
+from analog_ep.circuit import GROUND, ChargeLaw, Chip, Circuit, Converters, CurrentLaw, sampled_noise
 from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.circuit.output_sources import with_output_currents
 from analog_ep.circuit.real_amplifiers import AmplifierModel, with_amplifiers
@@ -39,7 +41,9 @@ from analog_ep.runs.trained import test_samples, trained_conductances
 from analog_ep.spec import Spec
 from analog_ep.support.files import write_atomically
 
-Study = Literal["operating-point", "gradient", "settling", "noise", "transient-noise", "power", "corners", "wires"]
+Study = Literal[
+    "operating-point", "gradient", "settling", "noise", "transient-noise", "power", "corners", "wires", "nudging"
+]
 
 FOLDER = "analysis"
 """Folder inside a run's that takes what the studies write."""
@@ -69,15 +73,16 @@ class Conditions:
         In place of ideal ones.
     integrator : "ngspice" or "torch"
         What follows the settling.
-    samples : int
-        Test samples at the corners, from the one that is studied on.
+    samples : int, optional
+        Test samples at the corners and of nudging, from the one that is studied on; 1, and of nudging a batch of the
+        training.
     """
 
     capacitance: float = 1e-12
     lsb: float = 1e-3
     amplifiers: AmplifierModel | None = None
     integrator: Integrator = "ngspice"
-    samples: int = 1
+    samples: int | None = None
 
 
 def analyse(path: Path, study: Study, sample: int = 0, conditions: Conditions | None = None) -> StudyReport:
@@ -93,7 +98,8 @@ def analyse(path: Path, study: Study, sample: int = 0, conditions: Conditions | 
         "noise" and "transient-noise": of the outputs, over the frequency and over time. "power": by branches, and the
         energy of an inference and of a training step, until the outputs have settled to 1 %. "corners": outputs at
         other temperatures and process corners. "wires": voltage lost at every cell, and outputs against ideal wires, of
-        all test samples from this one on.
+        all test samples from this one on. "nudging": bias, read noise and levels of the gradient over the nudging, in
+        PyTorch.
     sample : int
         Index in the test part.
     conditions : Conditions, optional
@@ -112,12 +118,15 @@ def analyse(path: Path, study: Study, sample: int = 0, conditions: Conditions | 
     """
     conditions = Conditions() if conditions is None else conditions
     spec, network = trained_conductances(path)
-    count = {"corners": conditions.samples, "wires": None}.get(study, 1)
+    asked = conditions.samples
+    count = {"corners": asked or 1, "nudging": asked, "wires": None}.get(study, 1)
     chip = stored_chip(path, spec, network)
     inputs, targets = test_samples(spec, network, slice(sample, None if count is None else sample + count), chip)
     # The inputs are those that the DACs drive: no study converts them again.
+    converters = None if chip is None else chip.converters
     chip = None if chip is None else replace(chip, converters=None)
-    return _STUDIES[study](_Subject(spec, network.as_built(), chip, inputs, targets, conditions))
+    subject = _Subject(spec, network.as_built(), chip, inputs, targets, conditions, converters)
+    return _STUDIES[study](subject)
 
 
 def write_report(path: Path, study: Study, sample: int, report: StudyReport) -> list[Path]:
@@ -165,6 +174,15 @@ class _Subject:
     inputs: Tensor
     targets: Tensor
     conditions: Conditions
+    converters: Converters | None = None
+
+    @property
+    def reads(self) -> Reads:
+        """As the spec's converters read the layers; without any as the conditions say."""
+        c, layers = self.conditions, self.spec.network.read_layers
+        if self.converters is not None:
+            return Reads.of(self.converters, layers)
+        return Reads.same(layers, sampled_noise(c.capacitance), c.lsb)
 
     @property
     def solver(self) -> Ngspice:
@@ -252,6 +270,17 @@ def _corners(subject: _Subject) -> Corners:
     return corners(subject.circuit, subject.inputs, solver=subject.solver)
 
 
+def _nudging(subject: _Subject) -> NudgingReport:
+    network = crossbars_of(
+        subject.network, "a study of nudging needs a ResistiveNetwork", "train one by a spec with sizes"
+    )
+    gradient = subject.spec.gradient
+    batch = slice(None, subject.conditions.samples or subject.spec.training.batch_size or None)
+    nudge = build_nudge(subject.spec, subject.targets[batch])
+    nudged = NudgedBatch(network, subject.inputs[batch], nudge, gradient.compared_signs, subject.chip)
+    return nudging_report(nudged, subject.reads, gradient.nudging)
+
+
 def _wires(subject: _Subject) -> WireReport:
     network = crossbars_of(
         subject.network, "a study of wires needs a ResistiveNetwork", "give the spec one with [wires]"
@@ -284,4 +313,5 @@ _STUDIES: dict[Study, Callable[[_Subject], StudyReport]] = {
     "power": _power,
     "corners": _corners,
     "wires": _wires,
+    "nudging": _nudging,
 }

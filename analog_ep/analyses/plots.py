@@ -14,6 +14,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatt
 from analog_ep.analyses.corners import Corners
 from analog_ep.analyses.energy import Energy
 from analog_ep.analyses.noise import OutputNoise
+from analog_ep.analyses.nudging import MOST_BIAS, MOST_ERROR, NudgingReport
 from analog_ep.analyses.operating_point import OperatingPoint
 from analog_ep.analyses.response import SmallSignalGradient
 from analog_ep.analyses.settling_report import SettlingReport
@@ -190,6 +191,24 @@ def _wires(report: WireReport) -> Figure:
     return figure
 
 
+def _nudging(report: NudgingReport) -> Figure:
+    """Bias and random errors over the nudging, a panel a crossbar; shaded where a nudging is usable."""
+    figure = Figure(figsize=(4.5 * len(report.layers) + 1.5, 4.2), layout="constrained")
+    panels = figure.subplots(1, len(report.layers), squeeze=False, sharey=True)[0]
+    styles = {"bias": "C3-", "read_noise": "C0-", "levels": "C1-", "nudge_noise": "C2-", "float32": "C7:"}
+    for panel, layer in zip(panels, report.layers, strict=True):
+        for name, style in styles.items():
+            panel.plot(report.nudgings, getattr(layer, name), style, label=name.replace("_", " "))
+        panel.axvline(report.own, color="black", linewidth=0.8, label="the spec's nudging")
+        if (band := report.band(layer.usable)) is not None:
+            panel.axvspan(*band, color="C2", alpha=0.15, label="usable")
+        panel.hlines([MOST_BIAS, MOST_ERROR], *report.nudgings[[0, -1]], colors=["C3", "C0"], linewidth=0.6)
+        panel.set(xscale="log", yscale="log", ylim=(1e-5, 1e4), xlabel="nudging β [S or A·V]", title=layer.label)
+    panels[0].set_ylabel("relative to the gradient")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize="small")
+    return figure
+
+
 _PLOTS: dict[type, Callable[[Any], Figure]] = {
     SettlingReport: _settling,
     OutputNoise: _noise,
@@ -197,6 +216,7 @@ _PLOTS: dict[type, Callable[[Any], Figure]] = {
     Energy: _energy,
     Corners: _corners,
     WireReport: _wires,
+    NudgingReport: _nudging,
     OperatingPoint: _operating_point,
     SmallSignalGradient: _gradient,
 }

@@ -18,7 +18,7 @@ from analog_ep.circuit.cells import Cells, draw_faults, draw_segment_faults, rea
 from analog_ep.circuit.checks import check_circuit
 from analog_ep.circuit.chip import Chip
 from analog_ep.circuit.circuit import Circuit
-from analog_ep.circuit.converters import Converter, Converters
+from analog_ep.circuit.converters import Converter, Converters, sampled_noise
 from analog_ep.circuit.current_follower import CurrentFollower
 from analog_ep.circuit.energy import EnergyWeights, circuit_energy, energy_weights
 from analog_ep.circuit.gated_mosfets import FloatingGateMosfets, GatedMosfets
@@ -74,6 +74,7 @@ __all__ = [
     "injected_currents",
     "johnson_currents",
     "read_faults",
+    "sampled_noise",
     "shot_currents",
     "with_output_clamps",
 ]

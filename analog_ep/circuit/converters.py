@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -10,9 +11,36 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit.circuit import Circuit
+from analog_ep.circuit.circuit import Circuit, require_temperature
 from analog_ep.circuit.drawing import require_spread, stream
+from analog_ep.constants import BOLTZMANN, DEFAULT_TEMPERATURE
 from analog_ep.errors import CircuitError
+
+
+def sampled_noise(capacitance: float, temperature: float = DEFAULT_TEMPERATURE) -> float:
+    """Rms of what a sampled voltage is off, √(k_B T/C), whatever the resistance it was sampled through. [V]
+
+    Parameters
+    ----------
+    capacitance : float
+        Of the capacitor that holds the sample; positive, infinite for none of this noise. [F]
+    temperature : float
+        Of what it was sampled through. [K]
+
+    Raises
+    ------
+    CircuitError
+        If one of them is outside its range.
+
+    References
+    ----------
+    .. [1] H. Nyquist, "Thermal Agitation of Electric Charge in Conductors," Phys. Rev. 32:110, 1928,
+       doi:10.1103/PhysRev.32.110; ½ C⟨v²⟩ = ½ k_B T, by equipartition.
+    """
+    require_temperature("a sampled voltage", temperature)
+    if not capacitance > 0:
+        raise CircuitError(f"the capacitance that a voltage is sampled on must be positive, found {capacitance} F")
+    return math.sqrt(BOLTZMANN * temperature / capacitance)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from analog_ep.analyses.analyse import Conditions, analyse, write_report
 from analog_ep.analyses.response import SmallSignalGradient
 from analog_ep.circuit.real_amplifiers import AmplifierModel
 from analog_ep.cli.app import EngineOption, JsonOption, RunFolder, app, show
+from analog_ep.cli.notices import warn_of_weak_responses_of
 
 
 class StudyName(StrEnum):
@@ -24,6 +25,7 @@ class StudyName(StrEnum):
     power = "power"
     corners = "corners"
     wires = "wires"
+    nudging = "nudging"
 
 
 class IntegratorName(StrEnum):
@@ -33,13 +35,18 @@ class IntegratorName(StrEnum):
     torch = "torch"
 
 
+_OF_RESPONSES = (StudyName.settling, StudyName.noise, StudyName.power)
+"""Studies whose figures mean little where converters do not see the responses."""
+
+
 @app.command("analyse")
 def analyse_run(
     run: RunFolder,
     study: Annotated[StudyName, typer.Argument(help="What to look at.")],
     sample: Annotated[int, typer.Option(min=0, metavar="K", help="Index of the test sample.")] = 0,
     samples: Annotated[
-        int | None, typer.Option(min=1, help="Samples at the corners, from K on; 1 if not given.")
+        int | None,
+        typer.Option(min=1, help="Samples of corners, 1 if not given, or nudging, a batch; from K on."),
     ] = None,
     capacitance: Annotated[float, typer.Option(help="Capacitance of each node. [F]")] = 1e-12,
     lsb: Annotated[float, typer.Option(help="Step of the converter at the outputs. [V]")] = 1e-3,
@@ -53,16 +60,18 @@ def analyse_run(
     engine: EngineOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Study the hardware of a run in ngspice: operating point, gradient, settling, noise, power, corners, or wires.
+    """Study the hardware of a run: operating point, gradient, settling, noise, power, corners, wires, or nudging.
 
     Exits with 1 where a gradient is not that of implicit differentiation in direction and size.
     """
     if bandwidth is None and rail is not None:
         raise typer.BadParameter("has a meaning only with --bandwidth", param_hint="--rail")
-    if samples is not None and study is not StudyName.corners:
-        raise typer.BadParameter("has a meaning only with corners", param_hint="--samples")
+    if samples is not None and study not in (StudyName.corners, StudyName.nudging):
+        raise typer.BadParameter("has a meaning only with corners and nudging", param_hint="--samples")
     amplifiers = None if bandwidth is None else AmplifierModel(bandwidth, output_resistance, rail)
-    conditions = Conditions(capacitance, lsb, amplifiers, integrator.value, samples or 1)
+    conditions = Conditions(capacitance, lsb, amplifiers, integrator.value, samples)
+    if study in _OF_RESPONSES:
+        warn_of_weak_responses_of(run)
     report = analyse(run, study.value, sample, conditions)
     show(report, json)
     if save:

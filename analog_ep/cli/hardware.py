@@ -10,6 +10,7 @@ import typer
 
 from analog_ep.checking.doctor import examine
 from analog_ep.cli.app import EngineOption, JsonOption, RunFolder, app, console, show
+from analog_ep.cli.notices import warn_of_weak_responses_of
 from analog_ep.designs import read_netlist
 from analog_ep.designs.checking import Comparison, check_design
 from analog_ep.netlist.conductance_table import write_conductances
@@ -88,6 +89,7 @@ def check(
         _require_agreement(check_design(design), err=False)
         return
     own = check_own_netlist(run)
+    warn_of_weak_responses_of(run)
     with sample_bar(console, "samples in ngspice") as progress:
         result = cross_checked(run, samples, progress, array.value, processes, accuracy, judge)
     show(result, json)

@@ -10,6 +10,7 @@ import torch
 import typer
 
 from analog_ep.cli.app import EngineOption, app, console, interrupted
+from analog_ep.cli.notices import warn_of_weak_responses
 from analog_ep.errors import NgspiceNotFoundError, SpecError
 from analog_ep.learning.parallel import Ranks
 from analog_ep.runs.choosing import CHECKPOINT, choose_spec, stored_spec
@@ -123,6 +124,7 @@ def _train(run: Run) -> None:
         run.train()
         return
     done, epochs = run.trainer.epoch, run.spec.training.epochs
+    warn_of_weak_responses(run.spec, run.trainer.network, run.trainer.chip)
     if done:
         typer.echo(f"{run.path} has {done} of {epochs} epochs")
     try:

@@ -188,5 +188,9 @@ def _optimizer(spec: Spec, network: Network) -> torch.optim.Optimizer:
         raise SpecError(f"training.learning_rate must be one rate or {len(stages)}, one per parameter, found {rates}")
     groups = [{"params": parameters, "lr": rate} for parameters, rate in zip(stages, rates, strict=True)]
     if training.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=rates[0], momentum=training.momentum, fused=True)
+        return torch.optim.SGD(
+            groups, lr=rates[0], momentum=training.momentum, weight_decay=training.weight_decay, fused=True
+        )
+    if training.weight_decay:
+        return torch.optim.AdamW(groups, lr=rates[0], weight_decay=training.weight_decay, fused=True)
     return torch.optim.Adam(groups, lr=rates[0], fused=True)

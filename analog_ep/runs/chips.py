@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from analog_ep.circuit import (
     draw_segment_faults,
     read_faults,
 )
+from analog_ep.circuit.converters import sampled_noise
 from analog_ep.circuit.drawing import stream
 from analog_ep.circuit.places import n_places
 from analog_ep.constants import DEFAULT_TEMPERATURE
@@ -71,7 +73,7 @@ def build_chip(spec: Spec, network: HardwareNetwork) -> Chip | None:
         learning = LearningCircuit.draw(circuit, seed, table.learning_bias, table.learning_bias_mean, table.comparator)
         chip = replace(chip, learning=learning)
     if spec.converters is not None:
-        chip = replace(chip, converters=_converters(spec.converters, circuit, seed))
+        chip = replace(chip, converters=_converters(spec.converters, table.temperature, circuit, seed))
     retention = float("inf") if table.retention is None else table.retention
     return replace(chip, cells=Cells(table.levels, table.rounding, retention, table.diffusion))
 
@@ -185,8 +187,10 @@ def _scale(factors: dict[str, np.ndarray], groups: Iterable[Branches], factor: f
         factors[key] = factor * factors.get(key, np.ones(n_places(group)))
 
 
-def _converters(table: ConvertersSpec, circuit: Circuit, seed: int) -> Converters:
+def _converters(table: ConvertersSpec, kelvin: float | None, circuit: Circuit, seed: int) -> Converters:
     infinite = float("inf")
+    held = infinite if table.adc_capacitance is None else table.adc_capacitance
+    noise = math.hypot(table.adc_noise, sampled_noise(held, DEFAULT_TEMPERATURE if kelvin is None else kelvin))
     dac = Converter(table.dac_bits, infinite if table.dac_range is None else table.dac_range, table.dac_noise)
-    adc = [Converter(table.adc_bits, scale, table.adc_noise) for scale in table.adc_range or [infinite]]
+    adc = [Converter(table.adc_bits, scale, noise) for scale in table.adc_range or [infinite]]
     return Converters.draw(circuit, seed, dac, adc, table.dac_offset, table.adc_offset)

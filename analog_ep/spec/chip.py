@@ -139,6 +139,9 @@ class ConvertersSpec(BaseModel):
         Standard deviation of the offsets of inputs and of read nodes. [V]
     dac_noise, adc_noise : float
         Standard deviation of the noise of every conversion. [V]
+    adc_capacitance : float, optional
+        Of the capacitor on which each read is sampled: every read, of whatever phase, has noise of its own of rms
+        √(k_B T/C) beside `adc_noise`, at the chip's `temperature` or else 300.15 K. [F]
     """
 
     model_config = TABLE
@@ -151,6 +154,7 @@ class ConvertersSpec(BaseModel):
     adc_range: Annotated[list[PositiveFloat], BeforeValidator(listed), Field(min_length=1)] | None = None
     adc_offset: NonNegativeFloat = 0.0
     adc_noise: NonNegativeFloat = 0.0
+    adc_capacitance: PositiveFloat | None = None
 
     @model_validator(mode="after")
     def _ranges(self) -> ConvertersSpec:
@@ -162,4 +166,5 @@ class ConvertersSpec(BaseModel):
     @property
     def needs_phases(self) -> bool:
         """Whether the gradient must come from phases that were really read."""
-        return self.adc_bits is not None or self.adc_range is not None or bool(self.adc_offset or self.adc_noise)
+        limited = self.adc_bits is not None or self.adc_range is not None
+        return limited or bool(self.adc_offset or self.adc_noise or self.adc_capacitance)

@@ -64,6 +64,9 @@ class TrainingSpec(_Table):
         One rate for all crossbars, or one each, of a circuit for each parameter; of the dimensionless θ = g/g_ref.
     momentum : float
         Of sgd.
+    weight_decay : float
+        Share of every θ that a step of rate 1 takes off, apart from the gradient (AdamW's, arXiv:1711.05101; of sgd the
+        same as a penalty). What both cells of a pair ±u have in common loads a node and carries no signal: it shrinks.
     schedule : "constant" or "cosine"
         Cosine: each step's rate falls along half a period, to zero at the end of the last epoch.
     input_noise : float
@@ -78,6 +81,7 @@ class TrainingSpec(_Table):
     optimizer: Literal["adam", "sgd"] = "adam"
     learning_rate: Annotated[list[PositiveFloat], BeforeValidator(listed), Field(min_length=1)] = [0.01]
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight_decay: NonNegativeFloat = 0.0
     schedule: Literal["constant", "cosine"] = "cosine"
     input_noise: NonNegativeFloat = 0.0
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

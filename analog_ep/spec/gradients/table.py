@@ -100,6 +100,11 @@ class GradientTable(BaseModel, ABC):
         return SIGNS["centered"]
 
     @property
+    def compared_signs(self) -> tuple[int, ...]:
+        """Signs of the nudges of one estimate: two phases that are compared, or one and the free phase."""
+        return self.signs[: self.nudged_phases] if self.measures else self.signs
+
+    @property
     def nudged_phases(self) -> int:
         """Number of nudged, or held, phases of one step."""
         return 1
