@@ -148,7 +148,10 @@ def write_asymmetric_netlist(
     nominal = system if isinstance(system, Circuit) else system.as_built().circuit()
     corrected = asymmetric_circuit(circuit, free.voltages.numpy(), asymmetric_weights(nominal))
     corrected = replace(corrected, title=f"asymmetric phase of {circuit.title}")
-    deck = write_deck(corrected, torch.zeros(0), nudge, free.outputs, "both", dialect=dialect)
+    # Controlled sources that work on changes may have other states: the search begins at the free one.
+    start = np.zeros(corrected.n_nodes)
+    start[: free.voltages.shape[-1]] = free.voltages.numpy()
+    deck = write_deck(corrected, torch.zeros(0), nudge, free.outputs, "both", dialect=dialect, start=start)
     save_deck(deck, Path(path))
     return Path(path)
 

@@ -38,12 +38,13 @@ from analog_ep import (
     SquaredError,
     Update,
     implicit_gradients,
+    read_netlist,
     solve,
     write_adjoint_netlist,
     write_asymmetric_netlist,
 )
 from analog_ep.circuit import GatedMosfets
-from analog_ep.errors import SpecError, StimulusError
+from analog_ep.errors import ConvergenceError, SpecError, StimulusError
 from analog_ep.learning.gradients.branch_gradient import Likeness, likeness
 from analog_ep.networks import Network, Wires
 from analog_ep.runs.folder import Run
@@ -338,3 +339,31 @@ def test_bad_input_gives_one_line(tmp_path):
 def test_specs_that_ask_for_what_cannot_be(tables, words):
     tables = {"network": {"sizes": [2, 2, 2]} | tables.pop("network", {}), "data": {"source": "xor"}} | tables
     refused(lambda: parse_spec(tables, "test"), words)
+
+
+def with_a_tanh(folder: Path) -> CircuitNetwork:
+    """A source that follows its own load by a tanh; its correction has further equilibria."""
+    path = folder / "tanh.cir"
+    path.write_text(
+        "t\n*@ train r* 1e-6 1e-3 S\n*@ input va\n*@ output out\nVa a 0 1\nR1 a b 10k\nR2 b 0 20k\n"
+        "B1 c b V=0.2*tanh(v(out))\nR3 c out 15k\nR4 out 0 30k\n.end\n"
+    )
+    return read_netlist(path).network(reciprocal=False)
+
+
+@pytest.mark.ngspice
+def test_a_phase_that_rests_elsewhere_or_is_far_from_linear_is_told(tmp_path: Path):
+    net = with_a_tanh(tmp_path)
+    inputs, targets = (torch.tensor(values, dtype=torch.float64)[:, None] for values in ([0.7, -0.4], [0.1, 0.2]))
+    method = AsymmetricEquilibriumPropagation(net, variant="vanishing", solver=Ngspice())
+    with pytest.raises(ConvergenceError, match=r"rest at another equilibrium of the corrected circuit .* with Newton"):
+        method.gradients(inputs, targets)
+    with pytest.raises(
+        ConvergenceError, match=r'otherwise than to a small nudge; use a smaller .* variant = "vanishing"'
+    ):
+        AsymmetricEquilibriumPropagation(net, 1e-5).gradients(inputs, targets)
+
+
+def test_a_kind_of_nudge_that_is_none_is_refused_at_once(tmp_path: Path):
+    with pytest.raises(StimulusError, match="a nudge is frozen or elastic, found 'bogus'"):
+        AsymmetricEquilibriumPropagation(with_a_tanh(tmp_path), kind="bogus")  # pyright: ignore[reportArgumentType]

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from analog_ep.circuit import (
     Circuit,
     CircuitBuilder,
     Conductances,
+    CurrentLaw,
     CurrentSources,
     Diodes,
     check_circuit,
@@ -27,6 +29,8 @@ from analog_ep.circuit.law_check import check_law
 from analog_ep.circuit.noise import johnson_currents, shot_currents, unknown_to_spice
 from analog_ep.designs.vendor_diode import VendorDiode
 from analog_ep.devices import Diode, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
+from analog_ep.devices.agreement import require_agreement
+from analog_ep.devices.diode_check import _law as diode_law
 from analog_ep.devices.diode_check import require_sound
 from analog_ep.devices.tried import MOST, Tried
 from analog_ep.errors import AnalogEPError, CircuitError, DeviceParameterError
@@ -150,7 +154,7 @@ WRONG = {
     WrongDifference: r"must agree with itself, found a current_difference of .* where the current gives",
     Mixing: "must be one of each element alone, found current to mix states of a batch",
     ScalarCurrent: r"must give an array of shape \(\d, \d\), found current to give \(\)",
-    FlatSlope: r"must give an array of shape \(\d, \d\) or \(\d,\), found \w+ to give \(\d, 1\)",
+    FlatSlope: r"must give an array of shape \(\d+, \d\) or \(\d,\), found \w+ to give \(\d+, 1\)",
     SinglePrecision: "must give numbers of float64, found current to give float32",
     Shifted: "must have a co-content of 0 at 0 V, from where it is integrated, found 0.001 W",
     TwiceParallel: "must be 2 times as large for 2 in parallel, found in_parallel to give",
@@ -291,7 +295,7 @@ class OnlyLinearInName(SquareLawTransistors):
     ("kind", "said"),
     [
         (TransposedCurrent, r"must give an array of shape \(4, 2\), found current to give \(2, 4\)"),
-        (OneSlope, r"must give an array of shape \(\d+, 2\) or \(2,\), found slopes to give \(\d, 1\)"),
+        (OneSlope, r"must give an array of shape \(\d+, 2\) or \(2,\), found slopes to give \(\d+, 1\)"),
         (
             OneControl,
             r"must give pairs of nodes of shape \(2,\) each, found controls to give shapes \[\(1,\), \(2,\)\]",
@@ -315,7 +319,7 @@ def test_a_kind_that_one_element_could_not_show_is_looked_at_again():
             return tuple(slope[..., :1] for slope in super().slopes(*volts))
 
     check_circuit(with_law(First("m", 3, 0, 2, FACTOR, THRESHOLD)))
-    assert "found slopes to give (8, 1)" in refused(lambda: check_circuit(transistors(First)))
+    assert "found slopes to give (16, 1)" in refused(lambda: check_circuit(transistors(First)))
 
 
 class WrongNoise(SquareLawTransistors):
@@ -574,3 +578,69 @@ def test_a_kind_that_learns_is_not_tried_without_end(monkeypatch):
     for cubic in np.linspace(0.01, 0.02, 2 * MOST).tolist():
         require_sound(Learning(cubic=cubic))  # pyright: ignore[reportArgumentType]
     assert len(calls) == MOST
+
+
+def in_triode(polarity: int, threshold: float, wrong: bool) -> CurrentLaw:
+    """By gate and drain against the source; where it is wrong, the gate's slope is half of it in triode alone."""
+
+    @dataclass(frozen=True, eq=False)
+    class Triode(CurrentLaw):
+        drain: Any
+        source: Any
+        gate: Any
+
+        terminals: ClassVar[tuple[str, ...]] = ("drain", "source", "gate")
+
+        def controls(self):
+            return ((self.gate, self.source), (self.drain, self.source))
+
+        def current(self, *volts):
+            over, d = np.maximum(polarity * volts[0] - threshold, 0.0), polarity * volts[1]
+            return polarity * 1e-4 * np.where(d < 0, 0.0, np.where(d < over, over * d - d**2 / 2, over**2 / 2))
+
+        def slopes(self, *volts):
+            over, d = np.maximum(polarity * volts[0] - threshold, 0.0), polarity * volts[1]
+            by_gate = np.where(d < over, (0.5 if wrong else 1.0) * d, over)
+            by_drain = np.where(d < over, over - d, 0.0)
+            return 1e-4 * np.where(d < 0, 0.0, by_gate), 1e-4 * np.where(d < 0, 0.0, by_drain)
+
+    return Triode("m", [1, 2], 0, [3, 4])
+
+
+@pytest.mark.parametrize("polarity", [1, -1])
+@pytest.mark.parametrize("threshold", [0.4, 5.0, 60.0])
+def test_a_fault_in_triode_alone_is_seen(polarity: int, threshold: float):
+    check_law(in_triode(polarity, threshold, wrong=False))
+    assert "slope by control 0" in refused(lambda: check_law(in_triode(polarity, threshold, wrong=True)))
+
+
+@pytest.mark.parametrize("fault", [False, True])
+@pytest.mark.parametrize("bend", [lambda v: torch.clamp(v - 5, min=0), lambda v: torch.clamp(v, -2, 2) - v / 2])
+def test_a_fault_beyond_a_slight_bend_is_seen(bend, fault: bool):
+    class Bent(CubicDiode):
+        def current(self, voltage):
+            return 1e-3 * (voltage + bend(voltage))
+
+        def conductance(self, voltage):
+            near = voltage.detach() if not fault else voltage.detach().clamp(-1.9, 1.9)
+            point = near.clone().requires_grad_()
+            with torch.enable_grad():
+                (slope,) = torch.autograd.grad((1e-3 * (point + bend(point))).sum(), point)
+            return slope
+
+        def cocontent(self, voltage):
+            edges = torch.linspace(0, 1, 4001, dtype=torch.float64)
+            points = self.current(voltage[..., None] * edges)
+            return voltage * torch.trapezoid(points, edges, dim=-1)
+
+        def current_difference(self, voltage, change):
+            return self.current(voltage + change) - self.current(voltage)
+
+        def in_parallel(self, count):
+            raise NotImplementedError
+
+    law = diode_law(Bent().expand(3))  # pyright: ignore[reportArgumentType]
+    if fault:
+        assert "slope by control 0" in refused(lambda: require_agreement(law))
+    else:
+        require_agreement(law)

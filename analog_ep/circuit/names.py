@@ -13,12 +13,12 @@ _OF_NGSPICE = (
 """Vectors, sets of vectors, and functions that it looks for in expressions; and what the netlists here use."""
 
 _OF_OTHERS = """
-    ground abs acos acosh ahdl_include altergroup asin asinh atan atan2 atanh ceil checkpoint correlate cos cosh else
-    endlibrary ends endsection exp export floor for function global hypot ic if inline int library local log log10
-    march max min mismatch model nodeset parameters paramset plot pow print process protect pwr real return save section
-    sens simulator sin sinh sqrt statistics string subckt tan tanh to truncate unprotect vary
+    ground inf nan abs acos acosh ahdl_include altergroup asin asinh atan atan2 atanh ceil checkpoint correlate cos
+    cosh else endlibrary ends endsection exp export floor for function global hypot ic if inline int library local
+    log log10 march max min mismatch model nodeset parameters paramset plot pow print process protect pwr real
+    return save section sens simulator sin sinh sqrt statistics string subckt tan tanh to truncate unprotect vary
 """
-"""Ground of HSPICE, and keywords of Spectre."""
+"""Ground of HSPICE, numbers of VACASK, and keywords of Spectre."""
 
 _RESERVED = frozenset(f"{_OF_NGSPICE} {_OF_OTHERS}".split())
 """Names that a simulator gives a meaning of its own, and those that the netlists here use for themselves."""

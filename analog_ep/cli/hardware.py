@@ -13,6 +13,7 @@ from analog_ep.cli.app import EngineOption, JsonOption, RunFolder, app, console,
 from analog_ep.cli.notices import warn_of_weak_responses_of
 from analog_ep.designs import read_netlist
 from analog_ep.designs.checking import Comparison, check_design
+from analog_ep.errors import StimulusError
 from analog_ep.netlist.conductance_table import write_conductances
 from analog_ep.runs.choosing import is_netlist
 from analog_ep.runs.progress import sample_bar
@@ -83,6 +84,11 @@ def check(
     and as it is written of the circuit. Exits with 1 where they differ by more than the tolerance.
     """
     if is_netlist(run) and not run.is_dir():
+        if json or judge or accuracy or samples is not None:
+            raise StimulusError(
+                "a netlist is compared at its operating point alone: --json, --judge, --accuracy and --samples need "
+                "the folder of a run; train the netlist first, or leave them out"
+            )
         design = read_netlist(run)
         for note in design.notes:
             console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)

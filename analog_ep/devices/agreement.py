@@ -22,6 +22,12 @@ _SPANS = (0.05, 0.4, 1.5, 1.0)
 threshold also beyond it, see `_beyond_thresholds`. [V]
 """
 
+_NEAR = len(_SPANS) - 1
+"""Trials about 0 at least, which come first; what is compared with all others would drown beside those far away."""
+
+_PART = 1.0
+"""Most of a value far away that is taken for a part of those about 0. [A or W]"""
+
 HIGHEST = 15.0
 """Growth voltages up to which an exponential is tried: beyond, it dwarfs all that it may be compared with."""
 
@@ -30,6 +36,12 @@ _DOUBLINGS = 14
 
 _MOST_WAYS = 16
 """Combinations of signs of the controls in which thresholds are looked for."""
+
+_FAR = (4.0, 12.0, 40.0)
+"""Further voltages about 0 at which a law of one voltage is tried. [V]"""
+
+_MOST = 1e12
+"""Current beyond which a law is not tried far away. [A]"""
 
 _BENT = 10.0
 """Current over that of the slope at 0 V from which a law is beyond its threshold."""
@@ -208,7 +220,7 @@ def trial_voltages(law: Law) -> list[np.ndarray]:
         np.where(steep, np.clip(each, -HIGHEST * growth, None), each)
         for each, growth in zip(volts, law.growth, strict=True)
     ]
-    far = _beyond_thresholds(law, random)
+    far = [np.concatenate(rows) for rows in zip(_beyond_thresholds(law, random), _far_away(law, random), strict=True)]
     # As many rows as there are elements would hide a law that takes one for the other.
     more = int(len(tried[0]) + len(far[0]) == law.n_elements)
     return [np.concatenate([near, rows, rows[:more]]) for near, rows in zip(tried, far, strict=True)]
@@ -241,7 +253,35 @@ def _beyond_thresholds(law: Law, random: np.random.Generator) -> list[np.ndarray
     except (AnalogEPError, *_RAISED):
         return [np.zeros((0, law.n_elements))] * len(towards)
     reach = np.where(np.isfinite(excess) & (excess > 0) & bounded, reach, _SPANS[0])
-    return [reach * each for each in towards]
+    rows = [[reach * each] for each in towards]
+    # Far beyond it with one control small, as the voltage from drain to source of a transistor that is wholly on.
+    for small in range(len(towards)) if len(towards) > 1 else ():
+        further = reach * random.uniform(2, 4, reach.shape)
+        for control, each in enumerate(towards):
+            share = random.uniform(0.02, 0.3, reach.shape) if control == small else 1.0
+            rows[control].append(further * each * share)
+    found = [np.concatenate(each) for each in rows]
+    return _where_finite(law, found)
+
+
+def _far_away(law: Law, random: np.random.Generator) -> list[np.ndarray]:
+    """Voltages of a law of one control up to `_FAR`, where a bend may be too slight to be looked for."""
+    if len(law.growth) > 1:
+        return [np.zeros((0, law.n_elements))] * len(law.growth)
+    spans = np.array([side * span for span in _FAR for side in (1.0, -1.0)])
+    volts = spans[:, None] * random.uniform(0.6, 1.0, (len(spans), law.n_elements))
+    return _where_finite(law, [np.where(np.isinf(law.growth[0]), volts, _SPANS[0] * np.sign(volts))])
+
+
+def _where_finite(law: Law, volts: list[np.ndarray]) -> list[np.ndarray]:
+    """The same voltages, and small ones in place of those at which a law says nothing, or too much."""
+    try:
+        with np.errstate(all="ignore"):
+            current = np.asarray(law.current(*volts))
+    except (AnalogEPError, *_RAISED):
+        return [np.zeros((0, law.n_elements))] * len(volts)
+    there = np.isfinite(current) & (np.abs(current) < _MOST)
+    return [np.where(there, each, _SPANS[0] * np.sign(each)) for each in volts]
 
 
 def _ways(n_controls: int, random: np.random.Generator) -> np.ndarray:
@@ -292,7 +332,8 @@ def _quotient(function: Callable[[Volts], np.ndarray], volts: Volts, control: in
 def rounding(values: np.ndarray) -> np.ndarray:
     """What values may be off by; one near 0 may be a difference of others of its element, as between two knees."""
     magnitude = np.abs(values)
-    return _ROUNDING * magnitude + 4 * np.finfo(np.float64).eps * magnitude.max(axis=0)
+    largest = np.maximum(magnitude[:_NEAR].max(axis=0), np.minimum(magnitude.max(axis=0), _PART))
+    return _ROUNDING * magnitude + 4 * np.finfo(np.float64).eps * largest
 
 
 def _compare(
@@ -332,7 +373,7 @@ def _compare_content(law: Law, volts: Volts, current: np.ndarray, step: np.ndarr
     noise = rounding(found) / step
     _compare(law, "current", current, quotients, noise, volts, "its co-content")
     rest = content([np.zeros_like(each) for each in volts])
-    if (np.abs(rest) > _RTOL * np.abs(found).max()).any():
+    if (np.abs(rest) > _RTOL * np.abs(found[:_NEAR]).max()).any():
         raise law.refuse(f"must have a co-content of 0 at 0 V, from where it is integrated, found {rest.flat[0]:.6g} W")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +17,17 @@ from analog_ep.equilibrium.layered.sweeps import Status
 from analog_ep.errors import StimulusError
 from analog_ep.networks.network import HardwareNetwork, Network, Question
 from analog_ep.stimulus import Nudge
+
+_SAME = 1e-6
+"""Difference of two states, relative to the largest voltage, or to 1 V, at which they are one."""
+
+_BENT = 0.5
+"""Distance of a nudged response from the linear one, relative to that, from which it says nothing of a gradient."""
+
+_ELSEWHERE = "rest at another equilibrium of the corrected circuit than the free state; solve with Newton"
+_TOO_LARGE = (
+    'respond otherwise than to a small nudge; use a smaller nudging, or variant = "vanishing", which needs none'
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +62,8 @@ class CircuitSolver(Solver):
     """A solver that works on any `Circuit`; subclasses give `solve_circuit`."""
 
     in_float64 = True
+    begins_anew: ClassVar[bool] = False
+    """Whether it linearises at an operating point that it searches for itself, from nothing."""
 
     @abstractmethod
     def solve_circuit(
@@ -163,20 +177,26 @@ class CircuitSolver(Solver):
         circuit, weights = _circuit_of(free), asymmetric_weights(circuit_of(free.system))
         voltages, outputs, currents = (_flat(values).numpy() for values in (free.voltages, free.outputs, error))
         targets = None if nudge is None else _flat(nudge.target)
-        response = np.empty_like(voltages)
+        response, reason = np.empty_like(voltages), ""
         for i, volts in enumerate(voltages):
             # What the correction holds is the free state of the sample: each has a circuit of its own.
             corrected = asymmetric_circuit(circuit, volts, weights)
             start, rest = np.zeros((1, corrected.n_nodes)), np.zeros((1, 0))
             start[0, : len(volts)] = volts
+            if self.begins_anew and not _stays(self.solve_circuit(corrected, rest), volts):
+                response[i], reason = np.nan, _ELSEWHERE
+                continue
             if nudge is None or targets is None:
-                found = self.solve_small_signal(corrected, rest, start, currents[i : i + 1])[0]
-                response[i] = found[: len(volts)]
-            else:
-                own = Nudge(nudge.strength, targets[i : i + 1], nudge.cost, nudge.kind)
-                state = self.solve_circuit(corrected, rest, own, outputs[i : i + 1], start)
-                response[i] = np.where(state.converged[0], state.voltages[0, : len(volts)] - volts, np.nan)
-        return _as_response(free, response)
+                response[i] = self.solve_small_signal(corrected, rest, start, currents[i : i + 1])[0, : len(volts)]
+                continue
+            own = Nudge(nudge.strength, targets[i : i + 1], nudge.cost, nudge.kind)
+            drive = own.current(torch.from_numpy(outputs[i : i + 1])).numpy()
+            expected = self.solve_small_signal(corrected, rest, start, drive)[0, : len(volts)]
+            state = self.solve_circuit(corrected, rest, own, outputs[i : i + 1], start)
+            response[i] = np.where(state.converged[0], state.voltages[0, : len(volts)] - volts, np.nan)
+            if not np.abs(response[i] - expected).max() <= _BENT * np.abs(expected).max():
+                response[i], reason = np.nan, _TOO_LARGE
+        return _as_response(free, response, reason)
 
     def clamped(self, free: Equilibrium, change: Tensor) -> tuple[tuple[Tensor, ...], Status]:
         circuit = with_output_clamps(_circuit_of(free))
@@ -192,12 +212,18 @@ def _flat(values: Tensor) -> Tensor:
     return values.detach().reshape(-1, values.shape[-1]).to("cpu", torch.float64)
 
 
-def _as_response(free: Equilibrium, found: np.ndarray) -> tuple[tuple[Tensor, ...], Status]:
+def _stays(state: CircuitState, volts: np.ndarray) -> bool:
+    """Whether a corrected circuit, solved from nothing, rests at the free state."""
+    off = np.abs(state.voltages[0, : len(volts)] - volts).max()
+    return bool(state.converged[0]) and off <= _SAME * max(float(np.abs(volts).max()), 1.0)
+
+
+def _as_response(free: Equilibrium, found: np.ndarray, reason: str = "") -> tuple[tuple[Tensor, ...], Status]:
     """Changes of all nodes `(n_samples, n_nodes)` [V], NaN where there are none, as layers."""
     batch, values = free.inputs.shape[:-1], torch.from_numpy(found)
     solved = torch.isfinite(values).all(-1).reshape(batch)
     missed = int((~solved).sum())
-    message = f"{missed} samples have a singular Jacobian, or no solution" if missed else "linearised"
+    message = f"{missed} samples {reason or 'have a singular Jacobian, or no solution'}" if missed else "linearised"
     response = values.reshape(*batch, values.shape[-1]).to(free.outputs)
     return _layers(free.system, response), Status(solved, torch.zeros(batch), 1, message, complete=not missed)
 

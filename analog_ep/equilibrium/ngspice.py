@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -83,6 +84,8 @@ class Ngspice(CircuitSolver):
     CircuitError, StimulusError, NgspiceError
         On `solve`: see `check_circuit`, and the errors of `run_batch`; a missing ngspice, but no sample it fails on.
     """
+
+    begins_anew: ClassVar[bool] = True
 
     executable: str | Path | None = None
     options: SpiceOptions = SWEEP_OPTIONS

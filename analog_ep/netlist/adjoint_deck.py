@@ -55,6 +55,8 @@ def write_adjoint_deck(
     """
     if dialect not in DIALECTS:
         raise StimulusError(f"dialect must be one of {', '.join(DIALECTS)}, found {dialect!r}")
+    if not nudge.strength:
+        raise StimulusError("the nudging strength must not be zero: the gradient is what it drives, over it")
     if not circuit.learning_groups():
         raise StimulusError(f"an adjoint netlist prints what learns, found nothing in {circuit.title!r}")
     check_circuit(circuit)

@@ -203,6 +203,8 @@ class AsymmetricEquilibriumPropagation(TransposedMethod):
         self.nudging = positive_nudging(network, nudging, "; the variant sets the signs")
         if variant not in get_args(AsymmetricVariant):
             raise StimulusError(f"variant must be one of {', '.join(get_args(AsymmetricVariant))}, found {variant!r}")
+        if kind not in get_args(NudgeKind):
+            raise StimulusError(f"a nudge is {' or '.join(get_args(NudgeKind))}, found {kind!r}")
         self.variant: AsymmetricVariant = variant
         self.kind: NudgeKind = kind
         self.generator = torch.Generator().manual_seed(seed)
