@@ -51,7 +51,10 @@ BOUNDARIES: dict[str, dict[str, Any]] = {
     "exact": {},
     "converters": {"converters": {"adc_bits": 8, "adc_range": 4.0, "adc_noise": 1e-3, "dac_noise": 1e-3}},
     "twin": {"chip": {"twin": True, "learning_bias": 1e-7}},
-    "both": {"converters": {"adc_offset": 1e-3, "adc_noise": 1e-4, "adc_capacitance": 1e-13}, "chip": {"twin": True, "comparator": True}},
+    "both": {
+        "converters": {"adc_offset": 1e-3, "adc_noise": 1e-4, "adc_capacitance": 1e-13},
+        "chip": {"twin": True, "comparator": True},
+    },
 }
 
 
