@@ -3,8 +3,11 @@
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
 
 import pytest
+import torch
+from resistive import resistive_network
 
 from analog_ep.analyses.analyse import analyse
+from analog_ep.equilibrium import Newton
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.runs.building import build_nudge
@@ -33,6 +36,28 @@ def test_what_a_recipe_sets_is_within_its_rails_and_its_technology(name, rail):
     assert spec.network.bias_voltage <= rail
     assert spec.converters.dac_range <= rail
     assert all(volts <= rail for volts in spec.converters.adc_range or [])
+
+
+def test_voltages_stay_when_conductances_junctions_and_nudges_scale_together():
+    """What lets a design trade power against speed without another training."""
+    spec = recipe("iris-1v2")
+    low, high = spec.network.conductance_range
+    initial = [10 * siemens for siemens in spec.network.initial_range or []]
+    ten = with_values(
+        spec,
+        network={"conductance_range": [10 * low, 10 * high], "initial_range": initial},
+        diode={"saturation_current": 10 * spec.diode[0].saturation_current},
+        gradient={"nudging": 10 * spec.gradient.nudging},
+    )
+    states = []
+    for each in (spec, ten):
+        network = resistive_network(each, torch.float64)
+        inputs, targets = samples_of(each, network, slice(0, 5), None)
+        free = solve(network, inputs, solver=Newton())
+        nudged = solve(network, inputs, build_nudge(each, targets), solver=Newton(), start=free)
+        states.append(torch.cat([free.voltages, nudged.voltages]))
+    # SPICE's gmin, 1e-15 S across every junction, does not scale.
+    torch.testing.assert_close(states[1], states[0], rtol=0, atol=1e-8)
 
 
 @pytest.fixture(scope="module")

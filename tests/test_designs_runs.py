@@ -497,3 +497,8 @@ def test_an_exported_deck_is_trained_and_checked_without_what_only_prints(
     capsys.readouterr()
     call("check", "RUN")
     assert capsys.readouterr().out.count("agrees") == 2
+
+
+def test_a_study_of_nudging_needs_crossbars(lattice: Path):
+    with pytest.raises(SystemExit, match="a study of nudging needs a ResistiveNetwork, found a"):
+        main(["analyse", str(lattice), "nudging"])
