@@ -44,6 +44,7 @@ from analog_ep import (
     write_asymmetric_netlist,
 )
 from analog_ep.circuit import GatedMosfets
+from analog_ep.equilibrium.equilibrium import asymmetric_response
 from analog_ep.errors import ConvergenceError, SpecError, StimulusError
 from analog_ep.learning.gradients.branch_gradient import Likeness, likeness
 from analog_ep.networks import Network, Wires
@@ -362,6 +363,17 @@ def test_a_phase_that_rests_elsewhere_or_is_far_from_linear_is_told(tmp_path: Pa
         ConvergenceError, match=r'otherwise than to a small nudge; use a smaller .* variant = "vanishing"'
     ):
         AsymmetricEquilibriumPropagation(net, 1e-5).gradients(inputs, targets)
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("nudged", [False, True])
+def test_a_search_that_begins_at_the_free_state_responds_alike(nudged: bool):
+    network, (inputs, targets) = CircuitNetwork(ring(), BOUNDS), samples()
+    free = solve(network, inputs, solver=Newton())
+    nudge = Nudge(1e-7, targets, SquaredError()) if nudged else None
+    error = targets - free.outputs
+    found = [asymmetric_response(free, error, nudge, solver=solver)[0] for solver in (Newton(), Ngspice(nodeset=True))]
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=1e-5 * float(found[0].abs().max()))
 
 
 def test_a_kind_of_nudge_that_is_none_is_refused_at_once(tmp_path: Path):

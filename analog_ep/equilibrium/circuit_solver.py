@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -62,8 +61,6 @@ class CircuitSolver(Solver):
     """A solver that works on any `Circuit`; subclasses give `solve_circuit`."""
 
     in_float64 = True
-    begins_anew: ClassVar[bool] = False
-    """Whether it linearises at an operating point that it searches for itself, from nothing."""
 
     @abstractmethod
     def solve_circuit(
@@ -131,6 +128,10 @@ class CircuitSolver(Solver):
             error_bounds=lambda: torch.from_numpy(state.error_bound).reshape(batch).to(inputs.device),
         )
 
+    def own_operating_point(self, circuit: Circuit, inputs: np.ndarray) -> CircuitState | None:
+        """The states at which it linearises, where it searches for them from nothing; None where they are given."""
+        return None
+
     def solve_small_signal(
         self, circuit: Circuit, inputs: np.ndarray, voltages: np.ndarray, currents: np.ndarray
     ) -> np.ndarray:
@@ -183,7 +184,8 @@ class CircuitSolver(Solver):
             corrected = asymmetric_circuit(circuit, volts, weights)
             start, rest = np.zeros((1, corrected.n_nodes)), np.zeros((1, 0))
             start[0, : len(volts)] = volts
-            if self.begins_anew and not _stays(self.solve_circuit(corrected, rest), volts):
+            searched = self.own_operating_point(corrected, rest)
+            if searched is not None and not _stays(searched, volts):
                 response[i], reason = np.nan, _ELSEWHERE
                 continue
             if nudge is None or targets is None:

@@ -346,7 +346,8 @@ def asymmetric_response(
     StimulusError
         If `error` is not of the outputs' shape, or the solver has no such phase.
     ConvergenceError
-        If a sample was not solved.
+        If a sample was not solved, rests at another equilibrium of the corrected circuit, or responds otherwise than to
+        a small nudge.
     """
     _require_outputs_shape("the force on the outputs", free, error)
     response, status = solver.asymmetric(free, error, nudge)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -85,8 +84,6 @@ class Ngspice(CircuitSolver):
         On `solve`: see `check_circuit`, and the errors of `run_batch`; a missing ngspice, but no sample it fails on.
     """
 
-    begins_anew: ClassVar[bool] = True
-
     executable: str | Path | None = None
     options: SpiceOptions = SWEEP_OPTIONS
     timeout: float | None = 600.0
@@ -125,6 +122,9 @@ class Ngspice(CircuitSolver):
         judge = Judge(circuit, reduction, batch, self.rtol, self.options, self.accuracy)
         result = run_batch(sweep, batch, self.max_points, self.processes, self.progress, judge)
         return judge.state(result, nudge, free_outputs)
+
+    def own_operating_point(self, circuit: Circuit, inputs: np.ndarray) -> CircuitState:
+        return replace(self, nodeset=False).solve_circuit(circuit, inputs)
 
     def solve_small_signal(
         self, circuit: Circuit, inputs: np.ndarray, voltages: np.ndarray, currents: np.ndarray

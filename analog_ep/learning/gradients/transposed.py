@@ -178,7 +178,7 @@ class AsymmetricEquilibriumPropagation(TransposedMethod):
         If the network is another one, `nudging` is not positive, the variant is unknown, or the solver has no such
         phase.
     ConvergenceError
-        On `gradients`, if an equilibrium was not reached or is singular.
+        On `gradients`, if an equilibrium was not reached or is singular, or a nudged one is none of the free state's.
     UnstableNudgeError
         On `gradients`, if a negative elastic nudge is beyond the stable range.
 
