@@ -119,9 +119,7 @@ def write_adjoint_netlist(
     ConvergenceError
         If the free state was not reached.
     """
-    circuit, free = _free_state(system, inputs, chip)
-    if free.inputs.ndim != 1:
-        raise StimulusError(f"a deck holds one sample, found inputs of shape {tuple(free.inputs.shape)}")
+    circuit, free = _one_free_state(system, inputs, chip)
     deck = write_adjoint_deck(circuit, free.voltages.numpy(), nudge, dialect=dialect)
     save_deck(deck, Path(path))
     return Path(path)
@@ -142,9 +140,7 @@ def write_asymmetric_netlist(
     phase is the free state itself, about which the correction is made; that of the nudged phase has the response whose
     contrast, with the weights of the nominal circuit, is the gradient.
     """
-    circuit, free = _free_state(system, inputs, chip)
-    if free.inputs.ndim != 1:
-        raise StimulusError(f"a deck holds one sample, found inputs of shape {tuple(free.inputs.shape)}")
+    circuit, free = _one_free_state(system, inputs, chip)
     nominal = system if isinstance(system, Circuit) else system.as_built().circuit()
     corrected = asymmetric_circuit(circuit, free.voltages.numpy(), asymmetric_weights(nominal))
     corrected = replace(corrected, title=f"asymmetric phase of {circuit.title}")
@@ -307,6 +303,16 @@ class _SettledAfter(Question[float]):
 
     def units(self, network: UnitNetwork) -> float:
         return _UNIT_SETTLED * network.hardware.time_constant
+
+
+def _one_free_state(
+    system: HardwareNetwork | Circuit, inputs: Tensor, chip: Chip | None
+) -> tuple[Circuit, Equilibrium]:
+    """`_free_state` of one sample, or `StimulusError` where there are several."""
+    circuit, free = _free_state(system, inputs, chip)
+    if free.inputs.ndim != 1:
+        raise StimulusError(f"a deck holds one sample, found inputs of shape {tuple(free.inputs.shape)}")
+    return circuit, free
 
 
 def _free_state(system: HardwareNetwork | Circuit, inputs: Tensor, chip: Chip | None) -> tuple[Circuit, Equilibrium]:
