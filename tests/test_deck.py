@@ -21,6 +21,7 @@ from analog_ep.circuit import (
 )
 from analog_ep.devices import DiodeClamp, HardClamp, IdealDiode, ShockleyDiode
 from analog_ep.errors import CircuitError, NodeNameError, StimulusError
+from analog_ep.netlist import deck_sections
 from analog_ep.netlist.deck import save_deck, write_deck
 from analog_ep.stimulus import Cost, CrossEntropy, Nudge, SquaredError
 from analog_ep.support.resources import netlists_folder
@@ -88,6 +89,22 @@ def test_prints_both_phases(case, kind, tmp_path):
         printed_output = printed[f"v({names[p]})-v({names[n]})"]
         np.testing.assert_allclose(printed_output, truth[:, p] - truth[:, n], rtol=0, atol=VOLTAGE_TOLERANCE)
     np.testing.assert_allclose(printed["v(energy)"], circuit_energy(circuit, truth), rtol=1e-7)
+
+
+@pytest.mark.ngspice
+def test_large_circuits_ask_for_klu_with_the_nodes_of_amplifiers_first(monkeypatch, tmp_path):
+    circuit = network([2, 3, 2], alternating(3))
+    usual, large = tmp_path / "usual.cir", tmp_path / "large.cir"
+    save_deck(write_deck(circuit, [1.0, -0.5]), usual)
+    monkeypatch.setattr(deck_sections, "LARGE", 10)
+    save_deck(write_deck(circuit, [1.0, -0.5]), large)
+    added = [line for line in large.read_text().splitlines() if line not in usual.read_text().splitlines()]
+    assert {".options klu", "i_first_0 a1_0_p 0 0", "i_first_5 a1_2_n 0 0"} <= set(added)
+    assert not any("klu" in line for line in write_deck(circuit, [1.0, -0.5], dialect="ltspice").splitlines())
+    printed, expected = run_plain(large), run_plain(usual)
+    assert printed.keys() == expected.keys()
+    for heading, values in printed.items():
+        np.testing.assert_allclose(values, expected[heading], rtol=0, atol=1e-9)
 
 
 @pytest.mark.ngspice

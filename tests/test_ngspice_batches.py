@@ -26,11 +26,12 @@ from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.equilibrium.nodal import residual as kirchhoff
 from analog_ep.equilibrium.nodal.newton import Newton
-from analog_ep.errors import ConvergenceError, NgspiceCrashError, StimulusError
+from analog_ep.errors import ConvergenceError, NgspiceCrashError, NgspiceResultError, StimulusError
 from analog_ep.learning.gradients.implicit import implicit_gradients
 from analog_ep.learning.gradients.propagation import EquilibriumPropagation
 from analog_ep.netlist.netlist import SpiceOptions
 from analog_ep.networks import ResistiveNetwork
+from analog_ep.ngspice import sweep
 from analog_ep.ngspice.batch import run_parallel
 from analog_ep.ngspice.norton import NortonReduction
 from analog_ep.ngspice.process import Stop, has_klu, ngspice_version, run_ngspice
@@ -116,6 +117,22 @@ def test_only_one_of_two_opposite_inputs_is_spelt_out():
         "b_inputs_2 x0_n 0 v=-v(x0_p)",
         "v_inputs_3 x1_n 0 -3.0",
     ]
+
+
+def test_the_index_of_the_samples_has_a_row_of_its_own(monkeypatch):
+    """Else KLU takes an input's for it, and searches all of a crossbar's wires for another: hours at 44,000 nodes."""
+    decks = []
+
+    def ends_there(deck, *_):
+        decks.append(deck)
+        raise NgspiceResultError("not run")
+
+    monkeypatch.setattr(sweep, "run_ngspice", ends_there)
+    with pytest.raises(NgspiceResultError, match="not run"):
+        Sweep(clamped()).run(Batch(np.array([[0.5], [1.0]])))
+    cards = [line for line in decks[0].splitlines() if line[0] not in "*."]
+    assert cards[:2] == ["vidx idx 0 0.0", "ridx idx 0 1.0"]
+    assert sum("idx 0" in card for card in cards) == 2
 
 
 def test_inputs_that_are_not_quite_opposite():

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from analog_ep.checking.agreement import DeckCheck
 from analog_ep.checking.printed import printed_measurements, printed_tables
-from analog_ep.circuit import GROUND, Chip, Circuit, ConductanceLaw, VoltageLaw
+from analog_ep.circuit import GROUND, Chip, Circuit, ConductanceLaw
 from analog_ep.circuit.energy import circuit_energy, energy_weights
 from analog_ep.dynamics.time_constants import MOST_UNKNOWNS
 from analog_ep.equilibrium.equilibrium import Equilibrium, solve
@@ -22,7 +22,6 @@ from analog_ep.errors import NgspiceResultError
 from analog_ep.export import write_netlist, write_transient_netlist
 from analog_ep.learning.gradients.branch_gradient import branch_gradient
 from analog_ep.netlist.deck import Phase, printed_nodes
-from analog_ep.netlist.dialects import NGSPICE, analyses_of
 from analog_ep.networks import ConductanceNetwork
 from analog_ep.ngspice.process import run_printed
 from analog_ep.ngspice.sweep import held_voltages
@@ -107,7 +106,7 @@ def check_decks(
     """
     subject = _Subject.of(network, inputs, nudge, chip)
     found: dict[str, DeckCheck] = {}
-    left_out, for_klu = decks_left_out(subject.circuit, chip), _cards_for_klu(subject.circuit)
+    left_out = decks_left_out(subject.circuit, chip)
     with tempfile.TemporaryDirectory(prefix="analog_ep_") as folder:
         path = Path(folder) / "deck.cir"
         for phase in _ROWS:
@@ -115,20 +114,12 @@ def check_decks(
                 continue
             given = None if phase == "free" else subject.one
             write_netlist(network, inputs, given, path=path, phase=phase, chip=chip)
-            found[phase] = _worst(_sweep_errors(subject, phase, printed_tables(run_printed(path, for_klu=for_klu))))
+            found[phase] = _worst(_sweep_errors(subject, phase, printed_tables(run_printed(path))))
         if "transient" not in left_out:
             write_transient_netlist(network, inputs[None], subject.nudge, path=path, rate=1.0, chip=chip)
-            printed = printed_measurements(run_printed(path, for_klu=for_klu))
+            printed = printed_measurements(run_printed(path))
             found["transient"] = _worst(_transient_errors(subject, printed, path.read_text(encoding="ascii")))
     return found
-
-
-def _cards_for_klu(circuit: Circuit) -> list[str]:
-    """Cards that choose KLU, and sources of 0 A by which it sees the nodes first that controlled sources hold."""
-    rows = [group.rows() for group in circuit.of_kind(VoltageLaw)]
-    held = [node for row in rows if not row.is_independent for node in (*row.positive, *row.negative)]
-    names = [circuit.node_names[node] for node in dict.fromkeys(held) if node != GROUND]
-    return [*analyses_of(NGSPICE).fast_solver, *NGSPICE.elements("i_first_", ((name, "0", "0") for name in names))]
 
 
 def decks_left_out(circuit: Circuit, chip: Chip | None = None) -> dict[str, str]:

@@ -31,6 +31,9 @@ _SHOWN = 5
 _ROUNDING = 1e-12
 """What a linear solver that keeps its first pivots, as KLU does, leaves of voltages, relative to the largest."""
 
+_NODE_POINTS = 2_000_000
+"""Nodes times samples of a run: of 44,000 nodes it takes minutes, within the usual time limit."""
+
 _ADVICE = "join the nodes of the largest conductances, or solve with Newton"
 
 
@@ -56,7 +59,7 @@ class Ngspice(CircuitSolver):
     timeout : float or None
         Time limit of each run. [s]
     max_points : int
-        Samples a run; longer batches take several.
+        Largest number of samples a run; longer batches take several, and so do those of large circuits.
     rtol : float
         Kirchhoff residual at a node, relative to the sum of |branch current| there, at which a sample counts as
         converged; beyond it only ngspice's own absolute tolerances are forgiven.
@@ -120,7 +123,8 @@ class Ngspice(CircuitSolver):
         reduction = NortonReduction.of(circuit) if self.reduced else None
         sweep = Sweep(circuit, self.options, reduction, self.executable, self.timeout)
         judge = Judge(circuit, reduction, batch, self.rtol, self.options, self.accuracy)
-        result = run_batch(sweep, batch, self.max_points, self.processes, self.progress, judge)
+        points = min(self.max_points, max(_NODE_POINTS // circuit.n_nodes, 1))
+        result = run_batch(sweep, batch, points, self.processes, self.progress, judge)
         return judge.state(result, nudge, free_outputs)
 
     def own_operating_point(self, circuit: Circuit, inputs: np.ndarray) -> CircuitState:

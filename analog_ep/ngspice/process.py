@@ -212,9 +212,8 @@ def run_printed(
     path: Path,
     executable: str | Path | None = None,
     timeout: float | None = 600.0,
-    for_klu: Sequence[str] = (),
 ) -> str:
-    """What ``ngspice -b FILE`` prints for a netlist that the package has written itself; with KLU where there is one.
+    """What ``ngspice -b FILE`` prints for a netlist that the package has written itself.
 
     Parameters
     ----------
@@ -222,14 +221,10 @@ def run_printed(
         The netlist.
     executable, timeout
         See `run_ngspice`, whose errors these are.
-    for_klu : sequence of str
-        Cards behind the title where the engine has KLU: which choose it, and let it see the nodes first that amplifiers
-        hold, see `analog_ep.ngspice.sweep`.
     """
     engine = find_engine(executable)
     ngspice_version(engine)
-    title, _, cards = with_includes(path).partition("\n")
-    text = "\n".join([title, *(for_klu if has_klu(engine) else ()), cards]).encode()
+    text = with_includes(path).encode()
     with _folder() as folder:
         addresses = _addresses(engine, MACHINE_MEMORY)
         status, output = run_bounded(engine.command("-n", "-b", size=len(text)), text, folder, timeout, addresses)

@@ -7,7 +7,7 @@ piecewise-linear in the index make a batch many times faster than one run a samp
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -178,15 +178,23 @@ class Sweep:
         started = batch.start is not None
         points = batch.twice() if started else batch
         with self._turn:
-            index = self.dialect.element(_INDEX_SOURCE, (INDEX, "0"), "0.0")
             analysis = self.analyses.samples(_INDEX_SOURCE, len(points))
-            deck = self.deck(points, [*self.nudge_cards(points), *self._pins(points), index, analysis])
+            deck = self.deck(points, [*self.nudge_cards(points), *self._pins(points), analysis], before=self._index())
         raw = run_ngspice(deck, len(points), self.executable, self.timeout, stop)
         if not np.array_equal(raw.columns(["v(v-sweep)"])[:, 0], np.arange(len(points))):
             raise NgspiceResultError(f"ngspice must sweep the points 0…{len(points) - 1} in order, found another sweep")
         found = raw.columns(self.saved)
         voltages[:, self.free] = found[1::2] if started else found
         return voltages
+
+    def _index(self) -> Iterator[str]:
+        """The source of the sample index.
+
+        With a resistor and before all others, so that KLU finds the index's own row for it, see `_after_sources`: all
+        rows that follow the index are those of the inputs, and of them it took the first.
+        """
+        yield self.dialect.element(_INDEX_SOURCE, (INDEX, "0"), "0.0")
+        yield self.dialect.element("ridx", (INDEX, "0"), "1.0")
 
     def _pins(self, points: Batch) -> Iterator[str]:
         """Conductances that hold every free node at the start in even points and are gone in odd ones.
@@ -202,10 +210,11 @@ class Sweep:
             name, current = names[node], f"v(_pin)*(v({names[node]})-({start}))"
             yield self.dialect.behavioural(f"bpin_{name}", (name, "0"), "i", current)
 
-    def deck(self, batch: Batch, analysis: Sequence[str], save: bool = True) -> str:
+    def deck(self, batch: Batch, analysis: Sequence[str], save: bool = True, before: Iterable[str] = ()) -> str:
         """The circuit with the sources of a batch, constant ones for a batch of one, and the cards of an analysis.
 
-        Without `save` ngspice keeps every vector of its own choice, which a ``.noise`` needs.
+        Cards `before` stand before the circuit's own. Without `save` ngspice keeps every vector of its own choice,
+        which a ``.noise`` needs.
         """
         circuit = self.written.with_groups(self._driven)
         values = partial(self._source_values, inputs=batch.inputs)
@@ -213,6 +222,7 @@ class Sweep:
         return "\n".join(
             [
                 self._settings,
+                *before,
                 *writer.element_cards(),
                 *self._norton_cards(batch.inputs),
                 self._shared,
