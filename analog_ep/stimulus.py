@@ -148,6 +148,10 @@ class Cost(ABC):
         """
         return None
 
+    def value_expression(self, outputs: Sequence[str], targets: Sequence[str]) -> str | None:
+        """Expression of C for netlists, in the words of `error_expressions`; None where there is none."""
+        return None
+
     @abstractmethod
     def encode(self, labels: Tensor, n_classes: int, like: Tensor) -> Tensor:
         """Targets for class labels `(*batch,)`, in the dtype and on the device of `like`."""
@@ -187,6 +191,10 @@ class SquaredError(Cost):
 
     def error_expressions(self, outputs: Sequence[str], targets: Sequence[str]) -> tuple[list[str], float]:
         return [f"{y}-{o}" for o, y in zip(outputs, targets, strict=True)], 1.0
+
+    def value_expression(self, outputs: Sequence[str], targets: Sequence[str]) -> str:
+        squares = (f"({o}-{y})*({o}-{y})" for o, y in zip(outputs, targets, strict=True))
+        return f"0.5*({'+'.join(squares)})"
 
     def encode(self, labels: Tensor, n_classes: int, like: Tensor) -> Tensor:
         return self.target_voltage * _one_hot(labels, n_classes, like)
@@ -242,6 +250,11 @@ class CrossEntropy(Cost):
         # softmax_i = 1/Σ_j exp((o_j − o_i)/v_0), which does not overflow into 0/0 as a quotient of exponentials does.
         sums = ["+".join(f"exp(({other}-{o})/{float(self.logit_scale)!r})" for other in outputs) for o in outputs]
         return [f"{y}-1/({total})" for total, y in zip(sums, targets, strict=True)], self.logit_scale
+
+    def value_expression(self, outputs: Sequence[str], targets: Sequence[str]) -> str:
+        # -ln softmax_i = ln Σ_j exp((o_j − o_i)/v_0), in which nothing cancels.
+        sums = ["+".join(f"exp(({other}-{o})/{float(self.logit_scale)!r})" for other in outputs) for o in outputs]
+        return "+".join(f"{y}*ln({total})" for total, y in zip(sums, targets, strict=True))
 
     def encode(self, labels: Tensor, n_classes: int, like: Tensor) -> Tensor:
         return _one_hot(labels, n_classes, like)

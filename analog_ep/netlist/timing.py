@@ -49,3 +49,47 @@ class TwoPhaseTiming:
     def measured(self, sample: int) -> float:
         """When the nudged state of a sample is measured. [s]"""
         return (sample + 1) * self.period - self.edge
+
+
+@dataclass(frozen=True)
+class LearningTiming:
+    """When the phases of a sample begin and end in a deck that learns.
+
+    A sample is presented for `period` = `free` + `nudged` + `write` seconds. Its inputs change within an `edge`; the
+    stores hold shortly before the free phase ends; the nudge rises within an edge after that; at the end of the nudged
+    phase the update circuits write, and the nudge falls with the sample.
+
+    Parameters
+    ----------
+    free, nudged, write : float
+        Durations of the phases; positive. [s]
+    """
+
+    free: float
+    nudged: float
+    write: float
+
+    def __post_init__(self):
+        for name in ("free", "nudged", "write"):
+            value = getattr(self, name)
+            if not 0 < value < float("inf"):
+                raise StimulusError(f"the {name} phase must last a positive and finite time, found {value} s")
+
+    @property
+    def edge(self) -> float:
+        """Duration of every change of a source. [s]"""
+        return min(self.free, self.nudged, self.write) / 50
+
+    @property
+    def period(self) -> float:
+        """Duration of a presentation. [s]"""
+        return self.free + self.nudged + self.write
+
+    @property
+    def written(self) -> float:
+        """Time over which a write pulse carries its charge, with half its edges. [s]"""
+        return self.write - 3 * self.edge
+
+    def judged(self, presentation: int) -> float:
+        """When the free outputs of a presentation are held and judged: in the middle of its write phase. [s]"""
+        return presentation * self.period + self.free + self.nudged + self.write / 2

@@ -127,7 +127,7 @@ class _Cycle:
     def __init__(self, deck: DeckSections, samples: np.ndarray, nudge: Nudge, timing: TwoPhaseTiming):
         self.deck, self.samples, self.nudge, self.timing = deck, samples, nudge, timing
         self.circuit, self.names = deck.circuit, deck.circuit.node_names
-        self.factors, self.held = _factors(self.circuit, nudge), held_nodes(self.circuit)
+        self.factors, self.held = contrast_factors(self.circuit, nudge), held_nodes(self.circuit)
         groups = self.circuit.trainable_groups()
         ends = np.unique(np.concatenate([nodes for g in groups for nodes in (g.positive, g.negative)]))
         outputs = self.circuit.outputs
@@ -255,7 +255,7 @@ def usual_rate(
     spans : mapping of str to float
         By parameter. [S]
     """
-    factors, largest = _factors(circuit, nudge), 0.0
+    factors, largest = contrast_factors(circuit, nudge), 0.0
     for group, name, _ in circuit.trained_groups():
         before, after = (v[:, group.positive] - v[:, group.negative] for v in (free, nudged))
         change = factors[group.label] * 0.5 * (after - before) * (after + before)
@@ -266,7 +266,7 @@ def usual_rate(
     return float(f"{math.floor(rate / unit) * unit:.1e}")
 
 
-def _factors(circuit: Circuit, nudge: Nudge) -> dict[str, np.ndarray]:
+def contrast_factors(circuit: Circuit, nudge: Nudge) -> dict[str, np.ndarray]:
     """w_s / (w_L β) of every trainable branch, by the label of its group."""
     if not nudge.strength:
         raise StimulusError("the nudging strength must not be zero: ΔG is the contrast divided by it")

@@ -72,6 +72,14 @@ class Analyses:
         """A waveform of straight lines through (time [s], value)."""
         return f"pwl({gap.join(f'{number(time)} {number(value)}' for time, value in points)})"
 
+    def pulses(self, delay: float, edge: float, width: float, period: float) -> str:
+        """A waveform from 0 to 1 and back, again and again; `width` is that of the top. [s]"""
+        return f"pulse(0 1 {' '.join(map(number, (delay, edge, edge, width, period)))})"
+
+    def integrated(self, name: str, vector: str, begin: float, end: float) -> str:
+        """The integral of a vector over time [s] in a transient, printed."""
+        return f".meas tran {name} integ {vector} from={number(begin)} to={number(end)}"
+
     def cosine(self, amplitude: float, frequency: float) -> str:
         """A waveform without an offset. [Hz]"""
         return f"sin(0 {number(amplitude)} {number(frequency)} 0 0 90)"

@@ -1,0 +1,369 @@
+"""A netlist that learns by itself: plain ngspice presents samples, and every conductance has its own update circuit."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from analog_ep.circuit import ChargeLaw, Circuit, VoltageLaw, check_circuit
+from analog_ep.circuit.energy import held_nodes
+from analog_ep.circuit.update_cells import UpdateCells
+from analog_ep.errors import StimulusError
+from analog_ep.netlist.deck_header import learning_header
+from analog_ep.netlist.deck_sections import DeckSections
+from analog_ep.netlist.dialects import NGSPICE, analyses_of
+from analog_ep.netlist.netlist import SpiceOptions
+from analog_ep.netlist.nudge_cards import current_cards, current_expressions, switched
+from analog_ep.netlist.texts import number
+from analog_ep.netlist.timing import LearningTiming
+from analog_ep.netlist.transient_deck import contrast_factors
+from analog_ep.stimulus import Nudge
+
+_ANALYSES = analyses_of(NGSPICE)
+
+_OPTIONS = SpiceOptions(reltol=1e-6, vntol=1e-9, abstol=1e-13)
+"""Learning forgives what a comparison would not: another digit costs a third of the time more."""
+
+_TRTOL = 200
+
+_STORE_FARADS = 1e-12
+_TRACKED = 25.0
+"""Time constants of a store in a free phase."""
+
+_STEPS = 4
+"""Steps of a phase at least."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What a deck that learns presents, and in which order.
+
+    Attributes
+    ----------
+    inputs : ndarray (n_samples, n_inputs)
+        [V]
+    nudge : Nudge
+        With targets `(n_samples, n_outputs)`.
+    order : ndarray (n_epochs, n_learned)
+        Samples by index as they are learnt from, epoch by epoch. All samples follow once, without learning.
+    timing : LearningTiming
+        Of each presentation.
+    rate : float
+        η, the factor from −∂C/∂w to Δw, where w, from 0 to 1, is a conductance within its range. [1/cost]
+    cells : UpdateCells
+        At every conductance.
+    """
+
+    inputs: np.ndarray
+    nudge: Nudge
+    order: np.ndarray
+    timing: LearningTiming
+    rate: float
+    cells: UpdateCells = field(default_factory=UpdateCells)
+
+    def __post_init__(self):
+        if self.inputs.ndim != 2 or not len(self.inputs) or not np.isfinite(self.inputs).all():
+            raise StimulusError(
+                f"inputs must be finite, of shape (n_samples, n_inputs) with a sample at least, found {self.inputs.shape}"
+            )
+        if len(self.nudge.target) != len(self.inputs):
+            raise StimulusError(
+                f"every sample needs a target, found {len(self.inputs)} samples and {len(self.nudge.target)} targets"
+            )
+        if self.order.ndim != 2 or not self.order.size:
+            raise StimulusError(
+                f"order must have shape (n_epochs, n_learned) with one of each at least, found {self.order.shape}"
+            )
+        if self.order.min() < 0 or self.order.max() >= len(self.inputs):
+            raise StimulusError(f"order must name samples 0 to {len(self.inputs) - 1}, found one that is not there")
+        if not 0 < self.rate < float("inf"):
+            raise StimulusError(f"the rate from -dC/dw to a change must be positive and finite, found {self.rate}")
+        if not self.nudge.strength > 0:
+            raise StimulusError(f"the nudging of a deck that learns must be positive, found {self.nudge.strength}")
+
+    @property
+    def presented(self) -> np.ndarray:
+        """Sample of every presentation, those without learning last, `(n_presentations,)`."""
+        return np.concatenate([self.order.ravel(), np.arange(len(self.inputs))])
+
+    @property
+    def duration(self) -> float:
+        """Of the whole. [s]"""
+        return len(self.presented) * self.timing.period
+
+    @property
+    def learnt(self) -> float:
+        """When learning ends. [s]"""
+        return self.order.size * self.timing.period
+
+    def gains(self, circuit: Circuit, ranges: Mapping[str, tuple[float, float]]) -> dict[str, np.ndarray]:
+        """Change of w in a write by (v^β − v⁰)(v^β + v⁰), without errors of the cells, by group. [1/V²]"""
+        factors = contrast_factors(circuit, self.nudge)
+        spans = {group.label: ranges[name][1] - ranges[name][0] for group, name, _ in circuit.trained_groups()}
+        return {label: 0.5 * self.rate * spans[label] * factor for label, factor in factors.items()}
+
+
+def write_learning_deck(
+    circuit: Circuit,
+    lesson: Lesson,
+    ranges: Mapping[str, tuple[float, float]],
+    *,
+    options: SpiceOptions | None = None,
+) -> str:
+    r"""Write a deck in which the network learns while ngspice runs: ``ngspice -b FILE``, and nothing else.
+
+    Samples and targets are presented in turn. In each presentation the network settles, sample-and-holds keep the free
+    voltages, the nudge is switched on, and at its end every trainable branch's own circuit changes the charge that sets
+    its conductance, by the difference of the squares of its two voltages: see `UpdateCells`. At the end all samples are
+    presented once more without learning. It prints ``cost_<epoch>`` and ``right_<epoch>``, mean cost and share of right
+    answers of the free phases of each epoch; ``cost_end`` and ``right_end`` over all samples after learning;
+    ``out_<output>_<sample>`` [V]; and ``weight_<branch>``, the charges at the end [V], and ``conductance_<branch>`` [S].
+
+    Parameters
+    ----------
+    circuit : Circuit
+        With node capacitances: nodes without one follow at once. Its conductances are where learning begins.
+    lesson : Lesson
+        What is presented, when, and how it is learnt from. The phases must be long enough for the network to settle:
+        the deck cannot know.
+    ranges : mapping of str to (float, float)
+        Lowest and highest conductance by parameter. [S]
+    options : SpiceOptions, optional
+        Tolerances.
+
+    Raises
+    ------
+    CircuitError
+        If the circuit has no equilibrium, see `check_circuit`, or no netlist can carry it.
+    EnergyUnavailableError
+        If it has no energy, without which there are no weights.
+    StimulusError
+        If shapes do not fit, nothing is trainable, a conductance lies outside its range, no node has a capacitance, or
+        no expression stands for the cost.
+    """
+    check_circuit(circuit)
+    _require_fit(circuit, lesson)
+    deck = DeckSections(circuit, lesson.inputs[0], options or _OPTIONS, NGSPICE)
+    cycle = _Cycle(deck, lesson, ranges)
+    libraries = {"sample_hold.lib": {"sample_hold"}, "learning.lib": {"learning_charge", "learning_cell"}}
+    lines = [
+        deck.writer.title_card(),
+        *learning_header(circuit, lesson.nudge, lesson.timing, lesson.order.shape, len(lesson.inputs), lesson.rate),
+        *deck.settings(),
+        _ANALYSES.integration(_TRTOL),
+        *deck.libraries(None, libraries),
+        *deck.elements(cycle.driven_sources() | cycle.cells()),
+        *cycle.charges(),
+        *cycle.clocks(),
+        *cycle.stores(),
+        *cycle.nudge_cards(),
+        *cycle.meters(),
+        *cycle.analysis(),
+        deck.dialect.end(),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+class _Cycle:
+    """The parts of the deck that know about time, samples and phases."""
+
+    def __init__(self, deck: DeckSections, lesson: Lesson, ranges: Mapping[str, tuple[float, float]]):
+        self.deck, self.lesson, self.timing, self.ranges = deck, lesson, lesson.timing, ranges
+        self.circuit, self.names = deck.circuit, deck.circuit.node_names
+        self.held = held_nodes(self.circuit)
+        assert self.circuit.outputs is not None
+        self.pairs = [(int(p), int(n)) for p, n in zip(*self.circuit.outputs, strict=True)]
+        groups = self.circuit.trainable_groups()
+        ends = np.unique(np.concatenate([nodes for g in groups for nodes in (g.positive, g.negative)]))
+        self.stored = [int(i) for i in np.union1d(ends, np.concatenate(self.circuit.outputs)) if not self.held[i]]
+
+    def driven_sources(self) -> dict[str, list[str]]:
+        """Cards of the sources whose values are not the same for all samples."""
+        cards = {}
+        for group in self.circuit.of_kind(VoltageLaw):
+            rows = group.rows()
+            if not rows.is_independent:
+                continue
+            values, nodes = rows.values(self.lesson.inputs), zip(rows.positive, rows.negative, strict=True)
+            cards[group.label] = [
+                f"{self.deck.writer.element_name(group, i)} {self.names[p]} {self.names[n]} {self._steps(values[:, i])}"
+                for i, (p, n) in enumerate(nodes)
+            ]
+        return cards
+
+    def cells(self) -> dict[str, list[str]]:
+        """In place of every trainable conductance one with its update circuit."""
+        cards, gains = {}, self.lesson.gains(self.circuit, self.ranges)
+        volts_per_charge = self.lesson.cells.capacitance / self.timing.written
+        for group, name, index in self.circuit.trained_groups():
+            low, high = self.ranges[name]
+            k = gains[group.label] * self.lesson.cells.gains(group.label, len(group)) * volts_per_charge
+            offsets = self.lesson.cells.offsets(group.label, len(group))
+            rows = zip(group.positive, group.negative, index, k, offsets, strict=True)
+            cards[group.label] = [
+                f"x_{group.label}_{i} {self.names[p]} {self.names[n]} {self._store(p)} {self._store(n)} "
+                f"{self._store(p, 'nudged')} {self._store(n, 'nudged')} _write {self._charge(name, place)} "
+                f"learning_cell low={number(low)} high={number(high)} k={number(gain)} offset={number(offset)}"
+                for i, (p, n, place, gain, offset) in enumerate(rows)
+            ]
+        return cards
+
+    def charges(self) -> Iterator[str]:
+        cells, found = self.lesson.cells, {}
+        for group, name, index in self.circuit.trained_groups():
+            low, high = self.ranges[name]
+            for place, start in zip(index.tolist(), ((group.siemens - low) / (high - low)).tolist(), strict=True):
+                found[self._charge(name, place)] = start
+        values = f"learning_charge c={number(cells.capacitance)} leak={number(cells.leak)}"
+        cards = (f"x_charge{node} {node} {values} start={number(start)}" for node, start in found.items())
+        yield from self.deck.section("charges that stand for the conductances", cards)
+
+    def clocks(self) -> Iterator[str]:
+        timing, edge = self.timing, self.timing.edge
+        waves = {
+            "_free": (edge, timing.free - 4 * edge),
+            "phase": (timing.free, timing.nudged + timing.write - 2 * edge),
+            "_nudged": (timing.free + edge, timing.nudged - 4 * edge),
+            "_judge": (timing.free + timing.nudged, timing.write - 4 * edge),
+        }
+        cards = [
+            f"v_{name.strip('_')} {name} 0 {_ANALYSES.pulses(delay, edge, width, timing.period)}"
+            for name, (delay, width) in waves.items()
+        ]
+        end = self.lesson.learnt
+        cards += [
+            f"v_learn _learn 0 {_corners([(0.0, 1.0), (end, 1.0), (end + edge, 0.0)])}",
+            "b_write _write 0 v=v(_judge)*v(_learn)",
+        ]
+        title = (
+            "clocks: stores follow at v(_track), the nudge is on at v(phase), conductances change at v(_write) = 1 V"
+        )
+        yield from self.deck.section(title, cards)
+
+    def stores(self) -> Iterator[str]:
+        for phase, seconds in (("free", self.timing.free), ("nudged", self.timing.nudged)):
+            ohms = number(seconds / _TRACKED / _STORE_FARADS)
+            instance = f"_{phase} sample_hold c={number(_STORE_FARADS)} r_on={ohms}"
+            cards = (f"x{self._store(i, phase)} {self.names[i]} {self._store(i, phase)} {instance}" for i in self.stored)
+            yield from self.deck.section(f"stores of the {phase} voltages", cards)
+
+    def nudge_cards(self) -> Iterator[str]:
+        nudge = self.lesson.nudge
+        targets = nudge.target.detach().to("cpu", torch.float64).numpy()
+        cards = [f"v_target_{i} _target_{i} 0 {self._steps(targets[:, i])}" for i in range(len(self.pairs))]
+        name = self._store if nudge.kind == "frozen" else self.names.__getitem__
+        currents = current_expressions(nudge, [f"v({name(p)},{name(n)})" for p, n in self.pairs], self._targets())
+        cards += current_cards(self.names, self.pairs, map(switched, currents), "b_phase", NGSPICE)
+        source = "the stored outputs" if nudge.kind == "frozen" else "the live outputs"
+        yield from self.deck.section(f"nudge: its error is that of {source}", cards)
+
+    def meters(self) -> Iterator[str]:
+        """Cost and rightness of the stored outputs, while they are judged."""
+        outputs, targets = [f"v({self._store(p)},{self._store(n)})" for p, n in self.pairs], self._targets()
+        cost = self.lesson.nudge.cost.value_expression(outputs, targets)
+        if cost is None:
+            raise StimulusError(
+                f"a deck that learns prints its cost, which {type(self.lesson.nudge.cost).__name__} has no expression "
+                "for; give it value_expression"
+            )
+        cards = [
+            NGSPICE.behavioural("b_cost", ("_cost", "0"), "v", f"v(_judge)*({cost})"),
+            NGSPICE.behavioural("b_right", ("_right", "0"), "v", f"v(_judge)*({_right(outputs, targets)})"),
+            *(f"e_out_{i} _out_{i} 0 {self._store(p)} {self._store(n)} 1.0" for i, (p, n) in enumerate(self.pairs)),
+        ]
+        yield from self.deck.section("meters of the free outputs", cards)
+
+    def analysis(self) -> Iterator[str]:
+        lesson, timing = self.lesson, self.timing
+        epochs, learned = lesson.order.shape
+        charges = list(
+            dict.fromkeys(self._charge(n, i) for _, n, index in self.circuit.trained_groups() for i in index)
+        )
+        saved = ["_cost", "_right", *(f"_out_{i}" for i in range(len(self.pairs))), *charges]
+        yield from self.deck.section("what is printed", [])
+        yield "\n+ ".join(textwrap.wrap(_ANALYSES.save(f"v({node})" for node in saved), 110, break_on_hyphens=False))
+        for epoch in range(epochs):
+            yield from self._judged(str(epoch + 1), epoch * learned, learned)
+        yield from self._judged("end", lesson.order.size, len(lesson.inputs))
+        for sample in range(len(lesson.inputs)):
+            time = timing.judged(lesson.order.size + sample)
+            for i in range(len(self.pairs)):
+                yield _ANALYSES.measured(f"out_{i}_{sample}", f"v(_out_{i})", time)
+        for group, name, index in self.circuit.trained_groups():
+            low, high = self.ranges[name]
+            for i, place in enumerate(index):
+                stem = f"{group.label}_{i}"
+                yield _ANALYSES.measured(f"weight_{stem}", f"v({self._charge(name, place)})", lesson.learnt)
+                limited = f"min(max(weight_{stem},0),1)"
+                yield _ANALYSES.computed(f"conductance_{stem}", f"{number(low)}+{number(high - low)}*{limited}")
+        step = min(timing.free, timing.nudged, timing.write) / _STEPS
+        yield _ANALYSES.transient(step, lesson.duration, from_start=True)
+
+    def _judged(self, name: str, first: int, count: int) -> Iterator[str]:
+        """Means over some presentations: of what stands at the meters while they judge, over that time."""
+        begin, end = first * self.timing.period, (first + count) * self.timing.period
+        for what in ("cost", "right"):
+            yield _ANALYSES.integrated(f"sum_{what}_{name}", f"v(_{what})", begin, end)
+            yield _ANALYSES.computed(f"{what}_{name}", f"sum_{what}_{name}/{number(count * self.timing.written)}")
+
+    def _targets(self) -> list[str]:
+        return [f"v(_target_{i})" for i in range(len(self.pairs))]
+
+    def _store(self, node: int, phase: str = "free") -> str:
+        """Node that keeps a node's voltage of a phase: itself where a source holds it."""
+        return self.names[node] if self.held[node] else f"_{phase}_{self.names[node]}"
+
+    @staticmethod
+    def _charge(parameter: str, place: int) -> str:
+        return f"_{parameter.replace('.', '_')}_{place}"
+
+    def _steps(self, values: np.ndarray) -> str:
+        """A source that shows the value of the sample that is presented."""
+        if (values == values[0]).all():
+            return number(values[0])
+        shown, edge = values[self.lesson.presented].tolist(), self.timing.edge
+        corners = [(0.0, shown[0])]
+        for i in np.flatnonzero(np.diff(shown)) + 1:
+            begin = float(i * self.timing.period)
+            corners += [(begin, shown[i - 1]), (begin + edge, shown[i])]
+        return _corners(corners)
+
+
+def _right(outputs: Sequence[str], targets: Sequence[str]) -> str:
+    """1 where the largest output is that of the largest target; of a single one, where it has the target's sign."""
+    if len(outputs) == 1:
+        return f"u(({outputs[0]})*{targets[0]})"
+    return "+".join(f"u({_lead(outputs, i)})*u({_lead(targets, i)})" for i in range(len(outputs)))
+
+
+def _lead(values: Sequence[str], i: int) -> str:
+    """By how much one is larger than the others."""
+    others = [value for j, value in enumerate(values) if j != i]
+    largest = others[0]
+    for other in others[1:]:
+        largest = f"max({largest},{other})"
+    return f"{values[i]}-({largest})"
+
+
+def _require_fit(circuit: Circuit, lesson: Lesson) -> None:
+    if lesson.inputs.shape[1] != circuit.n_inputs:
+        raise StimulusError(f"samples must have {circuit.n_inputs} inputs, found {lesson.inputs.shape[1]}")
+    if circuit.outputs is None:
+        raise StimulusError(f"a nudge needs outputs, found none in {circuit.title!r}; declare them with set_outputs")
+    if lesson.nudge.target.shape[-1] != len(circuit.outputs[0]):
+        raise StimulusError(
+            f"a target must have {len(circuit.outputs[0])} values, found {lesson.nudge.target.shape[-1]}"
+        )
+    if not circuit.trainable_groups():
+        raise StimulusError(f"{circuit.title!r} must have trainable conductances, found none")
+    if not circuit.of_kind(ChargeLaw):
+        raise StimulusError(f"a transient needs node capacitances, found none in {circuit.title!r}; add Capacitors")
+
+
+def _corners(corners: Iterable[tuple[float, float]]) -> str:
+    """A piecewise-linear source, in lines that stay short."""
+    return "\n+ ".join(textwrap.wrap(_ANALYSES.corners(corners, gap="  "), 100, break_long_words=False))
