@@ -39,3 +39,14 @@ def _output(path: Path, cwd: Path | None = None) -> str:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "error" not in (done.stdout + done.stderr).lower()
     return done.stdout
+
+
+def run_measured(path: Path) -> dict[str, float]:
+    """Values that ``.meas`` prints under ``ngspice -b FILE``; those that failed are left out."""
+    done = subprocess.run([find_ngspice(), "-b", path], cwd=path.parent, capture_output=True, text=True, timeout=120)
+    rows = (line.partition("=") for line in done.stdout.splitlines())
+    return {
+        name.strip(): float(value.split()[0])
+        for name, equals, value in rows
+        if equals and name.strip().isidentifier() and value.split() and value.split()[0] != "failed"
+    }

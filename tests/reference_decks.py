@@ -11,13 +11,18 @@ from deck_circuits import every_element, measured, mixed_circuit, network
 from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.constants import DEFAULT_TEMPERATURE
 from analog_ep.devices import DiodeClamp, HardClamp, IdealDiode, ShockleyDiode
+from analog_ep.learning.ngspice_learning import learning_deck
 from analog_ep.netlist.deck import save_deck, write_deck
 from analog_ep.netlist.dialects import DIALECTS, DialectName
+from analog_ep.netlist.lesson import Lesson
 from analog_ep.netlist.timing import TwoPhaseTiming
 from analog_ep.netlist.transient_deck import write_transient_deck
-from analog_ep.networks import ResistiveNetwork
+from analog_ep.networks import ConductanceNetwork, ResistiveNetwork
+from analog_ep.runs.building import build_conductances
+from analog_ep.runs.teaching import whole_lesson
+from analog_ep.spec.reading import load_spec
 from analog_ep.stimulus import CrossEntropy, Nudge, SquaredError
-from analog_ep.support.resources import netlists_folder
+from analog_ep.support.resources import netlists_folder, specs_folder
 
 STRONG, WEAK = 1e-4, 1e-7
 """Conductances that carry a weight, and those that stand for none. [S]"""
@@ -89,10 +94,23 @@ def cycle_deck() -> str:
     return write_transient_deck(circuit, samples, nudge, timing, rate=1e-12)
 
 
+def xor_learns_lesson() -> tuple[ConductanceNetwork, Lesson]:
+    """The network and the lesson of specs/xor-learns.toml."""
+    spec = load_spec(specs_folder() / "xor-learns.toml")
+    learner = build_conductances(spec, torch.float64)
+    return learner, whole_lesson(spec, learner, spec.training.epochs)
+
+
+def xor_learns_deck() -> str:
+    """XOR, learnt by the circuit itself."""
+    return learning_deck(*xor_learns_lesson(), None, 1e-12)[0]
+
+
 GOLDEN = Path(__file__).parent / "golden"
 REFERENCE_DECKS = {
     netlists_folder() / "xor.cir": xor_deck,
     netlists_folder() / "softmax.cir": softmax_deck,
+    netlists_folder() / "xor_learns.cir": xor_learns_deck,
     GOLDEN / "flat.cir": flat_deck,
     GOLDEN / "included.cir": included_deck,
     GOLDEN / "cycle.cir": cycle_deck,

@@ -207,9 +207,9 @@ def _nudge_cards(monkeypatch):
 
 
 def _factor(monkeypatch):
-    right = transient_deck._factors
+    right = transient_deck.contrast_factors
     monkeypatch.setattr(
-        transient_deck, "_factors", lambda *a: {label: 2 * values for label, values in right(*a).items()}
+        transient_deck, "contrast_factors", lambda *a: {label: 2 * values for label, values in right(*a).items()}
     )
 
 

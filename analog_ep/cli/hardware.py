@@ -16,6 +16,7 @@ from analog_ep.designs.checking import Comparison, check_design
 from analog_ep.errors import StimulusError
 from analog_ep.netlist.conductance_table import write_conductances
 from analog_ep.runs.choosing import is_netlist
+from analog_ep.runs.learning_export import export_learning
 from analog_ep.runs.progress import sample_bar
 from analog_ep.runs.trained import (
     check_own_netlist,
@@ -35,6 +36,7 @@ class Phase(StrEnum):
     nudged = "nudged"
     both = "both"
     transient = "transient"
+    learning = "learning"
     adjoint = "adjoint"
     asymmetric = "asymmetric"
 
@@ -120,7 +122,8 @@ def export(
         typer.Option(
             help="What the netlist solves, both if not given; `transient` is the whole cycle, with each ΔG, or of a "
             "Hopfield network the settling from rest; `adjoint` is the adjoint network, with the exact gradient, "
-            "and `asymmetric` both phases with the correction of asymmetric EP."
+            "and `asymmetric` both phases with the correction of asymmetric EP; `learning` is a netlist that learns by "
+            "itself, from the spec's first conductances on."
         ),
     ] = None,
     samples: Annotated[
@@ -135,6 +138,9 @@ def export(
             help="Factor from -dC/dg to ΔG in a transient; by default the largest ΔG is 1 % of the conductance range."
         ),
     ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Epochs that a learning netlist learns; the spec's if not given.")
+    ] = None,
     dialect: Annotated[DialectChoice | None, typer.Option(help="Simulator to write for, ngspice if not given.")] = None,
     array: ArrayOption = ArrayChoice.first,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Netlist to write.")] = None,
@@ -148,8 +154,11 @@ def export(
     """
     if out is None and conductances is None:
         raise typer.BadParameter("give -o FILE, --conductances FILE.csv, or both")
-    if phase is Phase.transient and dialect not in (None, DialectChoice.ngspice):
-        raise typer.BadParameter("a transient netlist is for ngspice alone; leave --dialect out")
+    in_time = phase is Phase.transient or phase is Phase.learning
+    if in_time and dialect not in (None, DialectChoice.ngspice):
+        raise typer.BadParameter(f"a {phase.value} netlist is for ngspice alone; leave --dialect out")
+    if epochs is not None and phase is not Phase.learning:
+        raise typer.BadParameter("has a meaning only with --phase learning", param_hint="--epochs")
     for option, value in (("--samples", samples), ("--capacitance", capacitance), ("--rate", rate)):
         if value is not None and phase is not Phase.transient:
             raise typer.BadParameter("has a meaning only with --phase transient", param_hint=option)
@@ -157,6 +166,9 @@ def export(
         own = export_own_netlist(run, out) if phase is None and dialect is None else []
         if phase is Phase.transient:
             export_transient(run, slice(sample, sample + (samples or 1)), out, capacitance, rate)
+        elif phase is Phase.learning:
+            seconds = export_learning(run, out, epochs, array.value)
+            typer.echo(f"ngspice will take about {_lasting(seconds)} for it", err=True)
         elif phase is Phase.adjoint or phase is Phase.asymmetric:
             simulator = dialect or DialectChoice.ngspice
             export_transposed(run, sample, phase.value, out, simulator.value, array.value)
@@ -168,6 +180,13 @@ def export(
     if conductances is not None:
         rows = write_conductances(trained_conductances(run)[1], conductances)
         typer.echo(f"wrote {conductances}: {rows} conductances")
+
+
+def _lasting(seconds: float) -> str:
+    unit, name = next(
+        (unit, name) for unit, name in ((3600, "h"), (60, "min"), (1, "s")) if seconds >= 2 * unit or unit == 1
+    )
+    return f"{max(round(seconds / unit), 1)} {name}"
 
 
 @app.command()

@@ -24,6 +24,7 @@ class EquilibriumSolver(StrEnum):
 
     torch = "torch"
     ngspice = "ngspice"
+    ngspice_learning = "ngspice-learning"
 
 
 @app.command()
@@ -43,7 +44,10 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Number of epochs.")] = None,
     start: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Conductances to begin from.")] = None,
     solver: Annotated[
-        EquilibriumSolver | None, typer.Option(help="What finds the equilibria; torch by default.")
+        EquilibriumSolver | None,
+        typer.Option(
+            help="What finds the equilibria, torch by default; with `ngspice-learning` circuits of its own learn."
+        ),
     ] = None,
     engine: EngineOption = None,
     device: Annotated[str, typer.Option(help="Device of the tensors, such as cpu or cuda.")] = "cpu",
@@ -72,8 +76,8 @@ def train(
             raise typer.BadParameter("a resumed run goes on from its own conductances", param_hint="--start")
         stored = stored_spec(out) if resume else None
         wanted = choose_spec(spec, data, seed, epochs, stored, solver, learning_rate, columns, circuit)
-        if engine is not None and wanted.gradient.solver != "ngspice":
-            raise typer.BadParameter("has a meaning only with --solver ngspice", param_hint="--engine")
+        if engine is not None and wanted.gradient.solver == "torch":
+            raise typer.BadParameter("has a meaning only with a --solver that is ngspice", param_hint="--engine")
         _train(Run.opened(out, wanted, resume=resume, device=device, start=start, ranks=ranks))
 
 

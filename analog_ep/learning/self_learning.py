@@ -1,15 +1,21 @@
-"""What a deck that learns by itself comes to: the same presentations, with equilibria in place of transients."""
+"""Networks that learn by circuits of their own: what a deck comes to, predicted by equilibria, and a trainer of it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from analog_ep.circuit import Chip
+from analog_ep.datasets import targets_of
 from analog_ep.equilibrium import Equilibrium, solve
 from analog_ep.equilibrium.solver_of import solver_of
-from analog_ep.netlist.learning_deck import Lesson
+from analog_ep.errors import ConvergenceError
+from analog_ep.learning.training import Trainer, TrainingObserver
+from analog_ep.netlist.lesson import Lesson
 from analog_ep.networks import ConductanceNetwork
 from analog_ep.stimulus import Nudge
 
@@ -22,8 +28,8 @@ class Learnt:
     ----------
     costs, right : ndarray (n_epochs,)
         Mean cost, and share of right answers, of the free phases of every epoch.
-    outputs : ndarray (n_samples, n_outputs)
-        Of all samples, after learning. [V]
+    outputs : ndarray (n_examined, n_outputs)
+        Of the samples that are examined, after learning. [V]
     weights : dict of str to ndarray
         The charges w by parameter, at the parameter's flat index. [V]
     """
@@ -33,48 +39,103 @@ class Learnt:
     outputs: np.ndarray
     weights: dict[str, np.ndarray]
 
+    def set(self, network: ConductanceNetwork) -> None:
+        """Give a network the conductances that the charges stand for."""
+        found = {}
+        for name, siemens in network.conductances.items():
+            low, high = network.range_of(name)
+            found[name] = torch.from_numpy(low + (high - low) * self.weights[name].clip(0, 1)).reshape(siemens.shape)
+        network.set_conductances({name: value.to(network.conductances[name]) for name, value in found.items()})
 
-def predict_learning(network: ConductanceNetwork, lesson: Lesson) -> Learnt:
+
+Teacher = Callable[[ConductanceNetwork, Lesson, Chip | None], Learnt]
+"""Holds a lesson; the network, on a chip where there is one, is where learning begins, and stays as it is."""
+
+
+def predict_learning(network: ConductanceNetwork, lesson: Lesson, chip: Chip | None = None) -> Learnt:
     r"""Learn as `write_learning_deck` has it, each phase at its equilibrium; see `UpdateCells` for the update.
 
-    What a transient has beside that is left out: phases that do not settle, conductances that change while they are
-    written, and what leaks within a presentation.
+    What a transient has beside that is left out: phases that do not settle, and, where charges leak, that a frozen
+    nudge takes its error from outputs before they leaked.
 
     Parameters
     ----------
     network : ConductanceNetwork
-        In float64, where learning begins; it holds what it learnt afterwards.
+        Where learning begins; it is not changed.
     lesson : Lesson
-        Its learning goes on in the cells' order of samples.
+        What is learnt from.
+    chip : Chip, optional
+        The hardware that learns.
 
     Raises
     ------
     StimulusError
         If the lesson does not fit the network.
+    EnergyUnavailableError
+        If it has no energy.
     ConvergenceError
         If a phase has no equilibrium that is found.
     """
-    cells = _Cells(network, lesson)
-    inputs, targets = torch.from_numpy(lesson.inputs), lesson.nudge.target.double()
-    nudge, solver = lesson.nudge, solver_of(network)
+    twin = conductances_in_float64(network)
+    cells, solver = _Cells(twin, lesson), solver_of(twin)
+    inputs, targets, nudge = torch.from_numpy(lesson.inputs), lesson.nudge.target.double(), lesson.nudge
     costs, right = (np.zeros(lesson.order.shape) for _ in range(2))
     for at, sample in np.ndenumerate(lesson.order):
-        sample = int(sample)
-        free = solve(network, inputs[sample], solver=solver)
-        here = Nudge(nudge.strength, targets[sample], nudge.cost, nudge.kind)
-        nudged = solve(network, inputs[sample], here, solver=solver, start=free)
-        costs[at] = float(nudge.cost.value(free.outputs, targets[sample]))
-        right[at] = float(is_right(free.outputs, targets[sample]))
+        shown, target = inputs[int(sample)], targets[int(sample)]
+        here = Nudge(nudge.strength, target, nudge.cost, nudge.kind)
+        cells.leak(lesson.timing.free)
+        free = solve(twin, shown, solver=solver, chip=chip)
+        # What leaks between the phases changes the voltages, too, and the circuits cannot tell it from the nudge.
+        settled = solve(twin, shown, solver=solver, chip=chip) if cells.leak(lesson.timing.nudged) else free
+        nudged = solve(twin, shown, here, solver=solver, start=settled, chip=chip)
+        cells.leak(lesson.timing.write)
+        costs[at] = float(nudge.cost.value(free.outputs, target))
+        right[at] = float(_is_right(free.outputs, target))
         cells.write(free, nudged)
-    outputs = solve(network, inputs, solver=solver).outputs
-    return Learnt(costs.mean(1), right.mean(1), outputs.numpy(), cells.weights)
+    examined = solve(twin, inputs[torch.from_numpy(lesson.examined)], solver=solver, chip=chip).outputs
+    return Learnt(costs.mean(1), right.mean(1), examined.numpy(), cells.weights)
 
 
-def is_right(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Whether the largest output is that of the largest target; of a single one, whether it has the target's sign."""
-    if outputs.shape[-1] == 1:
-        return (outputs * targets)[..., 0] > 0
-    return outputs.argmax(-1) == targets.argmax(-1)
+def conductances_in_float64(network: ConductanceNetwork) -> ConductanceNetwork:
+    """A copy in float64 on the CPU, with the elements of a netlist."""
+    return network.as_built().as_measured()
+
+
+class SelfLearner(Trainer):
+    """A trainer whose epochs are lessons: sample by sample, by the update circuits of the network itself.
+
+    Parameters
+    ----------
+    teacher : callable
+        `predict_learning`, or what runs a deck in ngspice.
+    lesson : callable
+        Makes the lesson of inputs `(n_samples, n_inputs)` [V], targets and an order of samples.
+    network, *arguments, **options
+        See `Trainer`; the gradient is there for its cost alone.
+    """
+
+    def __init__(
+        self,
+        network: ConductanceNetwork,
+        *arguments,
+        teacher: Teacher,
+        lesson: Callable[[Tensor, Tensor, np.ndarray], Lesson],
+        **options,
+    ):
+        super().__init__(network, *arguments, **options)
+        self._learner, self._teacher, self._lesson = network, teacher, lesson
+
+    def _train_epoch(self, observer: TrainingObserver) -> float:
+        inputs, labels = self._train
+        targets = targets_of(labels, self.gradient.cost, self.network.n_outputs, like=inputs)
+        order = torch.cat(list(self._shuffled())).cpu().numpy()[None]
+        learnt = self._teacher(self._learner, self._lesson(inputs, targets, order), self.chip)
+        cost = float(learnt.costs[0])
+        if not np.isfinite(cost):
+            raise ConvergenceError(f"the cost must stay finite, found {cost} in epoch {self.epoch + 1}; learn slower")
+        learnt.set(self._learner)
+        observer.batch_done(self.epoch + 1, 1, 1)
+        return cost
 
 
 class _Cells:
@@ -83,34 +144,42 @@ class _Cells:
     def __init__(self, network: ConductanceNetwork, lesson: Lesson):
         self.network, self.cells = network, lesson.cells
         self.groups = (circuit := network.circuit()).trained_groups()
-        self.ranges = {name: network.range_of(name) for name, _ in network.named_parameters()}
+        self.ranges = {name: network.range_of(name) for name in network.conductances}
         self.gains = lesson.gains(circuit, self.ranges)
-        self.kept = float(np.exp(-lesson.timing.period / lesson.cells.leak_time))
         self.weights = {name: self._weights_of(name) for name in self.ranges}
+
+    def leak(self, seconds: float) -> bool:
+        """Let every charge leak; whether it does."""
+        if np.isinf(self.cells.leak_time):
+            return False
+        for weights in self.weights.values():
+            weights *= np.exp(-seconds / self.cells.leak_time)
+        self._set()
+        return True
 
     def write(self, free: Equilibrium, nudged: Equilibrium) -> None:
         """Change every charge by the phases of a presentation, and the network's conductances with them."""
         before, after = free.voltages.numpy(), nudged.voltages.numpy()
-        for weights in self.weights.values():
-            weights *= self.kept
         for group, name, index in self.groups:
             v, w = (state[group.positive] - state[group.negative] for state in (before, after))
             gains = self.gains[group.label] * self.cells.gains(group.label, len(group))
             change = gains * (w - v + self.cells.offsets(group.label, len(group))) * (w + v)
             np.subtract.at(self.weights[name], index, change)
-        for name, weights in self.weights.items():
+        for weights in self.weights.values():
             weights.clip(0, 1, out=weights)
         self._set()
 
+    def _set(self) -> None:
+        Learnt(np.zeros(0), np.zeros(0), np.zeros(0), self.weights).set(self.network)
+
     def _weights_of(self, name: str) -> np.ndarray:
         low, high = self.ranges[name]
-        siemens = self.network.conductances[name].detach().double().numpy().ravel()
-        return (siemens - low) / (high - low)
+        siemens = self.network.conductances[name].detach().numpy().ravel()
+        return ((siemens - low) / (high - low)).clip(0, 1)
 
-    def _set(self) -> None:
-        found = {}
-        for name, weights in self.weights.items():
-            low, high = self.ranges[name]
-            found[name] = torch.from_numpy(low + (high - low) * weights).reshape(self.network.conductances[name].shape)
-        self.network.set_conductances(found)
 
+def _is_right(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Whether the largest output is that of the largest target; of a single one, whether it has the target's sign."""
+    if outputs.shape[-1] == 1:
+        return (outputs * targets)[..., 0] > 0
+    return outputs.argmax(-1) == targets.argmax(-1)

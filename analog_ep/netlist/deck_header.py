@@ -8,9 +8,10 @@ import numpy as np
 
 from analog_ep.circuit import Circuit
 from analog_ep.netlist.dialects import NGSPICE, Dialect
+from analog_ep.netlist.lesson import Lesson
 from analog_ep.netlist.nudge_cards import NudgeCurrent
 from analog_ep.netlist.texts import in_celsius, number
-from analog_ep.netlist.timing import LearningTiming, TwoPhaseTiming
+from analog_ep.netlist.timing import TwoPhaseTiming
 from analog_ep.stimulus import Nudge
 
 _SOLVES = {
@@ -161,21 +162,19 @@ def transient_header(
         yield from NGSPICE.paragraph(paragraph)
 
 
-def learning_header(
-    circuit: Circuit, nudge: Nudge, timing: LearningTiming, order: tuple[int, ...], n_samples: int, rate: float
-) -> Iterator[str]:
-    """Comment lines of a deck that learns by itself, `order` being numbers of epochs and of presentations in each."""
-    epochs, learned = order
+def learning_header(circuit: Circuit, lesson: Lesson) -> Iterator[str]:
+    """Comment lines of a deck that learns by itself."""
+    (epochs, learned), timing, nudge, rate = lesson.order.shape, lesson.timing, lesson.nudge, lesson.rate
     paragraphs = [
         "A network that learns by itself, by equilibrium propagation (arXiv:1602.05179).",
         "Run it with: ngspice -b FILE (checked with ngspice 39.3).",
-        f"Epochs: {epochs} of {learned} presentations; then all {n_samples} samples once without learning.",
+        f"Epochs: {epochs} of {learned} presentations; then {len(lesson.examined)} samples once without learning.",
         f"A presentation: {timing.free:.9g} s free, {timing.nudged:.9g} s nudged, {timing.write:.9g} s in which every "
         "conductance's own circuit changes it. In the free phase stores follow the nodes, and keep its voltages when "
         "it ends; then the nudge is switched on.",
         "It prints cost_<epoch> and right_<epoch>, mean cost and share of right answers of the free phases of each "
-        "epoch; cost_end and right_end after learning, and out_<output>_<sample> in V; weight_<branch>, the charges when "
-        "learning ends, 0 V for the lowest conductance and 1 V for the highest, and conductance_<branch> in S.",
+        "epoch; cost_end and right_end after learning, and out_<output>_<sample> in V; weight_<branch>, the charges "
+        "when learning ends, 0 V for the lowest conductance and 1 V for the highest, and conductance_<branch> in S.",
         f"The rate from -dC/dw to a change of the charge w: {number(rate)}.",
         f"Nudge: {nudge.kind}, beta = {number(nudge.strength)}, cost {type(nudge.cost).__name__}.",
         f"Size: {circuit.n_nodes - 1} nodes, {circuit.n_branches} branches, without the circuits that learn.",

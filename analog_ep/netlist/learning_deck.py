@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from analog_ep.circuit import ChargeLaw, Circuit, VoltageLaw, check_circuit
 from analog_ep.circuit.energy import held_nodes
-from analog_ep.circuit.update_cells import UpdateCells
 from analog_ep.errors import StimulusError
 from analog_ep.netlist.deck_header import learning_header
 from analog_ep.netlist.deck_sections import DeckSections
 from analog_ep.netlist.dialects import NGSPICE, analyses_of
+from analog_ep.netlist.lesson import Lesson
 from analog_ep.netlist.netlist import SpiceOptions
 from analog_ep.netlist.nudge_cards import current_cards, current_expressions, switched
 from analog_ep.netlist.texts import number
-from analog_ep.netlist.timing import LearningTiming
-from analog_ep.netlist.transient_deck import contrast_factors
-from analog_ep.stimulus import Nudge
 
 _ANALYSES = analyses_of(NGSPICE)
 
@@ -38,90 +34,23 @@ _STEPS = 4
 """Steps of a phase at least."""
 
 
-@dataclass(frozen=True, eq=False)
-class Lesson:
-    """What a deck that learns presents, and in which order.
-
-    Attributes
-    ----------
-    inputs : ndarray (n_samples, n_inputs)
-        [V]
-    nudge : Nudge
-        With targets `(n_samples, n_outputs)`.
-    order : ndarray (n_epochs, n_learned)
-        Samples by index as they are learnt from, epoch by epoch. All samples follow once, without learning.
-    timing : LearningTiming
-        Of each presentation.
-    rate : float
-        η, the factor from −∂C/∂w to Δw, where w, from 0 to 1, is a conductance within its range. [1/cost]
-    cells : UpdateCells
-        At every conductance.
-    """
-
-    inputs: np.ndarray
-    nudge: Nudge
-    order: np.ndarray
-    timing: LearningTiming
-    rate: float
-    cells: UpdateCells = field(default_factory=UpdateCells)
-
-    def __post_init__(self):
-        if self.inputs.ndim != 2 or not len(self.inputs) or not np.isfinite(self.inputs).all():
-            raise StimulusError(
-                f"inputs must be finite, of shape (n_samples, n_inputs) with a sample at least, found {self.inputs.shape}"
-            )
-        if len(self.nudge.target) != len(self.inputs):
-            raise StimulusError(
-                f"every sample needs a target, found {len(self.inputs)} samples and {len(self.nudge.target)} targets"
-            )
-        if self.order.ndim != 2 or not self.order.size:
-            raise StimulusError(
-                f"order must have shape (n_epochs, n_learned) with one of each at least, found {self.order.shape}"
-            )
-        if self.order.min() < 0 or self.order.max() >= len(self.inputs):
-            raise StimulusError(f"order must name samples 0 to {len(self.inputs) - 1}, found one that is not there")
-        if not 0 < self.rate < float("inf"):
-            raise StimulusError(f"the rate from -dC/dw to a change must be positive and finite, found {self.rate}")
-        if not self.nudge.strength > 0:
-            raise StimulusError(f"the nudging of a deck that learns must be positive, found {self.nudge.strength}")
-
-    @property
-    def presented(self) -> np.ndarray:
-        """Sample of every presentation, those without learning last, `(n_presentations,)`."""
-        return np.concatenate([self.order.ravel(), np.arange(len(self.inputs))])
-
-    @property
-    def duration(self) -> float:
-        """Of the whole. [s]"""
-        return len(self.presented) * self.timing.period
-
-    @property
-    def learnt(self) -> float:
-        """When learning ends. [s]"""
-        return self.order.size * self.timing.period
-
-    def gains(self, circuit: Circuit, ranges: Mapping[str, tuple[float, float]]) -> dict[str, np.ndarray]:
-        """Change of w in a write by (v^β − v⁰)(v^β + v⁰), without errors of the cells, by group. [1/V²]"""
-        factors = contrast_factors(circuit, self.nudge)
-        spans = {group.label: ranges[name][1] - ranges[name][0] for group, name, _ in circuit.trained_groups()}
-        return {label: 0.5 * self.rate * spans[label] * factor for label, factor in factors.items()}
-
-
 def write_learning_deck(
     circuit: Circuit,
     lesson: Lesson,
     ranges: Mapping[str, tuple[float, float]],
     *,
+    nominal: Circuit | None = None,
     options: SpiceOptions | None = None,
 ) -> str:
     r"""Write a deck in which the network learns while ngspice runs: ``ngspice -b FILE``, and nothing else.
 
     Samples and targets are presented in turn. In each presentation the network settles, sample-and-holds keep the free
     voltages, the nudge is switched on, and at its end every trainable branch's own circuit changes the charge that sets
-    its conductance, by the difference of the squares of its two voltages: see `UpdateCells`. At the end all samples are
+    its conductance, by the difference of the squares of its two voltages: see `UpdateCells`. At the end samples are
     presented once more without learning. It prints ``cost_<epoch>`` and ``right_<epoch>``, mean cost and share of right
     answers of the free phases of each epoch; ``cost_end`` and ``right_end`` over all samples after learning;
-    ``out_<output>_<sample>`` [V]; and ``weight_<branch>``, the charges at the end [V], and ``conductance_<branch>`` [S].
+    ``out_<output>_<sample>`` [V]; and ``weight_<branch>``, the charges when learning ends [V], and
+    ``conductance_<branch>`` [S].
 
     Parameters
     ----------
@@ -132,6 +61,9 @@ def write_learning_deck(
         the deck cannot know.
     ranges : mapping of str to (float, float)
         Lowest and highest conductance by parameter. [S]
+    nominal : Circuit, optional
+        What the hardware was meant to be, where `circuit` is a chip of it: its cells lack or exceed their conductances
+        by the same factor whatever the charge, and the gains of the updates are those of the nominal circuit.
     options : SpiceOptions, optional
         Tolerances.
 
@@ -148,11 +80,11 @@ def write_learning_deck(
     check_circuit(circuit)
     _require_fit(circuit, lesson)
     deck = DeckSections(circuit, lesson.inputs[0], options or _OPTIONS, NGSPICE)
-    cycle = _Cycle(deck, lesson, ranges)
+    cycle = _Cycle(deck, lesson, ranges, circuit if nominal is None else nominal)
     libraries = {"sample_hold.lib": {"sample_hold"}, "learning.lib": {"learning_charge", "learning_cell"}}
     lines = [
         deck.writer.title_card(),
-        *learning_header(circuit, lesson.nudge, lesson.timing, lesson.order.shape, len(lesson.inputs), lesson.rate),
+        *learning_header(circuit, lesson),
         *deck.settings(),
         _ANALYSES.integration(_TRTOL),
         *deck.libraries(None, libraries),
@@ -171,8 +103,9 @@ def write_learning_deck(
 class _Cycle:
     """The parts of the deck that know about time, samples and phases."""
 
-    def __init__(self, deck: DeckSections, lesson: Lesson, ranges: Mapping[str, tuple[float, float]]):
+    def __init__(self, deck: DeckSections, lesson: Lesson, ranges: Mapping[str, tuple[float, float]], nominal: Circuit):
         self.deck, self.lesson, self.timing, self.ranges = deck, lesson, lesson.timing, ranges
+        self.nominal = nominal
         self.circuit, self.names = deck.circuit, deck.circuit.node_names
         self.held = held_nodes(self.circuit)
         assert self.circuit.outputs is not None
@@ -197,24 +130,25 @@ class _Cycle:
 
     def cells(self) -> dict[str, list[str]]:
         """In place of every trainable conductance one with its update circuit."""
-        cards, gains = {}, self.lesson.gains(self.circuit, self.ranges)
-        volts_per_charge = self.lesson.cells.capacitance / self.timing.written
+        cards, gains = {}, self.lesson.gains(self.nominal, self.ranges)
+        amperes_per_volt = self.lesson.cells.capacitance / self.timing.written
+        meant = {group.label: group.siemens for group in self.nominal.trainable_groups()}
         for group, name, index in self.circuit.trained_groups():
-            low, high = self.ranges[name]
-            k = gains[group.label] * self.lesson.cells.gains(group.label, len(group)) * volts_per_charge
+            k = gains[group.label] * self.lesson.cells.gains(group.label, len(group)) * amperes_per_volt
             offsets = self.lesson.cells.offsets(group.label, len(group))
-            rows = zip(group.positive, group.negative, index, k, offsets, strict=True)
+            low, high = (bound * group.siemens / meant[group.label] for bound in self.ranges[name])
+            rows = zip(group.positive, group.negative, index, k, offsets, low, high, strict=True)
             cards[group.label] = [
                 f"x_{group.label}_{i} {self.names[p]} {self.names[n]} {self._store(p)} {self._store(n)} "
                 f"{self._store(p, 'nudged')} {self._store(n, 'nudged')} _write {self._charge(name, place)} "
-                f"learning_cell low={number(low)} high={number(high)} k={number(gain)} offset={number(offset)}"
-                for i, (p, n, place, gain, offset) in enumerate(rows)
+                f"learning_cell low={number(least)} high={number(most)} k={number(gain)} offset={number(offset)}"
+                for i, (p, n, place, gain, offset, least, most) in enumerate(rows)
             ]
         return cards
 
     def charges(self) -> Iterator[str]:
         cells, found = self.lesson.cells, {}
-        for group, name, index in self.circuit.trained_groups():
+        for group, name, index in self.nominal.trained_groups():
             low, high = self.ranges[name]
             for place, start in zip(index.tolist(), ((group.siemens - low) / (high - low)).tolist(), strict=True):
                 found[self._charge(name, place)] = start
@@ -234,7 +168,7 @@ class _Cycle:
             f"v_{name.strip('_')} {name} 0 {_ANALYSES.pulses(delay, edge, width, timing.period)}"
             for name, (delay, width) in waves.items()
         ]
-        end = self.lesson.learnt
+        end = self.lesson.learning_time
         cards += [
             f"v_learn _learn 0 {_corners([(0.0, 1.0), (end, 1.0), (end + edge, 0.0)])}",
             "b_write _write 0 v=v(_judge)*v(_learn)",
@@ -248,7 +182,9 @@ class _Cycle:
         for phase, seconds in (("free", self.timing.free), ("nudged", self.timing.nudged)):
             ohms = number(seconds / _TRACKED / _STORE_FARADS)
             instance = f"_{phase} sample_hold c={number(_STORE_FARADS)} r_on={ohms}"
-            cards = (f"x{self._store(i, phase)} {self.names[i]} {self._store(i, phase)} {instance}" for i in self.stored)
+            cards = (
+                f"x{self._store(i, phase)} {self.names[i]} {self._store(i, phase)} {instance}" for i in self.stored
+            )
             yield from self.deck.section(f"stores of the {phase} voltages", cards)
 
     def nudge_cards(self) -> Iterator[str]:
@@ -288,16 +224,17 @@ class _Cycle:
         yield "\n+ ".join(textwrap.wrap(_ANALYSES.save(f"v({node})" for node in saved), 110, break_on_hyphens=False))
         for epoch in range(epochs):
             yield from self._judged(str(epoch + 1), epoch * learned, learned)
-        yield from self._judged("end", lesson.order.size, len(lesson.inputs))
-        for sample in range(len(lesson.inputs)):
-            time = timing.judged(lesson.order.size + sample)
-            for i in range(len(self.pairs)):
-                yield _ANALYSES.measured(f"out_{i}_{sample}", f"v(_out_{i})", time)
+        if len(lesson.examined):
+            yield from self._judged("end", lesson.order.size, len(lesson.examined))
+        for i, sample in enumerate(lesson.examined):
+            time = timing.judged(lesson.order.size + i)
+            for output in range(len(self.pairs)):
+                yield _ANALYSES.measured(f"out_{output}_{sample}", f"v(_out_{output})", time)
         for group, name, index in self.circuit.trained_groups():
             low, high = self.ranges[name]
             for i, place in enumerate(index):
                 stem = f"{group.label}_{i}"
-                yield _ANALYSES.measured(f"weight_{stem}", f"v({self._charge(name, place)})", lesson.learnt)
+                yield _ANALYSES.measured(f"weight_{stem}", f"v({self._charge(name, place)})", lesson.learning_time)
                 limited = f"min(max(weight_{stem},0),1)"
                 yield _ANALYSES.computed(f"conductance_{stem}", f"{number(low)}+{number(high - low)}*{limited}")
         step = min(timing.free, timing.nudged, timing.write) / _STEPS

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import ChargeLaw, Circuit, VoltageLaw, check_circuit, energy_weights
-from analog_ep.circuit.energy import branch_weights, held_nodes, output_weight, why_no_contrast
-from analog_ep.errors import EnergyUnavailableError, StimulusError
+from analog_ep.circuit import ChargeLaw, Circuit, VoltageLaw, check_circuit
+from analog_ep.circuit.energy import held_nodes
+from analog_ep.errors import StimulusError
+from analog_ep.netlist.contrast import contrast_factors
 from analog_ep.netlist.deck_header import transient_header
 from analog_ep.netlist.deck_sections import DeckSections
 from analog_ep.netlist.dialects import NGSPICE, analyses_of
@@ -264,18 +265,6 @@ def usual_rate(
     rate = USUAL_SHARE / largest if largest else 1.0
     unit = 10.0 ** (math.floor(math.log10(rate)) - 1)
     return float(f"{math.floor(rate / unit) * unit:.1e}")
-
-
-def contrast_factors(circuit: Circuit, nudge: Nudge) -> dict[str, np.ndarray]:
-    """w_s / (w_L β) of every trainable branch, by the label of its group."""
-    if not nudge.strength:
-        raise StimulusError("the nudging strength must not be zero: ΔG is the contrast divided by it")
-    if reason := why_no_contrast(circuit):
-        raise EnergyUnavailableError(f"ΔG needs the weights of the energy, found none: {reason}")
-    weights = energy_weights(circuit).require()
-    scale, held = output_weight(circuit, weights) * nudge.strength, held_nodes(circuit)
-    groups = circuit.trainable_groups()
-    return {group.label: branch_weights(group, weights, held) / scale for group in groups}
 
 
 def _corners(corners: Sequence[tuple[float, float]]) -> str:

@@ -25,6 +25,7 @@ from analog_ep.runs.building import (
 from analog_ep.runs.chips import build_chip, require_chip_of
 from analog_ep.runs.choosing import CHECKPOINT, SPEC, stored_spec
 from analog_ep.runs.progress import learning_curve
+from analog_ep.runs.teaching import trainer_of
 from analog_ep.spec import Spec
 from analog_ep.support.files import draft_folder, is_utf8, remove_abandoned, write_atomically
 
@@ -286,7 +287,7 @@ def _trainer(spec: Spec, device: str, path: Path | None = None, ranks: Ranks | N
     chip = build_chip(spec, network) if path is None else stored_chip(path, spec, network)
     training = spec.training
     believed = network if spec.wires is None else spec.wires.believed(network)
-    return Trainer(
+    return trainer_of(spec, network)(
         network,
         build_gradient(spec, believed, chip, stored_calibration(path, network)),
         build_update(spec, network, chip),

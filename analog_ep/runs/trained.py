@@ -210,7 +210,7 @@ def cross_checked(
         samples = min(_USUAL_SAMPLES, len(build_dataset(spec, network).test_labels))
     inputs, targets = test_samples(spec, network, slice(0, samples), chip)
     return network.answer(
-        _RunCheck(path, spec, inputs, targets, _array_of(chip, array), progress, processes, accuracy, judge)
+        _RunCheck(path, spec, inputs, targets, array_of(chip, array), progress, processes, accuracy, judge)
     )
 
 
@@ -302,7 +302,7 @@ def _classes(
     return Classes.of(ours.outputs, theirs.outputs, targets)
 
 
-def _array_of(chip: Chip | None, array: Array) -> Chip | None:
+def array_of(chip: Chip | None, array: Array) -> Chip | None:
     if array == "first":
         return chip
     if chip is None or chip.twin is None:
@@ -340,7 +340,7 @@ def export_deck(
     spec, network, chip = trained_circuit(path)
     inputs, targets = (values[0] for values in test_samples(spec, network, slice(sample, sample + 1), chip))
     nudge = None if phase == "free" else build_nudge(spec, targets)
-    write_netlist(network, inputs, nudge, path=out, phase=phase, chip=_array_of(chip, array), dialect=dialect)
+    write_netlist(network, inputs, nudge, path=out, phase=phase, chip=array_of(chip, array), dialect=dialect)
 
 
 _TRANSPOSED = {"adjoint": write_adjoint_netlist, "asymmetric": write_asymmetric_netlist}
@@ -362,7 +362,7 @@ def export_transposed(
     ranged_of(network, f"the {phase} phase needs conductances that learn", "export another phase")
     inputs, targets = (values[0] for values in test_samples(spec, network, slice(sample, sample + 1), chip))
     nudge = build_nudge(spec, targets)
-    _TRANSPOSED[phase](network, inputs, nudge, path=out, chip=_array_of(chip, array), dialect=dialect)
+    _TRANSPOSED[phase](network, inputs, nudge, path=out, chip=array_of(chip, array), dialect=dialect)
 
 
 def export_transient(

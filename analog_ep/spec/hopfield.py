@@ -38,7 +38,7 @@ class HopfieldSpec(LayeredTable):
             raise ValueError(f"initial_scale must be one or {stages}, one per weight, found {self.initial_scale}")
         return self
 
-    idle_tables: ClassVar[tuple[str, ...]] = ("diode", "wires", "update", "chip", "converters")
+    idle_tables: ClassVar[tuple[str, ...]] = ("diode", "wires", "update", "chip", "converters", "self_learning")
     unit: ClassVar[str] = "1"
 
     def refuse(self, relaxation: RelaxationSpec | None, gradient: GradientTable, cost: str) -> None:

@@ -32,6 +32,7 @@ from analog_ep.spec.hopfield import HopfieldSpec
 from analog_ep.spec.network import NetworkTable
 from analog_ep.spec.relaxation import RelaxationSpec, idle_keys
 from analog_ep.spec.resistive import NetworkSpec
+from analog_ep.spec.self_learning import SelfLearningSpec
 from analog_ep.spec.table import TABLE, listed, quoted
 from analog_ep.spec.wires import WiresSpec
 
@@ -154,6 +155,7 @@ class Spec(_Table):
     chip: ChipSpec | None = None
     converters: ConvertersSpec | None = None
     relaxation: RelaxationSpec | None = None
+    self_learning: SelfLearningSpec | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -214,6 +216,35 @@ class Spec(_Table):
     def _of_the_wires(self) -> Spec:
         if self.wires is not None and not self.wires.known and (self.chip or self.converters):
             raise ValueError("wires.known must be true with [chip] or [converters], found false; leave one of them out")
+        return self
+
+    @model_validator(mode="after")
+    def _learns_by_itself(self) -> Spec:
+        if self.self_learning is None:
+            if self.gradient.solver == "ngspice-learning":
+                raise ValueError('gradient.solver = "ngspice-learning" needs a [self_learning] table; add one')
+            return self
+        for key, needed, found in (
+            ("gradient.method", "ep", self.gradient.method),
+            ("gradient.variant", "positive", getattr(self.gradient, "variant", "positive")),
+            ("training.optimizer", "sgd", self.training.optimizer),
+            ("training.schedule", "constant", self.training.schedule),
+            ("training.batch_size", 1, self.training.batch_size),
+            ("training.momentum", 0.0, self.training.momentum),
+            ("training.weight_decay", 0.0, self.training.weight_decay),
+            ("training.input_noise", 0.0, self.training.input_noise),
+            ("number of rates in training.learning_rate", 1, len(self.training.learning_rate)),
+        ):
+            if found != needed:
+                raise ValueError(
+                    f"self_learning circuits learn from one sample at a time by a positive nudge: {key} must be "
+                    f"{quoted(needed)}, found {quoted(found)}"
+                )
+        for name in ("update", "converters"):
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"{name} has no meaning with self_learning, whose circuits are what writes; leave it out"
+                )
         return self
 
     @model_validator(mode="after")

@@ -74,7 +74,7 @@ class GradientTable(BaseModel, ABC):
         some. [S], with cross-entropy [A·V]; of a Hopfield network dimensionless.
     kind : "frozen" or "elastic"
         Of these nudges; see `analog_ep.stimulus.Nudge`.
-    solver : "torch" or "ngspice"
+    solver : "torch", "ngspice" or "ngspice-learning"
         What finds the equilibria, in training and for the accuracies.
     """
 
@@ -92,7 +92,7 @@ class GradientTable(BaseModel, ABC):
     method: str
     nudging: PositiveFloat = 1e-6
     kind: Literal["frozen", "elastic"] = "frozen"
-    solver: Literal["torch", "ngspice"] = "torch"
+    solver: Literal["torch", "ngspice", "ngspice-learning"] = "torch"
 
     @property
     def signs(self) -> tuple[int, ...]:
