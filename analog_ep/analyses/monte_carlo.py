@@ -308,7 +308,9 @@ def monte_carlo(
         If a chip has no solution, or there is no ngspice.
     """
     if chips < 2:
-        raise StimulusError(f"a yield needs 2 chips at least, found {chips}; a hundred tell it within some 5 %")
+        raise StimulusError(
+            f"a yield needs 2 chips at least, found {chips}; a hundred tell it to a standard error of 5 % at most"
+        )
     if not 0 <= checks <= chips:
         raise StimulusError(f"chips to check in ngspice must be 0…{chips} of the chips, found {checks}")
     draws.require_spread()
