@@ -1,4 +1,4 @@
-"""Corners of supply and of resistors' temperature against closed forms and against networks that are described there."""
+"""Corners of supply and of resistors' temperature against closed forms and networks that are described there."""
 
 # Branches take scalars and lists where the fields, once set, are arrays.
 # pyright: reportArgumentType=false

@@ -148,13 +148,13 @@ class Corners:
 
     def table(self) -> Table:
         """A row a corner."""
-        heads = ("temperature", "supply", "conductances", "saturation currents", "largest change", "same class")
-        table = Table(*heads, "accuracy", title=f"{self.samples} test sample{'s' * (self.samples > 1)}")
+        heads = ("temperature", "supply", "g", "IS", "largest change", "same class", "accuracy")
+        table = Table(*heads, title=f"{self.samples} test sample{'s' * (self.samples > 1)}")
         if self.unchanged:
             table.caption = f"the same at every corner, since their device does not tell: {', '.join(self.unchanged)}"
         for c in self.corners:
             scales = (f"× {scale:g}" for scale in (c.supply_scale, c.conductance_scale, c.saturation_scale))
-            found = f"{c.largest_change:.3e} V", f"{c.same_class:.2%}"
+            found = f"{1e3 * c.largest_change:.3g} mV", f"{c.same_class:.2%}"
             table.add_row(f"{c.celsius:g} °C", *scales, *found, "" if c.accuracy is None else f"{c.accuracy:.2%}")
         return table
 

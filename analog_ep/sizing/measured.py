@@ -1,0 +1,146 @@
+"""What a trained candidate shows: voltages, power, accuracy, and the nudgings that its reads allow."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from analog_ep.analyses.nudging import MOST_BIAS, MOST_ERROR, NudgedBatch, nudging_report
+from analog_ep.analyses.power import branch_power
+from analog_ep.analyses.read_errors import Reads
+from analog_ep.circuit import Chip, sampled_noise
+from analog_ep.equilibrium.equilibrium import solve
+from analog_ep.networks import CrossbarNetwork
+from analog_ep.runs.building import build_nudge, build_resistive, build_solver
+from analog_ep.runs.folder import stored_chip
+from analog_ep.runs.trained import test_samples, trained_network
+from analog_ep.sizing.rules import SETTLED
+from analog_ep.spec import Spec
+from analog_ep.spec.technology import Technology
+
+_SAMPLES = 100
+"""Of the test part, by which voltages and power are told."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A network at work.
+
+    Attributes
+    ----------
+    largest : float
+        Voltage of any node, free or nudged. [V]
+    hidden, outputs : float
+        The same of the hidden nodes and of the outputs. [V]
+    power : float
+        Static, mean over samples. [W]
+    settling_time : float
+        ln(100) C/Σg of the slowest nodes of both layers, one after the other. [s]
+    at_bounds : float
+        Share of the cells that stand at g_min or g_max.
+    """
+
+    largest: float
+    hidden: float
+    outputs: float
+    power: float
+    settling_time: float
+    at_bounds: float
+
+
+def measure(path: Path, technology: Technology) -> Measured:
+    """Solve the phases of a run's network on the first test samples, in float64."""
+    spec, network = trained_network(path)
+    return measure_network(spec, network, stored_chip(path, spec, network), technology)
+
+
+def initial_power(spec: Spec) -> float:
+    """Static power of an inference before any training. [W]"""
+    network = build_resistive(spec, torch.float64)
+    inputs, _ = test_samples(spec, network, slice(0, 1), None)
+    state = solve(network, inputs, solver=build_solver(spec))
+    return branch_power(network.circuit(), state.voltages.numpy()).total
+
+
+def measure_network(spec: Spec, network: CrossbarNetwork, chip: Chip | None, technology: Technology) -> Measured:
+    """See `measure`."""
+    inputs, targets = test_samples(spec, network, slice(0, None), chip)
+    inputs, targets = inputs[:_SAMPLES], targets[:_SAMPLES]
+    solver, nudge = build_solver(spec), build_nudge(spec, targets)
+    free = solve(network, inputs, solver=solver, chip=chip)
+    states = [free]
+    for sign in spec.gradient.compared_signs:
+        nudged = nudge.scaled(sign * nudge.strength)
+        states.append(solve(network, inputs, nudged, solver=solver, start=free, chip=chip))
+    layers = [torch.stack([each.layers[n].abs().max() for each in states]).max() for n in range(len(free.layers))]
+    power = branch_power(network.circuit(chip), free.voltages.numpy()).total
+    ranges = {name: network.range_of(name) for name in network.conductances}
+    at_bounds = torch.cat(
+        [
+            ((siemens <= 1.001 * ranges[name][0]) | (siemens >= ranges[name][1] / 1.001)).flatten()
+            for name, siemens in network.conductances.items()
+        ]
+    )
+    return Measured(
+        largest=max(float(each.voltages.abs().max()) for each in states),
+        hidden=max(float(volts) for volts in layers[:-1]),
+        outputs=float(layers[-1]),
+        power=power,
+        settling_time=SETTLED * technology.capacitance.node * sum(1 / total for total in _smallest_totals(network)),
+        at_bounds=float(at_bounds.double().mean()),
+    )
+
+
+def _smallest_totals(network: CrossbarNetwork) -> list[float]:
+    """Smallest Σg of a node of each layer, without junctions and amplifiers. [S]"""
+    return [float(siemens.sum(0).min()) for siemens in network.conductances.values()]
+
+
+@dataclass(frozen=True)
+class Band:
+    """Nudgings that reads allow, in every crossbar.
+
+    Attributes
+    ----------
+    nudging : float
+        The one to take: where the largest of bias and error, each relative to what is allowed, is least. [A·V]
+    margin : float
+        1 over that: at 1 and above a batch can be learnt from without averaging.
+    """
+
+    nudging: float
+    margin: float
+
+
+def usable_nudging(path: Path, technology: Technology, ranges: tuple[float, float]) -> Band:
+    """The best nudging of a run's network by the reads of a technology; see `nudging_report`.
+
+    Parameters
+    ----------
+    path : Path
+        Of a run without a chip.
+    technology : Technology
+        Its ADCs and sampling capacitors count.
+    ranges : tuple of float
+        Full scales of the ADCs, hidden and output. [V]
+    """
+    spec, network = trained_network(path)
+    inputs, targets = test_samples(spec, network, slice(0, None), None)
+    batch = slice(0, spec.training.batch_size)
+    nudge = build_nudge(spec, targets[batch])
+    nudged = NudgedBatch(network, inputs[batch], nudge, spec.gradient.compared_signs, None)
+    report = nudging_report(nudged, _reads(technology, ranges), spec.gradient.nudging)
+    worst = np.max([np.maximum(each.bias / MOST_BIAS, each.error / MOST_ERROR) for each in report.layers], axis=0)
+    best = int(np.argmin(worst))
+    return Band(float(report.nudgings[best]), float(1 / worst[best]))
+
+
+def _reads(technology: Technology, ranges: tuple[float, float]) -> Reads:
+    bits, sample = technology.converters.adc_bits, technology.capacitance.sample
+    noise = 0.0 if sample is None else sampled_noise(sample)
+    steps = tuple(0.0 if bits is None else scale / 2 ** (bits - 1) for scale in ranges)
+    return Reads((noise, noise), steps, ranges if bits is not None else (math.inf, math.inf))
