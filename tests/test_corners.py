@@ -1,7 +1,7 @@
 """Corners of supply and of resistors' temperature against closed forms and networks that are described there."""
 
 # Branches take scalars and lists where the fields, once set, are arrays.
-# pyright: reportArgumentType=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 
 import json
 

@@ -56,4 +56,4 @@ def size_design(
     if not json:
         typer.echo(f"wrote {report.spec}, {report.run}")
     if not report.kept:
-        raise BudgetError(f"the design does not keep every limit: {report.binding.sentence}")
+        raise BudgetError(f"the design does not keep every limit: {report.sentence}")

@@ -36,16 +36,13 @@ class Choice:
     ----------
     axis, name : str
         The axis, and its variant.
-    accuracy : float
-        Mean over the seeds, on the samples held back.
-    rule : float
-        The same of what the rules propose.
+    accuracies : dict of str to float
+        Of every variant, mean over the seeds, on the samples held back; NaN where it fails to train.
     """
 
     axis: str
     name: str
-    accuracy: float
-    rule: float
+    accuracies: dict[str, float]
 
 
 def axes() -> dict[str, dict[str, Change]]:
@@ -136,13 +133,13 @@ def choose(design: Design, folder: Path, jobs: int | None = None, progress: Prog
         scores = {"rule": rule} | {name: next(others)[0] for name in list(variants)[1:]}
         name = max(scores, key=lambda each: -1.0 if math.isnan(scores[each]) else scores[each])
         name = name if scores[name] - rule > least else "rule"
-        taken.append(Choice(axis, name, scores[name], rule))
+        taken.append(Choice(axis, name, scores))
         best = variants[name](best)
     if best != design:
         ((accuracy, path),) = _compared(best, {"design": {"chosen": best}}, folder, "chosen", jobs, progress)
         if accuracy >= rule:
             return Choices(best, taken, path, accuracy)
-    return Choices(design, [replace(each, name="rule", accuracy=rule) for each in taken], run, rule)
+    return Choices(design, [replace(each, name="rule") for each in taken], run, rule)
 
 
 def _compared(

@@ -29,6 +29,8 @@ class Constraint:
         Such as "W".
     advice : str
         What would relieve it.
+    sought : bool
+        Whether a design goes to this limit on purpose, so that it binds only where it is not kept.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Constraint:
     has: float
     unit: str
     advice: str
+    sought: bool = False
 
     @property
     def margin(self) -> float:
@@ -69,8 +72,8 @@ _PREFIXES = [(6, "M"), (3, "k"), (0, ""), (-3, "m"), (-6, "µ"), (-9, "n"), (-12
 
 
 def binding(constraints: Sequence[Constraint]) -> Constraint:
-    """The one with the smallest margin."""
-    return min(constraints, key=lambda constraint: constraint.margin)
+    """The one with the smallest margin; one that is sought only where it is not kept."""
+    return min(constraints, key=lambda each: each.margin if each.margin < 1 or not each.sought else float("inf"))
 
 
 def require_possible(constraints: Sequence[Constraint]) -> None:

@@ -12,13 +12,14 @@ import torch
 from analog_ep.analyses.nudging import MOST_BIAS, MOST_ERROR, NudgedBatch, nudging_report
 from analog_ep.analyses.power import branch_power
 from analog_ep.analyses.read_errors import Reads
+from analog_ep.analyses.settling import settling_in_torch
 from analog_ep.circuit import Chip, sampled_noise
+from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.networks import CrossbarNetwork
 from analog_ep.runs.building import build_nudge, build_resistive, build_solver
 from analog_ep.runs.folder import stored_chip
 from analog_ep.runs.trained import test_samples, trained_network
-from analog_ep.sizing.rules import SETTLED
 from analog_ep.spec import Spec
 from analog_ep.spec.technology import Technology
 
@@ -33,13 +34,13 @@ class Measured:
     Attributes
     ----------
     largest : float
-        Voltage of any node, free or nudged. [V]
+        Voltage of any node, free or nudged; inputs and biases stand at the rails by design. [V]
     hidden, outputs : float
         The same of the hidden nodes and of the outputs. [V]
     power : float
         Static, mean over samples. [W]
     settling_time : float
-        ln(100) C/Σg of the slowest nodes of both layers, one after the other. [s]
+        Of the outputs to 1 %, free, at the first sample. [s]
     at_bounds : float
         Share of the cells that stand at g_min or g_max.
     """
@@ -78,6 +79,7 @@ def measure_network(spec: Spec, network: CrossbarNetwork, chip: Chip | None, tec
         states.append(solve(network, inputs, nudged, solver=solver, start=free, chip=chip))
     layers = [torch.stack([each.layers[n].abs().max() for each in states]).max() for n in range(len(free.layers))]
     power = branch_power(network.circuit(chip), free.voltages.numpy()).total
+    circuit = with_node_capacitance(network.circuit(chip), technology.capacitance.node)
     ranges = {name: network.range_of(name) for name in network.conductances}
     at_bounds = torch.cat(
         [
@@ -90,14 +92,9 @@ def measure_network(spec: Spec, network: CrossbarNetwork, chip: Chip | None, tec
         hidden=max(float(volts) for volts in layers[:-1]),
         outputs=float(layers[-1]),
         power=power,
-        settling_time=SETTLED * technology.capacitance.node * sum(1 / total for total in _smallest_totals(network)),
+        settling_time=settling_in_torch(circuit, inputs[0].numpy()).within_share()["o"],
         at_bounds=float(at_bounds.double().mean()),
     )
-
-
-def _smallest_totals(network: CrossbarNetwork) -> list[float]:
-    """Smallest Σg of a node of each layer, without junctions and amplifiers. [S]"""
-    return [float(siemens.sum(0).min()) for siemens in network.conductances.values()]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ from analog_ep.sizing.constraints import Constraint, binding, engineering
 from analog_ep.sizing.measured import Measured
 from analog_ep.sizing.rules import Design
 
+ERRORS = "share of the test samples that is wrong"
+"""The constraint that the target sets."""
+
 
 @dataclass(frozen=True)
 class SizingReport:
@@ -46,8 +49,16 @@ class SizingReport:
 
     @property
     def binding(self) -> Constraint:
-        """The constraint with the smallest margin."""
+        """The constraint that binds: see `analog_ep.sizing.constraints.binding`."""
         return binding(self.constraints)
+
+    @property
+    def sentence(self) -> str:
+        """What binds, in a line; where that is the target alone, what of the hardware is nearest."""
+        if self.binding.name != ERRORS:
+            return self.binding.sentence
+        hardware = binding([each for each in self.constraints if each.name != ERRORS])
+        return f"{self.binding.sentence}; of the hardware {hardware.sentence}"
 
     @property
     def kept(self) -> bool:
@@ -79,12 +90,13 @@ class SizingReport:
             table.add_row(*row)
         table.add_section()
         for choice in self.choices:
-            table.add_row(choice.axis, choice.name, f"{choice.accuracy:.2%} held back, by the rules {choice.rule:.2%}")
+            found = ", ".join(f"{name} {accuracy:.2%}" for name, accuracy in choice.accuracies.items())
+            table.add_row(choice.axis, choice.name, f"held back: {found}")
         table.add_section()
         for limit in sorted(self.constraints, key=lambda each: each.margin):
             figures = f"{engineering(limit.needs, limit.unit)} of {engineering(limit.has, limit.unit)}"
             table.add_row(limit.name, figures, f"× {limit.margin:.3g}")
-        table.caption = self.binding.sentence
+        table.caption = self.sentence
         return table
 
     def _proposed(self) -> Iterator[tuple[str, str, str]]:

@@ -31,7 +31,10 @@ _MATCHED = 2.0
 _DISPLACED = 0.1
 """Part of the rail by which the nudge moves an output that is all wrong."""
 
-_BATCH, _STEPS, _LONGEST = 64, 2700, 400
+_SLACK = 1.3
+"""Over the settling time that the rules tell, which is a third too short at times."""
+
+_BATCH, _STEPS, _LONGEST = 64, 2700, 200
 """Samples a step, steps of a training, and epochs at most."""
 
 
@@ -93,7 +96,7 @@ class Design:
             logit_scale=rounded(2 * gain * knee / _LOGITS),
             nudging=0.0,
         )
-        bare = replace(bare, conductance_range=tuple(bare.speed * siemens for siemens in bare.conductance_range))
+        bare = bare.at_speed(bare.speed)
         return replace(
             bare,
             clamp_current=rounded(_MATCHED * bare.matched_current),
@@ -127,15 +130,16 @@ class Design:
 
     @property
     def settling_time(self) -> float:
-        """Until both layers have settled to 1 %, one after the other. [s]"""
-        return SETTLED * self.technology.capacitance.node * (1 / self.hidden_total + 1 / self.output_total)
+        """Until both layers have settled to 1 %, one after the other; the junctions' slope at rest helps. [s]"""
+        hidden = (1 + _MATCHED) * self.hidden_total
+        return SETTLED * self.technology.capacitance.node * (1 / hidden + 1 / self.output_total)
 
     @property
     def speed(self) -> float:
         """Factor on the conductances that brings the settling time within its budget, as far as they go."""
         budget = self.technology.supply.settling_time
         most = self.technology.conductance.range[1] / self.conductance_range[1]
-        return 1.0 if budget is None else min(max(1.0, self.settling_time / budget), most)
+        return 1.0 if budget is None else min(max(1.0, _SLACK * self.settling_time / budget), most)
 
     @property
     def clamp(self) -> tuple[float, float]:
@@ -169,7 +173,23 @@ class Design:
         The feedback 1/a keeps the load a k Σg. The nudge has to move the outputs in proportion, so that β goes with a².
         """
         ratio = gain / self.gain
-        return replace(self, gain=gain, logit_scale=self.logit_scale * ratio, nudging=rounded(self.nudging * ratio**2))
+        return replace(
+            self, gain=gain, logit_scale=rounded(self.logit_scale * ratio, 3), nudging=rounded(self.nudging * ratio**2)
+        )
+
+    def at_speed(self, factor: float) -> Design:
+        """The same network with larger conductances, as far as they go: all voltages stay, and all currents grow."""
+        low, high = self.conductance_range
+        factor = min(factor, self.technology.conductance.range[1] / high)
+        if factor <= 1:
+            return self
+        ratio = raised(factor * high) / high
+        return replace(
+            self,
+            conductance_range=(rounded(low * ratio, 6), rounded(high * ratio, 6)),
+            clamp_current=rounded(self.clamp_current * ratio),
+            nudging=rounded(self.nudging * ratio),
+        )
 
     def tables(self) -> dict[str, Any]:
         """The tables of a spec."""
@@ -183,15 +203,15 @@ class Design:
                 "drive": "differential",
                 "bias_voltage": self.technology.rail,
                 "conductance_range": [low, high],
-                "initial_range": [low, max(_TRAINED_SHARE * high, low)],
+                "initial_range": [low, max(rounded(_TRAINED_SHARE * high), low)],
             },
             "diode": {
                 "model": "shockley",
                 "clamp": "alternating",
-                "saturation_current": saturation,
+                "saturation_current": rounded(saturation, 3),
                 "ideality": self.technology.junction.ideality,
-                "upper": -bias,
-                "lower": bias,
+                "upper": -rounded(bias, 4),
+                "lower": rounded(bias, 4),
             },
             "cost": {"function": "cross_entropy", "logit_scale": self.logit_scale},
             "gradient": {"method": "ep", "nudging": self.nudging, "variant": "centered", "kind": "frozen"},
@@ -233,7 +253,13 @@ def cheapest_range(technology: Technology) -> tuple[float, float]:
     """The lowest conductances of a technology: power goes with them, accuracy does not. [S]"""
     low, high = technology.conductance.range
     ratio = technology.conductance.ratio
-    return low, high if ratio is None else min(low * ratio, high)
+    return low, high if ratio is None else min(rounded(low * ratio, 6), high)
+
+
+def raised(value: float) -> float:
+    """The next larger number of two digits."""
+    exponent = math.floor(math.log10(value)) - 1
+    return float(f"{math.ceil(value / 10.0**exponent - 1e-9)}e{exponent}")
 
 
 def rounded(value: float, digits: int = 2) -> float:
