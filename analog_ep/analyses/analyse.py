@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -22,7 +23,8 @@ from analog_ep.analyses.monte_carlo import ChipDraws, MonteCarlo, monte_carlo
 from analog_ep.analyses.noise import OutputNoise, output_noise
 from analog_ep.analyses.nudging import NudgedBatch, NudgingReport, nudging_report
 from analog_ep.analyses.operating_point import OperatingPoint, operating_point
-from analog_ep.analyses.power import branch_power
+from analog_ep.analyses.periphery import USUAL_BITS, Conversions, Periphery, PhaseEnergy, energies
+from analog_ep.analyses.power import Power, branch_power
 from analog_ep.analyses.read_errors import Reads
 from analog_ep.analyses.response import SmallSignalGradient, small_signal_gradient
 from analog_ep.analyses.settling_report import SettlingReport, settling_report
@@ -36,7 +38,7 @@ from analog_ep.constants import DEFAULT_TEMPERATURE
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.errors import StimulusError
-from analog_ep.networks import ConductanceNetwork
+from analog_ep.networks import ConductanceNetwork, CrossbarNetwork, Network, Question
 from analog_ep.networks.needs import crossbars_of
 from analog_ep.runs.building import build_cost, build_nudge
 from analog_ep.runs.folder import stored_chip
@@ -252,11 +254,49 @@ def _power(subject: _Subject) -> Energy:
     circuit = subject.network.circuit(subject.chip)
     nudged_circuit = with_output_currents(circuit, subject.nudge_currents)
     free, nudged = free[None, : circuit.n_nodes], nudged[None, : circuit.n_nodes]
-    return Energy(
-        free=branch_power(circuit, free, settled.output_time("free")),
-        nudged=branch_power(nudged_circuit, nudged, settled.output_time("nudged")),
-        nudged_phases=subject.spec.gradient.nudged_phases,
+    periphery = _periphery(subject, max(float(np.abs(each).max()) for each in (free, nudged)))
+
+    def phase(name: str, there: Circuit, voltages: np.ndarray, change: np.ndarray) -> tuple[Power, PhaseEnergy]:
+        seconds = settled.output_time(name)
+        power = branch_power(there, voltages, seconds)
+        watts = periphery.phase(there, voltages, power)
+        return power, PhaseEnergy(watts, seconds, periphery.charging(change))
+
+    (free_power, begun), (nudged_power, nudging) = (
+        phase("free", circuit, free, free),
+        phase("nudged", nudged_circuit, nudged, nudged - free),
     )
+    count, conversions = subject.spec.gradient.nudged_phases, _conversions(subject, circuit)
+    inference, step = energies(periphery, begun, nudging, count, conversions, circuit.temperature)
+    operations = subject.network.answer(_Operations())
+    return Energy(free_power, nudged_power, count, inference, step, operations, periphery)
+
+
+def _periphery(subject: _Subject, largest: float) -> Periphery:
+    """As the conditions and the spec say; without a supply voltage the least that the nodes need."""
+    c, converters = subject.conditions, subject.converters
+    bits = (None, None) if converters is None else (converters.dac.bits, converters.adc[0].bits)
+    dac, adc = (USUAL_BITS if each is None else each for each in bits)
+    supply = 2 * largest if c.supply_voltage is None else c.supply_voltage
+    return Periphery(supply, c.amplifier_current, dac, adc, c.energy_per_step, c.write_energy, c.capacitance)
+
+
+def _conversions(subject: _Subject, circuit: Circuit) -> Conversions:
+    nodes = [len(each) for each in circuit.layers.values()]
+    outputs = 0 if circuit.outputs is None else len(np.setdiff1d(np.concatenate(circuit.outputs), [GROUND]))
+    cells = sum(parameter.numel() for parameter in subject.network.parameters())
+    batch = subject.spec.training.batch_size or 1
+    return Conversions(circuit.n_inputs, outputs, sum(nodes) or outputs, subject.network.n_outputs, cells, batch)
+
+
+class _Operations(Question[int]):
+    """Multiplications and additions that an inference stands for: of every weight, or of every cell that learns."""
+
+    def network(self, network: Network) -> int:
+        return 2 * sum(parameter.numel() for parameter in network.parameters())
+
+    def crossbars(self, network: CrossbarNetwork) -> int:
+        return 2 * sum(before * behind for before, behind in pairwise(network.sizes))
 
 
 def _corners(subject: _Subject) -> Corners:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
+from analog_ep.analyses.periphery import ENERGY_PER_STEP
 from analog_ep.analyses.settling_report import Integrator
 from analog_ep.circuit.real_amplifiers import AmplifierModel
 
@@ -32,7 +33,16 @@ PARAMETERS: dict[Study, tuple[str, ...]] = {
     "settling": ("capacitance", "lsb", "amplifiers", "integrator", "engine"),
     "noise": ("capacitance", "amplifiers", "engine"),
     "transient-noise": ("capacitance", "amplifiers", "engine"),
-    "power": ("capacitance", "amplifiers", "integrator", "engine"),
+    "power": (
+        "capacitance",
+        "amplifiers",
+        "integrator",
+        "supply_voltage",
+        "amplifier_current",
+        "energy_per_step",
+        "write_energy",
+        "engine",
+    ),
     "corners": ("samples", "temperature", "supply", "temperature_coefficients", "amplifiers", "engine"),
     "monte-carlo": ("samples", "chips", "check_chips", "engine"),
     "wires": (),
@@ -69,6 +79,14 @@ class Conditions:
         Of a Monte Carlo.
     check_chips : int
         How many of them, from the first on, ngspice solves too.
+    supply_voltage : float, optional
+        VDD, from which drivers and amplifiers take their currents; by default twice the largest voltage. [V]
+    amplifier_current : float, optional
+        Quiescent current of each output of an amplifier; by default as class A needs it. [A]
+    energy_per_step : float
+        Walden's figure of merit of the converters. [J]
+    write_energy : float
+        Of one change of one cell. [J]
     engine : str, optional
         What was chosen to run the netlists; it names the files.
     """
@@ -83,6 +101,10 @@ class Conditions:
     temperature_coefficients: tuple[float, float] | None = None
     chips: int = 0
     check_chips: int = 0
+    supply_voltage: float | None = None
+    amplifier_current: float | None = None
+    energy_per_step: float = ENERGY_PER_STEP
+    write_energy: float = 0.0
     engine: str | None = None
 
 

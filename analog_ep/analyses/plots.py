@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
@@ -99,24 +100,35 @@ def _transient_noise(report: TransientNoise) -> Figure:
 
 
 def _energy(report: Energy) -> Figure:
-    """What each class of branches dissipates and delivers, in both phases."""
-    figure = Figure(figsize=(9, 4.2), layout="constrained")
-    panels = figure.subplots(1, 2)
+    """What each class of branches dissipates and delivers, in both phases, and where the joules go."""
+    figure = Figure(figsize=(14, 4.2), layout="constrained")
+    *panels, whole = figure.subplots(1, 3)
     for panel, what in zip(panels, ("dissipated", "delivered"), strict=True):
-        names = list(getattr(report.nudged, what))
-        places = np.arange(len(names))
-        for shift, phase in ((-0.2, "free"), (0.2, "nudged")):
-            watts = getattr(getattr(report, phase), what)
-            panel.barh(places + shift, [watts.get(name, 0.0) for name in names], 0.38, label=f"{phase} phase")
-        panel.set_yticks(places, [textwrap.fill(name, 16) for name in names], fontsize="small")
-        panel.invert_yaxis()
-        panel.set(xlabel="power", title=what, xscale="log")
-        shown = [w for phase in (report.free, report.nudged) for w in getattr(phase, what).values() if w > 0]
-        panel.set_xlim(0.2 * min(shown, default=1e-9), 3 * max(shown, default=1.0))
-        panel.xaxis.set_major_locator(LogLocator(numticks=6))
-        panel.xaxis.set_major_formatter(EngFormatter("W"))
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        bars = {phase: getattr(getattr(report, phase), what) for phase in ("nudged", "free")}
+        _bars(panel, {f"{phase} phase": bars[phase] for phase in ("free", "nudged")}, list(bars["nudged"]), "W")
+        panel.set(xlabel="power", title=what)
+    _bars(
+        whole, {"inference": report.inference, "training step": report.training_step}, list(report.training_step), "J"
+    )
+    total = (EngFormatter("J", places=1)(sum(each.values())) for each in (report.inference, report.training_step))
+    whole.set(xlabel="energy of a sample", title="where the joules go: {} an inference, {} a step".format(*total))
+    whole.legend(loc="lower right", fontsize="small")
+    panels[0].legend(loc="lower right", fontsize="small")
     return figure
+
+
+def _bars(panel: Axes, series: dict[str, dict[str, float]], names: list[str], unit: str) -> None:
+    """Two values for each name, on a logarithmic axis."""
+    places = np.arange(len(names))
+    for shift, color, (label, values) in zip((-0.2, 0.2), ("C0", "C1"), series.items(), strict=True):
+        panel.barh(places + shift, [values.get(name, 0.0) for name in names], 0.38, color=color, label=label)
+    panel.set_yticks(places, [textwrap.fill(name, 16) for name in names], fontsize="small")
+    panel.invert_yaxis()
+    panel.set(xscale="log")
+    shown = [value for values in series.values() for value in values.values() if value > 0]
+    panel.set_xlim(0.2 * min(shown, default=1e-9), 3 * max(shown, default=1.0))
+    panel.xaxis.set_major_locator(LogLocator(numticks=6))
+    panel.xaxis.set_major_formatter(EngFormatter(unit))
 
 
 def _corners(report: Corners) -> Figure:

@@ -77,6 +77,16 @@ def analyse_run(
     ] = None,
     output_resistance: Annotated[float, typer.Option(help="Of the amplifiers, with --bandwidth. [Ω]")] = 100.0,
     rail: Annotated[float | None, typer.Option(help="Largest output of the amplifiers, with --bandwidth. [V]")] = None,
+    supply_voltage: Annotated[
+        float | None, typer.Option(help="VDD of power; the least that the nodes need if not given. [V]")
+    ] = None,
+    amplifier_current: Annotated[
+        float | None, typer.Option(help="Quiescent current of an amplifier's output; class A if not given. [A]")
+    ] = None,
+    energy_per_step: Annotated[
+        float | None, typer.Option(help="Walden's figure of merit of converters, 1e-14 if not given. [J]")
+    ] = None,
+    write_energy: Annotated[float | None, typer.Option(help="Of one change of one cell. [J]")] = None,
     integrator: Annotated[
         IntegratorName | None, typer.Option(help="What follows the settling; ngspice if not given.")
     ] = None,
@@ -103,6 +113,10 @@ def analyse_run(
         "lsb": lsb,
         "amplifiers": None if bandwidth is None else AmplifierModel(bandwidth, output_resistance, rail),
         "integrator": None if integrator is None else integrator.value,
+        "supply_voltage": supply_voltage,
+        "amplifier_current": amplifier_current,
+        "energy_per_step": energy_per_step,
+        "write_energy": write_energy,
         "engine": None if engine is None else engine.value,
     }
     asked = {name: value for name, value in given.items() if value is not None}
