@@ -94,6 +94,10 @@ class Periphery:
         """Energy of one conversion. [J]"""
         return max(self.energy_per_step * 2**bits, 8 * BOLTZMANN * kelvin * 1.5 * 2 ** (2 * bits))
 
+    def conversions(self, kelvin: float) -> tuple[float, float]:
+        """Energy of one conversion of a DAC, and of an ADC. [J]"""
+        return self.conversion(self.dac_bits, kelvin), self.conversion(self.adc_bits, kelvin)
+
     def phase(self, circuit: Circuit, voltages: np.ndarray, power: Power) -> dict[str, float]:
         """Power of a phase, mean over the samples, by where it goes. [W]
 
@@ -198,12 +202,20 @@ class PhaseEnergy:
         return {name: watts * self.seconds for name, watts in self.watts.items()} | {CHARGING: self.charging}
 
 
+def inference_energy(
+    periphery: Periphery, free: PhaseEnergy, inputs: int, outputs: int, kelvin: float
+) -> dict[str, float]:
+    """Energy of an inference that converts so many inputs and reads so many nodes, by where it goes. [J]"""
+    dac, adc = periphery.conversions(kelvin)
+    return free.joules | {DACS: inputs * dac, ADCS: outputs * adc}
+
+
 def energies(
     periphery: Periphery, free: PhaseEnergy, nudged: PhaseEnergy, phases: int, n: Conversions, kelvin: float
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Energy of an inference, and of a training step of one sample, by where it goes. [J]"""
-    dac, adc = (periphery.conversion(bits, kelvin) for bits in (periphery.dac_bits, periphery.adc_bits))
-    inference = free.joules | {DACS: n.inputs * dac, ADCS: n.outputs * adc}
+    dac, adc = periphery.conversions(kelvin)
+    inference = inference_energy(periphery, free, n.inputs, n.outputs, kelvin)
     step = {name: joules + phases * nudged.joules[name] for name, joules in free.joules.items()}
     step |= {DACS: (n.inputs + phases * n.nudges) * dac, ADCS: (1 + phases) * n.nodes * adc}
     step[WRITES] = n.cells * periphery.write_energy / n.batch

@@ -13,6 +13,7 @@ from rich.console import Console
 from analog_ep.cli.app import JsonOption, app, console, interrupted, show
 from analog_ep.cli.progress import CountProgress
 from analog_ep.errors import BudgetError
+from analog_ep.sizing.candidates import Workers
 from analog_ep.sizing.size import REPORT, size
 from analog_ep.sizing.task import Task
 from analog_ep.spec.technology import load_technology
@@ -30,6 +31,9 @@ def size_design(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split and of the trainings.")] = 0,
     jobs: Annotated[int | None, typer.Option(min=1, help="Trainings at a time; by default one a core.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="tcp://…", help="Dask scheduler whose workers train the candidates.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Find a design: DIR gets a spec that `train` takes, a trained run, and what binds by how much.
@@ -45,7 +49,7 @@ def size_design(
 
     try:
         with CountProgress(console, "trainings") as progress:
-            report = size(task, wanted, target, out, jobs=jobs, progress=progress, say=say)
+            report = size(task, wanted, target, out, workers=Workers(jobs, scheduler, progress), say=say)
     except KeyboardInterrupt as error:
         typer.echo(f"analog-ep: interrupted; the same command goes on in {out}", err=True)
         raise interrupted(error) from None

@@ -104,7 +104,26 @@ class Choices:
     accuracy: float
 
 
-def choose(design: Design, folder: Path, jobs: int | None = None, progress: Progress | None = None) -> Choices:
+@dataclass(frozen=True)
+class Workers:
+    """What trains.
+
+    Attributes
+    ----------
+    jobs : int, optional
+        Trainings at a time on the local cores; by default one a core.
+    scheduler : str, optional
+        Address of a Dask scheduler whose workers train in their place.
+    progress : callable, optional
+        Told how many trainings of how many are complete.
+    """
+
+    jobs: int | None = None
+    scheduler: str | None = None
+    progress: Progress | None = None
+
+
+def choose(design: Design, folder: Path, workers: Workers) -> Choices:
     """Vary what the rules propose, one axis at a time, and take what is better by more than the standard error.
 
     Parameters
@@ -113,8 +132,8 @@ def choose(design: Design, folder: Path, jobs: int | None = None, progress: Prog
         What the rules propose.
     folder : Path
         Gets the studies as files; what was trained there before is taken up.
-    jobs, progress
-        See `run_study`.
+    workers : Workers
+        What trains.
 
     Raises
     ------
@@ -123,7 +142,7 @@ def choose(design: Design, folder: Path, jobs: int | None = None, progress: Prog
     """
     options = axes()
     changes = {axis: {name: change(design) for name, change in variants.items()} for axis, variants in options.items()}
-    found = _compared(design, changes, folder, "candidates", jobs, progress)
+    found = _compared(design, changes, folder, "candidates", workers)
     (rule, run), others = found[0], iter(found[1:])
     if math.isnan(rule):
         raise BudgetError(f"the design that the rules propose must train, found that it fails; see {folder}/candidates")
@@ -136,7 +155,7 @@ def choose(design: Design, folder: Path, jobs: int | None = None, progress: Prog
         taken.append(Choice(axis, name, scores))
         best = variants[name](best)
     if best != design:
-        ((accuracy, path),) = _compared(best, {"design": {"chosen": best}}, folder, "chosen", jobs, progress)
+        ((accuracy, path),) = _compared(best, {"design": {"chosen": best}}, folder, "chosen", workers)
         if accuracy >= rule:
             return Choices(best, taken, path, accuracy)
     return Choices(design, [replace(each, name="rule") for each in taken], run, rule)
@@ -147,8 +166,7 @@ def _compared(
     changes: Mapping[str, Mapping[str, Design]],
     folder: Path,
     name: str,
-    jobs: int | None,
-    progress: Progress | None,
+    workers: Workers,
 ) -> list[tuple[float, Path]]:
     """Mean accuracy of each variant, NaN where it fails, and its first run: the base, then each alone."""
     short = max(design.epochs // _SHORTER, _SHORTEST)
@@ -160,6 +178,7 @@ def _compared(
         "base": f"{name}_base.toml",
         "seeds": [design.task.seed + n for n in range(_SEEDS)],
         "design": "one_at_a_time",
+        **({} if workers.scheduler is None else {"scheduler": workers.scheduler}),
         "axes": {
             axis: {variant: _differences(tables, other.tables()) for variant, other in variants.items()}
             for axis, variants in changes.items()
@@ -167,7 +186,7 @@ def _compared(
     }
     write_atomically(folder / f"{name}.toml", tomli_w.dumps(study))
     wanted = load_study(folder / f"{name}.toml")
-    results = run_study(wanted, folder / name, jobs, progress)
+    results = run_study(wanted, folder / name, workers.jobs, workers.progress)
     first = [folder / name / CELLS / digest(cell.spec) for cell in wanted.cells[::_SEEDS]]
     return [(each.mean / 100, path) for each, path in zip(results.summaries(), first, strict=True)]
 

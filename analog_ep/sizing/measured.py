@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from analog_ep.analyses.nudging import MOST_BIAS, MOST_ERROR, NudgedBatch, nudging_report
+from analog_ep.analyses.periphery import ENERGY_PER_STEP, USUAL_BITS, Periphery, PhaseEnergy, inference_energy
 from analog_ep.analyses.power import branch_power
 from analog_ep.analyses.read_errors import Reads
 from analog_ep.analyses.settling import settling_in_torch
@@ -37,20 +38,26 @@ class Measured:
         Voltage of any node, free or nudged; inputs and biases stand at the rails by design. [V]
     hidden, outputs : float
         The same of the hidden nodes and of the outputs. [V]
+    free_outputs : float
+        Of the outputs in the free phase alone. [V]
     power : float
         Static, mean over samples. [W]
     settling_time : float
         Of the outputs to 1 %, free, at the first sample. [s]
     at_bounds : float
         Share of the cells that stand at g_min or g_max.
+    energy : dict of str to float
+        Of an inference by where it goes, drivers, amplifiers and converters included. [J]
     """
 
     largest: float
     hidden: float
     outputs: float
+    free_outputs: float
     power: float
     settling_time: float
     at_bounds: float
+    energy: dict[str, float]
 
 
 def measure(path: Path, technology: Technology) -> Measured:
@@ -78,8 +85,13 @@ def measure_network(spec: Spec, network: CrossbarNetwork, chip: Chip | None, tec
         nudged = nudge.scaled(sign * nudge.strength)
         states.append(solve(network, inputs, nudged, solver=solver, start=free, chip=chip))
     layers = [torch.stack([each.layers[n].abs().max() for each in states]).max() for n in range(len(free.layers))]
-    power = branch_power(network.circuit(chip), free.voltages.numpy()).total
-    circuit = with_node_capacitance(network.circuit(chip), technology.capacitance.node)
+    circuit, voltages = network.circuit(chip), free.voltages.numpy()
+    power = branch_power(circuit, voltages)
+    largest = max(float(each.voltages.abs().max()) for each in states)
+    loaded = with_node_capacitance(circuit, technology.capacitance.node)
+    seconds = settling_in_torch(loaded, inputs[0].numpy()).within_share()["o"]
+    periphery = _periphery(technology, largest)
+    phase = PhaseEnergy(periphery.phase(circuit, voltages, power), seconds, periphery.charging(voltages))
     ranges = {name: network.range_of(name) for name in network.conductances}
     at_bounds = torch.cat(
         [
@@ -88,12 +100,27 @@ def measure_network(spec: Spec, network: CrossbarNetwork, chip: Chip | None, tec
         ]
     )
     return Measured(
-        largest=max(float(each.voltages.abs().max()) for each in states),
+        largest=largest,
         hidden=max(float(volts) for volts in layers[:-1]),
         outputs=float(layers[-1]),
-        power=power,
-        settling_time=settling_in_torch(circuit, inputs[0].numpy()).within_share()["o"],
+        free_outputs=float(free.layers[-1].abs().max()),
+        power=power.total,
+        settling_time=seconds,
         at_bounds=float(at_bounds.double().mean()),
+        energy=inference_energy(periphery, phase, network.n_inputs, 2 * network.n_outputs, circuit.temperature),
+    )
+
+
+def _periphery(technology: Technology, largest: float) -> Periphery:
+    """Of the technology, at a supply that the nodes do not leave."""
+    converters = technology.converters
+    return Periphery(
+        max(technology.supply.voltage, 2 * largest),
+        technology.amplifier.supply_current,
+        converters.dac_bits or USUAL_BITS,
+        converters.adc_bits or USUAL_BITS,
+        converters.energy_per_step or ENERGY_PER_STEP,
+        capacitance=technology.capacitance.node,
     )
 
 

@@ -79,7 +79,7 @@ class SizingReport:
                 "measured": asdict(self.measured),
                 "spec": str(self.spec),
                 "run": str(self.run),
-                "tables": self.design.tables(),
+                "energy_per_inference": sum(self.measured.energy.values()),
             }
         )
 
@@ -92,6 +92,10 @@ class SizingReport:
         for choice in self.choices:
             found = ", ".join(f"{name} {accuracy:.2%}" for name, accuracy in choice.accuracies.items())
             table.add_row(choice.axis, choice.name, f"held back: {found}")
+        table.add_section()
+        whole, parts = sum(self.measured.energy.values()), self.measured.energy
+        most = max(parts, key=lambda name: parts[name])
+        table.add_row("energy of an inference", engineering(whole, "J"), f"most in {most}: {parts[most] / whole:.0%}")
         table.add_section()
         for limit in sorted(self.constraints, key=lambda each: each.margin):
             figures = f"{engineering(limit.needs, limit.unit)} of {engineering(limit.has, limit.unit)}"

@@ -13,7 +13,7 @@ import tomli_w
 from analog_ep.errors import SpecError
 from analog_ep.runs.choosing import SPEC
 from analog_ep.runs.folder import Run
-from analog_ep.sizing.candidates import Choices, choose
+from analog_ep.sizing.candidates import Choices, Workers, choose
 from analog_ep.sizing.constraints import Constraint, before_training, require_possible
 from analog_ep.sizing.measured import Band, Measured, initial_power, measure, usable_nudging
 from analog_ep.sizing.report import ERRORS, SizingReport
@@ -37,7 +37,6 @@ _READ_ROOM = 1.1
 """Full scale of a hidden ADC, of the largest voltage that it met."""
 
 Say = Callable[[str], None]
-Progress = Callable[[int, int], None]
 
 
 def size(
@@ -46,8 +45,7 @@ def size(
     target: float,
     folder: Path,
     *,
-    jobs: int | None = None,
-    progress: Progress | None = None,
+    workers: Workers | None = None,
     say: Say = lambda line: None,
 ) -> SizingReport:
     """Find a design of a technology for a task.
@@ -68,10 +66,8 @@ def size(
     folder : Path
         Gets the spec `design.toml`, the run `run`, more of them where the design was corrected by it, the studies, and
         the report; what is there is gone on from.
-    jobs : int, optional
-        Trainings at a time; by default one a core.
-    progress : callable, optional
-        Told how many short trainings of how many are complete.
+    workers : Workers, optional
+        What trains the candidates; by default all cores.
     say : callable, optional
         Told in a line what is done next.
 
@@ -88,7 +84,7 @@ def size(
     require_possible(list(before_training(design, initial_power(parse_spec(design.tables(), "the rules")))))
     _claim(folder, task, technology)
     say("short trainings about what the rules propose")
-    choices = choose(design, folder, jobs, progress)
+    choices = choose(design, folder, Workers() if workers is None else workers)
     design, band = _set_up(choices, technology)
     # Each in a folder of its own, so that the same call finds all of them again.
     run = folder / TRAINED
@@ -115,10 +111,20 @@ def _whole(design: Design, folder: Path, run: Path, say: Say) -> tuple[float, Me
 def _corrected(design: Design, found: Measured) -> Design:
     """The design with other amplifiers where nodes were beyond the rails, and faster where it settled too late."""
     technology = design.technology
-    if found.largest > technology.rail * (1 + 1e-6):
-        design = design.at_gain(rounded(design.gain * _LAST * technology.rail / found.largest))
+    amplified = design.gain * found.hidden
+    if amplified > technology.rail * (1 + 1e-6):
+        design = design.at_gain(rounded(design.gain * _LAST * technology.rail / amplified))
+    elif found.outputs > technology.rail * (1 + 1e-6):
+        design = replace(design, nudging=rounded(_most_nudging(design, found)))
     budget = technology.supply.settling_time
     return design if budget is None else design.at_speed(found.settling_time / budget)
+
+
+def _most_nudging(design: Design, found: Measured) -> float:
+    """The nudging that moves the outputs to the rails, from where the design's own moves them. [A·V]"""
+    room = max(_LAST * design.technology.rail - found.free_outputs, 0.1 * design.technology.rail)
+    moved = max(found.outputs - found.free_outputs, 1e-3 * design.technology.rail)
+    return design.nudging * room / moved
 
 
 def _claim(folder: Path, task: Task, technology: Technology) -> None:
@@ -145,8 +151,9 @@ def _set_up(choices: Choices, technology: Technology) -> tuple[Design, Band | No
         return design, None
     ranges = (min(rounded(_READ_ROOM * found.hidden), technology.rail), rounded(_GROWTH * technology.rail))
     band = usable_nudging(choices.run, technology, ranges)
-    scale = design.gain / choices.design.gain
-    return replace(design, read_ranges=ranges, nudging=rounded(band.nudging * scale**2)), band
+    # Outputs move with the gain, and the nudging that moves them so goes with its square.
+    nudging = min(band.nudging, _most_nudging(choices.design, found)) * (design.gain / choices.design.gain) ** 2
+    return replace(design, read_ranges=ranges, nudging=rounded(nudging)), band
 
 
 def _written(design: Design, folder: Path) -> Spec:
@@ -185,9 +192,9 @@ def _limits(design: Design, found: Measured, accuracy: float, target: float, ban
     )
     if band is not None:
         yield Constraint(
-            "the best nudging's worst of bias and noise, of what is usable",
+            "errors of reads at the best nudging, of what is usable",
+            1 / band.margin,
             1.0,
-            band.margin,
             "",
             "take more bits, a larger sampling capacitor, larger batches, or a higher feedback",
         )

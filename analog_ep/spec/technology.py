@@ -78,8 +78,6 @@ class ConductanceTable(BaseModel):
         Largest g_max/g_min of one design within the range; by default the whole range.
     spread : float
         σ of the log-normal mismatch.
-    write_energy : float, optional
-        Of one change of one cell. [J]
     """
 
     model_config = TABLE
@@ -87,7 +85,6 @@ class ConductanceTable(BaseModel):
     range: Annotated[list[Siemens], Field(min_length=2, max_length=2)]
     ratio: Ratio | None = None
     spread: Spread = 0.0
-    write_energy: Joules | None = None
 
     @model_validator(mode="after")
     def _rising(self) -> ConductanceTable:
@@ -132,7 +129,7 @@ class AmplifierTable(BaseModel):
     offset : float
         Standard deviation, referred to the input. [V]
     supply_current : float, optional
-        Of one amplifier. [A]
+        Quiescent, of each output of an amplifier; by default as class A needs it. [A]
     """
 
     model_config = TABLE
@@ -170,7 +167,7 @@ class ConverterTable(BaseModel):
     offset : float
         Standard deviation of the ADCs' offsets. [V]
     energy_per_step : float, optional
-        Walden's figure of merit, energy of a conversion over 2^ENOB. [J]
+        Walden's figure of merit, energy of a conversion over 2^ENOB; by default that of `analyse RUN power`. [J]
     """
 
     model_config = TABLE
