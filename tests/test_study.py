@@ -310,13 +310,13 @@ def test_a_study_goes_on_whatever_its_dask_cluster_loses(
     (address, processes), table = scheduler, (whole / RESULTS).read_bytes()
     losses: dict[int, subprocess.Popen] = {}
 
-    class Loss(studies._StudyProgress):
+    class Loss(studies.CountProgress):
         def __call__(self, done: int, total: int) -> None:
             if done in losses:
                 losses.pop(done).kill()
                 monkeypatch.setattr(cluster, "PATIENCE", 10 if losses else 1)
 
-    monkeypatch.setattr(studies, "_StudyProgress", Loss)
+    monkeypatch.setattr(studies, "CountProgress", Loss)
     written(tmp_path, f'scheduler = "{address}"' + STUDY)
 
     def said(out: str) -> str:
