@@ -4,9 +4,12 @@
 # pyright: reportArgumentType=false
 
 import json
+import re
+import subprocess
 
 import numpy as np
 import pytest
+import torch
 
 from analog_ep import cli
 from analog_ep.analyses.periphery import (
@@ -26,7 +29,13 @@ from analog_ep.analyses.periphery import (
 from analog_ep.analyses.power import branch_power
 from analog_ep.circuit import Amplifiers, CircuitBuilder, Conductances, CurrentSources, VoltageSources
 from analog_ep.constants import BOLTZMANN
+from analog_ep.devices import ShockleyDiode
+from analog_ep.equilibrium import Newton
+from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.errors import StimulusError
+from analog_ep.netlist.netlist import NetlistWriter, constant_drive
+from analog_ep.networks import ResistiveNetwork
+from analog_ep.ngspice.process import find_ngspice
 from analog_ep.runs.choosing import choose_spec
 from analog_ep.runs.folder import Run
 from analog_ep.spec import parse_spec
@@ -162,3 +171,29 @@ def test_the_command(tmp_path, capsys):
     assert written == {f"power_0_supply-voltage={2 * least:g}.json", "power_0_write-energy=1e-12.json"}
     assert found["digital_tops_per_watt"] == DIGITAL
     assert DIGITAL["TPU, 28 nm, 8 bits, at work (arXiv:1704.04760)"] == pytest.approx(2.3)
+
+
+@pytest.mark.ngspice
+def test_currents_of_sources_and_amplifiers_are_those_of_ngspice(tmp_path):
+    network = ResistiveNetwork([3, 4, 2], diode=ShockleyDiode(1e-9), gain=4.0, dtype=torch.float64, seed=2)
+    inputs = torch.tensor([0.9, -0.4, 0.3], dtype=torch.float64)
+    circuit = network.circuit()
+    writer = NetlistWriter(circuit, constant_drive(inputs.numpy()))
+    cards = [writer.title_card(), writer.options_card(), *writer.model_cards(), *writer.element_cards()]
+    path = tmp_path / "op.cir"
+    path.write_text("\n".join([*cards, ".op", ".end"]) + "\n")
+    printed = subprocess.run([find_ngspice(), "-b", path], capture_output=True, text=True, check=True).stdout
+    currents = dict(re.findall(r"^\s*(\S+)#branch\s+(\S+)", printed, re.MULTILINE))
+    through = {name: abs(float(text)) for name, text in currents.items()}
+    drivers = sum(amperes for name, amperes in through.items() if name.startswith(("v_inputs", "v_bias")))
+    outputs = [amperes for name, amperes in through.items() if name.startswith("e_amplifier1")]
+    assert len(outputs) == 8
+    voltages = solve(network, inputs[None], solver=Newton()).voltages.numpy()
+    power = branch_power(circuit, voltages)
+    found = Periphery(10.0).phase(circuit, voltages, power)
+    delivered = power.delivered[power.amplifiers]
+    # Five digits are printed.
+    assert found[DRIVERS] == pytest.approx(5 * drivers - (power.total - delivered), rel=1e-4)
+    assert found[AMPLIFIERS] == pytest.approx(8 * 10 * max(outputs) - delivered, rel=1e-4)
+    quiescent = Periphery(10.0, 1e-6).phase(circuit, voltages, power)
+    assert quiescent[AMPLIFIERS] == pytest.approx(8 * 10 * 1e-6 + 5 * sum(outputs) - delivered, rel=1e-4)
