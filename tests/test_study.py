@@ -21,7 +21,7 @@ from analog_ep.errors import SpecError, StudyError
 from analog_ep.runs.folder import Run
 from analog_ep.spec import NetworkSpec
 from analog_ep.spec.study import Study, load_study
-from analog_ep.studies import cluster, grid
+from analog_ep.studies import cluster, cores
 from analog_ep.studies.cell import CELLS, digest, train_cell
 from analog_ep.studies.grid import run_study
 from analog_ep.studies.results import PICTURE, RESULTS, SUMMARY, TIMES
@@ -352,6 +352,6 @@ def test_a_local_process_that_is_killed_is_one_line(study: Study, tmp_path: Path
     def killed(*_: object, **__: object):
         raise TerminatedWorkerError("A worker process managed by the executor was unexpectedly terminated.")
 
-    monkeypatch.setattr(grid.Parallel, "__call__", killed)
+    monkeypatch.setattr(cores.Parallel, "__call__", killed)
     with pytest.raises(StudyError, match=r"^the processes of a study must stay until it ends, found one killed; the"):
         run_study(study, tmp_path / "out", 2)
