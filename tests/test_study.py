@@ -21,7 +21,7 @@ from analog_ep.errors import SpecError, StudyError
 from analog_ep.runs.folder import Run
 from analog_ep.spec import NetworkSpec
 from analog_ep.spec.study import Study, load_study
-from analog_ep.studies import cluster, cores
+from analog_ep.studies import cluster, cores, grid
 from analog_ep.studies.cell import CELLS, digest, train_cell
 from analog_ep.studies.grid import run_study
 from analog_ep.studies.results import PICTURE, RESULTS, SUMMARY, TIMES
