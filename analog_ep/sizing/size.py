@@ -30,7 +30,7 @@ DESIGN, TRAINED, REPORT = "design.toml", "run", "sizing"
 _GROWTH, _LAST = 0.85, 0.97
 """Part of the rail that amplifiers may reach in a short training, and where a whole one reached beyond."""
 
-_CORRECTIONS = 2
+_CORRECTIONS = 3
 """Whole trainings after the first, where that did not keep the rails or the time."""
 
 _READ_ROOM = 1.1
@@ -111,7 +111,8 @@ def _whole(design: Design, folder: Path, run: Path, say: Say) -> tuple[float, Me
 def _corrected(design: Design, found: Measured) -> Design:
     """The design with other amplifiers where nodes were beyond the rails, and faster where it settled too late."""
     technology = design.technology
-    amplified = design.gain * found.hidden
+    # Where outputs are not what is farthest, it is amplifiers, whose offsets count too.
+    amplified = found.largest if found.largest > found.outputs else design.gain * found.hidden
     if amplified > technology.rail * (1 + 1e-6):
         design = design.at_gain(rounded(design.gain * _LAST * technology.rail / amplified))
     elif found.outputs > technology.rail * (1 + 1e-6):
