@@ -10,6 +10,7 @@ from analog_ep.netlist.dialects.gnucap import Gnucap
 from analog_ep.netlist.dialects.hspice import HSpice
 from analog_ep.netlist.dialects.ltspice import LTspice
 from analog_ep.netlist.dialects.spectre import Spectre
+from analog_ep.netlist.dialects.transients import Transients
 from analog_ep.netlist.dialects.vacask import Vacask
 from analog_ep.netlist.dialects.xyce import Xyce
 
@@ -29,6 +30,21 @@ def analyses_of(dialect: Dialect) -> Analyses:
         able = ", ".join(name for name, other in DIALECTS.items() if other.analyses is not None)
         raise CircuitError(f"{dialect.name} is not run by the package, which has its analyses for {able} alone")
     return dialect.analyses
+
+
+def transients_of(dialect: Dialect) -> Transients:
+    """The transients of a dialect, or `CircuitError` where it has none."""
+    if dialect.transients is None:
+        raise CircuitError(
+            f"a transient netlist is written for {' and '.join(with_transients())} alone, found {dialect.name}; choose "
+            "one of them"
+        )
+    return dialect.transients
+
+
+def with_transients() -> list[str]:
+    """Names of the dialects that have transients."""
+    return [name for name, dialect in DIALECTS.items() if dialect.transients is not None]
 
 
 def require_form(dialect: Dialect, form: str, element: str, otherwise: str) -> None:
@@ -59,7 +75,10 @@ __all__ = [
     "Dialect",
     "DialectName",
     "Settings",
+    "Transients",
     "analyses_of",
     "require_form",
     "require_model",
+    "transients_of",
+    "with_transients",
 ]

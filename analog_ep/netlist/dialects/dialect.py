@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import ClassVar
 
 from analog_ep.netlist.dialects.analyses import Analyses
+from analog_ep.netlist.dialects.transients import Transients
 from analog_ep.netlist.texts import number
 
 _WIDTH = 110
@@ -66,7 +67,9 @@ class Dialect:
     how_to_run: ClassVar[str] = "Run it with: ngspice -b FILE (checked with ngspice 39.3)."
     prints: ClassVar[str] = "It prints tables with a row a phase: v-sweep 0 is free, 1 is nudged."
     analyses: ClassVar[Analyses | None] = Analyses()
-    """What solvers run and transients ask for; None for a simulator that is given decks of operating points alone."""
+    """What solvers run; None for a simulator that the package does not run."""
+    transients: ClassVar[Transients | None] = analyses
+    """What transients ask for; None for a simulator that is given decks of operating points alone."""
     has_energy: ClassVar[bool] = True
     """Whether the expressions of the energy, with functions and currents inside subcircuits, can be written."""
     has_library: ClassVar[bool] = True
@@ -127,6 +130,10 @@ class Dialect:
     def element(self, name: str, nodes: Sequence[str], value: str) -> str:
         """R, C, V, I, and the voltage-controlled sources E and G, whose nodes are four."""
         return f"{name} {' '.join(nodes)} {value}"
+
+    def waveform(self, name: str, nodes: Sequence[str], values: str) -> str:
+        """A voltage source that follows a waveform, see `Transients.corners`."""
+        return self.element(name, nodes, values)
 
     def elements(self, stem: str, rows: Iterable[tuple[str, str, str]]) -> Iterator[str]:
         """Elements of two nodes, numbered after `stem`, of rows (node, node, value); there may be very many."""

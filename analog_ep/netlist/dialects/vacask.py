@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from analog_ep.netlist.dialects.dialect import Settings
 from analog_ep.netlist.dialects.masters import MasterLanguage
+from analog_ep.netlist.dialects.vacask_transients import VacaskTransients, measured_by_python
 
 _MODELS = {
     "d": ("sp_diode", {1: "diode", 3: "diode"}, None),
@@ -42,6 +43,7 @@ class Vacask(MasterLanguage):
         "r": "resistor r={}", "c": "capacitor c={}", "v": "vsource dc={}", "i": "isource dc={}", "e": "vcvs gain={}",
         "g": "vccs gain={}", "f": 'cccs ctlinst="{}" gain={}', "h": 'ccvs ctlinst="{}" gain={}',
     }  # fmt: skip
+    transients = VacaskTransients()
     prints = "phases.raw, a raw file as SPICE's, holds a point a phase: 0 is free, 1 is nudged."
 
     def settings(self, settings: Settings) -> list[str]:
@@ -77,6 +79,9 @@ class Vacask(MasterLanguage):
 
     def diode(self, name: str, nodes: Sequence[str], model: str, celsius: str | None) -> str:
         return self.placed(name, nodes, model + (f" temp={celsius}" if celsius else ""))
+
+    def waveform(self, name: str, nodes: Sequence[str], values: str) -> str:
+        return self.placed(name, nodes, f"vsource {values}")
 
     def behavioural(self, name: str, nodes: Sequence[str], quantity: str, expression: str) -> str:
         return self.placed(name, nodes, f"{_LAW} {quantity}={expression}")
@@ -121,7 +126,7 @@ class Vacask(MasterLanguage):
         whole = [laws.instance(*card.groups()) if (card := _CARD.fullmatch(line)) else line for line in single]
         options = [line for line in whole if line.startswith("options ")]
         starts = [line.removeprefix("nodeset ") for line in whole if line.startswith("nodeset ")]
-        for line in whole:
+        for line in measured_by_python(whole):
             if line == "control":
                 yield from laws.modules()
                 yield line
