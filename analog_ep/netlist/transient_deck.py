@@ -198,7 +198,8 @@ class _Cycle:
         name = self._store if self.nudge.kind == "frozen" else self.names.__getitem__
         outputs = [f"v({name(p)},{name(n)})" for p, n in pairs]
         currents = current_expressions(self.nudge, outputs, [f"v(_target_{i})" for i in range(len(pairs))])
-        cards += current_cards(self.names, pairs, map(switched, currents), "b_phase", self.dialect)
+        own = [self.dialect.in_own_words(switched(current)) for current in currents]
+        cards += current_cards(self.names, pairs, own, "b_phase", self.dialect)
         source = "the stored outputs" if self.nudge.kind == "frozen" else "the live outputs"
         yield from self.deck.section(f"nudge: its error is that of {source}", cards)
 
