@@ -265,6 +265,7 @@ def test_webassembly_says_what_it_is():
 
 
 @pytest.mark.wasm
+@pytest.mark.lengthy
 @pytest.mark.ngspice
 @pytest.mark.parametrize(
     ("wires", "apart"),
@@ -281,6 +282,7 @@ def test_both_engines_find_the_same(wires, apart, scratch):
 
 
 @pytest.mark.wasm
+@pytest.mark.lengthy
 @pytest.mark.ngspice
 def test_other_analyses_in_both_engines(scratch):
     circuit = with_node_capacitance(network().circuit(), 1e-12)
@@ -311,8 +313,8 @@ def test_decks_print_the_same_in_both_engines(scratch, tmp_path):
     [
         ("v_0 a 0 1\nr_0 a 0 1\ni_0 0 b 1e-3\nc_0 b 0 1e-9", "without complaint.*singular matrix: check node b"),
         ("v_0 a 0 1\nv_1 a 0 2\nr_0 a 0 1", "status 0, found 1: .*singular matrix: check node v_0#branch"),
-        ("v_0 a 0 1\nr_0 a b 1\nd_0 b 0 nomodel", "nomodel"),
-        ("v_0 a 0 1\nr_0 a 0 1\nb_0 a 0 i=foo(v(a))", "no such function 'foo'"),
+        pytest.param("v_0 a 0 1\nr_0 a b 1\nd_0 b 0 nomodel", "nomodel", marks=pytest.mark.lengthy),
+        pytest.param("v_0 a 0 1\nr_0 a 0 1\nb_0 a 0 i=foo(v(a))", "no such function 'foo'", marks=pytest.mark.lengthy),
     ],
 )
 def test_what_webassembly_complains_about(scratch, cards, words):
@@ -322,6 +324,7 @@ def test_what_webassembly_complains_about(scratch, cards, words):
 
 
 @pytest.mark.wasm
+@pytest.mark.lengthy
 def test_training_by_the_engine_that_is_chosen(capsys, tmp_path):
     train = ("train", "--data", "xor", "--solver", "ngspice", "--epochs", "1", "--engine", WASM)
     assert said(capsys, *train, "--out", str(tmp_path / "run"))[0] == 0
