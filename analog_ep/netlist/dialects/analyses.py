@@ -5,29 +5,16 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 
+from analog_ep.netlist.dialects.sweeps import Sweeps
 from analog_ep.netlist.dialects.transients import Transients
 from analog_ep.netlist.texts import number
 
-INDEX = "idx"
-"""The node whose voltage counts the samples of a sweep."""
 
-
-class Analyses(Transients):
+class Analyses(Transients, Sweeps):
     """The forms of one simulator beyond a deck's own. This class is ngspice's; another engine overrides what differs.
 
     Values are numbers, vectors texts such as ``v(out)``.
     """
-
-    fast_solver: Sequence[str] = (".options klu",)
-    """Cards that choose the faster solver, where the program has it."""
-
-    def over_samples(self, points: str) -> str:
-        """A value that follows the sample index, from points ``0,value,1,value,…``, as an expression."""
-        return f"pwl(v({INDEX}),{points})"
-
-    def samples(self, source: str, count: int) -> str:
-        """An operating point for each sample, by a sweep of the source that holds the index."""
-        return f".dc {source} 0 {count - 1} 1"
 
     def small_signal(self) -> str:
         """The linearised response, at 1 Hz: without reactances every other frequency gives the same."""
@@ -36,10 +23,6 @@ class Analyses(Transients):
     def noise(self, output: Sequence[str], source: str, points_per_decade: int, low: float, high: float) -> str:
         """Spectrum of the voltage between two nodes, referred to a source. [Hz]"""
         return f".noise v({','.join(output)}) {source} dec {points_per_decade} {number(low)} {number(high)}"
-
-    def save(self, vectors: Iterable[str]) -> str:
-        """The vectors of the result."""
-        return f".save {' '.join(vectors)}"
 
     def initial(self, node: str, volts: float) -> str:
         """Where a transient from its start begins. [V]"""

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import ClassVar
 
 from analog_ep.netlist.dialects.analyses import Analyses
+from analog_ep.netlist.dialects.sweeps import Sweeps
 from analog_ep.netlist.dialects.transients import Transients
 from analog_ep.netlist.texts import number
 
@@ -67,7 +68,9 @@ class Dialect:
     how_to_run: ClassVar[str] = "Run it with: ngspice -b FILE (checked with ngspice 39.3)."
     prints: ClassVar[str] = "It prints tables with a row a phase: v-sweep 0 is free, 1 is nudged."
     analyses: ClassVar[Analyses | None] = Analyses()
-    """What solvers run; None for a simulator that the package does not run."""
+    """What is run besides sweeps; None for a simulator whose other analyses the package does not run."""
+    sweeps: ClassVar[Sweeps | None] = analyses
+    """What solvers run; None for a simulator that solves no batches here."""
     transients: ClassVar[Transients | None] = analyses
     """What transients ask for; None for a simulator that is given decks of operating points alone."""
     has_energy: ClassVar[bool] = True

@@ -9,7 +9,9 @@ from typing import ClassVar
 
 from analog_ep.netlist.dialects.dialect import Settings
 from analog_ep.netlist.dialects.masters import MasterLanguage
+from analog_ep.netlist.dialects.vacask_sweeps import TABLE, VacaskSweeps, alone, element
 from analog_ep.netlist.dialects.vacask_transients import VacaskTransients, measured_by_python
+from analog_ep.netlist.texts import number
 
 _MODELS = {
     "d": ("sp_diode", {1: "diode", 3: "diode"}, None),
@@ -29,7 +31,8 @@ _FUNCTION = "`define "
 
 _CARD = re.compile(rf"(\S+) \((\S+) (\S+)\) {_LAW} ([iv])=(.*)")
 _TOKEN = re.compile(
-    r"(?P<access>[vi])\((?P<first>\w+)(?:,(?P<second>\w+))?\)"
+    rf"(?P<table>{TABLE})"
+    r"|(?P<access>[vi])\((?P<first>\w+)(?:,(?P<second>\w+))?\)"
     r"|(?<![\w.])(?P<number>\d+\.?\d*(?:e[+-]?\d+)?)"
 )
 
@@ -43,6 +46,7 @@ class Vacask(MasterLanguage):
         "r": "resistor r={}", "c": "capacitor c={}", "v": "vsource dc={}", "i": "isource dc={}", "e": "vcvs gain={}",
         "g": "vccs gain={}", "f": 'cccs ctlinst="{}" gain={}', "h": 'ccvs ctlinst="{}" gain={}',
     }  # fmt: skip
+    sweeps = VacaskSweeps()
     transients = VacaskTransients()
     prints = "phases.raw, a raw file as SPICE's, holds a point a phase: 0 is free, 1 is nudged."
 
@@ -84,6 +88,9 @@ class Vacask(MasterLanguage):
         return self.placed(name, nodes, f"vsource {values}")
 
     def behavioural(self, name: str, nodes: Sequence[str], quantity: str, expression: str) -> str:
+        value = alone(expression)
+        if value is not None:
+            return self.placed(name, nodes, f"{quantity}source dc={value}")
         return self.placed(name, nodes, f"{_LAW} {quantity}={expression}")
 
     def function(self, name: str, arguments: Sequence[str], body: str) -> str:
@@ -106,13 +113,12 @@ class Vacask(MasterLanguage):
         yield "nodeset " + ", ".join(f'"{node}", {volts}' for node, volts in voltages)
 
     def sweep(self, source: str, values: str, tables: Iterable[Sequence[tuple[str, ...]]]) -> Iterator[str]:
-        start, stop, step = values.split()
+        start, stop, step = map(float, values.split())
         nodes = dict.fromkeys(node for table in tables for pair in table for node in pair)
         yield "control"
         yield f"  save {' '.join(map(self.voltage, nodes))}"
-        points = round((float(stop) - float(start)) / float(step))
-        across = f'instance="{source}" parameter="dc" from={start} to={stop}'
-        yield f'  sweep phase {across} mode="lin" points={max(points, 1)}'
+        points = [number(start + i * step) for i in range(round((stop - start) / step) + 1)]
+        yield f'  sweep phase instance="{source}" parameter="dc" values=[{", ".join(points)}]'
         yield "    analysis phases op"
         yield "endc"
 
@@ -125,15 +131,16 @@ class Vacask(MasterLanguage):
         laws = _Laws([line for line in single if line.startswith(_FUNCTION)])
         whole = [laws.instance(*card.groups()) if (card := _CARD.fullmatch(line)) else line for line in single]
         options = [line for line in whole if line.startswith("options ")]
+        saved = [line for line in whole if line.startswith("save ")]
         starts = [line.removeprefix("nodeset ") for line in whole if line.startswith("nodeset ")]
         for line in measured_by_python(whole):
             if line == "control":
                 yield from laws.modules()
                 yield line
-                yield from (f"  {each}" for each in options)
+                yield from (f"  {each}" for each in [*options, *saved])
             elif starts and line.strip() == "analysis phases op":
                 yield f"{line} nodeset={{{', '.join(starts)}}}"
-            elif not line.startswith(("options ", "nodeset ", _FUNCTION)):
+            elif not line.startswith(("options ", "save ", "nodeset ", _FUNCTION)):
                 yield line
 
 
@@ -146,17 +153,22 @@ class _Laws:
         self._call = re.compile(rf"\b({'|'.join(names)})\(" if names else r"(?!)")
         self._names: dict[tuple[str, str, int, int], str] = {}
         self._seen: dict[str, str] = {}
+        self._tables: dict[str, str] = {}
         self._values: dict[str, str] = {}
 
     def instance(self, name: str, first: str, second: str, quantity: str, expression: str) -> str:
         """A card of an element whose current or voltage follows an expression."""
         ports: dict[str, str] = {}
         constants: list[str] = []
-        if quantity == "v" and second == "0" and not re.search(r"\b[vi]\(", expression):
+        if quantity == "v" and second == "0" and not re.search(r"\b([vi]|over)\(", expression):
             # What only the temperature changes is put in as it is: as a voltage it would begin at 0 V.
             self._values[first] = _of_temperature(f"({expression})")
 
         def token(found: re.Match[str]) -> str:
+            if found["table"]:
+                # A node of its own: Verilog-A knows no variables of a sweep.
+                node = self._tables.setdefault(found[2], f"_over_{len(self._tables)}")
+                return f"V({ports.setdefault(node, f'c{len(ports)}')})"
             if found["number"]:
                 constants.append(found["number"])
                 return f"k{len(constants) - 1}"
@@ -196,6 +208,7 @@ class _Laws:
         yield ">>>FILE"
         yield 'load "laws.va"'
         yield from (f"model {name} {name}" for name in self._names.values())
+        yield from (f"v{node} ({node} 0) vsource dc={element(values)}" for values, node in self._tables.items())
         yield from (f'h{node} ({node} 0) ccvs ctlinst="{source}" gain=1' for source, node in self._seen.items())
 
 
