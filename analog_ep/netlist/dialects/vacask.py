@@ -29,6 +29,9 @@ _LAW = "law"
 
 _FUNCTION = "`define "
 
+_IMAGE = re.compile(r"-v\((\w+)\)")
+"""The opposite of a node's voltage."""
+
 _CARD = re.compile(rf"(\S+) \((\S+) (\S+)\) {_LAW} ([iv])=(.*)")
 _TOKEN = re.compile(
     rf"(?P<table>{TABLE})"
@@ -88,9 +91,11 @@ class Vacask(MasterLanguage):
         return self.placed(name, nodes, f"vsource {values}")
 
     def behavioural(self, name: str, nodes: Sequence[str], quantity: str, expression: str) -> str:
-        value = alone(expression)
-        if value is not None:
+        # Without a law there is nothing to compile, which takes longer than a small batch.
+        if (value := alone(expression)) is not None:
             return self.placed(name, nodes, f"{quantity}source dc={value}")
+        if quantity == "v" and (image := _IMAGE.fullmatch(expression)):
+            return self.placed(name, (*nodes, image[1], "0"), self.masters["e"].format("-1.0"))
         return self.placed(name, nodes, f"{_LAW} {quantity}={expression}")
 
     def function(self, name: str, arguments: Sequence[str], body: str) -> str:
