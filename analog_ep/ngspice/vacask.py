@@ -35,7 +35,7 @@ _LINES = (
     r"  options [^\"\n]*",
     r"  save [\w(), ]*",
     r"  var idx=0",
-    r'  sweep sample variable="idx" values=\[[\d,]*\] continuation=1',
+    r'  sweep _sample variable="idx" values=\[[\d,]*\] continuation=1',
     r"    analysis samples op",
 )
 _REFUSED_LINE = re.compile(rf"\n(?!(?:{'|'.join(_LINES)})$)(?P<line>.*)", re.MULTILINE)

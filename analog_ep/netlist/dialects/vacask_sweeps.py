@@ -17,7 +17,7 @@ class VacaskSweeps(Sweeps):
     """A value over the samples is an element of a list there, which the dialect makes of ``over(value,value,…)``."""
 
     fast_solver = ()
-    index_vector = "sample"
+    index_vector = "_sample"
     # It asks for residuals below abstol, which the rounding of a larger one's current exceeds.
     pin = 1.0
 
@@ -30,7 +30,7 @@ class VacaskSweeps(Sweeps):
             [
                 "control",
                 f"  var {INDEX}=0",
-                f'  sweep sample variable="{INDEX}" values=[{points}] continuation=1',
+                f'  sweep _sample variable="{INDEX}" values=[{points}] continuation=1',
                 "    analysis samples op",
                 "endc",
             ]
