@@ -52,8 +52,8 @@ class Ngspice(CircuitSolver):
     Parameters
     ----------
     executable : str or Path, optional
-        An engine's name, such as "vacask", or the path of an ngspice; by default the engine that ``ANALOG_EP_ENGINE`` names, otherwise
-        the system's ngspice. See `analog_ep.ngspice.engines.find_engine`.
+        An engine's name, such as "vacask", or the path of an ngspice; by default the engine that ``ANALOG_EP_ENGINE``
+        names, otherwise the system's ngspice. See `analog_ep.ngspice.engines.find_engine`.
     options : SpiceOptions
         Tolerances.
     timeout : float or None
