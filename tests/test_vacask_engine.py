@@ -16,7 +16,9 @@ from analog_ep.circuit import Circuit
 from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.dynamics.ngspice_settling import NgspiceSettling
 from analog_ep.errors import CircuitError, NgspiceError, NgspiceNotFoundError
-from analog_ep.netlist.netlist import SpiceOptions
+from analog_ep.netlist.dialects import DIALECTS
+from analog_ep.netlist.netlist import NetlistWriter, SpiceOptions, constant_drive
+from analog_ep.networks.wires import Wires
 from analog_ep.ngspice.engines import Vacask, find_engine
 from analog_ep.ngspice.process import EngineReport, engine_version, has_klu, run_ngspice, run_own, run_plots
 from analog_ep.ngspice.self_test import ALLOWED, self_test
@@ -220,6 +222,15 @@ def test_a_network_is_checked_without_ngspice(monkeypatch, scratch: Path):
     check = cross_check(net, inputs, targets, nudging=1e-6, reference=VACASK)
     assert check.passed
     assert check.max_voltage_error < 1e-12
+
+
+def test_beside_wires_it_asks_for_what_rounding_allows():
+    wired = ResistiveNetwork([3, 4, 2], wires=Wires(row_resistance=1e-2), dtype=torch.float64).circuit()
+    settings = [
+        NetlistWriter(c, constant_drive(np.zeros(3)), dialect=DIALECTS["vacask"]).options_card()
+        for c in (network().circuit(), wired)
+    ]
+    assert [" reltol=1e-12 " in settings[0], " reltol=1e-09 " in settings[1]] == [True, True]
 
 
 def test_long_decks_are_looked_through_in_no_time():

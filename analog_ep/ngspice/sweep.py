@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from analog_ep.circuit import GROUND, NONE, Circuit, CurrentLaw, VoltageLaw, VoltageRows
+from analog_ep.circuit import GROUND, NONE, Circuit, VoltageLaw, VoltageRows
 from analog_ep.circuit.energy import held_nodes
 from analog_ep.errors import CircuitError, NgspiceResultError, StimulusError
 from analog_ep.netlist.dialects import DIALECTS, Analyses, analyses_of, sweeps_of
 from analog_ep.netlist.dialects.sweeps import INDEX
-from analog_ep.netlist.netlist import NetlistWriter, SpiceOptions
+from analog_ep.netlist.netlist import NetlistWriter, SpiceOptions, is_wide
 from analog_ep.netlist.nudge_cards import current_cards, current_expressions, elastic_currents
 from analog_ep.ngspice.engines import find_engine
 from analog_ep.ngspice.norton import NortonReduction
@@ -30,8 +30,8 @@ SWEEP_OPTIONS = SpiceOptions(reltol=1e-12)
 """Tolerances of sweeps. With 1e-9 ngspice may stop one Newton step early, some 1e-9 |v| from the solution; the step
 more costs 2 to 5 % of the iterations."""
 
-_WIDE, _WIDE_RELTOL = 1e6, 1e-9
-"""Ratio of conductances beyond which the last digits of voltages are rounding, and what can be asked for there."""
+_WIDE_RELTOL = 1e-9
+"""What can be asked for where the last digits of voltages are rounding."""
 
 _LONG_LIST = 2000
 """Vectors beyond which ngspice takes longer to find them than to write all."""
@@ -307,12 +307,7 @@ def sweep_options(circuit: Circuit) -> SpiceOptions:
     Beside a wire of 1 S, whose current is rounded to 1e-16 A, thousands of cells of 1e-7 S keep changing in their last
     digits from one iteration to the next: ngspice would go on to its last one, and then by steps of gmin.
     """
-    found = [abs(g) for group in circuit.of_kind(CurrentLaw) if (g := group.resistors()) is not None and len(g)]
-    conductances = np.concatenate([np.zeros(0), *found])
-    conductances = conductances[conductances > 0]
-    if not len(conductances) or conductances.max() < _WIDE * conductances.min():
-        return SWEEP_OPTIONS
-    return replace(SWEEP_OPTIONS, reltol=_WIDE_RELTOL)
+    return replace(SWEEP_OPTIONS, reltol=_WIDE_RELTOL) if is_wide(circuit) else SWEEP_OPTIONS
 
 
 def _after_sources(card: str) -> bool:

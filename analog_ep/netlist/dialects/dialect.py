@@ -42,6 +42,8 @@ class Settings:
         Conductance across every junction. [S]
     itl1, itl2 : int
         Newton iterations of an operating point, and of each further point of a sweep.
+    wide : bool
+        Whether conductances span so much that the last digits of voltages are rounding.
     """
 
     celsius: str
@@ -52,6 +54,7 @@ class Settings:
     gmin: str
     itl1: int
     itl2: int
+    wide: bool = False
 
 
 class Dialect:
