@@ -15,6 +15,7 @@ from analog_ep.designs import read_netlist
 from analog_ep.designs.checking import Comparison, check_design
 from analog_ep.errors import StimulusError
 from analog_ep.netlist.conductance_table import write_conductances
+from analog_ep.netlist.dialects import with_transients
 from analog_ep.runs.choosing import is_netlist
 from analog_ep.runs.progress import sample_bar
 from analog_ep.runs.trained import (
@@ -148,21 +149,20 @@ def export(
     """
     if out is None and conductances is None:
         raise typer.BadParameter("give -o FILE, --conductances FILE.csv, or both")
-    if phase is Phase.transient and dialect not in (None, DialectChoice.ngspice):
-        raise typer.BadParameter("a transient netlist is for ngspice alone; leave --dialect out")
+    simulator = (dialect or DialectChoice.ngspice).value
+    if phase is Phase.transient and simulator not in with_transients():
+        raise typer.BadParameter(f"a transient netlist is for {' or '.join(with_transients())}, found {simulator}")
     for option, value in (("--samples", samples), ("--capacitance", capacitance), ("--rate", rate)):
         if value is not None and phase is not Phase.transient:
             raise typer.BadParameter("has a meaning only with --phase transient", param_hint=option)
     if out is not None:
         own = export_own_netlist(run, out) if phase is None and dialect is None else []
         if phase is Phase.transient:
-            export_transient(run, slice(sample, sample + (samples or 1)), out, capacitance, rate)
+            export_transient(run, slice(sample, sample + (samples or 1)), out, capacitance, rate, simulator)
         elif phase is Phase.adjoint or phase is Phase.asymmetric:
-            simulator = dialect or DialectChoice.ngspice
-            export_transposed(run, sample, phase.value, out, simulator.value, array.value)
+            export_transposed(run, sample, phase.value, out, simulator, array.value)
         elif not own:
-            solved, simulator = phase or Phase.both, dialect or DialectChoice.ngspice
-            export_deck(run, sample, solved.value, out, simulator.value, array.value)
+            export_deck(run, sample, (phase or Phase.both).value, out, simulator, array.value)
         for path in own or [out]:
             typer.echo(f"wrote {path}")
     if conductances is not None:
