@@ -2,6 +2,7 @@
 
 VENV := .venv/bin
 WORKERS ?= 2
+TESTS ?=
 
 .PHONY: help setup demo test lint check engines
 
@@ -22,7 +23,7 @@ engines: setup
 	@tools/engines.sh
 
 test: setup
-	OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n $(WORKERS) $(TESTS)
 
 lint: setup
 	$(VENV)/ruff check .

@@ -10,6 +10,7 @@
     ├── SpecError                a TOML spec that is broken or says something not allowed (ValueError)
     ├── DataError                a data set that is missing, damaged or out of range (ValueError)
     ├── CardError                a device card that is missing, broken or of another kind (ValueError)
+    ├── BudgetError              a budget that no design of a technology keeps   (ValueError)
     ├── StimulusError            inputs, targets or nudges of the wrong shape or value (ValueError)
     ├── UnstableNudgeError       a negative elastic nudge beyond the stable range (ValueError)
     ├── ConvergenceError         an equilibrium that was not reached             (RuntimeError)
@@ -65,6 +66,10 @@ class DataError(AnalogEPError, ValueError):
 
 class CardError(AnalogEPError, ValueError):
     """A device card that is missing, broken or of another kind."""
+
+
+class BudgetError(AnalogEPError, ValueError):
+    """A budget that no design of a technology keeps."""
 
 
 class StimulusError(AnalogEPError, ValueError):

@@ -162,6 +162,7 @@ def write_transient_netlist(
     timing: TwoPhaseTiming | None = None,
     rate: float | None = None,
     chip: Chip | None = None,
+    dialect: DialectName = "ngspice",
 ) -> Path:
     """Write the whole cycle of equilibrium propagation, samples in turn, as one deck; see `write_transient_deck`.
 
@@ -184,6 +185,8 @@ def write_transient_netlist(
         rate times g_ref². [S²/V²] for `SquaredError`, [S²] for `CrossEntropy`
     chip : Chip, optional
         Mismatch of the hardware.
+    dialect : str
+        The simulator to write for, "ngspice" or "vacask".
 
     Raises
     ------
@@ -198,7 +201,7 @@ def write_transient_netlist(
     origin = "as it was asked for"
     if rate is None:
         rate, origin = _usual_rate(system, circuit, free.inputs, nudge)
-    deck = write_transient_deck(loaded, free.inputs, nudge, timing, rate=rate, rate_from=origin)
+    deck = write_transient_deck(loaded, free.inputs, nudge, timing, rate=rate, rate_from=origin, dialect=dialect)
     save_deck(deck, Path(path))
     return Path(path)
 
@@ -243,8 +246,9 @@ def write_settling_netlist(
     path: str | Path,
     duration: float | None = None,
     capacitance: float | None = None,
+    dialect: DialectName = "ngspice",
 ) -> Path:
-    """Write one sample of a network as it settles from rest, for plain ``ngspice -b FILE``; see `write_settling_deck`.
+    """Write one sample of a network as it settles from rest, as a deck that measures itself; see `write_settling_deck`.
 
     Parameters
     ----------
@@ -262,6 +266,8 @@ def write_settling_netlist(
     capacitance : float, optional
         Of every node that neither a source nor an amplifier holds; by default 1 pF where the circuit has no capacitor
         of its own. [F]
+    dialect : str
+        The simulator to write for, "ngspice" or "vacask".
 
     Returns
     -------
@@ -280,7 +286,8 @@ def write_settling_netlist(
         circuit = with_node_capacitance(circuit, 1e-12 if capacitance is None else capacitance)
     seconds = network.answer(_SettledAfter(circuit, free)) if duration is None else duration
     nudge = None if nudge is None else network.in_circuit(nudge)
-    save_deck(write_settling_deck(circuit, free.inputs, nudge, free.outputs, duration=seconds), Path(path))
+    deck = write_settling_deck(circuit, free.inputs, nudge, free.outputs, duration=seconds, dialect=dialect)
+    save_deck(deck, Path(path))
     return Path(path)
 
 

@@ -65,9 +65,9 @@ def learn(spec: Spec, seeds: int) -> None:
         worst = max(float(np.abs(found.weights[name] - expected.weights[name]).max()) for name in expected.weights)
         train, test = accuracies(found, lesson, trained)
         print(
-            f"seed {seed}: cost {found.costs[0]:.3g} to {found.costs[-1]:.3g}; then {train:.2%} of training and {test:.2%} "
-            f"of test samples right, by {lead(found, lesson):.3g} V or more; charges differ by {worst:.2g} V at most from "
-            f"those predicted; {seconds:.0f} s",
+            f"seed {seed}: cost {found.costs[0]:.3g} to {found.costs[-1]:.3g}; then {train:.2%} of training and "
+            f"{test:.2%} of test samples right, by {lead(found, lesson):.3g} V or more; charges differ by {worst:.2g} V "
+            f"at most from those predicted; {seconds:.0f} s",
             flush=True,
         )
 

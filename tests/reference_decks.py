@@ -85,13 +85,13 @@ def dialect_deck(dialect: str) -> str:
     return write_deck(circuit, np.array([0.5]), nudge, np.array([0.1]), "both", dialect=cast(DialectName, dialect))
 
 
-def cycle_deck() -> str:
+def cycle_deck(dialect: DialectName = "ngspice") -> str:
     """Two samples of a small network as one transient."""
     clamp = HardClamp(IdealDiode(1e-2, 0.05), upper=0.1, lower=-0.1)
     circuit = with_node_capacitance(network([2, 2, 1], clamp), 1e-12)
     samples, targets = np.array([[1.0, -0.5], [-1.0, 0.5]]), torch.tensor([[0.5], [0.5]], dtype=torch.float64)
     nudge, timing = Nudge(1e-5, targets, SquaredError()), TwoPhaseTiming(2e-6, 1e-6)
-    return write_transient_deck(circuit, samples, nudge, timing, rate=1e-12)
+    return write_transient_deck(circuit, samples, nudge, timing, rate=1e-12, dialect=dialect)
 
 
 def xor_learns_lesson() -> tuple[ConductanceNetwork, Lesson]:
@@ -114,6 +114,7 @@ REFERENCE_DECKS = {
     GOLDEN / "flat.cir": flat_deck,
     GOLDEN / "included.cir": included_deck,
     GOLDEN / "cycle.cir": cycle_deck,
+    GOLDEN / "cycle.sim": partial(cycle_deck, "vacask"),
     **{GOLDEN / "dialects" / f"{name}.cir": partial(dialect_deck, name) for name in DIALECTS},
 }
 

@@ -205,7 +205,7 @@ def test_export_of_the_whole_cycle(trained: Path, tmp_path: Path, invoke: Invoke
     assert "has a meaning only with --phase transient" in err
     code, _, err = invoke("export", trained, "--phase", "transient", "--dialect", "xyce", "-o", path)
     assert code == 2
-    assert "a transient netlist is for ngspice alone" in err
+    assert "a transient netlist is for ngspice or vacask, found xyce" in err
     code, _, err = invoke("export", trained, "--phase", "transient", "--samples", 9, "-o", path)
     assert code == 1
     assert "found 0…8 asked for" in err

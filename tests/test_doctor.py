@@ -8,7 +8,7 @@ from analog_ep import cli
 from analog_ep.benchmarking.spice import benchmark_spice
 from analog_ep.checking import doctor
 from analog_ep.errors import StimulusError
-from analog_ep.ngspice.process import ngspice_version
+from analog_ep.ngspice.process import engine_version
 from analog_ep.runs.choosing import choose_spec, stored_spec
 from analog_ep.runs.folder import METRICS, Run
 from analog_ep.spec import parse_spec
@@ -79,7 +79,7 @@ def test_an_ngspice_with_klu(monkeypatch, tmp_path):
     script.write_text('#!/bin/sh\ncat > /dev/null\necho "** ngspice-44 :"\necho "Using KLU as Direct Linear Solver"\n')
     script.chmod(0o755)
     monkeypatch.setenv("ANALOG_EP_NGSPICE", str(script))
-    ngspice_version.cache_clear()
+    engine_version.cache_clear()
     monkeypatch.setattr(doctor, "_PROBES", {})
     found = {finding.name: finding for finding in doctor.examine().findings}
     assert found["KLU"].value == "used"

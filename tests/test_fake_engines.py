@@ -13,13 +13,17 @@ from analog_ep import cli
 from analog_ep.errors import NgspiceError
 from analog_ep.ngspice import process as spice_process
 from analog_ep.ngspice.engines import ENGINES
-from analog_ep.ngspice.process import ngspice_version, run_ngspice, run_plots
+from analog_ep.ngspice.process import engine_version, run_exported, run_ngspice, run_own, run_plots
 from analog_ep.runs.choosing import choose_spec
 from analog_ep.runs.folder import Run
 from analog_ep.support import bounded
 
 CASES = 60
 LIMIT = 0.3
+ITSELF = 'case "$*" in *--version) echo ngspice-39; exit 0;; -h) echo This is vacask 1.2.; exit 0; esac'
+"""How a program answers what it is."""
+
+OWN = "// t\nv_0 (a 0) vsource dc=1\n"
 DECK = "* t\nv_0 a 0 1\nr_0 a 0 1\nvidx idx 0 0\n.dc vidx 0 2 1\n.end\n"
 HEADER = (
     b"Title: t\nDate: d\nPlotname: p\nFlags: real\nNo. Variables: 2\nNo. Points: 3\nVariables:\n\t0\ta\tv\n\t1\tb\tv\n"
@@ -93,10 +97,13 @@ def left_over(folder: Path) -> list[str]:
     return found
 
 
-def outcome(way: int) -> str | None:
+def outcome(way: int, engine: str, exported: Path) -> str | None:
     """What an error said; any but ours is the test's failure."""
     try:
-        run_plots(DECK, timeout=LIMIT) if way else run_ngspice(DECK, 3, timeout=LIMIT)
+        if engine == "vacask":
+            run_exported(exported, "samples", timeout=LIMIT) if way else run_own(OWN, 3, timeout=LIMIT)
+        else:
+            run_plots(DECK, timeout=LIMIT) if way else run_ngspice(DECK, 3, timeout=LIMIT)
     except NgspiceError as error:
         return str(error)
     return None
@@ -108,7 +115,8 @@ def in_place_of(engine: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> P
     program.touch(0o755)
     module.parent.mkdir(parents=True)
     module.touch()
-    monkeypatch.setenv({"ngspice": "ANALOG_EP_NGSPICE", "ngspice-wasm": "ANALOG_EP_NODE"}[engine], str(program))
+    variables = {"ngspice": "ANALOG_EP_NGSPICE", "ngspice-wasm": "ANALOG_EP_NODE", "vacask": "ANALOG_EP_VACASK"}
+    monkeypatch.setenv(variables[engine], str(program))
     monkeypatch.setenv("ANALOG_EP_ENGINES", str(folder))
     monkeypatch.setenv("ANALOG_EP_ENGINE", engine)
     return program
@@ -119,17 +127,19 @@ def test_whatever_a_program_does_there_is_one_line_in_time_and_nothing_left(
     engine: str, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     program, result = in_place_of(engine, tmp_path, monkeypatch), tmp_path / "result"
+    exported = tmp_path / "exported.sim"
+    exported.write_text(OWN)
     # Most of the wall time is waiting for children that hold the output; that it ends does not depend on how long.
     monkeypatch.setattr(bounded, "_GRACE", 0.1)
     generator, sound = random.Random(5), 0
     for _ in range(CASES):
         result.write_bytes(SOUND if generator.random() < 0.3 else damaged(generator))
         words, child, end = (generator.choice(choice) for choice in (WORDS, CHILDREN, ENDS))
-        body = f"{words}\ncp {result} out.raw\n{child}\n{end}\n"
-        program.write_text(f'#!/bin/sh\ncase "$*" in *--version) echo ngspice-39; exit 0; esac\n{body}')
-        ngspice_version.cache_clear()
+        body = f"{words}\ncp {result} out.raw; cp {result} samples.raw\n{child}\n{end}\n"
+        program.write_text(f"#!/bin/sh\n{ITSELF}\n{body}")
+        engine_version.cache_clear()
         begin = time.monotonic()
-        said = outcome(generator.randrange(2))
+        said = outcome(generator.randrange(2), engine, exported)
         sound += said is None
         assert said is None or (said.isprintable() and len(said) < 600), body
         assert time.monotonic() - begin < LIMIT + 5, body
@@ -144,8 +154,9 @@ ANSWERS = {
     "nothing": "exit 0",
     "status": "echo 'Error: no memory of it'; exit 3",
     "crash": "kill -SEGV $$",
-    "short": "printf 'Title: t\\nPlotname: p\\nFlags: real\\nNo. Variables: 1\\nNo. Points: 3\\nBinary:\\n' > out.raw",
-    "noise": "head -c 20000 /dev/urandom > out.raw; setsid sleep 60 > /dev/null 2>&1 &",
+    "short": "printf 'Title: t\\nPlotname: p\\nFlags: real\\nNo. Variables: 1\\nNo. Points: 3\\nBinary:\\n' | "
+    "tee out.raw > samples.raw",
+    "noise": "head -c 20000 /dev/urandom | tee out.raw > samples.raw; setsid sleep 60 > /dev/null 2>&1 &",
     "flood": "exec yes",
     "no ngspice": None,
 }
@@ -165,8 +176,8 @@ def test_whole_commands_with_such_a_program(
     capsys: pytest.CaptureFixture[str],
 ):  # fmt: skip
     program, out = in_place_of(engine, tmp_path, monkeypatch), ["--out", str(tmp_path / "out")]
-    body, says = ANSWERS[answer], "ngspice-39" if ANSWERS[answer] else "hello"
-    program.write_text(f'#!/bin/sh\ncase "$*" in *--version) echo {says}; exit 0; esac\n{body}\n')
+    body, itself = ANSWERS[answer], ITSELF if ANSWERS[answer] else "echo hello"
+    program.write_text(f"#!/bin/sh\n{itself}\n{body}\n")
     (tmp_path / "card.lib").write_text(CARD)
     for arguments in (
         ["check", str(run), "--samples", "2"],
@@ -176,7 +187,7 @@ def test_whole_commands_with_such_a_program(
         # It looks at much else, which takes seconds.
         *([["doctor"]] if answer == "crash" else []),
     ):
-        ngspice_version.cache_clear()
+        engine_version.cache_clear()
         spice_process.has_klu.cache_clear()
         begin = time.monotonic()
         with pytest.raises(SystemExit) as ended:
@@ -191,5 +202,5 @@ def test_whole_commands_with_such_a_program(
         assert list(scratch.iterdir()) == [], arguments
     assert left_over(scratch) == []
     assert not (tmp_path / "card.toml").exists()
-    ngspice_version.cache_clear()
+    engine_version.cache_clear()
     spice_process.has_klu.cache_clear()

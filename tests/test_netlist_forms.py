@@ -216,7 +216,7 @@ def test_what_dialects_lack_is_said_with_those_that_have_it():
     with pytest.raises(CircuitError, match=f"a spectre netlist has no model NMOS of level 14, {advice}"):
         write_deck(amplifier(Modern), np.array([0.9]), dialect="spectre")
     assert "LEVEL=14.0" in write_deck(amplifier(Modern), np.array([0.9]))
-    with pytest.raises(CircuitError, match="xyce is not run by the package, which has its analyses for ngspice alone"):
+    with pytest.raises(CircuitError, match="needs an engine that reads ngspice's netlists, found xyce, which is"):
         analyses_of(DIALECTS["xyce"])
 
 

@@ -34,7 +34,7 @@ from analog_ep.networks import ResistiveNetwork
 from analog_ep.ngspice import sweep
 from analog_ep.ngspice.batch import run_parallel
 from analog_ep.ngspice.norton import NortonReduction
-from analog_ep.ngspice.process import Stop, has_klu, ngspice_version, run_ngspice
+from analog_ep.ngspice.process import Stop, engine_version, has_klu, run_ngspice
 from analog_ep.ngspice.sweep import Batch, Sweep
 from analog_ep.stimulus import CrossEntropy, Nudge, SquaredError
 
@@ -57,7 +57,7 @@ def wrapped(tmp_path, monkeypatch):
             f"{lines}\nsys.exit(subprocess.run([{real!r}, *sys.argv[1:]], input=deck, text=True).returncode)\n"
         )
         script.chmod(0o755)
-        ngspice_version.cache_clear()
+        engine_version.cache_clear()
         has_klu.cache_clear()
         monkeypatch.setenv("ANALOG_EP_NGSPICE", str(script))
         return script
@@ -127,7 +127,7 @@ def test_the_index_of_the_samples_has_a_row_of_its_own(monkeypatch):
         decks.append(deck)
         raise NgspiceResultError("not run")
 
-    monkeypatch.setattr(sweep, "run_ngspice", ends_there)
+    monkeypatch.setattr(sweep, "run_own", ends_there)
     with pytest.raises(NgspiceResultError, match="not run"):
         Sweep(clamped()).run(Batch(np.array([[0.5], [1.0]])))
     cards = [line for line in decks[0].splitlines() if line[0] not in "*."]

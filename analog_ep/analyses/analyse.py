@@ -7,33 +7,38 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from analog_ep.analyses.corners import Corners, corners
+from analog_ep.analyses.conditions import FOLDER, Conditions, Study, Workplace, file_stem
+from analog_ep.analyses.corners import Corners, ResistorsOverTemperature, corners
 from analog_ep.analyses.energy import Energy
+from analog_ep.analyses.monte_carlo import ChipDraws, MonteCarlo, monte_carlo
 from analog_ep.analyses.noise import OutputNoise, output_noise
 from analog_ep.analyses.nudging import NudgedBatch, NudgingReport, nudging_report
 from analog_ep.analyses.operating_point import OperatingPoint, operating_point
-from analog_ep.analyses.power import branch_power
+from analog_ep.analyses.periphery import USUAL_BITS, Conversions, Periphery, PhaseEnergy, energies
+from analog_ep.analyses.power import Power, branch_power
 from analog_ep.analyses.read_errors import Reads
 from analog_ep.analyses.response import SmallSignalGradient, small_signal_gradient
-from analog_ep.analyses.settling_report import Integrator, SettlingReport, settling_report
+from analog_ep.analyses.settling_report import SettlingReport, settling_report
 from analog_ep.analyses.transient_noise import TransientNoise, output_noise_over_time
 from analog_ep.analyses.wires import WireReport, wire_report
 from analog_ep.circuit import GROUND, ChargeLaw, Chip, Circuit, Converters, CurrentLaw, sampled_noise
 from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.circuit.output_sources import with_output_currents
-from analog_ep.circuit.real_amplifiers import AmplifierModel, with_amplifiers
+from analog_ep.circuit.real_amplifiers import with_amplifiers
+from analog_ep.constants import DEFAULT_TEMPERATURE
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.errors import StimulusError
-from analog_ep.networks import ConductanceNetwork
+from analog_ep.networks import ConductanceNetwork, CrossbarNetwork, Network, Question
 from analog_ep.networks.needs import crossbars_of
 from analog_ep.runs.building import build_cost, build_nudge
 from analog_ep.runs.folder import stored_chip
@@ -41,12 +46,10 @@ from analog_ep.runs.trained import test_samples, trained_conductances
 from analog_ep.spec import Spec
 from analog_ep.support.files import write_atomically
 
-Study = Literal[
-    "operating-point", "gradient", "settling", "noise", "transient-noise", "power", "corners", "wires", "nudging"
-]
+_OF_SAMPLES: tuple[Study, ...] = ("corners", "wires", "nudging", "monte-carlo")
+"""Studies of all test samples from the one that is given on, or of as many as are asked for."""
 
-FOLDER = "analysis"
-"""Folder inside a run's that takes what the studies write."""
+_ON = "s from"
 
 _NOISE_INTERVAL, _NOISE_DURATION, _NOISE_START = 1 / 5, 200, 10
 """Times of transient noise in time constants: of the fastest output, and twice of the slowest."""
@@ -59,34 +62,14 @@ class StudyReport(Protocol):
     def table(self) -> Table: ...
 
 
-@dataclass(frozen=True)
-class Conditions:
-    """What a run leaves open.
-
-    Attributes
-    ----------
-    capacitance : float
-        Of every node that neither a source nor an amplifier holds. [F]
-    lsb : float
-        Step of the converter at the outputs. [V]
-    amplifiers : AmplifierModel or None
-        In place of ideal ones.
-    integrator : "ngspice" or "torch"
-        What follows the settling.
-    samples : int, optional
-        Test samples at the corners and of nudging, from the one that is studied on; 1, and of nudging a batch of the
-        training.
-    """
-
-    capacitance: float = 1e-12
-    lsb: float = 1e-3
-    amplifiers: AmplifierModel | None = None
-    integrator: Integrator = "ngspice"
-    samples: int | None = None
-
-
-def analyse(path: Path, study: Study, sample: int = 0, conditions: Conditions | None = None) -> StudyReport:
-    """Study one test sample of a run in ngspice.
+def analyse(
+    path: Path,
+    study: Study,
+    sample: int = 0,
+    conditions: Conditions | None = None,
+    workplace: Workplace | None = None,
+) -> StudyReport:
+    """Study one test sample of a run in ngspice, or several from one on.
 
     Parameters
     ----------
@@ -96,14 +79,17 @@ def analyse(path: Path, study: Study, sample: int = 0, conditions: Conditions | 
         "operating-point": voltages and diode currents of the free phase. "gradient": that of ngspice's ``.ac``, judged
         by implicit differentiation. "settling": the free phase from discharged nodes, and the nudged phase after it.
         "noise" and "transient-noise": of the outputs, over the frequency and over time. "power": by branches, and the
-        energy of an inference and of a training step, until the outputs have settled to 1 %. "corners": outputs at
-        other temperatures and process corners. "wires": voltage lost at every cell, and outputs against ideal wires, of
-        all test samples from this one on. "nudging": bias, read noise and levels of the gradient over the nudging, in
-        PyTorch.
+        energy of an inference and of a training step, until the outputs have settled to 1 %. "corners": outputs of
+        all test samples from this one on at other temperatures, supplies and process corners. "monte-carlo": the
+        yield of chips drawn from the spec, on the same samples, in PyTorch. "wires": voltage lost at every cell, and
+        outputs against ideal wires, on the same samples. "nudging": bias, read noise and levels of the gradient over
+        the nudging, in PyTorch.
     sample : int
         Index in the test part.
     conditions : Conditions, optional
-        Capacitances, amplifiers, converter.
+        Capacitances, amplifiers, converter, temperatures, chips.
+    workplace : Workplace, optional
+        Of a Monte Carlo, which goes on where it was interrupted.
 
     Raises
     ------
@@ -118,8 +104,9 @@ def analyse(path: Path, study: Study, sample: int = 0, conditions: Conditions | 
     """
     conditions = Conditions() if conditions is None else conditions
     spec, network = trained_conductances(path)
-    asked = conditions.samples
-    count = {"corners": asked or 1, "nudging": asked, "wires": None}.get(study, 1)
+    if study == "monte-carlo":
+        return _monte_carlo(path, sample, conditions, Workplace() if workplace is None else workplace)
+    count = conditions.samples if study in _OF_SAMPLES else 1
     chip = stored_chip(path, spec, network)
     inputs, targets = test_samples(spec, network, slice(sample, None if count is None else sample + count), chip)
     # The inputs are those that the DACs drive: no study converts them again.
@@ -129,14 +116,19 @@ def analyse(path: Path, study: Study, sample: int = 0, conditions: Conditions | 
     return _STUDIES[study](subject)
 
 
-def write_report(path: Path, study: Study, sample: int, report: StudyReport) -> list[Path]:
+def write_report(
+    path: Path, study: Study, sample: int, report: StudyReport, conditions: Conditions | None = None
+) -> list[Path]:
     """Write a report into a run's folder `analysis` as JSON, as a table in text, and as a picture.
+
+    Conditions that are not the default ones stand in the names of the files, so that no report takes the place of one
+    under other conditions.
 
     Parameters
     ----------
     path : Path
         The run folder.
-    study, sample
+    study, sample, conditions
         As for `analyse`; they name the files.
     report : StudyReport
         What `analyse` gave.
@@ -151,13 +143,16 @@ def write_report(path: Path, study: Study, sample: int, report: StudyReport) -> 
 
     folder = path / FOLDER
     folder.mkdir(exist_ok=True)
-    stem, text = f"{study}_{sample}", io.StringIO()
+    stem, text = file_stem(study, sample, Conditions() if conditions is None else conditions), io.StringIO()
     Console(file=text, width=120).print(report.table())
     contents = {
         "json": report.to_json() + "\n",
         "txt": text.getvalue(),
-        "png": study_plot(report, f"{path.name}: {study.replace('-', ' ')}, test sample {sample}"),
+        "png": study_plot(
+            report, f"{path.name}: {study.replace('-', ' ')}, test sample{_ON * (study in _OF_SAMPLES)} {sample}"
+        ),
     }
+    # Not by `with_suffix`: a number in the name may have a dot.
     files = [folder / f"{stem}.{ending}" for ending in contents]
     for file, content in zip(files, contents.values(), strict=True):
         write_atomically(file, content)
@@ -259,15 +254,78 @@ def _power(subject: _Subject) -> Energy:
     circuit = subject.network.circuit(subject.chip)
     nudged_circuit = with_output_currents(circuit, subject.nudge_currents)
     free, nudged = free[None, : circuit.n_nodes], nudged[None, : circuit.n_nodes]
-    return Energy(
-        free=branch_power(circuit, free, settled.output_time("free")),
-        nudged=branch_power(nudged_circuit, nudged, settled.output_time("nudged")),
-        nudged_phases=subject.spec.gradient.nudged_phases,
+    periphery = _periphery(subject, max(float(np.abs(each).max()) for each in (free, nudged)))
+
+    def phase(name: str, there: Circuit, voltages: np.ndarray, change: np.ndarray) -> tuple[Power, PhaseEnergy]:
+        seconds = settled.output_time(name)
+        power = branch_power(there, voltages, seconds)
+        watts = periphery.phase(there, voltages, power)
+        return power, PhaseEnergy(watts, seconds, periphery.charging(change))
+
+    (free_power, begun), (nudged_power, nudging) = (
+        phase("free", circuit, free, free),
+        phase("nudged", nudged_circuit, nudged, nudged - free),
     )
+    count, conversions = subject.spec.gradient.nudged_phases, _conversions(subject, circuit)
+    inference, step = energies(periphery, begun, nudging, count, conversions, circuit.temperature)
+    operations = subject.network.answer(_Operations())
+    return Energy(free_power, nudged_power, count, inference, step, operations, periphery)
+
+
+def _periphery(subject: _Subject, largest: float) -> Periphery:
+    """As the conditions and the spec say; without a supply voltage the least that the nodes need."""
+    c, converters = subject.conditions, subject.converters
+    bits = (None, None) if converters is None else (converters.dac.bits, converters.adc[0].bits)
+    dac, adc = (USUAL_BITS if each is None else each for each in bits)
+    supply = 2 * largest if c.supply_voltage is None else c.supply_voltage
+    return Periphery(supply, c.amplifier_current, dac, adc, c.energy_per_step, c.write_energy, c.capacitance)
+
+
+def _conversions(subject: _Subject, circuit: Circuit) -> Conversions:
+    nodes = [len(each) for each in circuit.layers.values()]
+    outputs = 0 if circuit.outputs is None else len(np.setdiff1d(np.concatenate(circuit.outputs), [GROUND]))
+    cells = sum(parameter.numel() for parameter in subject.network.parameters())
+    batch = subject.spec.training.batch_size or 1
+    return Conversions(circuit.n_inputs, outputs, sum(nodes) or outputs, subject.network.n_outputs, cells, batch)
+
+
+class _Operations(Question[int]):
+    """Multiplications and additions that an inference stands for: of every weight, or of every cell that learns."""
+
+    def network(self, network: Network) -> int:
+        return 2 * sum(parameter.numel() for parameter in network.parameters())
+
+    def crossbars(self, network: CrossbarNetwork) -> int:
+        return 2 * sum(before * behind for before, behind in pairwise(network.sizes))
 
 
 def _corners(subject: _Subject) -> Corners:
-    return corners(subject.circuit, subject.inputs, solver=subject.solver)
+    spec, c = subject.spec, subject.conditions
+    kelvin = DEFAULT_TEMPERATURE if subject.chip is None else subject.chip.temperature or DEFAULT_TEMPERATURE
+    return corners(
+        subject.circuit,
+        subject.inputs,
+        solver=subject.solver,
+        labels=None if spec.data.outputs else subject.targets.argmax(-1),
+        celsius=c.temperature,
+        supply_scales=c.supply,
+        resistors=ResistorsOverTemperature.of(spec, kelvin, c.temperature_coefficients),
+    )
+
+
+def _monte_carlo(path: Path, sample: int, c: Conditions, workplace: Workplace) -> MonteCarlo:
+    folder, draws = workplace.folder, ChipDraws.of(path, sample, c.samples, c.engine)
+    # Chips of an earlier call count however many are asked for now.
+    of_chips = file_stem("monte-carlo", sample, replace(c, chips=0, check_chips=0))
+    return monte_carlo(
+        draws,
+        c.chips,
+        checks=c.check_chips,
+        folder=None if folder is None else folder / f"{of_chips}_scores",
+        worst=None if folder is None else folder / f"{file_stem('monte-carlo', sample, c)}_worst",
+        jobs=workplace.jobs,
+        progress=workplace.progress,
+    )
 
 
 def _nudging(subject: _Subject) -> NudgingReport:

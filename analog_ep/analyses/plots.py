@@ -8,11 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from analog_ep.analyses.corners import Corners
 from analog_ep.analyses.energy import Energy
+from analog_ep.analyses.monte_carlo import MonteCarlo
 from analog_ep.analyses.noise import OutputNoise
 from analog_ep.analyses.nudging import MOST_BIAS, MOST_ERROR, NudgingReport
 from analog_ep.analyses.operating_point import OperatingPoint
@@ -98,43 +100,79 @@ def _transient_noise(report: TransientNoise) -> Figure:
 
 
 def _energy(report: Energy) -> Figure:
-    """What each class of branches dissipates and delivers, in both phases."""
-    figure = Figure(figsize=(9, 4.2), layout="constrained")
-    panels = figure.subplots(1, 2)
+    """What each class of branches dissipates and delivers, in both phases, and where the joules go."""
+    figure = Figure(figsize=(14, 4.2), layout="constrained")
+    *panels, whole = figure.subplots(1, 3)
     for panel, what in zip(panels, ("dissipated", "delivered"), strict=True):
-        names = list(getattr(report.nudged, what))
-        places = np.arange(len(names))
-        for shift, phase in ((-0.2, "free"), (0.2, "nudged")):
-            watts = getattr(getattr(report, phase), what)
-            panel.barh(places + shift, [watts.get(name, 0.0) for name in names], 0.38, label=f"{phase} phase")
-        panel.set_yticks(places, [textwrap.fill(name, 16) for name in names], fontsize="small")
-        panel.invert_yaxis()
-        panel.set(xlabel="power", title=what, xscale="log")
-        shown = [w for phase in (report.free, report.nudged) for w in getattr(phase, what).values() if w > 0]
-        panel.set_xlim(0.2 * min(shown, default=1e-9), 3 * max(shown, default=1.0))
-        panel.xaxis.set_major_locator(LogLocator(numticks=6))
-        panel.xaxis.set_major_formatter(EngFormatter("W"))
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        bars = {phase: getattr(getattr(report, phase), what) for phase in ("nudged", "free")}
+        _bars(panel, {f"{phase} phase": bars[phase] for phase in ("free", "nudged")}, list(bars["nudged"]), "W")
+        panel.set(xlabel="power", title=what)
+    _bars(
+        whole, {"inference": report.inference, "training step": report.training_step}, list(report.training_step), "J"
+    )
+    total = (EngFormatter("J", places=1)(sum(each.values())) for each in (report.inference, report.training_step))
+    whole.set(xlabel="energy of a sample", title="where the joules go: {} an inference, {} a step".format(*total))
+    whole.legend(loc="lower right", fontsize="small")
+    panels[0].legend(loc="lower right", fontsize="small")
     return figure
 
 
+def _bars(panel: Axes, series: dict[str, dict[str, float]], names: list[str], unit: str) -> None:
+    """Two values for each name, on a logarithmic axis."""
+    places = np.arange(len(names))
+    for shift, color, (label, values) in zip((-0.2, 0.2), ("C0", "C1"), series.items(), strict=True):
+        panel.barh(places + shift, [values.get(name, 0.0) for name in names], 0.38, color=color, label=label)
+    panel.set_yticks(places, [textwrap.fill(name, 16) for name in names], fontsize="small")
+    panel.invert_yaxis()
+    panel.set(xscale="log")
+    shown = [value for values in series.values() for value in values.values() if value > 0]
+    panel.set_xlim(0.2 * min(shown, default=1e-9), 3 * max(shown, default=1.0))
+    panel.xaxis.set_major_locator(LogLocator(numticks=6))
+    panel.xaxis.set_major_formatter(EngFormatter(unit))
+
+
 def _corners(report: Corners) -> Figure:
-    """Largest change of an output over the temperature, a line for each pair of scales."""
+    """Largest change of an output over the temperature, a line for each combination of scales."""
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     changes, classes = figure.subplots(1, 2)
-    lines: dict[tuple[float, float], list[tuple[float, float, float]]] = {}
+    supplies = len({corner.supply_scale for corner in report.corners}) > 1
+    lines: dict[str, list[tuple[float, float, float]]] = {}
     for corner in report.corners:
-        row = (corner.celsius, corner.largest_change, corner.same_class)
-        lines.setdefault((corner.conductance_scale, corner.saturation_scale), []).append(row)
-    for (conductance, saturation), rows in lines.items():
-        celsius, change, same = zip(*sorted(rows), strict=True)
-        label = f"g × {conductance:g}, IS × {saturation:g}"
+        label = f"V × {corner.supply_scale:g}, " if supplies else ""
+        label += f"g × {corner.conductance_scale:g}, IS × {corner.saturation_scale:g}"
+        share = corner.same_class if corner.accuracy is None else corner.accuracy
+        lines.setdefault(label, []).append((corner.celsius, corner.largest_change, 100 * share))
+    for label, rows in lines.items():
+        celsius, change, share = zip(*sorted(rows), strict=True)
         changes.plot(celsius, change, marker="o", label=label)
-        classes.plot(celsius, [100 * share for share in same], marker="o")
+        classes.plot(celsius, share, marker="o")
+    what = "samples of the same class [%]" if report.corners[0].accuracy is None else "accuracy [%]"
+    samples = f"{report.samples} sample{'s' * (report.samples > 1)}"
     changes.set(xlabel="temperature [°C]", ylabel="largest change of an output")
     changes.yaxis.set_major_formatter(EngFormatter("V"))
-    classes.set(xlabel="temperature [°C]", ylabel="samples of the same class [%]", ylim=(-3, 103))
-    figure.legend(*changes.get_legend_handles_labels(), loc="outside right center", fontsize="small")
+    classes.set(xlabel="temperature [°C]", ylabel=what, ylim=(-3, 103), title=samples)
+    columns = 1 + (len(lines) - 1) // 20
+    figure.legend(*changes.get_legend_handles_labels(), loc="outside right center", fontsize="small", ncols=columns)
+    return figure
+
+
+def _monte_carlo(report: MonteCarlo) -> Figure:
+    """How many chips have which accuracy, and the share of the chips that reach it."""
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    counts, yields = figure.subplots(1, 2)
+    percent, own = 100 * report.accuracies, 100 * report.own / report.samples
+    counts.hist(percent, bins="auto", color="lightsteelblue", edgecolor="white")
+    counts.axvline(percent.mean(), color="C0", label="mean")
+    counts.axvline(own, color="black", linestyle=":", label="the run's own chip")
+    counts.yaxis.set_major_locator(MaxNLocator(integer=True))
+    counts.set(xlabel="accuracy [%]", ylabel="chips")
+    counts.legend(fontsize="small")
+    accuracy, share = np.array(report.yield_curve()).T
+    # At or above: the yield holds from the accuracy before up to each.
+    yields.step(100 * np.r_[accuracy, accuracy[-1]], 100 * np.r_[share, 0.0], where="pre", color="C0")
+    yields.set(xlabel="accuracy [%]", ylabel="chips at or above [%]", ylim=(-3, 103))
+    yields.set_title(f"{len(report.scores)} chips, {report.samples} samples", fontsize="medium")
+    yields.grid(alpha=0.3)
     return figure
 
 
@@ -215,6 +253,7 @@ _PLOTS: dict[type, Callable[[Any], Figure]] = {
     TransientNoise: _transient_noise,
     Energy: _energy,
     Corners: _corners,
+    MonteCarlo: _monte_carlo,
     WireReport: _wires,
     NudgingReport: _nudging,
     OperatingPoint: _operating_point,

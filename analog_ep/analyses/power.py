@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from rich.table import Table
@@ -33,6 +35,8 @@ class Power:
     dissipated: dict[str, float]
     delivered: dict[str, float]
     settling_time: float | None = None
+
+    amplifiers: ClassVar[str] = AMPLIFIERS
 
     @property
     def total(self) -> float:
@@ -96,23 +100,16 @@ def branch_power(circuit: Circuit, voltages: np.ndarray, settling_time: float | 
     if voltages.ndim != 2 or voltages.shape[1] != circuit.n_nodes or not np.isfinite(voltages).all():
         raise StimulusError(f"voltages must be finite, (n_samples, {circuit.n_nodes}), found shape {voltages.shape}")
     check_laws(circuit)
-    outflow = np.zeros_like(voltages)
     dissipated: dict[str, float] = {}
     delivered: dict[str, float] = {}
-    for group in circuit.of_kind(CurrentLaw):
+    for group, current in _currents(circuit, voltages):
         first, second = group.ends()
-        across = voltages[:, first] - voltages[:, second]
-        at = [voltages[:, p] - voltages[:, n] for p, n in group.controls()]
-        allowed = (across.shape,) if at else (across.shape[1:],)
-        current = answered(group, "current", lambda law=group, at=at: law.current(*at), *allowed)
-        current = np.broadcast_to(current, across.shape)
-        np.add.at(outflow.T, first, current.T)
-        np.add.at(outflow.T, second, -current.T)
-        watts = float((current * across).sum(axis=1).mean())
+        watts = float((current * (voltages[:, first] - voltages[:, second])).sum(axis=1).mean())
         if not group.controls():
             delivered[group.label] = -watts
         elif not group.has_own_supply:
             dissipated[group.label] = watts
+    leaving = outflow(circuit, voltages)
     for group in circuit.of_kind(VoltageLaw):
         rows = group.rows()
         if not rows.is_independent:
@@ -120,6 +117,34 @@ def branch_power(circuit: Circuit, voltages: np.ndarray, settling_time: float | 
         if not rows.grounded.all():
             raise StimulusError(f"{group.label}: the power of a floating voltage source is not told; ground it")
         nodes = np.maximum(rows.positive, rows.negative)
-        delivered[group.label] = float((outflow * voltages)[:, nodes].sum(axis=1).mean())
+        delivered[group.label] = float((leaving * voltages)[:, nodes].sum(axis=1).mean())
     delivered[AMPLIFIERS] = sum(dissipated.values()) - sum(delivered.values())
     return Power(dissipated, delivered, settling_time)
+
+
+def outflow(circuit: Circuit, voltages: np.ndarray) -> np.ndarray:
+    """Currents that leave each node through the current laws at it, `(n_samples, n_nodes)`: what holds it delivers. [A]
+
+    Parameters
+    ----------
+    circuit : Circuit
+        Any circuit.
+    voltages : ndarray (n_samples, n_nodes)
+        Node voltages, ground first. [V]
+    """
+    leaving = np.zeros_like(voltages)
+    for group, current in _currents(circuit, voltages):
+        first, second = group.ends()
+        np.add.at(leaving.T, first, current.T)
+        np.add.at(leaving.T, second, -current.T)
+    return leaving
+
+
+def _currents(circuit: Circuit, voltages: np.ndarray) -> Iterator[tuple[CurrentLaw, np.ndarray]]:
+    """Every current law with the currents of its elements, `(n_samples, n_elements)`. [A]"""
+    for group in circuit.of_kind(CurrentLaw):
+        shape = (len(voltages), len(group))
+        at = [voltages[:, p] - voltages[:, n] for p, n in group.controls()]
+        allowed = (shape,) if at else (shape[1:],)
+        current = answered(group, "current", lambda law=group, at=at: law.current(*at), *allowed)
+        yield group, np.broadcast_to(current, shape)

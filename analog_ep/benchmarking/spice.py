@@ -59,10 +59,14 @@ class SpiceBenchmark:
     def table(self) -> Table:
         """The figures as a table for a terminal."""
         table = Table("free and nudged phase", "ms a sample", "times torch", title="-".join(map(str, self.sizes)))
+        program = self.engine.program
         for name, milliseconds in (
             (f"torch, {self.threads} threads", self.torch_ms_per_sample),
-            (f"ngspice, batch of {self.samples}, {self.processes} processes", self.ngspice_batched_ms_per_sample),
-            ("ngspice, fresh", self.ngspice_fresh_ms_per_sample),
+            (
+                f"{program}, batch of {self.samples}, {self.processes} processes",
+                self.ngspice_batched_ms_per_sample,
+            ),
+            (f"{program}, fresh", self.ngspice_fresh_ms_per_sample),
         ):
             table.add_row(name, f"{milliseconds:.4g}", f"{milliseconds / self.torch_ms_per_sample:.4g}")
         table.add_row("engine", str(self.engine), "")

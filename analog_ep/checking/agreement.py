@@ -303,7 +303,8 @@ class CrossCheck:
 
     def table(self) -> Table:
         """The figures as a table for a terminal."""
-        table = Table("PyTorch against ngspice", "found", "allowed", title="Cross-check")
+        program = "ngspice" if self.engine is None else self.engine.program
+        table = Table(f"PyTorch against {program}", "found", "allowed", title="Cross-check")
         limits = self.tolerances
         table.add_row("samples, nodes compared", f"{self.samples}, {self.nodes}", "")
         table.add_row("largest node voltage error", f"{self.max_voltage_error:.2e} V", f"{limits.voltage:.0e} V")
@@ -315,7 +316,7 @@ class CrossCheck:
             if classes is not None:
                 accuracies = f"{classes.torch:.2%}, {classes.ngspice:.2%}"
                 allowed = "" if what == "samples" else f"±{limits.accuracy:.2%}"
-                table.add_row(f"accuracy, {what}: trained network, ngspice", accuracies, allowed)
+                table.add_row(f"accuracy, {what}: trained network, {program}", accuracies, allowed)
                 of = f"{classes.differ} of {classes.samples}"
                 table.add_row(f"classes that differ, {what}", of, "0" if what == "samples" else "")
         for layer, (swing, share) in enumerate(zip(self.hidden_swing, self.conducting, strict=True), start=1):
@@ -330,7 +331,7 @@ class CrossCheck:
         for kind, reason in self.decks_left_out.items():
             table.add_row(f"exported netlist, {kind}: not run", reason, "")
         if self.reduced:
-            table.add_row("netlist in ngspice", "with Norton equivalents", "")
+            table.add_row(f"netlist in {program}", "with Norton equivalents", "")
         if self.engine is not None:
             table.add_row("engine", str(self.engine), "")
         if self.irreciprocity:

@@ -1,4 +1,4 @@
-"""Whether exported netlists, run by plain ngspice, print what PyTorch finds."""
+"""Whether exported netlists, run by the engine alone, give what PyTorch finds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from analog_ep.checking.agreement import DeckCheck
-from analog_ep.checking.printed import printed_measurements, printed_tables
+from analog_ep.checking.exports import Tables, exports_of
 from analog_ep.circuit import GROUND, Chip, Circuit, ConductanceLaw
 from analog_ep.circuit.energy import circuit_energy, energy_weights
 from analog_ep.dynamics.time_constants import MOST_UNKNOWNS
@@ -23,7 +23,6 @@ from analog_ep.export import write_netlist, write_transient_netlist
 from analog_ep.learning.gradients.branch_gradient import branch_gradient
 from analog_ep.netlist.deck import Phase, printed_nodes
 from analog_ep.networks import ConductanceNetwork
-from analog_ep.ngspice.process import run_printed
 from analog_ep.ngspice.sweep import held_voltages
 from analog_ep.stimulus import Nudge
 
@@ -37,7 +36,7 @@ _VISIBLE = 1e-2
 """Response of the outputs, relative to their voltages, that the nudge is scaled to: ten digits show it to 1e-7."""
 
 _ROWS: dict[Phase, tuple[str, ...]] = {"free": ("free",), "nudged": ("nudged",), "both": ("free", "nudged")}
-_FACTOR = re.compile(r"^\* (\w+): w/\(w_L beta\) = (\S+)\.$", re.MULTILINE)
+_FACTOR = re.compile(r"^(?:\*|//) (\w+): w/\(w_L beta\) = (\S+)\.$", re.MULTILINE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +80,7 @@ class _Subject:
 def check_decks(
     network: ConductanceNetwork, inputs: Tensor, nudge: Nudge, chip: Chip | None = None
 ) -> dict[str, DeckCheck]:
-    """Run every kind of netlist that `export` writes for ngspice, and compare what it prints with PyTorch's solution.
+    """Run every kind of netlist that `export` writes for the engine in use, and compare it with PyTorch's solution.
 
     Parameters
     ----------
@@ -102,23 +101,25 @@ def check_decks(
     Raises
     ------
     NgspiceError
-        If ngspice does not run one of them.
+        If the engine does not run one of them.
     """
     subject = _Subject.of(network, inputs, nudge, chip)
     found: dict[str, DeckCheck] = {}
-    left_out = decks_left_out(subject.circuit, chip)
+    left_out, exports = decks_left_out(subject.circuit, chip), exports_of(subject.circuit)
+    dialect = exports.dialect
     with tempfile.TemporaryDirectory(prefix="analog_ep_") as folder:
         path = Path(folder) / "deck.cir"
         for phase in _ROWS:
             if left_out.get(phase):
                 continue
             given = None if phase == "free" else subject.one
-            write_netlist(network, inputs, given, path=path, phase=phase, chip=chip)
-            found[phase] = _worst(_sweep_errors(subject, phase, printed_tables(run_printed(path))))
+            write_netlist(network, inputs, given, path=path, phase=phase, chip=chip, dialect=dialect)
+            found[phase] = _worst(_sweep_errors(subject, phase, exports.tables(path)))
         if "transient" not in left_out:
-            write_transient_netlist(network, inputs[None], subject.nudge, path=path, rate=1.0, chip=chip)
-            printed = printed_measurements(run_printed(path))
-            found["transient"] = _worst(_transient_errors(subject, printed, path.read_text(encoding="ascii")))
+            options = {"path": path, "rate": 1.0, "chip": chip, "dialect": dialect}
+            write_transient_netlist(network, inputs[None], subject.nudge, **options)
+            measured = exports.measurements(path)
+            found["transient"] = _worst(_transient_errors(subject, measured, path.read_text(encoding="ascii")))
     return found
 
 
@@ -151,7 +152,7 @@ def _worst(errors: dict[str, float]) -> DeckCheck:
     return DeckCheck(errors[worst] if np.isfinite(errors[worst]) else float("inf"), worst)
 
 
-def _sweep_errors(subject: _Subject, phase: Phase, printed: dict[str, np.ndarray]) -> dict[str, float]:
+def _sweep_errors(subject: _Subject, phase: Phase, printed: Tables) -> dict[str, float]:
     names, rows = subject.circuit.node_names, _ROWS[phase]
     nodes = np.concatenate(printed_nodes(subject.circuit))
     volts = np.stack([_column(printed, f"v({names[node]})", len(rows)) for node in nodes], axis=1)
@@ -174,7 +175,7 @@ def _sweep_errors(subject: _Subject, phase: Phase, printed: dict[str, np.ndarray
     return errors
 
 
-def _column(printed: dict[str, np.ndarray], heading: str, n_rows: int) -> np.ndarray:
+def _column(printed: Tables, heading: str, n_rows: int) -> np.ndarray:
     values = printed.get(heading, np.zeros(0))
     if len(values) != n_rows:
         raise NgspiceResultError(f"the netlist must print {n_rows} rows of {heading}, found {len(values)}")

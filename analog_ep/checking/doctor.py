@@ -22,7 +22,7 @@ from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.errors import AnalogEPError, NgspiceNotFoundError
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.ngspice.engines import ENGINES, find_engine
-from analog_ep.ngspice.process import EngineReport, has_klu, has_osdi, ngspice_version
+from analog_ep.ngspice.process import EngineReport, engine_version, has_klu, has_osdi
 from analog_ep.ngspice.self_test import ALLOWED, self_test
 
 _AGREEMENT = 1e-8
@@ -186,7 +186,10 @@ def _engine(name: str) -> EngineFinding:
 def _ngspice() -> list[Finding]:
     try:
         engine = find_engine()
-        findings = [Finding(engine.name, str(engine.path)), Finding("ngspice version", ngspice_version(engine), True)]
+        findings = [
+            Finding(engine.name, str(engine.path)),
+            Finding(f"{engine.language.program} version", engine_version(engine), True),
+        ]
         has = has_klu(engine)
         return [
             *findings,

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analog_ep.errors import AnalogEPError
-from analog_ep.ngspice.engines import SystemNgspice, WasmNgspice, choice_kept, choose_engine
+from analog_ep.ngspice.engines import SystemNgspice, Vacask, WasmNgspice, choice_kept, choose_engine
 
 app = typer.Typer(
     name="analog-ep",
@@ -38,6 +38,7 @@ class EngineName(StrEnum):
 
     ngspice = SystemNgspice.name
     wasm = WasmNgspice.name
+    vacask = Vacask.name
 
 
 def _choose(name: EngineName | None) -> EngineName | None:

@@ -15,6 +15,7 @@ from analog_ep.designs import read_netlist
 from analog_ep.designs.checking import Comparison, check_design
 from analog_ep.errors import StimulusError
 from analog_ep.netlist.conductance_table import write_conductances
+from analog_ep.netlist.dialects import with_transients
 from analog_ep.runs.choosing import is_netlist
 from analog_ep.runs.learning_export import export_learning
 from analog_ep.runs.progress import sample_bar
@@ -154,9 +155,11 @@ def export(
     """
     if out is None and conductances is None:
         raise typer.BadParameter("give -o FILE, --conductances FILE.csv, or both")
-    in_time = phase is Phase.transient or phase is Phase.learning
-    if in_time and dialect not in (None, DialectChoice.ngspice):
-        raise typer.BadParameter(f"a {phase.value} netlist is for ngspice alone; leave --dialect out")
+    simulator = (dialect or DialectChoice.ngspice).value
+    if phase is Phase.transient and simulator not in with_transients():
+        raise typer.BadParameter(f"a transient netlist is for {' or '.join(with_transients())}, found {simulator}")
+    if phase is Phase.learning and simulator != "ngspice":
+        raise typer.BadParameter(f"a netlist that learns is for ngspice alone, found {simulator}; leave --dialect out")
     if epochs is not None and phase is not Phase.learning:
         raise typer.BadParameter("has a meaning only with --phase learning", param_hint="--epochs")
     for option, value in (("--samples", samples), ("--capacitance", capacitance), ("--rate", rate)):
@@ -165,16 +168,14 @@ def export(
     if out is not None:
         own = export_own_netlist(run, out) if phase is None and dialect is None else []
         if phase is Phase.transient:
-            export_transient(run, slice(sample, sample + (samples or 1)), out, capacitance, rate)
+            export_transient(run, slice(sample, sample + (samples or 1)), out, capacitance, rate, simulator)
         elif phase is Phase.learning:
             seconds = export_learning(run, out, epochs, array.value)
             typer.echo(f"ngspice will take about {_lasting(seconds)} for it", err=True)
         elif phase is Phase.adjoint or phase is Phase.asymmetric:
-            simulator = dialect or DialectChoice.ngspice
-            export_transposed(run, sample, phase.value, out, simulator.value, array.value)
+            export_transposed(run, sample, phase.value, out, simulator, array.value)
         elif not own:
-            solved, simulator = phase or Phase.both, dialect or DialectChoice.ngspice
-            export_deck(run, sample, solved.value, out, simulator.value, array.value)
+            export_deck(run, sample, (phase or Phase.both).value, out, simulator, array.value)
         for path in own or [out]:
             typer.echo(f"wrote {path}")
     if conductances is not None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
-from typing import Annotated, Self
+from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from analog_ep.cli.app import app, console, interrupted
+from analog_ep.cli.progress import CountProgress
 from analog_ep.spec.study import load_study
 from analog_ep.studies.grid import run_study
 
@@ -29,7 +28,7 @@ def study(
     wanted = load_study(spec)
     folder = Path("runs") / wanted.name if out is None else out
     try:
-        with _StudyProgress() as progress:
+        with CountProgress(console, "trainings") as progress:
             results = run_study(wanted, folder, jobs, progress)
     except KeyboardInterrupt as error:
         typer.echo(f"analog-ep: interrupted; the same command goes on in {folder}", err=True)
@@ -40,30 +39,3 @@ def study(
     typer.echo(f"study folder: {folder}")
     if results.failures():
         raise typer.Exit(1)
-
-
-class _StudyProgress:
-    """A bar over the trainings; a context manager. It shows on a terminal only."""
-
-    def __init__(self) -> None:
-        columns = (
-            TextColumn("trainings"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._progress.add_task("trainings")
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-
-    def __call__(self, done: int, total: int) -> None:
-        self._progress.update(self._task, completed=done, total=total)

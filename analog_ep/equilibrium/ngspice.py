@@ -39,7 +39,7 @@ _ADVICE = "join the nodes of the largest conductances, or solve with Newton"
 
 @dataclass(frozen=True)
 class Ngspice(CircuitSolver):
-    """Solves with the ngspice program, in processes of its own; a batch is a sweep over a sample index.
+    """Solves with ngspice, or VACASK, in processes of its own; a batch is a sweep over a sample index.
 
     It starts from nothing, and each sample from the one before: a given free state serves only for the currents of a
     frozen nudge, unless `nodeset` is set. The Kirchhoff residual is computed here from the voltages that ngspice
@@ -52,8 +52,8 @@ class Ngspice(CircuitSolver):
     Parameters
     ----------
     executable : str or Path, optional
-        An engine's name, or the path of an ngspice; by default the engine that ``ANALOG_EP_ENGINE`` names, otherwise
-        the system's ngspice. See `analog_ep.ngspice.engines.find_engine`.
+        An engine's name, such as "vacask", or the path of an ngspice; by default the engine that ``ANALOG_EP_ENGINE``
+        names, otherwise the system's ngspice. See `analog_ep.ngspice.engines.find_engine`.
     options : SpiceOptions
         Tolerances.
     timeout : float or None
@@ -122,7 +122,7 @@ class Ngspice(CircuitSolver):
         batch = nudged_batch(circuit, inputs, nudge, free_outputs, start if self.nodeset else None, self.forms_nudges)
         reduction = NortonReduction.of(circuit) if self.reduced else None
         sweep = Sweep(circuit, self.options, reduction, self.executable, self.timeout)
-        judge = Judge(circuit, reduction, batch, self.rtol, self.options, self.accuracy)
+        judge = Judge(circuit, reduction, batch, self.rtol, self.options, self.accuracy, sweep.program)
         points = min(self.max_points, max(_NODE_POINTS // circuit.n_nodes, 1))
         result = run_batch(sweep, batch, points, self.processes, self.progress, judge)
         return judge.state(result, nudge, free_outputs)
@@ -163,6 +163,8 @@ class Judge:
         Their absolute tolerances are forgiven.
     accuracy : float
         Of the voltages, see `Ngspice`.
+    program : str
+        What solves, for messages.
 
     Attributes
     ----------
@@ -180,9 +182,10 @@ class Judge:
         rtol: float,
         options: SpiceOptions,
         accuracy: float,
+        program: str = "ngspice",
     ):
         self.circuit, self.reduction, self.batch = circuit, reduction, batch
-        self.rtol, self.options, self.accuracy = rtol, options, accuracy
+        self.rtol, self.options, self.accuracy, self.program = rtol, options, accuracy, program
         self.converged = np.zeros(len(batch), dtype=bool)
         self.residual = np.full(len(batch), np.inf)
         self._bound = np.full(len(batch), np.inf)
@@ -221,7 +224,7 @@ class Judge:
             converged=self.converged & exact & ~unstable,
             residual=self.residual,
             iterations=len(self.batch),
-            message=_failure_message(result) or _unstable_message(unstable) or inexact or self.message(),
+            message=self._failures(result) or self._instability(unstable) or inexact or self.message(),
             error_bound=bound,
         )
 
@@ -230,13 +233,33 @@ class Judge:
         bad = np.flatnonzero(~self.converged)
         if not len(bad):
             largest = self.residual.max(initial=0.0)
-            return f"ngspice solved {len(self.converged)} samples; largest Kirchhoff residual {largest:.1e} A"
+            return f"{self.program} solved {len(self.converged)} samples; largest Kirchhoff residual {largest:.1e} A"
         node, amperes = self._worst[int(bad[0])]
         shown = ", ".join(map(str, bad[:_SHOWN])) + ("…" if len(bad) > _SHOWN else "")
         return (
-            f"ngspice's voltages must satisfy Kirchhoff's current law, found {len(bad)} of {len(self.converged)} "
-            f"samples that do not ({shown}): in sample {bad[0]} {amperes:.1e} A are left over at node "
-            f"{self.circuit.node_names[node]!r}; tighten the tolerances or look at the circuit's gain"
+            f"{self.program}'s voltages must satisfy Kirchhoff's current law, found {len(bad)} of "
+            f"{len(self.converged)} samples that do not ({shown}): in sample {bad[0]} {amperes:.1e} A are left over "
+            f"at node {self.circuit.node_names[node]!r}; tighten the tolerances or look at the circuit's gain"
+        )
+
+    def _failures(self, result: BatchResult) -> str:
+        if not result.failures:
+            return ""
+        failed = sorted(result.failures)
+        shown = ", ".join(map(str, failed[:_SHOWN])) + ("…" if len(failed) > _SHOWN else "")
+        others = "; the others are solved" if len(failed) < len(result.voltages) else ""
+        return (
+            f"{self.program} must solve every sample, found {len(failed)} of {len(result.voltages)} that it did not "
+            f"({shown}){others}; sample {failed[0]}: {result.failures[failed[0]]}"
+        )
+
+    def _instability(self, unstable: np.ndarray) -> str:
+        if not unstable.any():
+            return ""
+        return (
+            f"the equilibrium of {int(unstable.sum())} of {len(unstable)} samples is unstable (sample "
+            f"{np.flatnonzero(unstable)[0]} first), which {self.program} does not say; look for a loop gain above 1 "
+            f"or a negative nudge"
         )
 
     def _bounds_of_all_sources(self) -> ErrorBounds:
@@ -358,25 +381,3 @@ def _node_slopes(groups: Sequence[CurrentLaw], voltages: np.ndarray, volts: np.n
         for node in group.ends():
             np.add.at(total.T, node, steepest.T)
     return total
-
-
-def _failure_message(result: BatchResult) -> str:
-    if not result.failures:
-        return ""
-    failed = sorted(result.failures)
-    shown = ", ".join(map(str, failed[:_SHOWN])) + ("…" if len(failed) > _SHOWN else "")
-    others = "; the others are solved" if len(failed) < len(result.voltages) else ""
-    return (
-        f"ngspice must solve every sample, found {len(failed)} of {len(result.voltages)} that it did not ({shown})"
-        f"{others}; sample {failed[0]}: {result.failures[failed[0]]}"
-    )
-
-
-def _unstable_message(unstable: np.ndarray) -> str:
-    if not unstable.any():
-        return ""
-    return (
-        f"the equilibrium of {int(unstable.sum())} of {len(unstable)} samples is unstable (sample "
-        f"{np.flatnonzero(unstable)[0]} first), which ngspice does not say; look for a loop gain above 1 or a negative "
-        f"nudge"
-    )

@@ -301,16 +301,21 @@ def predictions(network: Network, inputs: Tensor, solver: Solver | None = None, 
 
     On a chip the outputs are those that its converters read; their noise is the same in every call.
     """
-    return torch.cat([outputs.argmax(-1) for outputs in _read_outputs(network, inputs, solver, chip)])
+    return torch.cat([read.argmax(-1) for _, read in outputs_and_reads(network, inputs, solver, chip)])
 
 
-def _read_outputs(network: Network, inputs: Tensor, solver: Solver | None, chip: Chip | None) -> Iterator[Tensor]:
-    """Outputs of parts of the samples, as a chip's converters read them. [V]"""
+def outputs_and_reads(
+    network: Network, inputs: Tensor, solver: Solver | None = None, chip: Chip | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Outputs of parts of the samples, and what a chip's converters read of them, each `(n, n_outputs)`. [V]
+
+    The noise of the converters is the same in every call.
+    """
     solver = solver_of(network) if solver is None else solver
     noise = torch.Generator().manual_seed(0)
     for batch in inputs.split(_EVALUATION_BATCH):
         state = solve(network, driven(batch, chip, noise), solver=solver, chip=chip)
-        yield network.outputs_of(network.read(state.layers, chip, noise))
+        yield state.outputs, network.outputs_of(network.read(state.layers, chip, noise))
 
 
 def mean_cost(
@@ -326,7 +331,7 @@ def mean_cost(
     ranks = Ranks() if ranks is None else ranks
     own, total = ranks.share(len(targets)), torch.zeros((), dtype=torch.float64, device=inputs.device)
     if own.stop > own.start:
-        outputs = torch.cat(list(_read_outputs(network, inputs[own], solver, chip)))
+        outputs = torch.cat([read for _, read in outputs_and_reads(network, inputs[own], solver, chip)])
         total += cost.value(outputs, targets[own].to(outputs)).double().sum()
     ranks.add(total)
     return float(total) / len(targets)

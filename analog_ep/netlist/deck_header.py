@@ -95,12 +95,17 @@ def _listed(what: str, values: list[float]) -> str:
 
 
 def settling_header(
-    circuit: Circuit, sample: np.ndarray, nudge: Nudge | None, currents: Sequence[NudgeCurrent], duration: float
+    circuit: Circuit,
+    sample: np.ndarray,
+    nudge: Nudge | None,
+    currents: Sequence[NudgeCurrent],
+    duration: float,
+    dialect: Dialect,
 ) -> Iterator[str]:
     """Comment lines of a deck in which one sample settles from rest, free and then nudged."""
     paragraphs = [
         "One sample of a circuit that learns by equilibrium propagation, settling from rest.",
-        "Run it with: ngspice -b FILE (checked with ngspice 39.3).",
+        dialect.how_to_run,
         f"Every node begins at 0 V; after {duration:.9g} s v(phase) rises to 1 V and switches the nudge on."
         if nudge is not None
         else f"Every node begins at 0 V and is left alone for {duration:.9g} s.",
@@ -113,7 +118,7 @@ def settling_header(
         *_nudge(nudge, currents),
     ]
     for paragraph in paragraphs:
-        yield from NGSPICE.paragraph(paragraph)
+        yield from dialect.paragraph(paragraph)
 
 
 def adjoint_header(circuit: Circuit, nudge: Nudge, currents: Sequence[NudgeCurrent], dialect: Dialect) -> Iterator[str]:
@@ -137,7 +142,13 @@ def adjoint_header(circuit: Circuit, nudge: Nudge, currents: Sequence[NudgeCurre
 
 
 def transient_header(
-    circuit: Circuit, nudge: Nudge, timing: TwoPhaseTiming, n_samples: int, factors: Mapping[str, np.ndarray], rate: str
+    circuit: Circuit,
+    nudge: Nudge,
+    timing: TwoPhaseTiming,
+    n_samples: int,
+    factors: Mapping[str, np.ndarray],
+    rate: str,
+    dialect: Dialect,
 ) -> Iterator[str]:
     """Comment lines of a transient deck; `factors` are w_s/(w_L β) by crossbar where ΔG is left to the reader.
 
@@ -146,7 +157,7 @@ def transient_header(
     unit = "/".join(filter(None, ("S^2", nudge.cost.unit)))
     paragraphs = [
         "The cycle of equilibrium propagation as one transient.",
-        "Run it with: ngspice -b FILE (checked with ngspice 39.3).",
+        dialect.how_to_run,
         f"Samples: {n_samples}, each {timing.free:.9g} s free, then {timing.nudged:.9g} s nudged.",
         "In a sample the inputs change first; the stores follow the nodes while v(_track) is 1 V and keep the free "
         "voltages when it falls; then v(phase) rises to 1 V and switches the nudge on.",
@@ -159,7 +170,7 @@ def transient_header(
         *(f"{name}: w/(w_L beta) = {' '.join(f'{f:.9g}' for f in values)}." for name, values in factors.items()),
     ]
     for paragraph in paragraphs:
-        yield from NGSPICE.paragraph(paragraph)
+        yield from dialect.paragraph(paragraph)
 
 
 def learning_header(circuit: Circuit, lesson: Lesson) -> Iterator[str]:

@@ -74,13 +74,12 @@ class FormCards:
         return (self.dialect.element(f"{stem}{i}", nodes, value) for i, (*nodes, value) in enumerate(rows))
 
     def sources(self, group: Branches, form: Source) -> Iterator[str]:
-        for i, nodes in enumerate(self._ends(group)):
-            yield self.dialect.element(self.name(group, i), nodes, self.source_value(group, i))
-
-    def source_value(self, group: Branches, i: int) -> str:
-        """Value of a voltage source as its card carries it."""
-        value = self._source_values[group.label][i]
-        return f"v={expression(value)}" if isinstance(value, str) else number(value)
+        for i, (nodes, value) in enumerate(zip(self._ends(group), self._source_values[group.label], strict=True)):
+            name = self.name(group, i)
+            if isinstance(value, str):
+                yield self.dialect.behavioural(name, nodes, "v", expression(value))
+            else:
+                yield self.dialect.element(name, nodes, number(value))
 
     def followers(self, group: Branches, form: Follower) -> Iterator[str]:
         followed = group.followed()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -170,7 +170,7 @@ class _Cycle:
         ]
         end = self.lesson.learning_time
         cards += [
-            f"v_learn _learn 0 {_corners([(0.0, 1.0), (end, 1.0), (end + edge, 0.0)])}",
+            f"v_learn _learn 0 {_ANALYSES.waveform([(0.0, 1.0), (end, 1.0), (end + edge, 0.0)])}",
             "b_write _write 0 v=v(_judge)*v(_learn)",
         ]
         title = (
@@ -267,7 +267,7 @@ class _Cycle:
         for i in np.flatnonzero(np.diff(shown)) + 1:
             begin = float(i * self.timing.period)
             corners += [(begin, shown[i - 1]), (begin + edge, shown[i])]
-        return _corners(corners)
+        return _ANALYSES.waveform(corners)
 
 
 def _right(outputs: Sequence[str], targets: Sequence[str]) -> str:
@@ -299,8 +299,3 @@ def _require_fit(circuit: Circuit, lesson: Lesson) -> None:
         raise StimulusError(f"{circuit.title!r} must have trainable conductances, found none")
     if not circuit.of_kind(ChargeLaw):
         raise StimulusError(f"a transient needs node capacitances, found none in {circuit.title!r}; add Capacitors")
-
-
-def _corners(corners: Iterable[tuple[float, float]]) -> str:
-    """A piecewise-linear source, in lines that stay short."""
-    return "\n+ ".join(textwrap.wrap(_ANALYSES.corners(corners, gap="  "), 100, break_long_words=False))

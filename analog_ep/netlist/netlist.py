@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from analog_ep.circuit import GROUND, Branches, Circuit, VoltageLaw
+from analog_ep.circuit import GROUND, Branches, Circuit, CurrentLaw, VoltageLaw
 from analog_ep.circuit.names import validate_name
 from analog_ep.constants import DEFAULT_TEMPERATURE, SIMULATION_GMIN
 from analog_ep.devices.forms import Model, NetlistForm
@@ -25,6 +25,9 @@ from analog_ep.netlist.texts import in_celsius, number
 _ROUNDED_BITS = 64
 """Last bits of a voltage that the elimination may lose: 2 are too few with gains of 24, 16 suffice."""
 
+
+_WIDE = 1e6
+"""Ratio of conductances beyond which the last digits of voltages are rounding."""
 
 Drive = Callable[[VoltageLaw], Sequence[float | str] | np.ndarray]
 """Gives the value of each source of a group: a number [V], or an expression in ngspice's words for a B source."""
@@ -120,7 +123,8 @@ class NetlistWriter:
         celsius, nominal = (in_celsius(kelvin) for kelvin in (self.circuit.temperature, DEFAULT_TEMPERATURE))
         abstol = max(o.abstol, _current_resolution(self.circuit, self._forms))
         reltol, vntol, abstol, gmin = (number(value) for value in (o.reltol, o.vntol, abstol, self.gmin))
-        settings = Settings(celsius, nominal, reltol, vntol, abstol, gmin, int(o.itl1), int(o.itl2))
+        limits = int(o.itl1), int(o.itl2), is_wide(self.circuit)
+        settings = Settings(celsius, nominal, reltol, vntol, abstol, gmin, *limits)
         return "\n".join(self.dialect.settings(settings))
 
     def model_cards(self) -> list[str]:
@@ -143,10 +147,6 @@ class NetlistWriter:
     def element_name(self, group: Branches, i: int) -> str:
         """Name of element `i` of a group; for an amplifier that of the source that drives its output."""
         return self._cards.name(group, i)
-
-    def source_value(self, group: Branches, i: int) -> str:
-        """Value of a voltage source as its card carries it."""
-        return self._cards.source_value(group, i)
 
     def across(self, first: int, second: int) -> str:
         """Text of the voltage between two nodes."""
@@ -171,6 +171,14 @@ class NetlistWriter:
                     require_model(self.dialect, model, f"{self._forms[group.label].letter}_{group.label}_{i}")
                     names[model] = f"{model[0].lower() or 'diode'}_{len(names)}"
         return names
+
+
+def is_wide(circuit: Circuit) -> bool:
+    """Whether conductances span so much that the last digits of voltages are rounding, as beside wires of 1 S."""
+    found = [abs(g) for group in circuit.of_kind(CurrentLaw) if (g := group.resistors()) is not None and len(g)]
+    conductances = np.concatenate([np.zeros(0), *found])
+    conductances = conductances[conductances > 0]
+    return bool(len(conductances)) and bool(conductances.max() >= _WIDE * conductances.min())
 
 
 def _check_names(circuit: Circuit) -> None:

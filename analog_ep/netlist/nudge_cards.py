@@ -68,7 +68,8 @@ def nudge_cards(circuit: Circuit, currents: list[NudgeCurrent], dialect: Dialect
             cards.append(dialect.element(f"g_phase_{i}", (*ends, "phase", "0"), current.expression))
         else:
             require_form(dialect, "expressions", f"b_phase_{i}", "use a frozen nudge")
-            cards.append(dialect.behavioural(f"b_phase_{i}", ends, "i", switched(current.expression)))
+            expression = dialect.in_own_words(switched(current.expression))
+            cards.append(dialect.behavioural(f"b_phase_{i}", ends, "i", expression))
     return cards
 
 

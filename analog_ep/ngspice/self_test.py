@@ -6,8 +6,11 @@ import time
 
 import numpy as np
 
+from analog_ep.circuit import GROUND, Circuit, CircuitBuilder, Conductances, Diodes, VoltageSources
 from analog_ep.constants import SIMULATION_GMIN, thermal_voltage
-from analog_ep.ngspice.process import run_ngspice
+from analog_ep.devices import ShockleyDiode
+from analog_ep.netlist.netlist import SpiceOptions
+from analog_ep.ngspice.sweep import Batch, Sweep
 
 ALLOWED = 1e-9
 """Largest error of an engine that works. [V]"""
@@ -44,19 +47,16 @@ def self_test(engine: str) -> tuple[float, float]:
     below = wanted < -tail
     junction[below] = -_SATURATION_CURRENT * (1 + (tail / (np.e * wanted[below])) ** 3)
     inputs = wanted + _UPPER * (wanted / _LOWER + junction + SIMULATION_GMIN * wanted)
-    points = ",".join(f"{i},{volts!r}" for i, volts in enumerate(inputs.tolist()))
-    deck = f"""* a divider with a diode
-.options TEMP=27 TNOM=27 reltol=1e-12 vntol=1e-15 abstol=1e-18 gmin={SIMULATION_GMIN!r} itl1=1000 itl2=500
-.model junction D(IS={_SATURATION_CURRENT!r} N={_IDEALITY!r})
-b_in in 0 v=pwl(v(idx),{points})
-r_upper in out {_UPPER!r}
-r_lower out 0 {_LOWER!r}
-d_out out 0 junction
-v_idx idx 0 0
-.save v(out)
-.dc v_idx 0 2 1
-.end
-"""
+    sweep = Sweep(_divider(), SpiceOptions(reltol=1e-12, vntol=1e-15, abstol=1e-18), None, engine, _SECONDS)
     began = time.perf_counter()
-    found = run_ngspice(deck, len(wanted), engine, timeout=_SECONDS).columns(["v(out)"])[:, 0]
+    found = sweep.run(Batch(inputs[:, None]))[:, sweep.circuit.node("out")]
     return float(np.abs(found - wanted).max()), time.perf_counter() - began
+
+
+def _divider() -> Circuit:
+    builder = CircuitBuilder("a divider with a diode")
+    source, out = builder.add_nodes(["in", "out"])
+    builder.add(VoltageSources("input", source, GROUND, 0.0, 0))
+    builder.add(Conductances("r", [source, out], [out, GROUND], [1 / _UPPER, 1 / _LOWER]))
+    builder.add(Diodes("d", out, GROUND, ShockleyDiode(_SATURATION_CURRENT, _IDEALITY)))
+    return builder.build()

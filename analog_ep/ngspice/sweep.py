@@ -14,27 +14,24 @@ from pathlib import Path
 
 import numpy as np
 
-from analog_ep.circuit import GROUND, NONE, Circuit, CurrentLaw, VoltageLaw, VoltageRows
+from analog_ep.circuit import GROUND, NONE, Circuit, VoltageLaw, VoltageRows
 from analog_ep.circuit.energy import held_nodes
 from analog_ep.errors import CircuitError, NgspiceResultError, StimulusError
-from analog_ep.netlist.dialects import NGSPICE, analyses_of
-from analog_ep.netlist.dialects.analyses import INDEX
-from analog_ep.netlist.netlist import NetlistWriter, SpiceOptions
+from analog_ep.netlist.dialects import DIALECTS, Analyses, analyses_of, sweeps_of
+from analog_ep.netlist.dialects.sweeps import INDEX
+from analog_ep.netlist.netlist import NetlistWriter, SpiceOptions, is_wide
 from analog_ep.netlist.nudge_cards import current_cards, current_expressions, elastic_currents
 from analog_ep.ngspice.engines import find_engine
 from analog_ep.ngspice.norton import NortonReduction
-from analog_ep.ngspice.process import Stop, has_klu, run_ngspice
+from analog_ep.ngspice.process import Stop, has_klu, run_own
 from analog_ep.stimulus import Nudge
 
 SWEEP_OPTIONS = SpiceOptions(reltol=1e-12)
 """Tolerances of sweeps. With 1e-9 ngspice may stop one Newton step early, some 1e-9 |v| from the solution; the step
 more costs 2 to 5 % of the iterations."""
 
-_WIDE, _WIDE_RELTOL = 1e6, 1e-9
-"""Ratio of conductances beyond which the last digits of voltages are rounding, and what can be asked for there."""
-
-_PIN = 1e3
-"""Conductance of a pin: a node that draws 1 mA begins 1 uV off. [S]"""
+_WIDE_RELTOL = 1e-9
+"""What can be asked for where the last digits of voltages are rounding."""
 
 _LONG_LIST = 2000
 """Vectors beyond which ngspice takes longer to find them than to write all."""
@@ -116,11 +113,13 @@ class Sweep:
     free : ndarray (n_free,)
         Nodes that no grounded independent source holds.
     saved : list of str
-        Their names as ngspice's vectors.
+        Their names as the engine's vectors.
+    program : str
+        What messages call the engine.
     dialect : Dialect
-        In which the cards are written.
-    analyses : Analyses
-        Its further forms.
+        In which the cards are written: the engine's.
+    sweeps : Sweeps
+        Its forms of batches.
     """
 
     def __init__(
@@ -135,23 +134,30 @@ class Sweep:
         self.circuit, self.reduction = circuit, reduction
         self.options = sweep_options(circuit) if options in (None, SWEEP_OPTIONS) else options
         self.executable, self.timeout = executable, timeout
-        self.dialect, self.analyses = NGSPICE, analyses_of(NGSPICE)
+        engine = find_engine(executable)
+        self.program, self.dialect = engine.language.program, DIALECTS[engine.language.dialect]
+        self.sweeps = sweeps_of(self.dialect)
         # Side by side, threads that write would all be late; in turn, ngspice runs the first deck meanwhile.
         self._turn = threading.Lock()
         self.written = circuit if reduction is None else reduction.circuit
         self.free = np.flatnonzero(~held_nodes(circuit))
-        self.saved = [self.dialect.voltage(circuit.node_names[node]) for node in self.free]
+        self.saved = [self.sweeps.vector(circuit.node_names[node]) for node in self.free]
         writer = NetlistWriter(self.written, lambda group: np.zeros(len(group)), self.options, self.dialect)
         shared, self._driven = [], []
         for group in self.written.groups:
             (self._driven if writer.follows_sources(group) else shared).append(group)
         cards, solver = [card for group in shared for card in writer.group_cards(group)], ()
-        if with_klu and has_klu(find_engine(executable)):
+        if with_klu and has_klu(engine):
             cards.sort(key=_after_sources)
-            solver = self.analyses.fast_solver
+            solver = self.sweeps.fast_solver
         self._shared = "\n".join(cards)
         title = self.dialect.comment("samples of one circuit")
         self._settings = "\n".join([title, writer.options_card(), *solver, *writer.model_cards()])
+
+    @property
+    def analyses(self) -> Analyses:
+        """The further forms of the dialect, or `CircuitError` where the engine solves operating points alone."""
+        return analyses_of(self.dialect)
 
     @property
     def _saves_all(self) -> bool:
@@ -178,11 +184,13 @@ class Sweep:
         started = batch.start is not None
         points = batch.twice() if started else batch
         with self._turn:
-            analysis = self.analyses.samples(_INDEX_SOURCE, len(points))
+            analysis = self.sweeps.samples(_INDEX_SOURCE, len(points))
             deck = self.deck(points, [*self.nudge_cards(points), *self._pins(points), analysis], before=self._index())
-        raw = run_ngspice(deck, len(points), self.executable, self.timeout, stop)
-        if not np.array_equal(raw.columns(["v(v-sweep)"])[:, 0], np.arange(len(points))):
-            raise NgspiceResultError(f"ngspice must sweep the points 0…{len(points) - 1} in order, found another sweep")
+        raw = run_own(deck, len(points), self.executable, self.timeout, stop)
+        if not np.array_equal(raw.columns([self.sweeps.index_vector])[:, 0], np.arange(len(points))):
+            raise NgspiceResultError(
+                f"{self.program} must sweep the points 0…{len(points) - 1} in order, found another sweep"
+            )
         found = raw.columns(self.saved)
         voltages[:, self.free] = found[1::2] if started else found
         return voltages
@@ -204,7 +212,7 @@ class Sweep:
         if points.start is None:
             return
         names = self.circuit.node_names
-        pinned = self._columns(np.tile([_PIN, 0.0], len(points) // 2)[:, None])[0]
+        pinned = self._columns(np.tile([self.sweeps.pin, 0.0], len(points) // 2)[:, None])[0]
         yield self.dialect.behavioural("bpin", ("_pin", "0"), "v", str(pinned))
         for node, start in zip(self.free, self._columns(points.start[:, self.free]), strict=True):
             name, current = names[node], f"v(_pin)*(v({names[node]})-({start}))"
@@ -219,18 +227,17 @@ class Sweep:
         circuit = self.written.with_groups(self._driven)
         values = partial(self._source_values, inputs=batch.inputs)
         writer = NetlistWriter(circuit, values, self.options, self.dialect)
-        return "\n".join(
-            [
-                self._settings,
-                *before,
-                *writer.element_cards(),
-                *self._norton_cards(batch.inputs),
-                self._shared,
-                *analysis,
-                *([self.analyses.save(self.saved)] if save and not self._saves_all else []),
-                f"{self.dialect.end()}\n",
-            ]
-        )
+        cards = [
+            self._settings,
+            *before,
+            *writer.element_cards(),
+            *self._norton_cards(batch.inputs),
+            self._shared,
+            *analysis,
+            *([self.sweeps.save(self.saved)] if save and not self._saves_all else []),
+            f"{self.dialect.end()}\n",
+        ]
+        return "\n".join(self.dialect.finished(cards))
 
     def nudge_cards(self, batch: Batch) -> Iterator[str]:
         """One source per output that carries the nudge's current from v₋ through itself into v₊."""
@@ -291,7 +298,7 @@ class Sweep:
     def _over_samples(self, column: np.ndarray, index: list[str]) -> float | str:
         if np.all(column == column[0]):
             return float(column[0])
-        return self.analyses.over_samples(",".join(map(str.__add__, index, map(repr, column.tolist()))))
+        return self.sweeps.over_samples(index, map(repr, column.tolist()))
 
 
 def sweep_options(circuit: Circuit) -> SpiceOptions:
@@ -300,12 +307,7 @@ def sweep_options(circuit: Circuit) -> SpiceOptions:
     Beside a wire of 1 S, whose current is rounded to 1e-16 A, thousands of cells of 1e-7 S keep changing in their last
     digits from one iteration to the next: ngspice would go on to its last one, and then by steps of gmin.
     """
-    found = [abs(g) for group in circuit.of_kind(CurrentLaw) if (g := group.resistors()) is not None and len(g)]
-    conductances = np.concatenate([np.zeros(0), *found])
-    conductances = conductances[conductances > 0]
-    if not len(conductances) or conductances.max() < _WIDE * conductances.min():
-        return SWEEP_OPTIONS
-    return replace(SWEEP_OPTIONS, reltol=_WIDE_RELTOL)
+    return replace(SWEEP_OPTIONS, reltol=_WIDE_RELTOL) if is_wide(circuit) else SWEEP_OPTIONS
 
 
 def _after_sources(card: str) -> bool:

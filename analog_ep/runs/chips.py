@@ -60,7 +60,7 @@ def build_chip(spec: Spec, network: HardwareNetwork) -> Chip | None:
     if spec.chip is None and spec.converters is None:
         return None
     table, circuit = spec.chip or ChipSpec(), network.circuit()
-    seed = spec.training.seed if table.seed is None else table.seed
+    seed = chip_seed(spec)
     need = "a chip of a spec needs a ResistiveNetwork or a CircuitNetwork"
     trained = conductances_of(network, need, "leave the chip out")
     bounds = {name: trained.range_of(name) for name, _ in trained.named_parameters()}
@@ -76,6 +76,17 @@ def build_chip(spec: Spec, network: HardwareNetwork) -> Chip | None:
         chip = replace(chip, converters=_converters(spec.converters, table.temperature, circuit, seed))
     retention = float("inf") if table.retention is None else table.retention
     return replace(chip, cells=Cells(table.levels, table.rounding, retention, table.diffusion))
+
+
+def with_chip_seed(spec: Spec, seed: int) -> Spec:
+    """The spec with another seed of its chip, and everything else as it was."""
+    table = (spec.chip or ChipSpec()).model_copy(update={"seed": seed})
+    return spec.model_copy(update={"chip": table})
+
+
+def chip_seed(spec: Spec) -> int:
+    """Seed that a spec's chip is drawn from."""
+    return spec.training.seed if spec.chip is None or spec.chip.seed is None else spec.chip.seed
 
 
 def require_chip_of(spec: Spec, network: HardwareNetwork, chip: Chip) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -180,10 +181,7 @@ class Run:
         self._write_metrics()
 
     def _write_spec(self) -> None:
-        # With the paths of the folder's own copies from there, so that it can be moved.
-        folder = self.path.absolute()
-        spec = self.spec.with_files(lambda name: os.path.relpath(folder / name, folder))
-        write_atomically(self.path / SPEC, spec.to_toml())
+        _write_spec(self.spec, self.path)
 
     def _write_metrics(self) -> None:
         # From the checkpoint's own history, so that an interruption between the two files leaves no gap or double.
@@ -222,6 +220,37 @@ class _Saving:
         self._run.save()
         for observer in self._observers:
             observer.epoch_done(record)
+
+
+def _write_spec(spec: Spec, path: Path) -> None:
+    # With the paths of the folder's own copies from there, so that it can be moved.
+    folder = path.absolute()
+    text = spec.with_files(lambda name: os.path.relpath(folder / name, folder)).to_toml()
+    write_atomically(path / SPEC, text)
+
+
+def save_on_chip(path: Path, target: Path, spec: Spec, chip: Chip) -> None:
+    """Write a run folder with the conductances of another one, on a chip of its own.
+
+    Parameters
+    ----------
+    path : Path
+        The folder of the run that was trained.
+    target : Path
+        The new folder; one that is there is replaced.
+    spec : Spec
+        That run's, with what draws the chip.
+    chip : Chip
+        Of the new folder.
+    """
+    with draft_folder(target) as folder:
+        folder.chmod(0o755)
+        _write_spec(spec.keep(folder), folder)
+        chip.save(folder / CHIP)
+        write_atomically(folder / CHECKPOINT, (path / CHECKPOINT).read_bytes())
+        if target.exists():
+            shutil.rmtree(target)
+        os.rename(folder, target)
 
 
 def saved_epochs(path: Path) -> int:

@@ -366,9 +366,14 @@ def export_transposed(
 
 
 def export_transient(
-    path: Path, samples: slice, out: Path, capacitance: float | None = None, rate: float | None = None
+    path: Path,
+    samples: slice,
+    out: Path,
+    capacitance: float | None = None,
+    rate: float | None = None,
+    dialect: DialectName = "ngspice",
 ) -> None:
-    """Write phases of a run's network over time as a deck for plain ``ngspice -b``.
+    """Write phases of a run's network over time as a deck that a simulator runs alone.
 
     Of a resistive network the whole cycle, test samples in turn: see `write_transient_netlist`. Of a Hopfield network
     one sample that settles from rest, free and nudged: see `write_settling_netlist`.
@@ -385,6 +390,8 @@ def export_transient(
         Of every node that neither a source nor an amplifier holds, by default 1 pF; a Hopfield network has its own. [F]
     rate : float, optional
         Factor from −∂C/∂g to ΔG, see `write_transient_netlist`.
+    dialect : str
+        The simulator to write for, "ngspice" or "vacask".
 
     Raises
     ------
@@ -397,7 +404,7 @@ def export_transient(
         rate.
     """
     spec, network, chip = trained_circuit(path)
-    network.answer(_Transient(spec, samples, out, capacitance, rate, chip))
+    network.answer(_Transient(spec, samples, out, capacitance, rate, chip, dialect))
 
 
 @dataclass(frozen=True, eq=False)
@@ -410,6 +417,7 @@ class _Transient(Question[None]):
     capacitance: float | None
     rate: float | None
     chip: Chip | None
+    dialect: DialectName
 
     def network(self, network: Network) -> None:
         raise StimulusError(f"a netlist needs a network that is a circuit, found a {type(network).__name__}")
@@ -418,7 +426,14 @@ class _Transient(Question[None]):
         inputs, targets = test_samples(self.spec, network, self.samples, self.chip)
         farads, nudge = 1e-12 if self.capacitance is None else self.capacitance, build_nudge(self.spec, targets)
         write_transient_netlist(
-            network, inputs, nudge, path=self.out, capacitance=farads, rate=self.rate, chip=self.chip
+            network,
+            inputs,
+            nudge,
+            path=self.out,
+            capacitance=farads,
+            rate=self.rate,
+            chip=self.chip,
+            dialect=self.dialect,
         )
 
     def units(self, network: UnitNetwork) -> None:
@@ -429,4 +444,5 @@ class _Transient(Question[None]):
                 "change, found another number of samples, a capacitance or a rate; leave them out"
             )
         inputs, targets = test_samples(self.spec, network, self.samples, self.chip)
-        write_settling_netlist(network, inputs[0], build_nudge(self.spec, targets[0]), path=self.out)
+        nudge = build_nudge(self.spec, targets[0])
+        write_settling_netlist(network, inputs[0], nudge, path=self.out, dialect=self.dialect)

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from joblib import Parallel, delayed
-
 from analog_ep.errors import StudyError
-from analog_ep.learning.parallel import end_with
 from analog_ep.spec import Spec
 from analog_ep.spec.study import Study
 from analog_ep.studies.cell import CELLS, CellResult, digest, read_result, train_cell
-from analog_ep.studies.cluster import GO_ON, Cluster
+from analog_ep.studies.cluster import Cluster
+from analog_ep.studies.cores import on_cores
 from analog_ep.studies.results import StudyResults
 from analog_ep.support.files import is_utf8
 
@@ -83,48 +77,15 @@ def _train(study: Study, folder: Path, train: _Train, progress: Callable[[int, i
 def _workers(study: Study, jobs: int | None) -> Iterator[_Train]:
     """What trains specs in a folder, giving None after each."""
     if study.spec.scheduler is None:
-        yield partial(_train_here, jobs or os.cpu_count() or 1)
+        yield partial(_train_here, jobs)
     else:
         with Cluster.connected(study.spec.scheduler) as cluster:
             yield cluster.train
 
 
-def _train_here(n_jobs: int, folder: Path, specs: Sequence[Spec]) -> Iterator[None]:
+def _train_here(jobs: int | None, folder: Path, specs: Sequence[Spec]) -> Iterator[None]:
     """Train on the cores of this machine."""
-    # One training a task, handed out as workers become free: they take minutes, and differ in length.
-    parallel = Parallel(
-        n_jobs,
-        backend="loky",
-        batch_size=1,  # pyright: ignore[reportArgumentType]
-        pre_dispatch="n_jobs",
-        return_as="generator_unordered",
-    )
-    try:
-        with _interrupts_blocked():
-            done = parallel(delayed(_train_cell)(os.getpid(), folder, spec) for spec in specs)
-        yield from done
-    except BrokenProcessPool:
-        raise StudyError(f"the processes of a study must stay until it ends, found one killed; {GO_ON}") from None
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Processes that begin meanwhile never get an interrupt: a terminal sends it to all, this one answers it."""
-    if sys.platform == "win32":
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _train_cell(study: int, folder: Path, spec: Spec) -> None:
-    """One training, in a process that does not outlive that of the study where it is its child."""
-    if os.getppid() == study:
-        end_with(study)
-    train_cell(folder, spec)
+    return on_cores(jobs, partial(train_cell, folder), specs)
 
 
 def _result(folder: Path, spec: Spec) -> CellResult:

@@ -106,8 +106,8 @@ def _ends_with_python() -> list[str]:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """The caller's environment but for what changes ngspice's numbers or start-up, or node's."""
-    others = ("SPICE", "NGSPICE", "LC_", "NODE_")
+    """The caller's environment but for what changes an engine's numbers or start-up, or node's."""
+    others = ("SPICE", "NGSPICE", "LC_", "NODE_", "SIM_")
     ours = {name: value for name, value in os.environ.items() if not name.startswith(others)}
     # Commands in a file `spinit` of that folder are executed, also with `-n`; there is none.
     return {**ours, "LC_ALL": "C", "SPICE_ASCIIRAWFILE": "0", "SPICE_SCRIPTS": str(folder)}

@@ -12,7 +12,7 @@ from analog_ep.calibration.solver.expansion import require_small, subcircuit_of
 from analog_ep.calibration.solver.lines import Line, read_lines
 from analog_ep.errors import CircuitError, DataError
 from analog_ep.netlist.dialects import NGSPICE
-from analog_ep.ngspice.process import ELEMENTS
+from analog_ep.ngspice.languages import ELEMENTS
 
 _HARMLESS = ("model", "subckt", "ends", "param", "func")
 _BETWEEN_NAMES = re.compile(r"[\s=(){},'\"]")

@@ -191,9 +191,9 @@ def _run(
 
 def _settings(celsius: float, tolerances: dict[str, float]) -> Settings:
     first, further = _ITERATIONS
-    texts = {name: number(value) for name, value in tolerances.items()}
+    reltol, vntol, abstol = (number(tolerances[name]) for name in ("reltol", "vntol", "abstol"))
     nominal = in_celsius(DEFAULT_TEMPERATURE)
-    return Settings(number(celsius), nominal, **texts, gmin=number(SIMULATION_GMIN), itl1=first, itl2=further)
+    return Settings(number(celsius), nominal, reltol, vntol, abstol, number(SIMULATION_GMIN), first, further)
 
 
 def _in_the_file(device: Device, words: str, head: int) -> str:

@@ -10,6 +10,8 @@ from analog_ep.netlist.dialects.gnucap import Gnucap
 from analog_ep.netlist.dialects.hspice import HSpice
 from analog_ep.netlist.dialects.ltspice import LTspice
 from analog_ep.netlist.dialects.spectre import Spectre
+from analog_ep.netlist.dialects.sweeps import Sweeps
+from analog_ep.netlist.dialects.transients import Transients
 from analog_ep.netlist.dialects.vacask import Vacask
 from analog_ep.netlist.dialects.xyce import Xyce
 
@@ -27,8 +29,34 @@ def analyses_of(dialect: Dialect) -> Analyses:
     """The analyses of a dialect, or `CircuitError` where it has none."""
     if dialect.analyses is None:
         able = ", ".join(name for name, other in DIALECTS.items() if other.analyses is not None)
-        raise CircuitError(f"{dialect.name} is not run by the package, which has its analyses for {able} alone")
+        raise CircuitError(
+            f"this analysis needs an engine that reads {able}'s netlists, found {dialect.name}, which is given "
+            "sweeps of operating points alone; choose another engine"
+        )
     return dialect.analyses
+
+
+def sweeps_of(dialect: Dialect) -> Sweeps:
+    """The sweeps of a dialect, or `CircuitError` where it has none."""
+    if dialect.sweeps is None:
+        able = " and ".join(name for name, other in DIALECTS.items() if other.sweeps is not None)
+        raise CircuitError(f"batches are solved by {able} alone, found {dialect.name}; choose one of them")
+    return dialect.sweeps
+
+
+def transients_of(dialect: Dialect) -> Transients:
+    """The transients of a dialect, or `CircuitError` where it has none."""
+    if dialect.transients is None:
+        raise CircuitError(
+            f"a transient netlist is written for {' and '.join(with_transients())} alone, found {dialect.name}; choose "
+            "one of them"
+        )
+    return dialect.transients
+
+
+def with_transients() -> list[str]:
+    """Names of the dialects that have transients."""
+    return [name for name, dialect in DIALECTS.items() if dialect.transients is not None]
 
 
 def require_form(dialect: Dialect, form: str, element: str, otherwise: str) -> None:
@@ -59,7 +87,12 @@ __all__ = [
     "Dialect",
     "DialectName",
     "Settings",
+    "Sweeps",
+    "Transients",
     "analyses_of",
     "require_form",
     "require_model",
+    "sweeps_of",
+    "transients_of",
+    "with_transients",
 ]

@@ -1,44 +1,20 @@
-"""Cards of analyses, waveforms and start values, for the simulators that the package runs or measures with."""
+"""Cards of analyses, waveforms and start values, for the simulators that the package runs."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
+from analog_ep.netlist.dialects.sweeps import Sweeps
+from analog_ep.netlist.dialects.transients import Transients
 from analog_ep.netlist.texts import number
 
-INDEX = "idx"
-"""The node whose voltage counts the samples of a sweep."""
 
-
-class Analyses:
+class Analyses(Transients, Sweeps):
     """The forms of one simulator beyond a deck's own. This class is ngspice's; another engine overrides what differs.
 
     Values are numbers, vectors texts such as ``v(out)``.
     """
-
-    fast_solver: Sequence[str] = (".options klu",)
-    """Cards that choose the faster solver, where the program has it."""
-
-    def options(self, values: Mapping[str, str]) -> str:
-        """Settings by the simulator's words."""
-        return f".options {' '.join(f'{key}={value}' for key, value in values.items())}"
-
-    def integration(self, trtol: int) -> str:
-        """Gear's method, with steps that are longer for a larger `trtol`; what is solved in each step is as it was."""
-        return self.options({"method": "gear", "trtol": str(trtol)})
-
-    def over_samples(self, points: str) -> str:
-        """A value that follows the sample index, from points ``0,value,1,value,…``, as an expression."""
-        return f"pwl(v({INDEX}),{points})"
-
-    def samples(self, source: str, count: int) -> str:
-        """An operating point for each sample, by a sweep of the source that holds the index."""
-        return f".dc {source} 0 {count - 1} 1"
-
-    def transient(self, step: float, end: float, from_start: bool = False) -> str:
-        """With steps up to `step` [s]; without a search for an operating point where it is `from_start`."""
-        return f".tran {number(step)} {number(end)} 0 {number(step)}{' uic' if from_start else ''}"
 
     def small_signal(self) -> str:
         """The linearised response, at 1 Hz: without reactances every other frequency gives the same."""
@@ -48,29 +24,9 @@ class Analyses:
         """Spectrum of the voltage between two nodes, referred to a source. [Hz]"""
         return f".noise v({','.join(output)}) {source} dec {points_per_decade} {number(low)} {number(high)}"
 
-    def save(self, vectors: Iterable[str]) -> str:
-        """The vectors of the result."""
-        return f".save {' '.join(vectors)}"
-
     def initial(self, node: str, volts: float) -> str:
         """Where a transient from its start begins. [V]"""
         return f".ic v({node})={number(volts)}"
-
-    def measured(self, name: str, vector: str, at: float) -> str:
-        """A vector at a time [s] of a transient, printed."""
-        return f".meas tran {name} find {vector} at={number(at)}"
-
-    def computed(self, name: str, expression: str) -> str:
-        """An expression of measured values, printed."""
-        return f".meas tran {name} param='{expression}'"
-
-    def parameter(self, name: str, value: float) -> str:
-        """A number with a name."""
-        return f".param {name}={number(value)}"
-
-    def corners(self, points: Iterable[tuple[float, float]], gap: str = " ") -> str:
-        """A waveform of straight lines through (time [s], value)."""
-        return f"pwl({gap.join(f'{number(time)} {number(value)}' for time, value in points)})"
 
     def pulses(self, delay: float, edge: float, width: float, period: float) -> str:
         """A waveform from 0 to 1 and back, again and again; `width` is that of the top. [s]"""

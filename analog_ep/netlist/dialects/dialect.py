@@ -10,6 +10,8 @@ from decimal import Decimal
 from typing import ClassVar
 
 from analog_ep.netlist.dialects.analyses import Analyses
+from analog_ep.netlist.dialects.sweeps import Sweeps
+from analog_ep.netlist.dialects.transients import Transients
 from analog_ep.netlist.texts import number
 
 _WIDTH = 110
@@ -40,6 +42,8 @@ class Settings:
         Conductance across every junction. [S]
     itl1, itl2 : int
         Newton iterations of an operating point, and of each further point of a sweep.
+    wide : bool
+        Whether conductances span so much that the last digits of voltages are rounding.
     """
 
     celsius: str
@@ -50,6 +54,7 @@ class Settings:
     gmin: str
     itl1: int
     itl2: int
+    wide: bool = False
 
 
 class Dialect:
@@ -66,7 +71,11 @@ class Dialect:
     how_to_run: ClassVar[str] = "Run it with: ngspice -b FILE (checked with ngspice 39.3)."
     prints: ClassVar[str] = "It prints tables with a row a phase: v-sweep 0 is free, 1 is nudged."
     analyses: ClassVar[Analyses | None] = Analyses()
-    """What solvers run and transients ask for; None for a simulator that is given decks of operating points alone."""
+    """What is run besides sweeps; None for a simulator whose other analyses the package does not run."""
+    sweeps: ClassVar[Sweeps | None] = analyses
+    """What solvers run; None for a simulator that solves no batches here."""
+    transients: ClassVar[Transients | None] = analyses
+    """What transients ask for; None for a simulator that is given decks of operating points alone."""
     has_energy: ClassVar[bool] = True
     """Whether the expressions of the energy, with functions and currents inside subcircuits, can be written."""
     has_library: ClassVar[bool] = True
@@ -127,6 +136,10 @@ class Dialect:
     def element(self, name: str, nodes: Sequence[str], value: str) -> str:
         """R, C, V, I, and the voltage-controlled sources E and G, whose nodes are four."""
         return f"{name} {' '.join(nodes)} {value}"
+
+    def waveform(self, name: str, nodes: Sequence[str], values: str) -> str:
+        """A voltage source that follows a waveform, see `Transients.corners`."""
+        return self.element(name, nodes, values)
 
     def elements(self, stem: str, rows: Iterable[tuple[str, str, str]]) -> Iterator[str]:
         """Elements of two nodes, numbered after `stem`, of rows (node, node, value); there may be very many."""

@@ -22,6 +22,8 @@ class Gnucap(Dialect):
     how_to_run = "Run it with: gnucap -b FILE (checked with gnucap 0.36)."
     prints = "It prints a table with a row a phase: the first column, v_phase, is 0 for free and 1 for nudged."
     analyses = None
+    sweeps = None
+    transients = None
     has_energy = False
     has_library = False
     has_device_temperature = False

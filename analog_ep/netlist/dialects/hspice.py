@@ -19,6 +19,8 @@ class HSpice(Dialect):
     how_to_run = "Run it with: hspice FILE. Written for HSPICE 2020, not run there."
     prints = "Its listing holds tables with a row a phase: v_phase 0 is free, 1 is nudged."
     analyses = None
+    sweeps = None
+    transients = None
     has_energy = False
     has_library = False
 

@@ -16,6 +16,8 @@ class LTspice(Dialect):
     how_to_run = "Run it with: ltspice -b FILE. Written for LTspice 24, not run there."
     prints = "The raw file beside it holds a point a phase: v_phase 0 is free, 1 is nudged."
     analyses = None
+    sweeps = None
+    transients = None
     has_energy = False
     has_library = False
     table_function = "table"

@@ -14,6 +14,8 @@ class MasterLanguage(Dialect):
     comment_mark = "//"
     rounds_constants = False
     analyses = None
+    sweeps = None
+    transients = None
     has_library = False
     cuts_headings = False
 

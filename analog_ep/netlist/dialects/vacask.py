@@ -9,6 +9,9 @@ from typing import ClassVar
 
 from analog_ep.netlist.dialects.dialect import Settings
 from analog_ep.netlist.dialects.masters import MasterLanguage
+from analog_ep.netlist.dialects.vacask_sweeps import TABLE, VacaskSweeps, alone, element
+from analog_ep.netlist.dialects.vacask_transients import VacaskTransients, measured_by_python
+from analog_ep.netlist.texts import number
 
 _MODELS = {
     "d": ("sp_diode", {1: "diode", 3: "diode"}, None),
@@ -21,14 +24,21 @@ _MODELS = {
 }
 """Master, its file by level, and its parameter `type`, by SPICE's type of a model."""
 
+_TIGHT, _WIDE = "1e-12", "1e-9"
+"""Largest relative tolerances, of usual circuits and of those whose conductances span much."""
+
 _LAW = "law"
 """Master of cards that `finished` makes instances of modules."""
 
 _FUNCTION = "`define "
 
+_IMAGE = re.compile(r"-v\((\w+)\)")
+"""The opposite of a node's voltage."""
+
 _CARD = re.compile(rf"(\S+) \((\S+) (\S+)\) {_LAW} ([iv])=(.*)")
 _TOKEN = re.compile(
-    r"(?P<access>[vi])\((?P<first>\w+)(?:,(?P<second>\w+))?\)"
+    rf"(?P<table>{TABLE})"
+    r"|(?P<access>[vi])\((?P<first>\w+)(?:,(?P<second>\w+))?\)"
     r"|(?<![\w.])(?P<number>\d+\.?\d*(?:e[+-]?\d+)?)"
 )
 
@@ -42,6 +52,8 @@ class Vacask(MasterLanguage):
         "r": "resistor r={}", "c": "capacitor c={}", "v": "vsource dc={}", "i": "isource dc={}", "e": "vcvs gain={}",
         "g": "vccs gain={}", "f": 'cccs ctlinst="{}" gain={}', "h": 'ccvs ctlinst="{}" gain={}',
     }  # fmt: skip
+    sweeps = VacaskSweeps()
+    transients = VacaskTransients()
     prints = "phases.raw, a raw file as SPICE's, holds a point a phase: 0 is free, 1 is nudged."
 
     def settings(self, settings: Settings) -> list[str]:
@@ -53,8 +65,9 @@ class Vacask(MasterLanguage):
             'include "builtins.inc"',
             "model resistor resistor",
             "model capacitor capacitor",
-            # It stops where a step is below reltol: with 1e-9 it was up to 3e-10 V off.
-            f"options temp={s.celsius} tnom={s.nominal} reltol={min(s.reltol, '1e-12', key=float)} "
+            # It stops where a step is below reltol: with 1e-9 it was up to 3e-10 V off. Beside wires of 1 S, whose
+            # currents are rounded, it never comes to 1e-12.
+            f"options temp={s.celsius} tnom={s.nominal} reltol={min(s.reltol, _WIDE if s.wide else _TIGHT, key=float)} "
             f"vntol={s.vntol} abstol={s.abstol} "
             f"gmin={s.gmin} op_itl={s.itl1} op_itlcont={s.itl2}",
         ]
@@ -78,7 +91,15 @@ class Vacask(MasterLanguage):
     def diode(self, name: str, nodes: Sequence[str], model: str, celsius: str | None) -> str:
         return self.placed(name, nodes, model + (f" temp={celsius}" if celsius else ""))
 
+    def waveform(self, name: str, nodes: Sequence[str], values: str) -> str:
+        return self.placed(name, nodes, f"vsource {values}")
+
     def behavioural(self, name: str, nodes: Sequence[str], quantity: str, expression: str) -> str:
+        # Without a law there is nothing to compile, which takes longer than a small batch.
+        if (value := alone(expression)) is not None:
+            return self.placed(name, nodes, f"{quantity}source dc={value}")
+        if quantity == "v" and (image := _IMAGE.fullmatch(expression)):
+            return self.placed(name, (*nodes, image[1], "0"), self.masters["e"].format("-1.0"))
         return self.placed(name, nodes, f"{_LAW} {quantity}={expression}")
 
     def function(self, name: str, arguments: Sequence[str], body: str) -> str:
@@ -101,13 +122,12 @@ class Vacask(MasterLanguage):
         yield "nodeset " + ", ".join(f'"{node}", {volts}' for node, volts in voltages)
 
     def sweep(self, source: str, values: str, tables: Iterable[Sequence[tuple[str, ...]]]) -> Iterator[str]:
-        start, stop, step = values.split()
+        start, stop, step = map(float, values.split())
         nodes = dict.fromkeys(node for table in tables for pair in table for node in pair)
         yield "control"
         yield f"  save {' '.join(map(self.voltage, nodes))}"
-        points = round((float(stop) - float(start)) / float(step))
-        across = f'instance="{source}" parameter="dc" from={start} to={stop}'
-        yield f'  sweep phase {across} mode="lin" points={max(points, 1)}'
+        points = [number(start + i * step) for i in range(round((stop - start) / step) + 1)]
+        yield f'  sweep phase instance="{source}" parameter="dc" values=[{", ".join(points)}]'
         yield "    analysis phases op"
         yield "endc"
 
@@ -120,15 +140,16 @@ class Vacask(MasterLanguage):
         laws = _Laws([line for line in single if line.startswith(_FUNCTION)])
         whole = [laws.instance(*card.groups()) if (card := _CARD.fullmatch(line)) else line for line in single]
         options = [line for line in whole if line.startswith("options ")]
+        saved = [line for line in whole if line.startswith("save ")]
         starts = [line.removeprefix("nodeset ") for line in whole if line.startswith("nodeset ")]
-        for line in whole:
+        for line in measured_by_python(whole):
             if line == "control":
                 yield from laws.modules()
                 yield line
-                yield from (f"  {each}" for each in options)
+                yield from (f"  {each}" for each in [*options, *saved])
             elif starts and line.strip() == "analysis phases op":
                 yield f"{line} nodeset={{{', '.join(starts)}}}"
-            elif not line.startswith(("options ", "nodeset ", _FUNCTION)):
+            elif not line.startswith(("options ", "save ", "nodeset ", _FUNCTION)):
                 yield line
 
 
@@ -141,17 +162,22 @@ class _Laws:
         self._call = re.compile(rf"\b({'|'.join(names)})\(" if names else r"(?!)")
         self._names: dict[tuple[str, str, int, int], str] = {}
         self._seen: dict[str, str] = {}
+        self._tables: dict[str, str] = {}
         self._values: dict[str, str] = {}
 
     def instance(self, name: str, first: str, second: str, quantity: str, expression: str) -> str:
         """A card of an element whose current or voltage follows an expression."""
         ports: dict[str, str] = {}
         constants: list[str] = []
-        if quantity == "v" and second == "0" and not re.search(r"\b[vi]\(", expression):
+        if quantity == "v" and second == "0" and not re.search(r"\b([vi]|over)\(", expression):
             # What only the temperature changes is put in as it is: as a voltage it would begin at 0 V.
             self._values[first] = _of_temperature(f"({expression})")
 
         def token(found: re.Match[str]) -> str:
+            if found["table"]:
+                # A node of its own: Verilog-A knows no variables of a sweep.
+                node = self._tables.setdefault(found[2], f"_over_{len(self._tables)}")
+                return f"V({ports.setdefault(node, f'c{len(ports)}')})"
             if found["number"]:
                 constants.append(found["number"])
                 return f"k{len(constants) - 1}"
@@ -191,6 +217,7 @@ class _Laws:
         yield ">>>FILE"
         yield 'load "laws.va"'
         yield from (f"model {name} {name}" for name in self._names.values())
+        yield from (f"v{node} ({node} 0) vsource dc={element(values)}" for values, node in self._tables.items())
         yield from (f'h{node} ({node} 0) ccvs ctlinst="{source}" gain=1' for source, node in self._seen.items())
 
 

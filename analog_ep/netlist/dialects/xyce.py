@@ -17,6 +17,8 @@ class Xyce(Dialect):
     how_to_run = "Run it with: Xyce FILE. Written for Xyce 7, not run there."
     prints = "FILE.prn holds a row a phase: the sweep of v_phase, 0 free and 1 nudged."
     analyses = None
+    sweeps = None
+    transients = None
     has_energy = False
     has_library = False
     table_function = "table"

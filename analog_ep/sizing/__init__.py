@@ -1,0 +1,1 @@
+"""Designs from a technology: rules, a few short trainings, and the constraint that binds."""
