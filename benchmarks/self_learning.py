@@ -66,8 +66,8 @@ def learn(spec: Spec, seeds: int) -> None:
         train, test = accuracies(found, lesson, trained)
         print(
             f"seed {seed}: cost {found.costs[0]:.3g} to {found.costs[-1]:.3g}; then {train:.2%} of training and "
-            f"{test:.2%} of test samples right, by {lead(found, lesson):.3g} V or more; charges differ by {worst:.2g} V "
-            f"at most from those predicted; {seconds:.0f} s",
+            f"{test:.2%} of test samples right, by {lead(found, lesson):.3g} V or more; charges within {worst:.2g} V of "
+            f"those predicted; {seconds:.0f} s",
             flush=True,
         )
 

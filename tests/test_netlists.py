@@ -98,6 +98,7 @@ def test_folders_are_found():
         "amplifier.lib",
         "amplifier_dynamics.lib",
         "diode_clamp.lib",
+        "learning.lib",
         "memristors.lib",
         "sample_hold.lib",
     ]

@@ -131,12 +131,12 @@ def test_what_is_wrong_is_said_in_one_line(tables: dict[str, Any], words: str):
 @pytest.mark.parametrize(
     ("tables", "words"),
     [
-        ({"netwrk": {}}, "netwrk is not a known key; known are data, .*, relaxation; try 'network'$"),
+        ({"netwrk": {}}, "netwrk is not a known key; known are data, .*, self_learning; try 'network'$"),
         ({"network": {**NETWORK, "gian": 2}}, "network.gian is not .*, initial_range; try 'gain'$"),
         ({"training": {"epoch": 2}}, "training.epoch is not a known key; known are epochs, .*, dtype; try 'epochs'$"),
         ({"training": {"gain": 2}}, "training.gain is not .*, dtype; try network.gain$"),
         ({"seed": 2}, "seed is not a known key; known are data, .*; try chip.seed or training.seed$"),
-        ({"colour": 2}, "colour is not a known key; known are data, .*, relaxation$"),
+        ({"colour": 2}, "colour is not a known key; known are data, .*, self_learning$"),
         ({"chip": {"twins": True}}, "chip.twins is not a known key; known are seed, .*; try 'twin'$"),
         ({"converters": {"bits": 8}}, "converters.bits is not .* known are dac_bits, .*; try 'dac_bits'$"),
         ({"data": {"sources": "iris"}}, "data.sources is not a known key; known are source, .*; try 'source'$"),
