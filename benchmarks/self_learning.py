@@ -25,8 +25,9 @@ import torch
 from analog_ep.circuit.update_cells import UpdateCells
 from analog_ep.learning.gradients.implicit import ImplicitDifferentiation
 from analog_ep.learning.gradients.propagation import EquilibriumPropagation
+from analog_ep.learning.learnt import Learnt
 from analog_ep.learning.ngspice_learning import learn_in_ngspice
-from analog_ep.learning.self_learning import Learnt, predict_learning
+from analog_ep.learning.self_learning import predict_learning
 from analog_ep.netlist.lesson import Lesson
 from analog_ep.networks import ConductanceNetwork
 from analog_ep.runs.building import build_conductances, build_dataset
@@ -66,8 +67,8 @@ def learn(spec: Spec, seeds: int) -> None:
         train, test = accuracies(found, lesson, trained)
         print(
             f"seed {seed}: cost {found.costs[0]:.3g} to {found.costs[-1]:.3g}; then {train:.2%} of training and "
-            f"{test:.2%} of test samples right, by {lead(found, lesson):.3g} V or more; charges within {worst:.2g} V of "
-            f"those predicted; {seconds:.0f} s",
+            f"{test:.2%} of test samples right, by {lead(found, lesson):.3g} V at least; charges within {worst:.2g} "
+            f"V of those predicted; {seconds:.0f} s",
             flush=True,
         )
 

@@ -39,7 +39,6 @@ from analog_ep.analyses.response import small_signal_gradient
 from analog_ep.analyses.settling_report import settling_report
 from analog_ep.calibration.chip import calibrate_chip
 from analog_ep.checking import check_decks
-from analog_ep.checking.printed import printed_measurements
 from analog_ep.circuit import (
     Cells,
     Chip,
@@ -62,6 +61,7 @@ from analog_ep.learning.updates.schemes import OneOfPair, TikiTaka
 from analog_ep.learning.updates.update import ParameterUpdate
 from analog_ep.netlist.conductance_table import read_conductances, write_conductances
 from analog_ep.networks import ConductanceNetwork
+from analog_ep.ngspice.printed import printed_measurements
 from analog_ep.ngspice.process import run_printed
 
 SCHEMES = ["fixed", "sign", "stochastic", "verify", "mixed_precision", "tiki_taka"]

@@ -10,10 +10,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from analog_ep.checking.printed import printed_measurements, printed_tables
 from analog_ep.circuit import Circuit
 from analog_ep.netlist.dialects import DialectName
 from analog_ep.ngspice.engines import find_engine
+from analog_ep.ngspice.printed import printed_measurements, printed_tables
 from analog_ep.ngspice.process import run_exported, run_printed
 
 Tables = Mapping[str, np.ndarray]

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from analog_ep.checking.printed import printed_measurements
 from analog_ep.circuit import Chip, Circuit
 from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.errors import NgspiceResultError
-from analog_ep.learning.self_learning import Learnt
+from analog_ep.learning.learnt import Learnt
 from analog_ep.netlist.deck import save_deck
 from analog_ep.netlist.learning_deck import write_learning_deck
 from analog_ep.netlist.lesson import Lesson
 from analog_ep.networks import ConductanceNetwork
+from analog_ep.ngspice.printed import printed_measurements
 from analog_ep.ngspice.process import run_printed
 
 NODE_FARADS = 1e-12

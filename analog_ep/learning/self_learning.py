@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,39 +13,11 @@ from analog_ep.datasets import targets_of
 from analog_ep.equilibrium import Equilibrium, solve
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import ConvergenceError
+from analog_ep.learning.learnt import Learnt
 from analog_ep.learning.training import Trainer, TrainingObserver
 from analog_ep.netlist.lesson import Lesson
 from analog_ep.networks import ConductanceNetwork
 from analog_ep.stimulus import Nudge
-
-
-@dataclass(frozen=True, eq=False)
-class Learnt:
-    """What came of a lesson.
-
-    Attributes
-    ----------
-    costs, right : ndarray (n_epochs,)
-        Mean cost, and share of right answers, of the free phases of every epoch.
-    outputs : ndarray (n_examined, n_outputs)
-        Of the samples that are examined, after learning. [V]
-    weights : dict of str to ndarray
-        The charges w by parameter, at the parameter's flat index. [V]
-    """
-
-    costs: np.ndarray
-    right: np.ndarray
-    outputs: np.ndarray
-    weights: dict[str, np.ndarray]
-
-    def set(self, network: ConductanceNetwork) -> None:
-        """Give a network the conductances that the charges stand for."""
-        found = {}
-        for name, siemens in network.conductances.items():
-            low, high = network.range_of(name)
-            found[name] = torch.from_numpy(low + (high - low) * self.weights[name].clip(0, 1)).reshape(siemens.shape)
-        network.set_conductances({name: value.to(network.conductances[name]) for name, value in found.items()})
-
 
 Teacher = Callable[[ConductanceNetwork, Lesson, Chip | None], Learnt]
 """Holds a lesson; the network, on a chip where there is one, is where learning begins, and stays as it is."""
