@@ -9,7 +9,9 @@ import torch
 from plain_ngspice import run_measured
 from reference_decks import xor_learns_lesson
 
+from analog_ep.checking import CrossCheck
 from analog_ep.circuit import Chip
+from analog_ep.circuit.learning_circuit import LearningCircuit
 from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.circuit.update_cells import UpdateCells
 from analog_ep.devices import ShockleyDiode
@@ -26,7 +28,7 @@ from analog_ep.runs.building import build_conductances
 from analog_ep.runs.folder import Run
 from analog_ep.runs.learning_export import export_learning
 from analog_ep.runs.teaching import whole_lesson
-from analog_ep.runs.trained import trained_network
+from analog_ep.runs.trained import cross_checked, trained_network
 from analog_ep.spec import default_spec, parse_spec, with_values
 from analog_ep.spec.reading import load_spec
 from analog_ep.stimulus import CrossEntropy, Nudge, NudgeKind, SquaredError
@@ -110,6 +112,38 @@ def test_flaws_of_the_cells_and_of_the_chip_are_those_of_the_deck():
 
 
 @pytest.mark.ngspice
+def test_stuck_and_open_cells_stay_as_they_are():
+    net = network(3)
+    values = np.full(18, np.nan)
+    values[[0, 4, 9, 13]] = [1e-4, 1e-7, 1e-12, 5e-5]
+    chip = Chip(factors={}, values={"stage1.siemens": values})
+    two = lesson([[0, 1, 2, 3], [2, 0, 3, 1]], rate=1.0)
+    found, expected = learn_in_ngspice(net, two, chip), predict_learning(net, two, chip)
+    assert worst(found, expected) < 2e-3
+    assert worst(predict_learning(net, two), expected) > 0.01
+
+
+@pytest.mark.parametrize("solver", ["torch", "ngspice-learning"])
+def test_phases_too_short_to_settle_are_refused(solver, tmp_path):
+    spec = with_values(
+        load_spec(specs_folder() / "xor-learns.toml"), self_learning={"free": 1e-8}, gradient={"solver": solver}
+    )
+    with pytest.raises(StimulusError, match="the free phase must last 7 of the network's slowest time constants"):
+        Run.create(tmp_path / "run", spec).train()
+
+
+@pytest.mark.ngspice
+def test_a_check_tells_the_bias_of_the_large_nudge_and_does_not_judge_it(tmp_path):
+    Run.create(
+        tmp_path / "run", with_values(load_spec(specs_folder() / "xor-learns.toml"), training={"epochs": 1})
+    ).train()
+    result = cross_checked(tmp_path / "run", 2)
+    assert result.passed
+    assert isinstance(result, CrossCheck)
+    assert 0.01 < abs(result.exact.ratio - 1) < 0.5
+
+
+@pytest.mark.ngspice
 def test_charges_stay_within_their_bounds():
     found = learn_in_ngspice(network(), lesson([[0, 1], [2, 3]], rate=20.0))
     weights = np.concatenate(list(found.weights.values()))
@@ -177,6 +211,9 @@ def test_a_run_is_exported_as_a_deck_that_learns(tmp_path):
         ("training", {"batch_size": 4}, "training.batch_size must be 1, found 4"),
         ("training", {"schedule": "cosine"}, "training.schedule must be"),
         ("gradient", {"variant": "centered"}, "gradient.variant must be"),
+        ("chip", {"levels": 16}, "chip.levels has no meaning with self_learning"),
+        ("chip", {"twin": True}, "chip.twin has no meaning with self_learning"),
+        ("chip", {"comparator": True}, "chip.comparator has no meaning with self_learning"),
         ("self_learning", {"write": 0.0}, "self_learning.write"),
         ("self_learning", {"offset_spread": -1.0}, "self_learning.offset_spread"),
     ],
@@ -201,6 +238,7 @@ def test_ngspice_learning_needs_its_table():
         ({"inputs": INPUTS[:3]}, "found 3 samples and 4 targets"),
         ({"order": np.array([[4]])}, "must name samples 0 to 3, found 0 to 4"),
         ({"order": np.zeros((0, 4), dtype=int)}, "n_epochs, n_learned"),
+        ({"cells": UpdateCells(leak_time=1e-6)}, "must keep for 10 presentations"),
         ({"rate": -1.0}, "must be positive and finite, found -1.0"),
         ({"nudge": Nudge(-1e-6, SIGNS, SquaredError())}, "must be positive, found -1e-06"),
     ],
@@ -224,6 +262,9 @@ def test_what_makes_no_deck():
         UpdateCells(offset_spread=-1.0)
     with pytest.raises(CircuitError, match="leak must be positive"):
         UpdateCells(leak_time=0.0)
+    for chip in (Chip({}, learning=LearningCircuit(comparator=True)), Chip({}, twin=Chip({}))):
+        with pytest.raises(CircuitError, match="learn by circuits of their own has no"):
+            predict_learning(net, lesson(), chip)
     with pytest.raises(StimulusError, match="the write phase must last"):
         LearningTiming(1e-6, 1e-6, 0.0)
 

@@ -61,7 +61,8 @@ class UpdateCells:
 
     def offsets(self, label: str, count: int) -> np.ndarray:
         """O of the cells of one group, `(count,)`. [V]"""
-        return self.offset_spread * stream(self.seed, f"{label}.offset").standard_normal(count)
+        # Without -0.0, which a netlist would show.
+        return self.offset_spread * stream(self.seed, f"{label}.offset").standard_normal(count) + 0.0
 
     def gains(self, label: str, count: int) -> np.ndarray:
         """1 + ε of the cells of one group, `(count,)`."""

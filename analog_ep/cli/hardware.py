@@ -160,6 +160,8 @@ def export(
         raise typer.BadParameter(f"a transient netlist is for {' or '.join(with_transients())}, found {simulator}")
     if phase is Phase.learning and simulator != "ngspice":
         raise typer.BadParameter(f"a netlist that learns is for ngspice alone, found {simulator}; leave --dialect out")
+    if sample and phase is Phase.learning:
+        raise typer.BadParameter("a netlist that learns presents all samples; leave it out", param_hint="--sample")
     if epochs is not None and phase is not Phase.learning:
         raise typer.BadParameter("has a meaning only with --phase learning", param_hint="--epochs")
     for option, value in (("--samples", samples), ("--capacitance", capacitance), ("--rate", rate)):

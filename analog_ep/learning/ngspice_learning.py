@@ -8,18 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from analog_ep.circuit import Chip, Circuit
-from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.errors import NgspiceResultError
 from analog_ep.learning.learnt import Learnt
+from analog_ep.learning.settled import NODE_FARADS, loaded, require_plain_cells, require_time_to_settle
 from analog_ep.netlist.deck import save_deck
 from analog_ep.netlist.learning_deck import write_learning_deck
 from analog_ep.netlist.lesson import Lesson
 from analog_ep.networks import ConductanceNetwork
 from analog_ep.ngspice.printed import printed_measurements
 from analog_ep.ngspice.process import run_printed
-
-NODE_FARADS = 1e-12
-"""Usual capacitance of every node that neither a source nor an amplifier holds. [F]"""
 
 _SECONDS_PER_CELL = 1.1e-3
 """Of ngspice, for each cell and presentation, on one core of 2.6 GHz."""
@@ -67,13 +64,31 @@ def learn_in_ngspice(
 def learning_deck(
     network: ConductanceNetwork, lesson: Lesson, chip: Chip | None, capacitance: float | None
 ) -> tuple[str, Circuit]:
-    """The deck of a network on a chip, and its nominal circuit."""
+    """The deck of a network on a chip, and its nominal circuit.
+
+    Raises
+    ------
+    CircuitError, StimulusError
+        See `require_plain_cells`, `require_time_to_settle` and `write_learning_deck`.
+    """
+    require_plain_cells(chip)
+    require_time_to_settle(network, lesson, chip, capacitance)
     twin = network.as_built().as_measured()
     nominal = twin.circuit()
     circuit = nominal if chip is None else twin.circuit(chip)
-    loaded = circuit if capacitance is None else with_node_capacitance(circuit, capacitance)
     ranges = {name: twin.range_of(name) for name in twin.conductances}
-    return write_learning_deck(loaded, lesson, ranges, nominal=nominal), nominal
+    fixed = {} if chip is None else fixed_elements(nominal, chip)
+    return write_learning_deck(loaded(circuit, capacitance), lesson, ranges, nominal=nominal, fixed=fixed), nominal
+
+
+def fixed_elements(circuit: Circuit, chip: Chip) -> dict[str, np.ndarray]:
+    """Which conductances of a chip have a value of their own, stuck or open, whatever is written; by group."""
+    found = {}
+    for group, _, index in circuit.trained_groups():
+        values = chip.values.get(f"{group.label}.siemens")
+        if values is not None:
+            found[group.label] = ~np.isnan(values)[index]
+    return found
 
 
 def learnt_of(printed: dict[str, float], lesson: Lesson, circuit: Circuit) -> Learnt:

@@ -14,6 +14,7 @@ from analog_ep.equilibrium import Equilibrium, solve
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import ConvergenceError
 from analog_ep.learning.learnt import Learnt
+from analog_ep.learning.settled import require_plain_cells
 from analog_ep.learning.training import Trainer, TrainingObserver
 from analog_ep.netlist.lesson import Lesson
 from analog_ep.networks import ConductanceNetwork
@@ -42,11 +43,14 @@ def predict_learning(network: ConductanceNetwork, lesson: Lesson, chip: Chip | N
     ------
     StimulusError
         If the lesson does not fit the network.
+    CircuitError
+        If the chip has converters, cells or a twin array: see `require_plain_cells`.
     EnergyUnavailableError
         If it has no energy.
     ConvergenceError
         If a phase has no equilibrium that is found.
     """
+    require_plain_cells(chip)
     twin = conductances_in_float64(network)
     cells, solver = _Cells(twin, lesson), solver_of(twin)
     inputs, targets, nudge = torch.from_numpy(lesson.inputs), lesson.nudge.target.double(), lesson.nudge

@@ -40,6 +40,7 @@ def write_learning_deck(
     ranges: Mapping[str, tuple[float, float]],
     *,
     nominal: Circuit | None = None,
+    fixed: Mapping[str, np.ndarray] | None = None,
     options: SpiceOptions | None = None,
 ) -> str:
     r"""Write a deck in which the network learns while ngspice runs: ``ngspice -b FILE``, and nothing else.
@@ -64,6 +65,8 @@ def write_learning_deck(
     nominal : Circuit, optional
         What the hardware was meant to be, where `circuit` is a chip of it: its cells lack or exceed their conductances
         by the same factor whatever the charge, and the gains of the updates are those of the nominal circuit.
+    fixed : mapping of str to ndarray, optional
+        By group, conductances that keep their value whatever their charge, as a chip's stuck and open cells do.
     options : SpiceOptions, optional
         Tolerances.
 
@@ -80,7 +83,7 @@ def write_learning_deck(
     check_circuit(circuit)
     _require_fit(circuit, lesson)
     deck = DeckSections(circuit, lesson.inputs[0], options or _OPTIONS, NGSPICE)
-    cycle = _Cycle(deck, lesson, ranges, circuit if nominal is None else nominal)
+    cycle = _Cycle(deck, lesson, ranges, circuit if nominal is None else nominal, fixed or {})
     libraries = {"sample_hold.lib": {"sample_hold"}, "learning.lib": {"learning_charge", "learning_cell"}}
     lines = [
         deck.writer.title_card(),
@@ -103,9 +106,16 @@ def write_learning_deck(
 class _Cycle:
     """The parts of the deck that know about time, samples and phases."""
 
-    def __init__(self, deck: DeckSections, lesson: Lesson, ranges: Mapping[str, tuple[float, float]], nominal: Circuit):
+    def __init__(
+        self,
+        deck: DeckSections,
+        lesson: Lesson,
+        ranges: Mapping[str, tuple[float, float]],
+        nominal: Circuit,
+        fixed: Mapping[str, np.ndarray],
+    ):
         self.deck, self.lesson, self.timing, self.ranges = deck, lesson, lesson.timing, ranges
-        self.nominal = nominal
+        self.nominal, self.fixed = nominal, fixed
         self.circuit, self.names = deck.circuit, deck.circuit.node_names
         self.held = held_nodes(self.circuit)
         assert self.circuit.outputs is not None
@@ -136,7 +146,10 @@ class _Cycle:
         for group, name, index in self.circuit.trained_groups():
             k = gains[group.label] * self.lesson.cells.gains(group.label, len(group)) * amperes_per_volt
             offsets = self.lesson.cells.offsets(group.label, len(group))
-            low, high = (bound * group.siemens / meant[group.label] for bound in self.ranges[name])
+            # A stuck cell is its own bounds.
+            scales = group.siemens / meant[group.label]
+            stuck = self.fixed.get(group.label, np.zeros(len(group), dtype=bool))
+            low, high = (np.where(stuck, group.siemens, bound * scales) for bound in self.ranges[name])
             rows = zip(group.positive, group.negative, index, k, offsets, low, high, strict=True)
             cards[group.label] = [
                 f"x_{group.label}_{i} {self.names[p]} {self.names[n]} {self._store(p)} {self._store(n)} "

@@ -14,6 +14,9 @@ from analog_ep.netlist.contrast import contrast_factors
 from analog_ep.netlist.timing import LearningTiming
 from analog_ep.stimulus import Nudge
 
+_KEPT = 10
+"""Presentations that a charge must outlast."""
+
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
@@ -68,6 +71,11 @@ class Lesson:
             )
         if not 0 < self.rate < float("inf"):
             raise StimulusError(f"the rate from -dC/dw to a change must be positive and finite, found {self.rate}")
+        if self.cells.leak_time < _KEPT * self.timing.period:
+            raise StimulusError(
+                f"charges must keep for {_KEPT} presentations at least, {_KEPT * self.timing.period:.2g} s, found a "
+                f"time constant of {self.cells.leak_time:.2g} s; what leaks within a phase is no learning"
+            )
         if not self.nudge.strength > 0:
             raise StimulusError(f"the nudging of a deck that learns must be positive, found {self.nudge.strength}")
 

@@ -8,10 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from analog_ep.checking.agreement import Tolerances
+from analog_ep.circuit import Chip
 from analog_ep.datasets import targets_of
 from analog_ep.errors import SpecError
+from analog_ep.learning.learnt import Learnt
 from analog_ep.learning.ngspice_learning import learn_in_ngspice
 from analog_ep.learning.self_learning import SelfLearner, Teacher, predict_learning
+from analog_ep.learning.settled import require_time_to_settle
 from analog_ep.learning.training import Trainer
 from analog_ep.netlist.lesson import Lesson
 from analog_ep.networks import ConductanceNetwork, HardwareNetwork, Network, Question
@@ -44,7 +48,21 @@ def teacher_of(spec: Spec, table: SelfLearningSpec) -> Teacher:
     """What holds the lessons: ngspice, or a prediction by equilibria."""
     if spec.gradient.solver == "ngspice-learning":
         return partial(learn_in_ngspice, capacitance=table.node_capacitance)
-    return predict_learning
+    return partial(_predicted, capacitance=table.node_capacitance)
+
+
+def _predicted(network: ConductanceNetwork, lesson: Lesson, chip: Chip | None, capacitance: float) -> Learnt:
+    """A prediction by equilibria, which circuits that have the time for it come to."""
+    require_time_to_settle(network, lesson, chip, capacitance)
+    return predict_learning(network, lesson, chip)
+
+
+def tolerances_of(spec: Spec) -> Tolerances:
+    """What counts as agreement in a check of the spec's run.
+
+    Circuits that learn by themselves are nudged strongly on purpose: the bias of it is told, and hardly judged.
+    """
+    return Tolerances() if spec.self_learning is None else Tolerances(cosine=0.99, bias=0.5)
 
 
 def whole_lesson(spec: Spec, network: ConductanceNetwork, epochs: int) -> Lesson:

@@ -53,6 +53,7 @@ from analog_ep.runs.building import (
 )
 from analog_ep.runs.choosing import CHECKPOINT, stored_spec
 from analog_ep.runs.folder import stored_chip
+from analog_ep.runs.teaching import tolerances_of
 from analog_ep.spec import Spec
 
 _USUAL_SAMPLES = 100
@@ -250,6 +251,7 @@ class _RunCheck(Question[CrossCheck | HopfieldCrossCheck]):
             chip=chip,
             reference=Ngspice(progress=self.progress, processes=self.processes, reduced=reduced, forms_nudges=True),
             method=build_gradient(spec, trained, exact, exact),
+            tolerances=tolerances_of(spec),
         )
         decks = check_decks(network, self.inputs[0], build_nudge(spec, self.targets[0]), chip)
         classes = _classes(spec, trained, chip, self.progress, self.processes) if self.accuracy else None

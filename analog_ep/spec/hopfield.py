@@ -45,7 +45,9 @@ class HopfieldSpec(LayeredTable):
         if relaxation is not None:
             relaxation.refuse(self.kind)
         if gradient.solver != "torch":
-            raise ValueError('gradient.solver must be "torch" with network.kind = "hopfield", found "ngspice"')
+            raise ValueError(
+                f'gradient.solver must be "torch" with network.kind = "hopfield", found "{gradient.solver}"'
+            )
         if gradient.kind == "elastic" and cost != "squared_error":
             raise ValueError('gradient.kind = "elastic" needs cost.function = "squared_error" here; use "frozen"')
 

@@ -139,6 +139,18 @@ class UpdateSpec(_Table):
         return update_scheme(self.scheme, **self.options)
 
 
+NOT_OF_OWN_CIRCUITS = (
+    "twin",
+    "levels",
+    "retention",
+    "diffusion",
+    "comparator",
+    "learning_bias",
+    "learning_bias_mean",
+)
+"""What a chip may have only where an update from outside writes it."""
+
+
 class Spec(_Table):
     """One training run. `diode` is one table for all hidden layers, or one each; it and all else of a circuit belong to
     resistive networks.
@@ -245,6 +257,9 @@ class Spec(_Table):
                 raise ValueError(
                     f"{name} has no meaning with self_learning, whose circuits are what writes; leave it out"
                 )
+        for name in NOT_OF_OWN_CIRCUITS if self.chip is not None else ():
+            if getattr(self.chip, name) != ChipSpec.model_fields[name].default:
+                raise ValueError(f"chip.{name} has no meaning with self_learning, whose circuits write; leave it out")
         return self
 
     @model_validator(mode="after")
