@@ -186,10 +186,10 @@ def export(
 
 
 def _lasting(seconds: float) -> str:
-    unit, name = next(
-        (unit, name) for unit, name in ((3600, "h"), (60, "min"), (1, "s")) if seconds >= 2 * unit or unit == 1
-    )
-    return f"{max(round(seconds / unit), 1)} {name}"
+    for unit, name in ((3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{max(seconds, 1):.0f} s"
 
 
 @app.command()

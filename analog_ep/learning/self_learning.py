@@ -51,7 +51,7 @@ def predict_learning(network: ConductanceNetwork, lesson: Lesson, chip: Chip | N
         If a phase has no equilibrium that is found.
     """
     require_plain_cells(chip)
-    twin = conductances_in_float64(network)
+    twin = network.as_built().as_measured()
     cells, solver = _Cells(twin, lesson), solver_of(twin)
     inputs, targets, nudge = torch.from_numpy(lesson.inputs), lesson.nudge.target.double(), lesson.nudge
     costs, right = (np.zeros(lesson.order.shape) for _ in range(2))
@@ -69,11 +69,6 @@ def predict_learning(network: ConductanceNetwork, lesson: Lesson, chip: Chip | N
         cells.write(free, nudged)
     examined = solve(twin, inputs[torch.from_numpy(lesson.examined)], solver=solver, chip=chip).outputs
     return Learnt(costs.mean(1), right.mean(1), examined.numpy(), cells.weights)
-
-
-def conductances_in_float64(network: ConductanceNetwork) -> ConductanceNetwork:
-    """A copy in float64 on the CPU, with the elements of a netlist."""
-    return network.as_built().as_measured()
 
 
 class SelfLearner(Trainer):

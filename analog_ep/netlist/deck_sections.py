@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -88,11 +88,34 @@ class DeckSections:
             cards = instead[group.label] if group.label in instead else list(writer.group_cards(group))
             yield from self.section(_describe(group, cards), cards)
 
+    def driven_sources(
+        self, samples: np.ndarray, source: Callable[[str, tuple[str, str], np.ndarray], str]
+    ) -> dict[str, list[str]]:
+        """Cards of the independent sources, by label; `source` writes one by name, ends and values over the samples."""
+        names, cards = self.circuit.node_names, {}
+        for group in self.circuit.of_kind(VoltageLaw):
+            rows = group.rows()
+            if rows.is_independent:
+                ends = [(names[p], names[n]) for p, n in zip(rows.positive, rows.negative, strict=True)]
+                values = rows.values(samples).T
+                cards[group.label] = [
+                    source(self.writer.element_name(group, i), *each)
+                    for i, each in enumerate(zip(ends, values, strict=True))
+                ]
+        return cards
+
     def section(self, title: str, cards: Iterable[str]) -> Iterator[str]:
         """Cards under a comment."""
         yield ""
         yield self.dialect.comment(title)
         yield from cards
+
+
+def nodes_to_store(circuit: Circuit, held: np.ndarray) -> list[int]:
+    """Nodes of trainable elements and outputs that no source holds: the voltages that learning compares."""
+    assert circuit.outputs is not None
+    ends = [nodes for group in circuit.trainable_groups() for nodes in (group.positive, group.negative)]
+    return [int(node) for node in np.unique(np.concatenate([*ends, *circuit.outputs])) if not held[node]]
 
 
 def _used_part(library: str, used: set[str]) -> str:

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import torch
 
-from analog_ep.circuit import ChargeLaw, Circuit, VoltageLaw, check_circuit
+from analog_ep.circuit import ChargeLaw, Circuit, check_circuit
 from analog_ep.circuit.energy import held_nodes
 from analog_ep.errors import StimulusError
 from analog_ep.netlist.deck_header import learning_header
-from analog_ep.netlist.deck_sections import DeckSections
+from analog_ep.netlist.deck_sections import DeckSections, nodes_to_store
 from analog_ep.netlist.dialects import NGSPICE, analyses_of
 from analog_ep.netlist.lesson import Lesson
 from analog_ep.netlist.netlist import SpiceOptions
@@ -120,23 +120,11 @@ class _Cycle:
         self.held = held_nodes(self.circuit)
         assert self.circuit.outputs is not None
         self.pairs = [(int(p), int(n)) for p, n in zip(*self.circuit.outputs, strict=True)]
-        groups = self.circuit.trainable_groups()
-        ends = np.unique(np.concatenate([nodes for g in groups for nodes in (g.positive, g.negative)]))
-        self.stored = [int(i) for i in np.union1d(ends, np.concatenate(self.circuit.outputs)) if not self.held[i]]
+        self.stored = nodes_to_store(self.circuit, self.held)
 
     def driven_sources(self) -> dict[str, list[str]]:
         """Cards of the sources whose values are not the same for all samples."""
-        cards = {}
-        for group in self.circuit.of_kind(VoltageLaw):
-            rows = group.rows()
-            if not rows.is_independent:
-                continue
-            values, nodes = rows.values(self.lesson.inputs), zip(rows.positive, rows.negative, strict=True)
-            cards[group.label] = [
-                f"{self.deck.writer.element_name(group, i)} {self.names[p]} {self.names[n]} {self._steps(values[:, i])}"
-                for i, (p, n) in enumerate(nodes)
-            ]
-        return cards
+        return self.deck.driven_sources(self.lesson.inputs, self._source)
 
     def cells(self) -> dict[str, list[str]]:
         """In place of every trainable conductance one with its update circuit."""
@@ -187,7 +175,7 @@ class _Cycle:
             "b_write _write 0 v=v(_judge)*v(_learn)",
         ]
         title = (
-            "clocks: stores follow at v(_track), the nudge is on at v(phase), conductances change at v(_write) = 1 V"
+            "clocks: stores follow at v(_free), v(_nudged); the nudge is on at v(phase), charges change at v(_write)"
         )
         yield from self.deck.section(title, cards)
 
@@ -203,7 +191,7 @@ class _Cycle:
     def nudge_cards(self) -> Iterator[str]:
         nudge = self.lesson.nudge
         targets = nudge.target.detach().to("cpu", torch.float64).numpy()
-        cards = [f"v_target_{i} _target_{i} 0 {self._steps(targets[:, i])}" for i in range(len(self.pairs))]
+        cards = [self._source(f"v_target_{i}", (f"_target_{i}", "0"), targets[:, i]) for i in range(len(self.pairs))]
         name = self._store if nudge.kind == "frozen" else self.names.__getitem__
         currents = current_expressions(nudge, [f"v({name(p)},{name(n)})" for p, n in self.pairs], self._targets())
         cards += current_cards(self.names, self.pairs, map(switched, currents), "b_phase", NGSPICE)
@@ -270,6 +258,9 @@ class _Cycle:
     @staticmethod
     def _charge(parameter: str, place: int) -> str:
         return f"_{parameter.replace('.', '_')}_{place}"
+
+    def _source(self, name: str, ends: tuple[str, str], values: np.ndarray) -> str:
+        return f"{name} {' '.join(ends)} {self._steps(values)}"
 
     def _steps(self, values: np.ndarray) -> str:
         """A source that shows the value of the sample that is presented."""

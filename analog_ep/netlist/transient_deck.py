@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.circuit import ChargeLaw, Circuit, VoltageLaw, check_circuit
+from analog_ep.circuit import ChargeLaw, Circuit, check_circuit
 from analog_ep.circuit.energy import held_nodes
 from analog_ep.errors import StimulusError
 from analog_ep.netlist.contrast import contrast_factors
 from analog_ep.netlist.deck_header import transient_header
-from analog_ep.netlist.deck_sections import DeckSections
+from analog_ep.netlist.deck_sections import DeckSections, nodes_to_store
 from analog_ep.netlist.dialects import DIALECTS, DialectName, transients_of
 from analog_ep.netlist.netlist import SpiceOptions
 from analog_ep.netlist.nudge_cards import current_cards, current_expressions, switched
@@ -133,11 +133,7 @@ class _Cycle:
         self.dialect, self.transients = deck.dialect, transients_of(deck.dialect)
         self.circuit, self.names = deck.circuit, deck.circuit.node_names
         self.factors, self.held = contrast_factors(self.circuit, nudge), held_nodes(self.circuit)
-        groups = self.circuit.trainable_groups()
-        ends = np.unique(np.concatenate([nodes for g in groups for nodes in (g.positive, g.negative)]))
-        outputs = self.circuit.outputs
-        assert outputs is not None
-        self.stored = [int(node) for node in np.union1d(ends, np.concatenate(outputs)) if not self.held[node]]
+        self.stored = nodes_to_store(self.circuit, self.held)
 
     def header(self, alone: bool, rate: float, rate_from: str) -> Iterator[str]:
         factors = {} if alone else {label: np.unique(values) for label, values in self.factors.items()}
@@ -147,17 +143,7 @@ class _Cycle:
 
     def driven_sources(self) -> dict[str, list[str]]:
         """Cards of the sources whose values are not the same for all samples."""
-        cards = {}
-        for group in self.circuit.of_kind(VoltageLaw):
-            rows = group.rows()
-            if not rows.is_independent:
-                continue
-            values, nodes = rows.values(self.samples), zip(rows.positive.tolist(), rows.negative.tolist(), strict=True)
-            cards[group.label] = [
-                self._source(self.deck.writer.element_name(group, i), (self.names[p], self.names[n]), values[:, i])
-                for i, (p, n) in enumerate(nodes)
-            ]
-        return cards
+        return self.deck.driven_sources(self.samples, self._source)
 
     def clocks(self) -> Iterator[str]:
         timing, track, phase = self.timing, [(0.0, 1.0)], [(0.0, 0.0)]
