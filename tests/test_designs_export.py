@@ -11,9 +11,11 @@ import torch
 from analog_ep import (
     ImplicitDifferentiation,
     Newton,
+    Nudge,
     ResistiveNetwork,
     ShockleyDiode,
     SmallSignal,
+    SquaredError,
     Update,
     solve,
     write_netlist,
@@ -21,6 +23,7 @@ from analog_ep import (
 from analog_ep.circuit import Amplifiers, VoltageSources, energy_weights
 from analog_ep.designs import Design, read_netlist
 from analog_ep.designs.checking import check_design
+from analog_ep.errors import NetlistError
 from analog_ep.networks import ConductanceNetwork
 
 
@@ -165,3 +168,56 @@ def test_voltages_of_the_node_that_an_amplifier_drives_are_told(tmp_path: Path):
     for comparison in check_design(design):
         assert comparison.agrees, comparison
         assert comparison.n_nodes == 5
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("phase", ["free", "nudged", "both"])
+def test_our_decks_with_targets_are_checked_like_any_netlist(phase, tmp_path: Path):
+    """Their cards of the energy divide by a thermal voltage that a source of an expression makes: 0 V at the start."""
+    network, inputs = layered((4, 6, 2)), torch.rand(4, dtype=torch.float64)
+    nudge = Nudge(1e-6, torch.tensor([0.1, -0.1], dtype=torch.float64), SquaredError())
+    path = write_netlist(network, inputs, nudge, path=tmp_path / "deck.cir", phase=phase)
+    design = read_netlist(path)
+    comparison = check_design(design)[0]
+    assert comparison.agrees, comparison
+    assert comparison.n_nodes > 30
+    # What the cards sum up to is the energy of the network; so small a nudge does not change it.
+    state = solve(design.circuit, design.default_inputs[None], solver=Newton())
+    free = solve(network, inputs[None], solver=Newton())
+    expected = network.energy(inputs[None], free.layers)
+    assert design.voltages(state.node_voltages())["energy"].item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+HOLES = {
+    "quotients": "B1 a 0 v=2*v(in)\nB2 b 0 v=1/v(a)\nB3 c 0 v=v(in)/v(b)\nR1 c 0 1k\nB4 0 d i=1m/v(c)\nR2 d 0 1k",
+    "roots": "B1 a 0 v=v(in)+1\nR1 a b 1k\nR2 b 0 1k\nB2 b 0 i=1m*sqrt(v(b))",
+    "logarithm": "R1 in a 1k\nR2 a 0 1k\nB1 b 0 v=ln(v(a))/v(a)\nR3 b 0 1k",
+}
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("lines", HOLES.values(), ids=HOLES.keys())
+def test_an_expression_without_a_value_at_rest_is_solved(lines, tmp_path: Path):
+    (tmp_path / "deck.cir").write_text(f"* holes\nV1 in 0 0.7\n{lines}\n.end\n")
+    ours = check_design(read_netlist(tmp_path / "deck.cir"))[0]
+    assert ours.agrees, ours
+
+
+def test_an_expression_that_has_no_value_anywhere_is_told(tmp_path: Path):
+    (tmp_path / "deck.cir").write_text(
+        "* a hole\nV1 in 0 1\nR1 in a 1k\nR2 a 0 1k\nB1 0 b i=v(in)/(v(a)-v(a))\nR3 b 0 1\n"
+    )
+    with pytest.raises(NetlistError, match="an operating point must be found"):
+        check_design(read_netlist(tmp_path / "deck.cir"))
+
+
+def test_a_source_of_its_own_voltage_leaves_no_node_open(tmp_path: Path):
+    """A hold's switch is an expression; the node that it charges has no other way to ground."""
+    text = "* a switch\nV1 t 0 {}\nV2 in 0 0.3\nB1 0 s i=v(t)*(v(in)-v(s))/1k\n.end\n"
+    (tmp_path / "deck.cir").write_text(text.format(1))
+    design = read_netlist(tmp_path / "deck.cir")
+    state = solve(design.circuit, design.default_inputs[None], solver=Newton())
+    assert design.voltages(state.node_voltages())["s"].item() == pytest.approx(0.3, rel=1e-12)
+    (tmp_path / "deck.cir").write_text(text.format(0))
+    with pytest.raises(NetlistError, match="an operating point must be found"):
+        check_design(read_netlist(tmp_path / "deck.cir"))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from analog_ep.circuit import CurrentLaw, NodePair
+from analog_ep.circuit import GROUND, CurrentLaw, NodePair
 from analog_ep.designs.differentiation import value_and_slopes
 from analog_ep.designs.expressions import Term
 
@@ -39,6 +39,12 @@ class ExpressionSources(CurrentLaw):
 
     def controls(self) -> Sequence[NodePair]:
         return [(getattr(self, f"control_{k}"), getattr(self, f"reference_{k}")) for k in range(self.n_controls)]
+
+    def conducts(self) -> np.ndarray:
+        # Where the voltages take the slope to zero, the Jacobian is singular, and the solver's status says so.
+        ends = np.stack(self.ends())
+        seen = np.stack([node for pair in self.controls() for node in pair])
+        return np.any((ends[:, None] == seen) & (ends[:, None] != GROUND), axis=(0, 1))
 
     def current(self, *volts: np.ndarray) -> np.ndarray:
         return np.asarray(self._evaluated(volts)[0])

@@ -127,8 +127,23 @@ class Equations:
 
     def at(self, unknowns: np.ndarray, caps: np.ndarray | None = None) -> State:
         """Evaluate F and the slopes, with the controls capped at `caps` `(n_samples, n_controls)` [V] where given."""
-        system, volts = self.system, self.volts(unknowns)
-        current, slopes = system.currents(volts, caps)
+        volts = self.volts(unknowns)
+        return self._state(unknowns, volts, *self.system.currents(volts, caps))
+
+    def around_holes(self, unknowns: np.ndarray, caps: np.ndarray) -> tuple[State, np.ndarray]:
+        """`at` with the currents and slopes left out that are not finite there, and the samples with such ones.
+
+        A law may divide by a voltage that is 0 V before the first step; the other branches then say what it becomes.
+        """
+        volts = self.volts(unknowns)
+        current, slopes = self.system.currents(volts, caps)
+        lost = ~np.isfinite(current).all(1) | ~np.isfinite(slopes).all(1)
+        if lost.any():
+            current, slopes = (np.where(np.isfinite(values), values, 0.0) for values in (current, slopes))
+        return self._state(unknowns, volts, current, slopes), lost
+
+    def _state(self, unknowns: np.ndarray, volts: np.ndarray, current: np.ndarray, slopes: np.ndarray) -> State:
+        system = self.system
         residual = apply(system.matrix, unknowns) + self.drive.residual + apply(system.nonlinear.law, current)
         nudge = self.output_currents(unknowns)
         if nudge is not None:

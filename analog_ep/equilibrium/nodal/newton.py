@@ -27,6 +27,9 @@ _PATIENCE = 40
 _STALLED = 1e-9
 """Relative residual below which no more progress means that rounding is reached."""
 
+_LONGEST_CHAIN = 20
+"""Laws, each undefined before the one ahead of it has a value, that are followed from the start."""
+
 _ADVICE = "join the nodes of the largest conductances, change the gain, or allow more with accuracy"
 
 
@@ -198,6 +201,7 @@ class _Iteration:
         """Solve `samples` of the batch, whose equations these are, and write down what came out."""
         x = unknowns[samples]
         caps = equations.first_caps(x if started else None)
+        self._leave_holes(equations, x, caps)
         solved, previous = np.zeros(len(x), dtype=bool), np.full(len(x), np.inf)
         moving, steps = np.arange(len(x)), 0
         best, stale = np.full(len(x), np.inf), np.zeros(len(x), dtype=np.int64)
@@ -220,6 +224,22 @@ class _Iteration:
         unknowns[samples], outcome.solved[samples] = x, solved
         outcome.steps = max(outcome.steps, steps)
         self._judge(equations.select(np.flatnonzero(solved)), x[solved], samples[solved], outcome)
+
+    def _leave_holes(self, equations: Equations, x: np.ndarray, caps: np.ndarray) -> None:
+        """Step, in place, the samples where a law is not finite by the branches that are, until every law is."""
+        if not equations.system.has_holes:
+            return
+        lost = np.arange(len(x))
+        for _ in range(_LONGEST_CHAIN):
+            here = equations.select(lost)
+            state, holes = here.around_holes(x[lost], caps[lost])
+            if not holes.any():
+                return
+            direction = self.jacobian.solve(self.jacobian.values(state.slopes), -state.residual)
+            stepped = holes & np.isfinite(direction).all(1)
+            lost = lost[stepped]
+            x[lost] += direction[stepped]
+            caps[lost] = equations.raised(caps[lost], equations.select(lost).volts(x[lost]))
 
     def judge(self, equations: Equations, unknowns: np.ndarray, samples: np.ndarray, outcome: _Outcome) -> None:
         """Judge the stability of `samples` of the batch, whose equations and unknowns these are."""

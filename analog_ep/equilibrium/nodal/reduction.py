@@ -137,6 +137,8 @@ class ReducedSystem:
         Energy weight of each row; None without an energy or with a border.
     is_passive : bool
         Whether no current falls while the voltage across its branch rises.
+    has_holes : bool
+        Whether a law may have no value at some voltages.
     output_weights : ndarray (2, n_outputs) or None
         Energy weights of v₊ and v₋; None without an energy.
     """
@@ -170,6 +172,7 @@ class ReducedSystem:
         weights = energy_weights(circuit).nodes
         self.weights = None if weights is None or border.size else weights[free]
         self.is_passive = all(group.is_monotone() for group in circuit.of_kind(CurrentLaw) if group.controls())
+        self.has_holes = not all(group.law.is_defined_everywhere for group in self.groups)
         self.output_weights = None
         if weights is not None and circuit.outputs is not None:
             self.output_weights = weights[np.stack(circuit.outputs)]
