@@ -84,14 +84,14 @@ def _weights(monkeypatch):
 
 
 def _doubled(monkeypatch):
-    mean = propagation._mean
-    monkeypatch.setattr(propagation, "_mean", lambda *a: {n: 2 * g for n, g in mean(*a).items()})
+    mean = propagation.mean_gradients
+    monkeypatch.setattr(propagation, "mean_gradients", lambda *a: {n: 2 * g for n, g in mean(*a).items()})
 
 
 def _summed(monkeypatch):
-    mean = propagation._mean
+    mean = propagation.mean_gradients
     monkeypatch.setattr(
-        propagation, "_mean", lambda net, total, x: {n: len(x) * g for n, g in mean(net, total, x).items()}
+        propagation, "mean_gradients", lambda net, total, x: {n: len(x) * g for n, g in mean(net, total, x).items()}
     )
 
 

@@ -26,8 +26,9 @@ from analog_ep.learning.checkpoint import Checkpoint
 from analog_ep.runs.choosing import CHECKPOINT, choose_spec, stored_spec
 from analog_ep.runs.folder import Run
 from analog_ep.spec import Spec, load_spec
-from analog_ep.spec.reading import parse_spec, read_tables
+from analog_ep.spec.reading import parse_spec
 from analog_ep.spec.study import load_study
+from analog_ep.spec.toml_files import read_tables
 from analog_ep.support.files import read_bounded, write_atomically
 from analog_ep.support.resources import specs_folder
 

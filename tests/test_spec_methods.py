@@ -15,7 +15,7 @@ from analog_ep import cli, learning
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.errors import CheckpointError, SpecError
 from analog_ep.learning import HolomorphicEquilibriumPropagation, StochasticEquilibriumPropagation
-from analog_ep.learning.gradients.propagation import GradientMethod
+from analog_ep.learning.gradients.method import GradientMethod
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.runs.building import build_gradient, build_network, build_solver
 from analog_ep.runs.chips import build_chip

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from rich.table import Table
 from torch import Tensor
 
-from analog_ep.circuit import Branches, Circuit, Conductances, CurrentLaw, VoltageSources
+from analog_ep.circuit import Branches, Circuit, CurrentLaw
 from analog_ep.constants import DEFAULT_TEMPERATURE, ZERO_CELSIUS
 from analog_ep.equilibrium.equilibrium import Solver, solve
 from analog_ep.errors import CircuitError, StimulusError
@@ -81,14 +81,8 @@ class ResistorsOverTemperature:
 
     def applied(self, circuit: Circuit, kelvin: float) -> Circuit:
         """The circuit with its resistors and wires at a temperature. [K]"""
-        groups = {group.label: group for group in circuit.of_kind(Conductances)}
-        heated = {
-            label: group.with_parameters(
-                {"siemens": group.siemens * (self.wires_at(kelvin) if group.wire else self.cells_at(kelvin))}
-            )
-            for label, group in groups.items()
-        }
-        return replace(circuit, groups=tuple(heated.get(group.label, group) for group in circuit.groups))
+        cells, wires = self.cells_at(kelvin), self.wires_at(kelvin)
+        return replace(circuit, groups=tuple(group.with_resistances(cells, wires) for group in circuit.groups))
 
 
 @dataclass(frozen=True)
@@ -238,11 +232,7 @@ def _at_supply(circuit: Circuit, scale: float) -> Circuit:
     """The circuit with every independent voltage source multiplied, the inputs' among them."""
     if scale == 1:
         return circuit
-    sources = {
-        group.label: group.with_parameters({"volts": group.volts * scale, "scale": group.scale * scale})
-        for group in circuit.of_kind(VoltageSources)
-    }
-    return replace(circuit, groups=tuple(sources.get(group.label, group) for group in circuit.groups))
+    return replace(circuit, groups=tuple(group.at_supply(scale) for group in circuit.groups))
 
 
 def _at_corner(group: Branches, kelvin: float, conductance: float, saturation: float) -> Branches:

@@ -20,7 +20,8 @@ from analog_ep.equilibrium.layered.resistive_layers import Ladder, LadderState
 from analog_ep.equilibrium.nodal.residual import kirchhoff_residual
 from analog_ep.errors import StimulusError
 from analog_ep.learning.gradients.implicit import implicit_gradients
-from analog_ep.learning.gradients.propagation import EquilibriumPropagation, PhaseMethod, SmallSignal
+from analog_ep.learning.gradients.method import PhaseMethod
+from analog_ep.learning.gradients.propagation import EquilibriumPropagation, SmallSignal
 from analog_ep.learning.updates.fused import FusedStep
 from analog_ep.learning.updates.update import Update
 from analog_ep.networks import CrossbarNetwork

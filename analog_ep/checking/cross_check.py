@@ -21,7 +21,8 @@ from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import StimulusError
 from analog_ep.learning.gradients.branch_gradient import Likeness, branch_gradient, likeness, likenesses
 from analog_ep.learning.gradients.implicit import ImplicitDifferentiation, implicit_gradients
-from analog_ep.learning.gradients.propagation import EquilibriumPropagation, GradientMethod, positive_nudging
+from analog_ep.learning.gradients.method import GradientMethod, positive_nudging
+from analog_ep.learning.gradients.propagation import EquilibriumPropagation
 from analog_ep.networks import (
     CrossbarNetwork,
     HardwareNetwork,
@@ -282,7 +283,8 @@ def _judged(
 
 def _as_trained(network: HardwareNetwork, inputs: Tensor, method: GradientMethod, chip: Chip | None) -> Equilibrium:
     """Free states of the network in its own dtype, with its own diodes, by the solver that trains it."""
-    return solve(network, inputs.to(next(network.parameters())), solver=method.free_solver, chip=chip)
+    solver = method.free_solver or solver_of(network)
+    return solve(network, inputs.to(next(network.parameters())), solver=solver, chip=chip)
 
 
 def _largest(difference: Tensor) -> float:

@@ -14,7 +14,8 @@ from analog_ep.dynamics.ngspice_settling import NgspiceSettling
 from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, solve
 from analog_ep.equilibrium.layered.hopfield_relaxation import HopfieldRelaxation
 from analog_ep.equilibrium.ngspice import Ngspice
-from analog_ep.learning.gradients.propagation import EquilibriumPropagation, Variant
+from analog_ep.learning.gradients.method import Variant
+from analog_ep.learning.gradients.propagation import EquilibriumPropagation
 from analog_ep.networks import UnitNetwork
 from analog_ep.stimulus import Cost, Nudge, NudgeKind
 

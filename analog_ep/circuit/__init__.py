@@ -1,16 +1,10 @@
 """What a circuit is: nodes, arrays of branches, the sanity check on its graph, and one chip's mismatch."""
 
 from analog_ep.circuit.branches import (
-    Amplifiers,
     Capacitors,
     Conductances,
-    CurrentControlledCurrentSources,
-    CurrentControlledVoltageSources,
     CurrentSources,
     Diodes,
-    NonlinearCurrentSources,
-    VoltageControlledCurrentSources,
-    VoltageControlledVoltageSources,
     VoltageSources,
 )
 from analog_ep.circuit.builder import CircuitBuilder
@@ -18,6 +12,14 @@ from analog_ep.circuit.cells import Cells, draw_faults, draw_segment_faults, rea
 from analog_ep.circuit.checks import check_circuit
 from analog_ep.circuit.chip import Chip
 from analog_ep.circuit.circuit import Circuit
+from analog_ep.circuit.controlled_sources import (
+    Amplifiers,
+    CurrentControlledCurrentSources,
+    CurrentControlledVoltageSources,
+    NonlinearCurrentSources,
+    VoltageControlledCurrentSources,
+    VoltageControlledVoltageSources,
+)
 from analog_ep.circuit.converters import Converter, Converters, sampled_noise
 from analog_ep.circuit.current_follower import CurrentFollower
 from analog_ep.circuit.energy import EnergyWeights, circuit_energy, energy_weights

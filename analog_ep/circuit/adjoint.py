@@ -27,14 +27,16 @@ import numpy as np
 
 from analog_ep.circuit.branches import (
     Conductances,
-    CurrentControlledCurrentSources,
-    CurrentControlledVoltageSources,
     CurrentSources,
-    VoltageControlledCurrentSources,
-    VoltageControlledVoltageSources,
     VoltageSources,
 )
 from analog_ep.circuit.circuit import Circuit
+from analog_ep.circuit.controlled_sources import (
+    CurrentControlledCurrentSources,
+    CurrentControlledVoltageSources,
+    VoltageControlledCurrentSources,
+    VoltageControlledVoltageSources,
+)
 from analog_ep.circuit.current_follower import CurrentFollower
 from analog_ep.circuit.energy import branch_weights, contrast_weights, held_nodes, output_weight, outputs_differ
 from analog_ep.circuit.laws import Branches, CurrentLaw, VoltageLaw

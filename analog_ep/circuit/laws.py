@@ -166,6 +166,18 @@ class Branches(ABC):
         """
         return None
 
+    def with_resistances(self, cells: float, wires: float) -> Self:
+        """The elements with these factors on the conductances of resistors, and of wires."""
+        return self
+
+    def at_supply(self, factor: float) -> Self:
+        """The elements with this factor on what supplies them: independent voltages."""
+        return self
+
+    def is_wire(self) -> bool:
+        """Whether the elements are stretches of wire."""
+        return False
+
     def followed(self) -> tuple[str, np.ndarray] | None:
         """Label and elements of the voltage sources whose currents control these; None where none do."""
         return None

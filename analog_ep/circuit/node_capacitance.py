@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from analog_ep.circuit import GROUND, Capacitors, ChargeLaw, Circuit, Conductances, VoltageLaw
+from analog_ep.circuit import GROUND, Capacitors, ChargeLaw, Circuit, VoltageLaw
 from analog_ep.circuit.energy import held_nodes
 from analog_ep.errors import StimulusError
 
@@ -36,8 +36,8 @@ def with_node_capacitance(circuit: Circuit, farads: float) -> Circuit:
             held[rows.positive] = True
     for group in circuit.of_kind(ChargeLaw):
         held[group.nodes()] = True
-    for group in circuit.of_kind(Conductances):
-        if group.wire:
+    for group in circuit.groups:
+        if group.is_wire():
             within = group.nodes()
             held[within[~np.isin(within, np.concatenate([*circuit.layers.values(), [GROUND]]))]] = True
     nodes = np.flatnonzero(~held)

@@ -5,8 +5,9 @@ from analog_ep.learning.gradients.contrastive_divergence import ContrastiveDiver
 from analog_ep.learning.gradients.coupled import ContrastiveHebbian, CoupledLearning
 from analog_ep.learning.gradients.implicit import ImplicitDifferentiation, implicit_gradients
 from analog_ep.learning.gradients.implicit_energy import EnergyImplicitDifferentiation
+from analog_ep.learning.gradients.method import GradientMethod
 from analog_ep.learning.gradients.ngspice_small_signal import NgspiceSmallSignal
-from analog_ep.learning.gradients.propagation import EquilibriumPropagation, GradientMethod, SmallSignal
+from analog_ep.learning.gradients.propagation import EquilibriumPropagation, SmallSignal
 from analog_ep.learning.gradients.recurrent_backpropagation import AdjointDynamics, RecurrentBackpropagation
 from analog_ep.learning.gradients.stochastic import StochasticEquilibriumPropagation
 from analog_ep.learning.gradients.transposed import AdjointNetwork, AsymmetricEquilibriumPropagation

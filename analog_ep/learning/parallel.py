@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from analog_ep.errors import ParallelError, SpecError
-from analog_ep.learning.gradients.propagation import GradientMethod
+from analog_ep.learning.gradients.method import GradientMethod
 
 _LONGEST_REASON = 200
 _PARENT_INTERVAL = 0.5

@@ -19,8 +19,8 @@ from analog_ep.equilibrium.equilibrium import Solver, solve
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import CheckpointError, ConvergenceError
 from analog_ep.learning.checkpoint import Checkpoint, require_optimizer_state, under
+from analog_ep.learning.gradients.method import GradientMethod
 from analog_ep.learning.gradients.persistent import PersistentStates
-from analog_ep.learning.gradients.propagation import GradientMethod
 from analog_ep.learning.parallel import DataParallel, Ranks
 from analog_ep.learning.updates.update import ParameterUpdate
 from analog_ep.networks import Network

@@ -11,7 +11,7 @@ from analog_ep.circuit import Chip
 from analog_ep.datasets import Dataset
 from analog_ep.equilibrium.equilibrium import Solver
 from analog_ep.errors import SpecError
-from analog_ep.learning.gradients.propagation import GradientMethod
+from analog_ep.learning.gradients.method import GradientMethod
 from analog_ep.learning.updates.cell_update import CellUpdate
 from analog_ep.learning.updates.pulsed import PulsedUpdate
 from analog_ep.learning.updates.schemes import OneOfPair, update_scheme

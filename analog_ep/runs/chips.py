@@ -15,7 +15,6 @@ from analog_ep.circuit import (
     Cells,
     Chip,
     Circuit,
-    Conductances,
     Converter,
     Converters,
     LearningCircuit,
@@ -187,7 +186,7 @@ def _heat(
         if factor <= 0:
             raise SpecError(f"{key}.temperature_coefficient must leave {what} positive, found a factor of {factor:g}")
     _scale(factors, circuit.trainable_groups(), devices)
-    _scale(factors, [group for group in circuit.of_kind(Conductances) if group.wire], 1 / wires)
+    _scale(factors, [group for group in circuit.groups if group.is_wire()], 1 / wires)
 
 
 def _scale(factors: dict[str, np.ndarray], groups: Iterable[Branches], factor: float) -> None:

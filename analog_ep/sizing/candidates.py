@@ -11,6 +11,7 @@ from typing import Any
 import tomli_w
 
 from analog_ep.errors import BudgetError
+from analog_ep.sizing.choice import Choice
 from analog_ep.sizing.rules import Design, rounded
 from analog_ep.spec.study import load_study
 from analog_ep.studies.cell import CELLS, digest
@@ -26,23 +27,6 @@ _SHORTER, _SHORTEST = 4, 5
 
 _LEAST_VARIANCE = 0.01
 """p (1 − p), where a candidate gets all samples right."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What was taken of one axis.
-
-    Attributes
-    ----------
-    axis, name : str
-        The axis, and its variant.
-    accuracies : dict of str to float
-        Of every variant, mean over the seeds, on the samples held back; NaN where it fails to train.
-    """
-
-    axis: str
-    name: str
-    accuracies: dict[str, float]
 
 
 def axes() -> dict[str, dict[str, Change]]:

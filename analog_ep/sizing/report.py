@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from analog_ep.sizing.candidates import Choice
+from analog_ep.sizing.choice import Choice
 from analog_ep.sizing.constraints import Constraint, binding, engineering
 from analog_ep.sizing.measured import Measured
 from analog_ep.sizing.rules import Design

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field, PositiveInt
 
-from analog_ep.designs.checking import Comparison
 from analog_ep.equilibrium.equilibrium import Solver
 from analog_ep.networks import HardwareNetwork, Network
 from analog_ep.spec.diodes import DiodeSpec
 from analog_ep.spec.files import FileTable
 from analog_ep.spec.gradients.table import GradientTable
 from analog_ep.spec.relaxation import RelaxationSpec
+
+if TYPE_CHECKING:
+    from analog_ep.designs.checking import Comparison
 
 
 class NetworkTable(FileTable, ABC):

@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from analog_ep.errors import SpecError
 from analog_ep.spec.keys import known_keys, nearest, place_of
 from analog_ep.spec.merging import merged
-from analog_ep.spec.reading import default_spec, load_spec, parse_spec, read_tables
+from analog_ep.spec.reading import default_spec, load_spec, parse_spec
 from analog_ep.spec.tables import Spec
+from analog_ep.spec.toml_files import read_tables
 
 Variants = Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]

@@ -10,8 +10,8 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 from analog_ep.errors import SpecError
 from analog_ep.measurements import si_scale
 from analog_ep.spec.keys import known_keys, nearest, place_of
-from analog_ep.spec.reading import read_tables
 from analog_ep.spec.table import TABLE
+from analog_ep.spec.toml_files import read_tables
 
 
 def _in(unit: str) -> BeforeValidator:

@@ -1,24 +1,23 @@
-"""The workers of a Dask cluster: trainings handed to them, and a loss in one line."""
+"""Tasks on the workers of a Dask cluster, and a loss in one line."""
 
 from __future__ import annotations
 
 import gc
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from analog_ep.errors import AnalogEPError, StudyError
-from analog_ep.spec import Spec
-from analog_ep.studies.cell import train_cell
 
 if TYPE_CHECKING:
     from distributed import Client, Future
+
+Item = TypeVar("Item")
 
 PATIENCE = 10.0
 """How long a scheduler may take to answer, and may be without a worker. [s]"""
@@ -67,8 +66,8 @@ class Cluster:
                 with suppress(OSError, TimeoutError):
                     cluster.client.close()
 
-    def train(self, folder: Path, specs: Sequence[Spec]) -> Iterator[None]:
-        """Train each spec on a worker; gives None after each. What a lost worker trained goes on on another.
+    def run(self, task: Callable[[Item], None], items: Iterable[Item]) -> Iterator[None]:
+        """Do a task with each item on a worker; gives None after each. What a lost worker did goes on on another.
 
         Raises
         ------
@@ -76,18 +75,18 @@ class Cluster:
             If the scheduler or all workers are lost, or a training ends in a way that is not its own.
         """
         ended: SimpleQueue[Future] = SimpleQueue()
-        futures = [self._submitted(folder, spec) for spec in specs]
+        futures = [self._submitted(task, item) for item in items]
         for future in futures:
             future.add_done_callback(ended.put)
         for _ in futures:
             self._require_success(self._next(ended))
             yield
 
-    def _submitted(self, folder: Path, spec: Spec) -> Future:
+    def _submitted(self, task: Callable[[Item], None], item: Item) -> Future:
         from distributed.client import ClosedClientError
 
         try:
-            return self.client.submit(train_cell, folder, spec, pure=False)
+            return self.client.submit(task, item, pure=False)
         except (ClosedClientError, OSError):
             raise self._lost() from None
 

@@ -80,12 +80,17 @@ def _workers(study: Study, jobs: int | None) -> Iterator[_Train]:
         yield partial(_train_here, jobs)
     else:
         with Cluster.connected(study.spec.scheduler) as cluster:
-            yield cluster.train
+            yield partial(_train_there, cluster)
 
 
 def _train_here(jobs: int | None, folder: Path, specs: Sequence[Spec]) -> Iterator[None]:
     """Train on the cores of this machine."""
     return on_cores(jobs, partial(train_cell, folder), specs)
+
+
+def _train_there(cluster: Cluster, folder: Path, specs: Sequence[Spec]) -> Iterator[None]:
+    """Train on the workers of a cluster."""
+    return cluster.run(partial(train_cell, folder), specs)
 
 
 def _result(folder: Path, spec: Spec) -> CellResult:

@@ -23,7 +23,8 @@ from analog_ep.learning.gradients.contour import (
     harmonic_weights,
 )
 from analog_ep.learning.gradients.implicit import implicit_gradients
-from analog_ep.learning.gradients.propagation import EquilibriumPropagation, GradientMethod, SmallSignal
+from analog_ep.learning.gradients.method import GradientMethod
+from analog_ep.learning.gradients.propagation import EquilibriumPropagation, SmallSignal
 from analog_ep.networks import HopfieldNetwork, ResistiveNetwork
 from analog_ep.ngspice.lock_in import lock_in
 from analog_ep.stimulus import SquaredError

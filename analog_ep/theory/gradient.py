@@ -10,7 +10,7 @@ from torch import Tensor
 
 from analog_ep.equilibrium import solve
 from analog_ep.learning import EnergyImplicitDifferentiation, EquilibriumPropagation
-from analog_ep.learning.gradients.propagation import Variant
+from analog_ep.learning.gradients.method import Variant
 from analog_ep.stimulus import SquaredError
 from analog_ep.theory.checks import Check, cosine, flattened, order, relative_difference
 from analog_ep.theory.setting import SOLVER, Setting

@@ -137,10 +137,10 @@ class Equations:
         """
         volts = self.volts(unknowns)
         current, slopes = self.system.currents(volts, caps)
-        lost = ~np.isfinite(current).all(1) | ~np.isfinite(slopes).all(1)
+        lost = ~(np.isfinite(current).all(axis=1) & np.isfinite(slopes).all(axis=1))
         if lost.any():
             current, slopes = (np.where(np.isfinite(values), values, 0.0) for values in (current, slopes))
-        return self._state(unknowns, volts, current, slopes), lost
+        return self._state(unknowns, volts, current, slopes), np.asarray(lost)
 
     def _state(self, unknowns: np.ndarray, volts: np.ndarray, current: np.ndarray, slopes: np.ndarray) -> State:
         system = self.system

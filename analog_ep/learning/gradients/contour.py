@@ -13,7 +13,7 @@ from analog_ep.equilibrium.layered.complex_hopfield import ComplexRelaxation
 from analog_ep.equilibrium.layered.stability import require_stable_nudge
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import StimulusError
-from analog_ep.learning.gradients.propagation import GradientMethod, _accumulate, _mean, positive_nudging
+from analog_ep.learning.gradients.method import GradientMethod, accumulate, mean_gradients, positive_nudging
 from analog_ep.networks import Network
 from analog_ep.networks.needs import units_of
 from analog_ep.stimulus import Cost, Nudge, NudgeKind, as_number
@@ -92,8 +92,8 @@ class HolomorphicEquilibriumPropagation(GradientMethod):
             before = tuple(layer.to(found) for layer, found in zip(free.layers, layers, strict=True))
             response = tuple(found - layer for found, layer in zip(layers, before, strict=True))
             contrast = network.contrast(inputs.to(before[0]), before, response)
-            _accumulate(total, 1.0, {name: (value * weight).real for name, value in contrast.items()})
-        return self.cost.value(free.outputs, targets.to(free.outputs)).mean(), _mean(network, total, inputs)
+            accumulate(total, 1.0, {name: (value * weight).real for name, value in contrast.items()})
+        return self.cost.value(free.outputs, targets.to(free.outputs)).mean(), mean_gradients(network, total, inputs)
 
     def half_circle(self) -> tuple[list[complex], list[complex]]:
         """Nudges from |β| to −|β|, and the weight of each one's ∂E/∂θ, of whose product the real part counts."""
@@ -169,8 +169,8 @@ class HarmonicEquilibriumPropagation(GradientMethod):
             require_stable_nudge(network, nudge, [free])
             nudged = solve(network, inputs, nudge, solver=self.solver, start=free)
             contrast = network.contrast(inputs.to(free.layers[0]), free.layers, nudged.response(about=free))
-            _accumulate(total, float(weight) / self.nudging, contrast)
-        return self.cost.value(free.outputs, targets.to(free.outputs)).mean(), _mean(network, total, inputs)
+            accumulate(total, float(weight) / self.nudging, contrast)
+        return self.cost.value(free.outputs, targets.to(free.outputs)).mean(), mean_gradients(network, total, inputs)
 
     def quadrature(self) -> tuple[np.ndarray, np.ndarray]:
         """Cos θ of each phase, and what its q counts for in β₀ times the derivative."""

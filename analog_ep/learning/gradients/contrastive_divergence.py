@@ -8,7 +8,7 @@ from torch import Tensor
 from analog_ep.dynamics.boltzmann import BoltzmannMachine, drawn
 from analog_ep.errors import StimulusError
 from analog_ep.learning.checkpoint import restore_generator
-from analog_ep.learning.gradients.propagation import GradientMethod
+from analog_ep.learning.gradients.method import GradientMethod
 from analog_ep.networks import Network
 from analog_ep.networks.needs import units_of
 from analog_ep.stimulus import Cost, require_finite

@@ -10,7 +10,7 @@ from analog_ep.circuit.reading import driven
 from analog_ep.equilibrium.equilibrium import Solver, clamped_response, solve
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import StimulusError
-from analog_ep.learning.gradients.propagation import GradientMethod, positive_nudging
+from analog_ep.learning.gradients.method import GradientMethod, positive_nudging
 from analog_ep.networks import Network
 from analog_ep.stimulus import Cost, as_number
 

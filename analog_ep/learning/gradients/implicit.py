@@ -23,7 +23,7 @@ from analog_ep.equilibrium.nodal.jacobian import Jacobian
 from analog_ep.equilibrium.nodal.newton import Newton
 from analog_ep.equilibrium.nodal.reduction import reduced_system
 from analog_ep.errors import ConvergenceError, StimulusError
-from analog_ep.learning.gradients.propagation import PhaseMethod
+from analog_ep.learning.gradients.method import PhaseMethod
 from analog_ep.networks import HardwareNetwork, Network
 from analog_ep.networks.needs import ranged_of
 from analog_ep.stimulus import Cost, as_inputs, as_targets, require_finite, require_samples

@@ -10,7 +10,7 @@ from torch import Tensor
 from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, solve
 from analog_ep.equilibrium.layered.hopfield_relaxation import HopfieldRelaxation
 from analog_ep.errors import ConvergenceError
-from analog_ep.learning.gradients.propagation import PhaseMethod
+from analog_ep.learning.gradients.method import PhaseMethod
 from analog_ep.networks import Network
 from analog_ep.networks.needs import units_of
 from analog_ep.stimulus import Cost

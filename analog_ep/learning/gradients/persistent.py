@@ -7,7 +7,7 @@ from torch import Tensor
 
 from analog_ep.equilibrium.equilibrium import Equilibrium, solve
 from analog_ep.errors import CheckpointError
-from analog_ep.learning.gradients.propagation import PhaseMethod
+from analog_ep.learning.gradients.method import PhaseMethod
 from analog_ep.networks.needs import units_of
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from analog_ep.equilibrium.equilibrium import Solver, solve
 from analog_ep.equilibrium.layered.hopfield_relaxation import HopfieldRelaxation
 from analog_ep.errors import ConvergenceError, StimulusError
-from analog_ep.learning.gradients.propagation import GradientMethod
+from analog_ep.learning.gradients.method import GradientMethod
 from analog_ep.networks import Network, UnitNetwork
 from analog_ep.networks.needs import units_of
 from analog_ep.stimulus import Cost

@@ -15,7 +15,7 @@ from analog_ep.dynamics.langevin import Langevin
 from analog_ep.equilibrium.equilibrium import Solver, solve
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import CheckpointError, StimulusError
-from analog_ep.learning.gradients.propagation import GradientMethod, positive_nudging
+from analog_ep.learning.gradients.method import GradientMethod, positive_nudging
 from analog_ep.networks import Network
 from analog_ep.stimulus import Cost
 

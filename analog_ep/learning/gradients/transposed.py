@@ -23,7 +23,7 @@ from analog_ep.equilibrium.layered.stability import require_stable_nudge
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import StimulusError
 from analog_ep.learning.checkpoint import restore_generator
-from analog_ep.learning.gradients.propagation import SIGNS, PhaseMethod, positive_nudging
+from analog_ep.learning.gradients.method import SIGNS, PhaseMethod, positive_nudging
 from analog_ep.networks import CrossbarNetwork, Network, Question, RangedNetwork
 from analog_ep.networks.needs import ranged_of
 from analog_ep.stimulus import Cost, Nudge, NudgeKind

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from analog_ep.learning.gradients.propagation import SIGNS, EquilibriumPropagation, SmallSignal
+from analog_ep.learning.gradients.method import SIGNS
+from analog_ep.learning.gradients.propagation import EquilibriumPropagation, SmallSignal
 from analog_ep.spec.gradients.table import SWEEPS, GradientTable, Needs, Parts
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, PositiveFloat
 
 from analog_ep.circuit import Chip
 from analog_ep.equilibrium.equilibrium import Solver
-from analog_ep.learning.gradients.propagation import SIGNS, GradientMethod
+from analog_ep.learning.gradients.method import SIGNS, GradientMethod
 from analog_ep.networks import Network
 from analog_ep.spec.table import TABLE
 from analog_ep.stimulus import Cost

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from analog_ep.learning.gradients.propagation import SIGNS
+from analog_ep.learning.gradients.method import SIGNS
 from analog_ep.learning.gradients.transposed import AdjointNetwork, AsymmetricEquilibriumPropagation
 from analog_ep.spec.gradients.table import SWEEPS, GradientTable, Needs, Parts
 
