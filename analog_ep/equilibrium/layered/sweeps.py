@@ -84,7 +84,8 @@ def sweep_until(
     return sweeps.run(carried)
 
 
-@dataclass(frozen=True, eq=False)
+# Not frozen: two of these are made in every step, and setting eleven frozen fields takes as long as a small product.
+@dataclass(eq=False, slots=True)
 class _Sweeps:
     """What `sweep_until` is given, but for the currents of the first sweep."""
 

@@ -130,14 +130,13 @@ class FusedStep:
     def _update(
         self, inputs: Tensor, layers: tuple[Tensor, ...], phases: list[tuple[float, Response]], *, linear: bool
     ) -> None:
-        network = self.network
         # All phases are measured in the first one's weight, so that a single one need not be scaled.
         ratios = [weight / phases[0][0] for weight, _ in phases]
         before, changes = inputs, None
-        for s, (crossbar, rate) in enumerate(zip(self._crossbars, self.learning_rates, strict=True)):
+        rates = zip(self.learning_rates, self.network.weight_ratios, strict=True)
+        for s, (crossbar, (rate, ratio)) in enumerate(zip(self._crossbars, rates, strict=True)):
             responses = [response[s] for _, response in phases]
             wanted = crossbar.wanted(before, changes, layers[s], responses, ratios, linear)
-            factor = rate * network.weight_ratios[s] * phases[0][0] / len(inputs)
-            crossbar.apply(wanted, factor)
+            crossbar.apply(wanted, rate * ratio * phases[0][0] / len(inputs))
             before, changes = layers[s], responses
         self._stamp = stamp_of((crossbar.theta for crossbar in self._crossbars), None)
