@@ -45,6 +45,7 @@ SERVED = {
     "contrastive_divergence": {"hard_sigmoid"},
     "holomorphic": {"tanh"},
     "harmonic": set(NETWORKS),
+    "lock_in": set(NETWORKS),
     "stochastic": {"shockley", "tanh"},
 }
 """Networks of each method: neither ideal diodes nor states within bounds let a state diffuse."""
@@ -52,7 +53,7 @@ SERVED = {
 PAIRS = [(method, network) for method, networks in SERVED.items() for network in sorted(networks)]
 EXACT = [pair for pair in PAIRS if pair[0] in ("ep", "small_signal", "implicit", "recurrent_backprop", "holomorphic")]
 EXACT += [pair for pair in PAIRS if pair[0] in ("adjoint", "asymmetric")]
-EXACT += [pair for pair in PAIRS if pair[0] == "harmonic"]
+EXACT += [pair for pair in PAIRS if pair[0] in ("harmonic", "lock_in")]
 
 
 def tables_of(method: str, network: str, cost: str = "squared_error", **gradient: Any) -> dict[str, Any]:
