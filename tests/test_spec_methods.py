@@ -279,7 +279,7 @@ def test_bad_options_are_refused_in_one_line(gradient: dict[str, Any], words: st
             tables_of("recurrent_backprop", "shockley"),
             'gradient.method = "recurrent_backprop" needs network.kind = "hopfield", found "resistive"; methods that '
             'fit are "ep", "small_signal", "implicit", "adjoint", "asymmetric", "coupled", "contrastive_hebbian", '
-            '"harmonic", "stochastic"',
+            '"harmonic", "lock_in", "stochastic"',
         ),
         (
             tables_of("stochastic", "ideal"),
