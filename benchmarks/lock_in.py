@@ -4,8 +4,8 @@
     python benchmarks/lock_in.py noise --plot docs/images/lock-in.png
 
 `gradient` prints cosine and norm ratio of the gradient that one ``.tran`` of each sample gives, over frequency and
-nudging, without the refusal of fast ones. `noise` follows a network with diodes under Johnson and shot noise in ngspice,
-and prints the variance of its readings over the predicted one, for readings of several lengths.
+nudging, without the refusal of fast ones. `noise` follows a network with diodes under Johnson and shot noise in
+ngspice, and prints the variance of its readings over the predicted one, for readings of several lengths.
 """
 
 from __future__ import annotations
