@@ -17,6 +17,7 @@ from analog_ep import (
     HopfieldRelaxation,
     ImplicitDifferentiation,
     LeakyIntegrators,
+    LockInEquilibriumPropagation,
     Newton,
     Ngspice,
     NgspiceSettling,
@@ -41,6 +42,7 @@ METHODS = {
     "contrastive divergence": lambda n, s: ContrastiveDivergence(n, 1),
     "holomorphic": lambda n, s: HolomorphicEquilibriumPropagation(n, 1e-2, solver=s),
     "harmonic": lambda n, s: HarmonicEquilibriumPropagation(n, 1e-3, solver=s),
+    "lock-in": lambda n, s: LockInEquilibriumPropagation(n, 1e-3, solver=s),
 }
 SOLVERS = {
     "default": None,
@@ -68,7 +70,7 @@ NETWORKS = {
     "bare circuit": lambda: resistive().circuit(),
 }
 
-PHASES = {"ep", "ep, elastic", "ep, negative elastic", "harmonic"}
+PHASES = {"ep", "ep, elastic", "ep, negative elastic", "harmonic", "lock-in"}
 HELD = {"coupled", "contrastive Hebbian"}
 
 

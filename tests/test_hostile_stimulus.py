@@ -37,6 +37,7 @@ METHODS = {
     "ep, float32": lambda: aep.EquilibriumPropagation(resistive(torch.float32), 1e-6),
     "small signal": lambda: aep.SmallSignal(resistive()),
     "harmonic": lambda: aep.HarmonicEquilibriumPropagation(resistive(), 1e-6),
+    "lock-in": lambda: aep.LockInEquilibriumPropagation(resistive(), 1e-6),
     "coupled": lambda: aep.CoupledLearning(resistive()),
     "contrastive Hebbian": lambda: aep.ContrastiveHebbian(hopfield()),
     "Hopfield ep": lambda: aep.EquilibriumPropagation(hopfield(), 0.1, kind="elastic"),

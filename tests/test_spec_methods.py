@@ -45,6 +45,7 @@ SERVED = {
     "contrastive_divergence": {"hard_sigmoid"},
     "holomorphic": {"tanh"},
     "harmonic": set(NETWORKS),
+    "lock_in": set(NETWORKS),
     "stochastic": {"shockley", "tanh"},
 }
 """Networks of each method: neither ideal diodes nor states within bounds let a state diffuse."""
@@ -52,7 +53,7 @@ SERVED = {
 PAIRS = [(method, network) for method, networks in SERVED.items() for network in sorted(networks)]
 EXACT = [pair for pair in PAIRS if pair[0] in ("ep", "small_signal", "implicit", "recurrent_backprop", "holomorphic")]
 EXACT += [pair for pair in PAIRS if pair[0] in ("adjoint", "asymmetric")]
-EXACT += [pair for pair in PAIRS if pair[0] == "harmonic"]
+EXACT += [pair for pair in PAIRS if pair[0] in ("harmonic", "lock_in")]
 
 
 def tables_of(method: str, network: str, cost: str = "squared_error", **gradient: Any) -> dict[str, Any]:
@@ -278,7 +279,7 @@ def test_bad_options_are_refused_in_one_line(gradient: dict[str, Any], words: st
             tables_of("recurrent_backprop", "shockley"),
             'gradient.method = "recurrent_backprop" needs network.kind = "hopfield", found "resistive"; methods that '
             'fit are "ep", "small_signal", "implicit", "adjoint", "asymmetric", "coupled", "contrastive_hebbian", '
-            '"harmonic", "stochastic"',
+            '"harmonic", "lock_in", "stochastic"',
         ),
         (
             tables_of("stochastic", "ideal"),

@@ -19,6 +19,7 @@ from torch import Tensor
 from analog_ep.analyses.conditions import FOLDER, Conditions, Study, Workplace, file_stem
 from analog_ep.analyses.corners import Corners, ResistorsOverTemperature, corners
 from analog_ep.analyses.energy import Energy
+from analog_ep.analyses.measuring_time import MeasuringTime, measuring_time
 from analog_ep.analyses.monte_carlo import ChipDraws, MonteCarlo, monte_carlo
 from analog_ep.analyses.noise import OutputNoise, output_noise
 from analog_ep.analyses.nudging import NudgedBatch, NudgingReport, nudging_report
@@ -37,6 +38,7 @@ from analog_ep.circuit.real_amplifiers import with_amplifiers
 from analog_ep.constants import DEFAULT_TEMPERATURE
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.ngspice import Ngspice
+from analog_ep.equilibrium.oscillation import Oscillation
 from analog_ep.errors import StimulusError
 from analog_ep.networks import ConductanceNetwork, CrossbarNetwork, Network, Question
 from analog_ep.networks.needs import crossbars_of
@@ -46,7 +48,7 @@ from analog_ep.runs.trained import test_samples, trained_conductances
 from analog_ep.spec import Spec
 from analog_ep.support.files import write_atomically
 
-_OF_SAMPLES: tuple[Study, ...] = ("corners", "wires", "nudging", "monte-carlo")
+_OF_SAMPLES: tuple[Study, ...] = ("corners", "wires", "nudging", "lock-in", "monte-carlo")
 """Studies of all test samples from the one that is given on, or of as many as are asked for."""
 
 _ON = "s from"
@@ -83,7 +85,7 @@ def analyse(
         all test samples from this one on at other temperatures, supplies and process corners. "monte-carlo": the
         yield of chips drawn from the spec, on the same samples, in PyTorch. "wires": voltage lost at every cell, and
         outputs against ideal wires, on the same samples. "nudging": bias, read noise and levels of the gradient over
-        the nudging, in PyTorch.
+        the nudging, in PyTorch. "lock-in": for how long a sinusoidal nudge has to be read, in PyTorch.
     sample : int
         Index in the test part.
     conditions : Conditions, optional
@@ -178,6 +180,11 @@ class _Subject:
         if self.converters is not None:
             return Reads.of(self.converters, layers)
         return Reads.same(layers, sampled_noise(c.capacitance), c.lsb)
+
+    @property
+    def batch(self) -> slice:
+        """As many samples as are asked for, by default a batch of the training."""
+        return slice(None, self.conditions.samples or self.spec.training.batch_size or None)
 
     @property
     def solver(self) -> Ngspice:
@@ -333,10 +340,17 @@ def _nudging(subject: _Subject) -> NudgingReport:
         subject.network, "a study of nudging needs a ResistiveNetwork", "train one by a spec with sizes"
     )
     gradient = subject.spec.gradient
-    batch = slice(None, subject.conditions.samples or subject.spec.training.batch_size or None)
+    batch = subject.batch
     nudge = build_nudge(subject.spec, subject.targets[batch])
     nudged = NudgedBatch(network, subject.inputs[batch], nudge, gradient.compared_signs, subject.chip)
     return nudging_report(nudged, subject.reads, gradient.nudging)
+
+
+def _lock_in(subject: _Subject) -> MeasuringTime:
+    c, batch = subject.conditions, subject.batch
+    nudge = build_nudge(subject.spec, subject.targets[batch])
+    oscillation = Oscillation(c.frequency, c.capacitance)
+    return measuring_time(subject.network, subject.inputs[batch], nudge, oscillation, c.snr, subject.chip)
 
 
 def _wires(subject: _Subject) -> WireReport:
@@ -372,4 +386,5 @@ _STUDIES: dict[Study, Callable[[_Subject], StudyReport]] = {
     "corners": _corners,
     "wires": _wires,
     "nudging": _nudging,
+    "lock-in": _lock_in,
 }

@@ -22,6 +22,7 @@ Study = Literal[
     "monte-carlo",
     "wires",
     "nudging",
+    "lock-in",
 ]
 
 FOLDER = "analysis"
@@ -47,6 +48,7 @@ PARAMETERS: dict[Study, tuple[str, ...]] = {
     "monte-carlo": ("samples", "chips", "check_chips", "engine"),
     "wires": (),
     "nudging": ("samples", "capacitance", "lsb"),
+    "lock-in": ("samples", "capacitance", "frequency", "snr"),
 }
 """Conditions by which the figures of a study differ; the others have no meaning for it."""
 
@@ -66,8 +68,8 @@ class Conditions:
     integrator : "ngspice" or "torch"
         What follows the settling.
     samples : int, optional
-        Test samples at the corners, of chips and of nudging, from the one that is studied on; by default all, and of
-        nudging a batch of the training.
+        Test samples at the corners, of chips, of nudging and of lock-ins, from the one that is studied on; by default
+        all, and of nudging and lock-ins a batch of the training.
     temperature : tuple of float
         Of the corners. [°C]
     supply : tuple of float
@@ -87,6 +89,10 @@ class Conditions:
         Walden's figure of merit of the converters. [J]
     write_energy : float
         Of one change of one cell. [J]
+    frequency : float
+        Of the sinusoidal nudge that lock-ins read. [Hz]
+    snr : float
+        Of the gradient that they read.
     engine : str, optional
         What was chosen to run the netlists; it names the files.
     """
@@ -105,6 +111,8 @@ class Conditions:
     amplifier_current: float | None = None
     energy_per_step: float = ENERGY_PER_STEP
     write_energy: float = 0.0
+    frequency: float = 1e3
+    snr: float = 10.0
     engine: str | None = None
 
 

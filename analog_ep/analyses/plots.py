@@ -14,6 +14,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatt
 
 from analog_ep.analyses.corners import Corners
 from analog_ep.analyses.energy import Energy
+from analog_ep.analyses.measuring_time import MeasuringTime
 from analog_ep.analyses.monte_carlo import MonteCarlo
 from analog_ep.analyses.noise import OutputNoise
 from analog_ep.analyses.nudging import MOST_BIAS, MOST_ERROR, NudgingReport
@@ -247,6 +248,20 @@ def _nudging(report: NudgingReport) -> Figure:
     return figure
 
 
+def _lock_in(report: MeasuringTime) -> Figure:
+    """SNR of the batch's gradient over the time for which each sample is read."""
+    figure = Figure(figsize=(6, 3.8), layout="constrained")
+    panel = figure.subplots()
+    longest = max(*report.times().values(), 10 / report.frequency)
+    times = np.geomspace(1 / report.frequency, 2 * longest, 100)
+    panel.loglog(times, [report.noise.snr(time) for time in times])
+    panel.axhline(report.snr, color="grey", linestyle=":", label=f"SNR {report.snr:g}")
+    panel.set(xlabel="time of each sample", ylabel="SNR of the gradient")
+    panel.xaxis.set_major_formatter(EngFormatter("s"))
+    panel.legend()
+    return figure
+
+
 _PLOTS: dict[type, Callable[[Any], Figure]] = {
     SettlingReport: _settling,
     OutputNoise: _noise,
@@ -256,6 +271,7 @@ _PLOTS: dict[type, Callable[[Any], Figure]] = {
     MonteCarlo: _monte_carlo,
     WireReport: _wires,
     NudgingReport: _nudging,
+    MeasuringTime: _lock_in,
     OperatingPoint: _operating_point,
     SmallSignalGradient: _gradient,
 }

@@ -31,6 +31,7 @@ class StudyName(StrEnum):
     monte_carlo = "monte-carlo"
     wires = "wires"
     nudging = "nudging"
+    lock_in = "lock-in"
 
 
 class IntegratorName(StrEnum):
@@ -51,7 +52,9 @@ def analyse_run(
     sample: Annotated[int, typer.Option(min=0, metavar="K", help="Index of the test sample.")] = 0,
     samples: Annotated[
         int | None,
-        typer.Option(min=1, help="Samples of corners and monte-carlo, by default all, or nudging, a batch; from K on."),
+        typer.Option(
+            min=1, help="Samples from K on: of corners, monte-carlo all, nudging, lock-in a batch by default."
+        ),
     ] = None,
     chips: Annotated[int | None, typer.Option(metavar="N", help="Chips of monte-carlo.")] = None,
     check_chips: Annotated[
@@ -87,6 +90,10 @@ def analyse_run(
         float | None, typer.Option(help="Walden's figure of merit of converters, 1e-14 if not given. [J]")
     ] = None,
     write_energy: Annotated[float | None, typer.Option(help="Of one change of one cell. [J]")] = None,
+    frequency: Annotated[
+        float | None, typer.Option(help="Of the sinusoidal nudge of lock-in, 1e3 if not given. [Hz]")
+    ] = None,
+    snr: Annotated[float | None, typer.Option(help="Of the gradient that lock-in reads, 10 if not given.")] = None,
     integrator: Annotated[
         IntegratorName | None, typer.Option(help="What follows the settling; ngspice if not given.")
     ] = None,
@@ -94,7 +101,7 @@ def analyse_run(
     engine: EngineOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Study the hardware of a run: operating point, gradient, settling, noise, power, corners, yield, wires, nudging.
+    """Study a run's hardware: operating point, gradient, settling, noise, power, corners, yield, wires, nudges, reads.
 
     monte-carlo tries chips that are drawn from the spec's [chip] and hold what the run learnt, and makes a run folder
     of the worst; the same command goes on where it was interrupted. Conditions stand in the names of the files in
@@ -117,6 +124,8 @@ def analyse_run(
         "amplifier_current": amplifier_current,
         "energy_per_step": energy_per_step,
         "write_energy": write_energy,
+        "frequency": frequency,
+        "snr": snr,
         "engine": None if engine is None else engine.value,
     }
     asked = {name: value for name, value in given.items() if value is not None}

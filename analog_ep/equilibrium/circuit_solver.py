@@ -13,6 +13,7 @@ from analog_ep.circuit import Chip, Circuit, CurrentLaw, with_output_clamps
 from analog_ep.circuit.adjoint import adjoint_network, asymmetric_circuit, asymmetric_weights
 from analog_ep.equilibrium.equilibrium import Equilibrium, Solver
 from analog_ep.equilibrium.layered.sweeps import Status
+from analog_ep.equilibrium.oscillation import Oscillation, Swing
 from analog_ep.errors import StimulusError
 from analog_ep.networks.network import HardwareNetwork, Network, Question
 from analog_ep.stimulus import Nudge
@@ -207,6 +208,25 @@ class CircuitSolver(Solver):
         response = tuple(clamped - before for clamped, before in zip(layers, _layers_of(free), strict=True))
         done = bool(held.converged.all())
         return response, Status(held.converged, held.residual, held.iterations, held.message, complete=done)
+
+    def solve_swing(
+        self, circuit: Circuit, inputs: np.ndarray, currents: np.ndarray, oscillation: Oscillation
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Means and in-phase amplitudes of the nodes, each `(n_samples, n_nodes)` [V], by a run over time.
+
+        None where there is none, and equilibria at several phases stand for it; arguments as of `solve_small_signal`.
+        """
+        return None
+
+    def swing(self, free: Equilibrium, nudge: Nudge, oscillation: Oscillation) -> Swing:
+        circuit, hardware = _circuit_of(free), _hardware_of(free.system)
+        currents = (nudge if hardware is None else hardware.in_circuit(nudge)).current(free.outputs)
+        found = self.solve_swing(circuit, _flat(free.inputs).numpy(), _flat(currents).numpy(), oscillation)
+        if found is None:
+            return super().swing(free, nudge, oscillation)
+        batch = free.inputs.shape[:-1]
+        mean, in_phase = (torch.from_numpy(each).reshape(*batch, -1).to(free.outputs) for each in found)
+        return Swing(_layers(free.system, mean), _layers(free.system, in_phase))
 
 
 def _flat(values: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from analog_ep.circuit import Chip, Circuit
 from analog_ep.equilibrium.layered.sweeps import Status
+from analog_ep.equilibrium.oscillation import Oscillation, Swing
 from analog_ep.errors import ConvergenceError, StimulusError
 from analog_ep.networks.network import Network
 from analog_ep.ngspice.process import EngineReport
@@ -222,6 +223,27 @@ class Solver(ABC):
             f"outputs of a {type(free.system).__name__} cannot be held by {type(self).__name__}; use a layered solver, "
             f"Newton or Ngspice"
         )
+
+    def swing(self, free: Equilibrium, nudge: Nudge, oscillation: Oscillation) -> Swing:
+        """What is read of the layers under a frozen nudge that oscillates about a free state, see `Oscillation`.
+
+        By default the nudge is so slow that every phase is an equilibrium, and some of half a period are solved: the
+        other half is the same backwards.
+
+        Raises
+        ------
+        ConvergenceError
+            If a phase was not solved.
+        """
+        mean, in_phase = free.layers, tuple(torch.zeros_like(layer) for layer in free.layers)
+        for share in oscillation.cosines().tolist():
+            phase = nudge.scaled(share * nudge.strength)
+            nudged = self.solve(free.system, free.inputs, phase, free, free.chip).require_converged()
+            response = nudged.response(about=free)
+            mean = tuple(layer + d / oscillation.points for layer, d in zip(mean, response, strict=True))
+            weight = 2 * share / oscillation.points
+            in_phase = tuple(layer + weight * d for layer, d in zip(in_phase, response, strict=True))
+        return Swing(mean, in_phase)
 
 
 def solve(

@@ -11,15 +11,18 @@ import numpy as np
 import torch
 
 from analog_ep.circuit import Circuit, CurrentLaw, check_circuit
+from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.equilibrium.circuit_solver import CircuitSolver, CircuitState
 from analog_ep.equilibrium.inexactness import allowed_error, inexact_message
 from analog_ep.equilibrium.nodal.error_bound import ErrorBounds, Stimulus, error_bounds
 from analog_ep.equilibrium.nodal.newton import unstable_samples
 from analog_ep.equilibrium.nodal.residual import KirchhoffLaw
+from analog_ep.equilibrium.oscillation import Oscillation
 from analog_ep.errors import StimulusError
 from analog_ep.netlist.netlist import SpiceOptions
 from analog_ep.netlist.nudge_cards import is_expressible
 from analog_ep.ngspice.batch import BatchResult, Progress, run_batch
+from analog_ep.ngspice.lock_in import lock_in_samples
 from analog_ep.ngspice.norton import NortonReduction
 from analog_ep.ngspice.process import EngineReport
 from analog_ep.ngspice.small_signal import small_signal_response
@@ -140,6 +143,20 @@ class Ngspice(CircuitSolver):
             currents,
             options=self.options,
             reduced=self.reduced,
+            executable=self.executable,
+            timeout=self.timeout,
+            processes=self.processes,
+        )
+
+    def solve_swing(
+        self, circuit: Circuit, inputs: np.ndarray, currents: np.ndarray, oscillation: Oscillation
+    ) -> tuple[np.ndarray, np.ndarray]:
+        loaded = with_node_capacitance(circuit, oscillation.capacitance)
+        return lock_in_samples(
+            loaded,
+            inputs,
+            currents,
+            oscillation.frequency,
             executable=self.executable,
             timeout=self.timeout,
             processes=self.processes,

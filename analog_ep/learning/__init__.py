@@ -5,6 +5,7 @@ from analog_ep.learning.gradients.contrastive_divergence import ContrastiveDiver
 from analog_ep.learning.gradients.coupled import ContrastiveHebbian, CoupledLearning
 from analog_ep.learning.gradients.implicit import ImplicitDifferentiation, implicit_gradients
 from analog_ep.learning.gradients.implicit_energy import EnergyImplicitDifferentiation
+from analog_ep.learning.gradients.lock_in import LockInEquilibriumPropagation
 from analog_ep.learning.gradients.method import GradientMethod
 from analog_ep.learning.gradients.ngspice_small_signal import NgspiceSmallSignal
 from analog_ep.learning.gradients.propagation import EquilibriumPropagation, SmallSignal
@@ -29,6 +30,7 @@ __all__ = [
     "HarmonicEquilibriumPropagation",
     "HolomorphicEquilibriumPropagation",
     "ImplicitDifferentiation",
+    "LockInEquilibriumPropagation",
     "NgspiceSmallSignal",
     "PulsedUpdate",
     "RecurrentBackpropagation",

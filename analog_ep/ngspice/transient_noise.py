@@ -10,13 +10,14 @@ import numpy as np
 
 from analog_ep.circuit import ChargeLaw, Circuit, NoiseCurrents, check_circuit
 from analog_ep.circuit.copies import copies
-from analog_ep.errors import NgspiceResultError, StimulusError
+from analog_ep.errors import StimulusError
 from analog_ep.netlist.dialects import Dialect
 from analog_ep.netlist.netlist import SpiceOptions
 from analog_ep.netlist.noise_cards import noise_cards
 from analog_ep.netlist.nudge_cards import current_cards, elastic_currents
 from analog_ep.netlist.texts import number
 from analog_ep.ngspice.batch import run_twice
+from analog_ep.ngspice.noisy_lock_in import rows_at_intervals
 from analog_ep.ngspice.process import run_plots
 from analog_ep.ngspice.sweep import Batch, Sweep
 from analog_ep.stimulus import Nudge
@@ -99,12 +100,7 @@ def transient_noise(
     run = _Run(circuit, np.asarray(inputs, dtype=np.float64), noise, list(nudges), n_copies)
     deck = run.deck(_OPTIONS if options is None else options, interval, burn_in + samples, seed, executable)
     (plot,) = run_twice(lambda: run_plots(deck, executable, timeout))
-    times = plot.columns(["time"])[:, 0] / interval
-    rows = np.flatnonzero(np.abs(times - np.round(times)) < 1e-6)
-    if not np.array_equal(np.round(times[rows]), np.arange(burn_in + samples + 1)):
-        raise NgspiceResultError(
-            f"ngspice must stop at the end of every interval, found {len(rows)} of {burn_in + samples + 1} times"
-        )
+    rows = rows_at_intervals(plot, interval, burn_in + samples)
     return NoisyTransient(run.voltages(plot.columns(run.saved)[rows[burn_in + 1 :]]), interval)
 
 

@@ -10,6 +10,7 @@ from analog_ep.spec.gradients.contour import HarmonicSpec, HolomorphicSpec
 from analog_ep.spec.gradients.contrastive_divergence import ContrastiveDivergenceSpec
 from analog_ep.spec.gradients.coupled import ContrastiveHebbianSpec, CoupledSpec
 from analog_ep.spec.gradients.implicit import ImplicitSpec
+from analog_ep.spec.gradients.lock_in import LockInSpec
 from analog_ep.spec.gradients.propagation import EquilibriumPropagationSpec, SmallSignalSpec
 from analog_ep.spec.gradients.recurrent_backpropagation import RecurrentBackpropagationSpec
 from analog_ep.spec.gradients.stochastic import StochasticSpec
@@ -36,6 +37,7 @@ _AnyMethod = (
     | ContrastiveDivergenceSpec
     | HolomorphicSpec
     | HarmonicSpec
+    | LockInSpec
     | StochasticSpec
 )
 
