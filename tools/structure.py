@@ -163,10 +163,14 @@ def figures() -> dict[str, object]:
     at_run_time, with_annotations = _without_facades(imports()), _without_facades(imports(True))
     lengths = [len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")]
     functions = [
-        (node.end_lineno or 0) - node.lineno + 1
+        (node, ast.get_docstring(node, clean=False))
         for tree in trees().values()
         for node in ast.walk(tree)
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+    codes = [
+        (node.end_lineno or 0) - node.lineno + 1 - (0 if text is None else len(text.splitlines()))
+        for node, text in functions
     ]
     found = cycles(at_run_time)
     return {
@@ -179,7 +183,7 @@ def figures() -> dict[str, object]:
         "longest chain of imports": "-" if found else len(longest_chain(at_run_time)),
         "longest file": max(lengths),
         "functions": len(functions),
-        "functions over 50 lines with docstring": sum(length > 50 for length in functions),
+        "functions over 50 lines of code": sum(length > 50 for length in codes),
     }
 
 
