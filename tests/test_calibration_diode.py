@@ -156,7 +156,7 @@ def test_the_shipped_cards_follow_from_their_curves():
     ("text", "words"),
     [
         (
-            "voltage [V],amps [A]\n1,2\n",
+            "voltage [V],charge [A]\n1,2\n",
             r"must have the columns 'voltage \[V\]', 'current \[A\]', found no current in: ",
         ),
         ("voltage,current [A]\n1,2\n", r"column voltage must say its unit, as in 'voltage \[V\]', found none"),

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from analog_ep.cards import Card, Quantity, load_card, pulsed_device
-from analog_ep.cards.measured_steps import PULSE_COLUMNS, pulses_of
+from analog_ep.cards.measured_steps import pulses_of
+from analog_ep.cards.pulse_tables import PULSE_COLUMNS
 from analog_ep.cli import main
 from analog_ep.devices.pulses import Lookup, PulsedArray
 from analog_ep.errors import SpecError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -221,3 +222,84 @@ def test_an_unusable_fit_writes_no_card_but_by_force(tmp_path: Path, capsys: pyt
     assert ended.value.code == 0
     assert (tmp_path / "card.toml").exists()
     assert {column.name for column in AMPLIFIER} >= {"input", "output"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "V (V),I (A)\n0.1,1e-6\n0.2,2.5e-5\n0.3,-1e-3\n",
+        "Voltage/V;Current/mA\n0,1;1e-3\n0,2;2,5e-2\n0,3;-1\n",
+        "Index,Voltage-1 (V),Current-1 (A)\n1,0.1,1e-6\n2,0.2,2.5e-5\n3,0.3,-1e-3\n",
+        "V1,Time,I1\nV,s,mA\n0.1,0,1e-3\n0.2,1,2.5e-2\n0.3,2,-1\n",
+        '"V, V","I, uA"\n0.1,1\n0.2,25\n0.3,-1000\n',
+        "V_mV,I_uA\n100,1\n200,25\n300,-1000\n",
+        "Bias mV\tDrain Current (uA)\n100\t1\n200\t25\n300\t-1000\n",
+        "CH1 Voltage [V],Ch1_Current [A],limit current [A] max\n0.1,1e-6,1\n0.2,2.5e-5,1\n0.3,-1e-3,1\n",
+        "voltage [V],current [A],Drain Current (A)\n0.1,1e-6,1\n0.2,2.5e-5,1\n0.3,-1e-3,1\n",
+    ],
+)
+def test_columns_are_known_by_the_words_of_instruments(tmp_path: Path, content: str):
+    table = read(tmp_path, content)
+    np.testing.assert_allclose(table["voltage"], VOLTAGE, rtol=1e-12)
+    np.testing.assert_allclose(table["current"], CURRENT, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            "V1 (V),V2 (V),I (A)\n1,2,3\n",
+            r"must be the voltage, found 2 that may be: 'V1 \(V\)', 'V2 \(V\)'",
+        ),
+        ("Voltage,Current\n1,2\n", "the column voltage must say its unit"),
+        ("Vds (V),I (A)\n1,2\n", "found no voltage in: Vds"),
+        ("V (A),I (A)\n1,2\n", "the column voltage must be in V"),
+    ],
+)
+def test_columns_that_may_be_others_are_not_guessed(tmp_path: Path, content: str, words: str):
+    with pytest.raises(DataError, match=words):
+        read(tmp_path, content)
+
+
+def test_a_header_can_be_given(tmp_path: Path):
+    (tmp_path / "raw.txt").write_text("Keithley 2400\nrun 7, 3 points\n0.1,17,1\n0.2,17,25\n0.3,17,-1000\n")
+    table = read_table(tmp_path / "raw.txt", COLUMNS, "voltage [V],,current [uA]")
+    np.testing.assert_allclose(table["current"], CURRENT, rtol=1e-12)
+    assert table.lines is not None
+    assert table.lines.tolist() == [3, 4, 5]
+    with pytest.raises(DataError, match="must have rows with numbers in cells 1, 4, as the columns given say"):
+        read_table(tmp_path / "raw.txt", COLUMNS, "voltage [V],,,current [uA]")
+    (tmp_path / "raw.txt").write_text("0.1,17,1\n0.2,17,overflow\n")
+    with pytest.raises(DataError, match="line 2: current must be a finite number, found 'overflow'"):
+        read_table(tmp_path / "raw.txt", COLUMNS, "voltage [V],,current [uA]")
+
+
+def test_a_workbook_is_read_like_its_csv(tmp_path: Path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["Keithley 2450"], [], ["Voltage (V)", "Current (mA)"], [0.1, 1e-3], [0.2, 2.5e-2], [0.3, -1.0]):
+        book.active.append(row)
+    book.save(tmp_path / "iv.xlsx")
+    table = read_table(tmp_path / "iv.xlsx", COLUMNS)
+    np.testing.assert_allclose(table["voltage"], VOLTAGE, rtol=1e-12)
+    np.testing.assert_allclose(table["current"], CURRENT, rtol=1e-12)
+    assert table.place(2).endswith("iv.xlsx, line 6")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no workbook", PLAIN.encode()])
+def test_what_is_no_workbook_is_refused(tmp_path: Path, content: bytes):
+    pytest.importorskip("openpyxl")
+    (tmp_path / "iv.xlsx").write_bytes(content)
+    with pytest.raises(DataError, match="must be a workbook such as Excel writes, found: "):
+        read_table(tmp_path / "iv.xlsx", COLUMNS)
+    (tmp_path / "iv.xls").write_bytes(content)
+    with pytest.raises(DataError, match=r"must be CSV or a workbook .xlsx, found .xls"):
+        read_table(tmp_path / "iv.xls", COLUMNS)
+
+
+def test_a_workbook_that_is_a_bomb_is_refused(tmp_path: Path):
+    pytest.importorskip("openpyxl")
+    with zipfile.ZipFile(tmp_path / "iv.xlsx", "w", zipfile.ZIP_DEFLATED) as book:
+        book.writestr("xl/worksheets/sheet1.xml", b"\0" * (300 << 20))
+    with pytest.raises(DataError, match="must hold at most 256 MiB, found 300 MiB"):
+        read_table(tmp_path / "iv.xlsx", COLUMNS)

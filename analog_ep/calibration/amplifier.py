@@ -10,7 +10,11 @@ from analog_ep.calibration.regression import Noise, Regression, central_differen
 from analog_ep.errors import DataError
 from analog_ep.measurements import Column, Table
 
-COLUMNS = (Column("input", "V"), Column("output", "V"), Column("output_std", "V", required=False))
+COLUMNS = (
+    Column("input", "V", others=("vin", "v in", "input voltage")),
+    Column("output", "V", others=("vout", "v out", "output voltage")),
+    Column("output_std", "V", required=False),
+)
 """Columns of a table of an amplifier's transfer curve."""
 
 _FEWEST = 8

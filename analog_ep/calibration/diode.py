@@ -14,12 +14,12 @@ from analog_ep.calibration.regression import Noise, Regression, central_differen
 from analog_ep.constants import DEFAULT_TEMPERATURE, thermal_voltage
 from analog_ep.devices import ShockleyDiode
 from analog_ep.errors import DataError
-from analog_ep.measurements import Column, Table
+from analog_ep.measurements import CURRENT, VOLTAGE, Column, Table
 
 COLUMNS = (
-    Column("voltage", "V"),
-    Column("current", "A"),
-    Column("temperature", "K", required=False),
+    VOLTAGE,
+    CURRENT,
+    Column("temperature", "K", required=False, others=("temp",)),
     Column("current_std", "A", required=False),
 )
 """Columns of a table of diode characteristics."""

@@ -16,12 +16,12 @@ from analog_ep.calibration.regression import Noise, Regression, regress
 from analog_ep.cards.units import unit_of
 from analog_ep.devices.memristors import MEMRISTORS, Memristor, integrate
 from analog_ep.errors import ConvergenceError, DataError, DeviceParameterError
-from analog_ep.measurements import Column, Table
+from analog_ep.measurements import CURRENT, VOLTAGE, Column, Table
 
 COLUMNS = (
-    Column("time", "s"),
-    Column("voltage", "V"),
-    Column("current", "A"),
+    Column("time", "s", others=("t", "timestamp")),
+    VOLTAGE,
+    CURRENT,
     Column("current_std", "A", required=False),
 )
 """Columns of a table of a memristor's trace."""

@@ -14,7 +14,8 @@ from analog_ep.calibration.pulse_fit import TrainFit, adequacy_of, fit_train, st
 from analog_ep.calibration.pulse_likelihood import PulseTrain
 from analog_ep.calibration.pulse_parameters import pulse_estimates
 from analog_ep.calibration.step_families import FAMILIES, StepFamily
-from analog_ep.cards.measured_steps import PULSE_COLUMNS, pulses_of
+from analog_ep.cards.measured_steps import pulses_of
+from analog_ep.cards.pulse_tables import PULSE_COLUMNS
 from analog_ep.errors import DataError
 from analog_ep.measurements import Table
 

@@ -8,16 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from analog_ep.cards.pulse_tables import read_pulses
 from analog_ep.devices.pulses import Lookup
 from analog_ep.errors import DataError, DeviceParameterError
-from analog_ep.measurements import Column, Table, read_table
-
-PULSE_COLUMNS = (
-    Column("pulse", "1"),
-    Column("conductance", "S"),
-    Column("device", "1", required=False),
-)
-"""Columns of a table of pulses: +1, −1, or 0 where a train begins; the conductance read after it; which device."""
+from analog_ep.measurements import Table
 
 _USUAL, _TIMES, _FAR = 0.9, 8.0, 0.4
 """A jump: so many times what most pulses do at most, and such a share of the range."""
@@ -32,7 +26,7 @@ def measured_steps(path: Path, **parameters: Any) -> Lookup:
     Parameters
     ----------
     path : Path
-        Columns `pulse`, `conductance` [S] and, where there are several, `device`, as `calibrate pulses` reads them.
+        As `calibrate pulses` reads it, see `read_pulses`.
     **parameters
         `n_conductances` and `n_probabilities`, the size of the tables, and fields of `Lookup` other than its tables and
         bounds.
@@ -50,7 +44,7 @@ def measured_steps(path: Path, **parameters: Any) -> Lookup:
             raise DeviceParameterError(f"measured steps have no parameter {key!r}; they have {', '.join(known)}")
         if key in _SIZES and not (isinstance(value, int) and value >= 2):
             raise DeviceParameterError(f"{key} must be a whole number of at least 2, found {value}")
-    before, after, up = pulses_of(read_table(path, PULSE_COLUMNS))
+    before, after, up = pulses_of(read_pulses(path))
     try:
         return Lookup.from_pulses(before, after, up, **parameters)
     except DataError as error:

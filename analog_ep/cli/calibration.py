@@ -15,15 +15,15 @@ from analog_ep.calibration.diode import fit_diode
 from analog_ep.calibration.fit import Fit
 from analog_ep.calibration.memristor import COLUMNS as MEMRISTOR_COLUMNS
 from analog_ep.calibration.memristor import fit_memristor
-from analog_ep.calibration.pulses import COLUMNS as PULSE_COLUMNS
 from analog_ep.calibration.pulses import fit_pulses
 from analog_ep.calibration.regression import Noise
 from analog_ep.calibration.solver import LOAD, calibrate_device, read_device
 from analog_ep.calibration.step_families import FAMILIES
 from analog_ep.calibration.writing import fault_of, fit_table, write_card
+from analog_ep.cards.pulse_tables import read_pulses
 from analog_ep.cli.app import RunFolder, app, console
 from analog_ep.constants import DEFAULT_TEMPERATURE
-from analog_ep.measurements import read_table
+from analog_ep.measurements import Column, Table, read_table
 from analog_ep.runs.chip_calibration import calibrate_run
 from analog_ep.runs.folder import CALIBRATION
 
@@ -45,6 +45,14 @@ PulseFamily = StrEnum("PulseFamily", {name: name for name in FAMILIES})
 
 DataFile = Annotated[Path, typer.Argument(metavar="DATA.csv", help="Measurements; the header names columns and units.")]
 CardFile = Annotated[Path, typer.Option("-o", "--out", metavar="CARD.toml", help="Device card to write.")]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HEADER",
+        help="In place of the file's header: columns with their units in order, as in 'voltage [V],,current [mA]'; an "
+        "empty one is left alone.",
+    ),
+]
 Source = Annotated[str, typer.Option(metavar="TEXT", help="What the data are and where they come from.")]
 Plot = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Picture; by default beside the card.")]
 Force = Annotated[bool, typer.Option("--force", help="Write the card of a model that is not adequate too.")]
@@ -67,12 +75,13 @@ def calibrate_diode(
         float | None,
         typer.Option(help="EG, where known: without it, data of one temperature make a card of that alone. [eV]"),
     ] = None,
+    columns: Columns = None,
     source: Source = "",
     plot: Plot = None,
     force: Force = False,
 ) -> None:
     """Fit IS, n and R_s, with several temperatures EG too. Columns: voltage [V], current [A], temperature [K]."""
-    table = read_table(data, DIODE_COLUMNS)
+    table = _read(data, DIODE_COLUMNS, columns)
     fit = fit_diode(
         table,
         temperature=temperature,
@@ -90,15 +99,23 @@ def calibrate_pulses(
     model: Annotated[PulseFamily | None, typer.Option(help="Model; by default chosen by BIC.")] = None,  # pyright: ignore[reportInvalidTypeForm]
     window: Annotated[
         tuple[float, float] | None,
-        typer.Option("--range", metavar="G_MIN G_MAX", help="Working range; by default that of the data. [S]"),
+        typer.Option(
+            "--range",
+            metavar="G_MIN G_MAX",
+            help="Working range; by default that of the data. What 0 and 1 stand for in trains without a unit. [S]",
+        ),
     ] = None,
     averages: Annotated[int, typer.Option(min=1, help="Repetitions of which each conductance is the mean.")] = 1,
+    columns: Columns = None,
     source: Source = "",
     plot: Plot = None,
     force: Force = False,
 ) -> None:
-    """Fit the steps of a device under pulses, their noise and spread. Columns: pulse, conductance [S], device."""
-    table = read_table(data, PULSE_COLUMNS)
+    """Fit the steps of a device under pulses, their noise and spread.
+
+    Columns: pulse, conductance [S] or resistance [ohm], device; or up [S] and down [S], a column for each train.
+    """
+    table = _shown(read_pulses(data, columns, window))
     fit = fit_pulses(table, model=None if model is None else model.value, window=window, averages=averages)
     _write(fit, data, out, source, plot, force)
 
@@ -113,12 +130,13 @@ def calibrate_memristor(
     ] = None,
     relative_noise: RelativeNoise = None,
     noise_floor: Annotated[float | None, typer.Option(help="Noise at no current; by default estimated. [A]")] = None,
+    columns: Columns = None,
     source: Source = "",
     plot: Plot = None,
     force: Force = False,
 ) -> None:
     """Fit a memristor's compact model to a trace. Columns: time [s], voltage [V], current [A]."""
-    table = read_table(data, MEMRISTOR_COLUMNS)
+    table = _read(data, MEMRISTOR_COLUMNS, columns)
     given = dict(_assignment(text) for text in start or [])
     fit = fit_memristor(table, model=model, start=given, noise=Noise(relative_noise, noise_floor))
     _write(fit, data, out, source, plot, force)
@@ -129,12 +147,13 @@ def calibrate_amplifier(
     data: DataFile,
     out: CardFile,
     noise: Annotated[float | None, typer.Option(help="Noise of the output; by default estimated. [V]")] = None,
+    columns: Columns = None,
     source: Source = "",
     plot: Plot = None,
     force: Force = False,
 ) -> None:
     """Fit gain, input offset and rails of a transfer curve. Columns: input [V], output [V]."""
-    fit = fit_amplifier(read_table(data, AMPLIFIER_COLUMNS), noise=Noise(0.0, noise))
+    fit = fit_amplifier(_read(data, AMPLIFIER_COLUMNS, columns), noise=Noise(0.0, noise))
     _write(fit, data, out, source, plot, force)
 
 
@@ -177,6 +196,16 @@ def calibrate_chip(
     console.print(found.table())
     typer.echo(found.sentence())
     typer.echo(f"wrote {run / CALIBRATION}; go on with: analog-ep train --resume --out {run} --epochs N")
+
+
+def _read(data: Path, wanted: tuple[Column, ...], header: str | None) -> Table:
+    return _shown(read_table(data, wanted, header))
+
+
+def _shown(table: Table) -> Table:
+    """The table, after what was understood of it is printed."""
+    console.print(table.understood())
+    return table
 
 
 def _assignment(text: str) -> tuple[str, float]:

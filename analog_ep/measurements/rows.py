@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from analog_ep.errors import DataError
 from analog_ep.measurements.content import decoded, read_limited
+from analog_ep.measurements.sheets import SUFFIXES, sheet_lines
 
 _DELIMITERS = (",", ";", "\t")
 _PREAMBLE = 500
@@ -64,21 +65,28 @@ def read_rows(
     DataError
         If the file cannot be read, is empty, or a row has more cells than the header.
     """
-    lines = list(_lines(path))
+    lines, delimiters = lines_of(path)
     if not lines:
         raise DataError(f"{path} must have a header such as {example}, found an empty file")
     # What an instrument writes above its columns names none of them.
     split = [
-        (known(_cells(path, n, line, mark)), -i, mark) for i, (n, line) in enumerate(lines) for mark in _DELIMITERS
+        (known(_cells_if_any(path, n, line, mark)), -i, mark)
+        for i, (n, line) in enumerate(lines[:_PREAMBLE])
+        for mark in delimiters
     ]
     _, at, delimiter = max(split, key=lambda found: found[:2])
     header = _cells(path, *lines[-at], delimiter)
     while header and not header[-1]:
         header.pop()
-    require(header)
+    below = lines[1 - at :]
+    try:
+        require(header)
+    except DataError:
+        header, below = _with_units(path, header, below, delimiter), below[1:]
+        require(header)
     names = [cell.lower() for cell in header]
     rows = []
-    for number, line in lines[1 - at :]:
+    for number, line in below:
         cells = _cells(path, number, line, delimiter)
         if not any(cells) or [cell.lower() for cell in cells[: len(names)]] == names:
             continue
@@ -93,14 +101,69 @@ def read_rows(
     return Rows(path, delimiter, header, rows)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines that are neither empty nor comments, with their numbers."""
+def _with_units(path: Path, header: list[str], below: list[tuple[int, str]], delimiter: str) -> list[str]:
+    """A header with the units of a row of their own below it; itself where there is none."""
+    cells = _cells(path, *below[0], delimiter) if below else []
+    if not any(cells) or any(_parsed(cell, delimiter) is not None for cell in cells):
+        return header
+    units = [*cells, *([""] * len(header))]
+    return [f"{name} [{unit}]" if unit else name for name, unit in zip(header, units, strict=False)]
+
+
+def read_headless(path: Path, header: Sequence[str], places: Sequence[int]) -> Rows:
+    """Rows under a header that the file lacks, or has in other words: from the first one with numbers in it on.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    header : sequence of str
+        Cells of the header.
+    places : sequence of int
+        Which of them name a column.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or no row has numbers at all these places.
+    """
+    lines, delimiters = lines_of(path)
+    found: list[tuple[int, str, list[tuple[int, list[str]]]]] = []
+    for mark in delimiters:
+        rows = [(number, _cells_if_any(path, number, line, mark)) for number, line in lines]
+        fits = [all(i < len(cells) and _parsed(cells[i], mark) is not None for i in places) for _, cells in rows]
+        first = fits.index(True) if any(fits) else len(fits)
+        found.append((sum(fits), mark, [row for row in rows[first:] if any(row[1])]))
+    count, delimiter, rows = max(found, key=lambda each: each[0])
+    if not count:
+        raise DataError(
+            f"{path} must have rows with numbers in {_of_cells([i + 1 for i in places])}, as the columns "
+            "given say, found none"
+        )
+    return Rows(path, delimiter, list(header), rows)
+
+
+def _of_cells(numbers: Sequence[int]) -> str:
+    return f"cell {numbers[0]}" if len(numbers) == 1 else f"cells {', '.join(map(str, numbers))}"
+
+
+def lines_of(path: Path) -> tuple[list[tuple[int, str]], Sequence[str]]:
+    """Lines of a table, or rows of a workbook's first sheet, with their numbers, and what may lie between cells."""
     try:
-        text = decoded(read_limited(path))
+        if path.suffix.lower() in SUFFIXES:
+            return list(sheet_lines(path)), "\t"
+        if path.suffix.lower() == ".xls":
+            raise DataError(f"{path} must be CSV or a workbook .xlsx, found .xls; save it as one of them")
+        return list(_lines(path)), _DELIMITERS
     except OSError as error:
         raise DataError(f"{path} must be a readable CSV file, found: {error.strerror}") from None
     except UnicodeDecodeError:
         raise DataError(f"{path} must be CSV in text, found other bytes") from None
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines that are neither empty nor comments, with their numbers."""
+    text = decoded(read_limited(path))
     for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1):
         bare = line.strip()
         # Excel's first line may say the delimiter, which the header shows anyway.
@@ -116,6 +179,14 @@ def _cells(path: Path, number: int, line: str, delimiter: str) -> list[str]:
     except (csv.Error, ValueError) as error:
         raise DataError(f"{path}, line {number}: must be cells of a CSV, found: {error}") from None
     return [cell.strip() for cell in row]
+
+
+def _cells_if_any(path: Path, number: int, line: str, delimiter: str) -> list[str]:
+    """Cells of a line that may be no such row; none where its quotes do not fit."""
+    try:
+        return _cells(path, number, line, delimiter)
+    except DataError:
+        return []
 
 
 def number_in(rows: Rows, row: tuple[int, list[str]], place: int, name: str) -> float:

@@ -1,15 +1,17 @@
-"""Measured curves in CSV: columns by name, each with its unit, checked before anything is computed."""
+"""Measured curves in tables: columns by name, each with its unit, checked before anything is computed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from rich.table import Table as RichTable
 
 from analog_ep.errors import DataError
-from analog_ep.measurements.rows import Rows, number_in, read_rows, require_one_point
+from analog_ep.measurements.headings import Match, matched
+from analog_ep.measurements.rows import Rows, number_in, read_headless, read_rows, require_one_point
 from analog_ep.measurements.units import si_scale
 
 
@@ -25,11 +27,19 @@ class Column:
         SI unit, "1" for none; the header may put a prefix before it. A temperature may be in °C.
     required : bool
         Whether it must be there.
+    others : tuple of str
+        Other words for it, in lower case; with some of them the header may be as instruments write it, see `matched`.
     """
 
     name: str
     unit: str
     required: bool = True
+    others: tuple[str, ...] = ()
+
+
+VOLTAGE = Column("voltage", "V", others=("v", "u", "volt", "volts", "bias", "vf"))
+CURRENT = Column("current", "A", others=("i", "amps", "if"))
+"""Columns of characteristics, as instruments call them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +54,14 @@ class Table:
         By name; optional columns that the file lacks are not there.
     lines : ndarray (n_rows,) or None
         Lines of the file; None where the table is from none.
+    cells : dict of str to str
+        The header's cell that each column was taken from.
     """
 
     name: str
     columns: Mapping[str, np.ndarray]
     lines: np.ndarray | None = None
+    cells: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.columns[name]
@@ -71,14 +84,23 @@ class Table:
         """Line of a row, or its number where the table is from no file."""
         return f"row {row + 1}" if self.lines is None else f"line {self.lines[row]}"
 
+    def understood(self) -> RichTable:
+        """What was read, column by column, as a table for a terminal."""
+        shown = RichTable("column", "in the file", "rows", "from", "to", title=self.name, title_justify="left")
+        for name, values in self.columns.items():
+            shown.add_row(
+                name, self.cells.get(name, ""), f"{len(values)}", f"{values.min():.6g}", f"{values.max():.6g}"
+            )
+        return shown
+
     def require_rows(self, fewest: int, what: str) -> None:
         """Raise `DataError` where there are fewer rows than a fit needs."""
         if len(self) < fewest:
             raise DataError(f"{self.name}: {what} needs at least {fewest} points, found {len(self)}; measure more")
 
 
-def read_table(path: Path, columns: tuple[Column, ...]) -> Table:
-    """Read a CSV whose header names each column and its unit, as in ``voltage [V],current [mA]``.
+def read_table(path: Path, columns: tuple[Column, ...], header: str | None = None) -> Table:
+    """Read a CSV, or the first sheet of an XLSX, whose header names columns and units: ``voltage [V],current [mA]``.
 
     Cells are parted by commas, semicolons or tabs, where numbers may have decimal commas; lines that begin with ``#``
     are comments, those above the header are left alone, and so are further columns and repeated headers. UTF-8, UTF-16
@@ -90,6 +112,9 @@ def read_table(path: Path, columns: tuple[Column, ...]) -> Table:
         The file.
     columns : tuple of Column
         What it must and may have.
+    header : str, optional
+        Cells of a header, with commas between them, in place of the file's own, if it has one; those that are empty or
+        name no column stand for cells that are left alone.
 
     Raises
     ------
@@ -97,13 +122,18 @@ def read_table(path: Path, columns: tuple[Column, ...]) -> Table:
         If the file cannot be read, lacks a column or its unit, has another unit, or holds anything but finite numbers;
         naming the line at fault.
     """
-    rows = read_rows(
-        path, lambda cells: _known(cells, columns), _example(columns), lambda header: _places(path, header, columns)
-    )
+    if header is None:
+        rows = read_rows(
+            path, lambda cells: _known(cells, columns), _example(columns), lambda cells: _places(path, cells, columns)
+        )
+    else:
+        cells = [cell.strip() for cell in header.split(",")]
+        rows = read_headless(path, cells, [place for _, place, _ in _places(path, cells, columns)])
     places = _places(path, rows.header, columns)
     require_one_point(rows, [place for _, place, _ in places])
     values = {column.name: _column(rows, column, place, scale) for column, place, scale in places}
-    return Table(path.name, values, np.array([line for line, _ in rows.cells]))
+    taken = {column.name: rows.header[place] for column, place, _ in places}
+    return Table(path.name, values, np.array([line for line, _ in rows.cells]), taken)
 
 
 def _column(rows: Rows, column: Column, place: int, scale: tuple[float, float]) -> np.ndarray:
@@ -111,46 +141,48 @@ def _column(rows: Rows, column: Column, place: int, scale: tuple[float, float]) 
     return np.array([number_in(rows, row, place, column.name) for row in rows.cells]) * factor + offset
 
 
-def _heading(cell: str) -> tuple[str, str | None] | None:
-    """Name, in lower case, and unit of a header's cell; None where it is none."""
-    for opening, closing in ("[]", "()"):
-        name, mark, rest = cell.partition(opening)
-        if mark and rest.endswith(closing):
-            return (name.strip().lower(), rest[:-1]) if name.strip().isidentifier() else None
-    name, mark, unit = cell.partition("/")
-    if not name.strip().isidentifier():
-        return None
-    return name.strip().lower(), unit if mark else None
+def _matched(cell: str, column: Column) -> Match | None:
+    return matched(cell, column.name, column.others, lambda unit: si_scale(unit, column.unit) is not None)
 
 
 def _known(cells: list[str], columns: tuple[Column, ...]) -> int:
     """How many columns a row of cells names."""
-    names = {heading[0] for cell in cells if (heading := _heading(cell)) is not None}
-    return sum(column.name in names for column in columns)
+    return sum(any(_matched(cell, column) is not None for cell in cells) for column in columns)
 
 
 def _places(
     path: Path, header: list[str], columns: tuple[Column, ...]
 ) -> list[tuple[Column, int, tuple[float, float]]]:
     """Column, its place, and its scale to SI: factor and offset."""
-    found: dict[str, tuple[int, str | None]] = {}
-    for place, cell in enumerate(header):
-        heading = _heading(cell)
-        if heading is None:
-            continue
-        name, unit = heading
-        if name in found:
-            raise DataError(f"{path}: a column may stand once, found {name!r} twice")
-        found[name] = (place, unit)
-    missing = [column.name for column in columns if column.required and column.name not in found]
+    found = {column.name: _place(path, header, column) for column in columns}
+    missing = [column.name for column in columns if column.required and found[column.name] is None]
     if missing:
         present = ", ".join(header)
         present = f"{present[:200]}…" if len(present) > 200 else present
         raise DataError(
             f"{path} must have the columns {_example(columns)}, found no {' and no '.join(missing)} in: {present}"
         )
-    present = [column for column in columns if column.name in found]
-    return [(column, found[column.name][0], _scale(path, column, found[column.name][1])) for column in present]
+    return [
+        (column, at[0], _scale(path, column, at[1])) for column in columns if (at := found[column.name]) is not None
+    ]
+
+
+def _place(path: Path, header: list[str], column: Column) -> tuple[int, str | None] | None:
+    """Place and unit of the cell that names a column best; None where none does."""
+    matches = [(match, place) for place, cell in enumerate(header) if (match := _matched(cell, column)) is not None]
+    if not matches:
+        return None
+    rank = min(match.rank for match, _ in matches)
+    best = [(place, match.unit) for match, place in matches if match.rank == rank]
+    if len(best) == 1:
+        return best[0]
+    if rank == 0:
+        raise DataError(f"{path}: a column may stand once, found {column.name!r} twice")
+    found = ", ".join(repr(header[place]) for place, _ in best)
+    raise DataError(
+        f"{path}: one column must be the {column.name}, found {len(best)} that may be: {found}; name them by "
+        f"--columns, with an empty cell for each that is not used"
+    )
 
 
 def _scale(path: Path, column: Column, unit: str | None) -> tuple[float, float]:
