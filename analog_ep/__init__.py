@@ -8,13 +8,23 @@ if TYPE_CHECKING:
     from analog_ep.circuit import Chip, Circuit, CircuitBuilder, check_circuit
     from analog_ep.designs import Design, from_pyspice, read_netlist, set_pyspice
     from analog_ep.devices import Clamp, Diode, DiodeClamp, HardClamp, IdealDiode, PiecewiseLinearDiode, ShockleyDiode
-    from analog_ep.dynamics import Langevin, NgspiceSettling
+    from analog_ep.dynamics import (
+        DecibelError,
+        Langevin,
+        NgspicePhasors,
+        NgspiceSettling,
+        NodalPhasors,
+        PhasorError,
+        PowerCrossEntropy,
+        phasor_equilibrium,
+    )
     from analog_ep.equilibrium import (
         Equilibrium,
         EulerRelaxation,
         HopfieldRelaxation,
         Newton,
         Ngspice,
+        Oscillation,
         Relaxation,
         Solver,
         solve,
@@ -44,6 +54,8 @@ if TYPE_CHECKING:
         ImplicitDifferentiation,
         LockInEquilibriumPropagation,
         NgspiceSmallSignal,
+        PeriodicPropagation,
+        PhasorPropagation,
         PulsedUpdate,
         RecurrentBackpropagation,
         SmallSignal,
@@ -58,6 +70,7 @@ if TYPE_CHECKING:
         LeakyIntegrators,
         Network,
         ResistiveNetwork,
+        RLCNetwork,
     )
     from analog_ep.stimulus import Cost, CrossEntropy, Nudge, SquaredError
 
@@ -77,6 +90,7 @@ __all__ = [
     "CoupledLearning",
     "CrossCheck",
     "CrossEntropy",
+    "DecibelError",
     "Design",
     "Diode",
     "DiodeClamp",
@@ -102,11 +116,19 @@ __all__ = [
     "Network",
     "Newton",
     "Ngspice",
+    "NgspicePhasors",
     "NgspiceSettling",
     "NgspiceSmallSignal",
+    "NodalPhasors",
     "Nudge",
+    "Oscillation",
+    "PeriodicPropagation",
+    "PhasorError",
+    "PhasorPropagation",
     "PiecewiseLinearDiode",
+    "PowerCrossEntropy",
     "PulsedUpdate",
+    "RLCNetwork",
     "RecurrentBackpropagation",
     "Relaxation",
     "ResistiveNetwork",
@@ -122,6 +144,7 @@ __all__ = [
     "cross_check",
     "from_pyspice",
     "implicit_gradients",
+    "phasor_equilibrium",
     "read_netlist",
     "set_pyspice",
     "solve",

@@ -153,7 +153,7 @@ def _held(circuit: Circuit) -> tuple[np.ndarray, np.ndarray]:
     sources, outputs = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for group in circuit.of_kind(VoltageLaw):
         rows = group.rows()
-        if rows.is_independent:
+        if rows.is_source:
             sources.append(np.maximum(rows.positive, rows.negative))
         elif rows.drawn_from is not None:
             outputs.append(rows.positive)

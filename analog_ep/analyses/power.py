@@ -112,7 +112,7 @@ def branch_power(circuit: Circuit, voltages: np.ndarray, settling_time: float | 
     leaving = outflow(circuit, voltages)
     for group in circuit.of_kind(VoltageLaw):
         rows = group.rows()
-        if not rows.is_independent:
+        if not rows.is_source:
             continue
         if not rows.grounded.all():
             raise StimulusError(f"{group.label}: the power of a floating voltage source is not told; ground it")

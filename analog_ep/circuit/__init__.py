@@ -1,7 +1,6 @@
 """What a circuit is: nodes, arrays of branches, the sanity check on its graph, and one chip's mismatch."""
 
 from analog_ep.circuit.branches import (
-    Capacitors,
     Conductances,
     CurrentSources,
     Diodes,
@@ -30,7 +29,8 @@ from analog_ep.circuit.mosfets import Mosfets
 from analog_ep.circuit.nodes import GROUND, NONE, NodePair
 from analog_ep.circuit.noise import NoiseCurrents, injected_currents, johnson_currents, shot_currents
 from analog_ep.circuit.output_sources import with_output_clamps
-from analog_ep.circuit.trainable import ConductanceLaw, TrainableLaw
+from analog_ep.circuit.reactances import Capacitors, FluxLaw, Inductors
+from analog_ep.circuit.trainable import ConductanceLaw, TrainableLaw, TunableAdmittance
 from analog_ep.circuit.voltage_rows import VoltageRows
 
 __all__ = [
@@ -56,13 +56,16 @@ __all__ = [
     "Diodes",
     "EnergyWeights",
     "FloatingGateMosfets",
+    "FluxLaw",
     "GatedMosfets",
+    "Inductors",
     "LearningCircuit",
     "Mosfets",
     "NodePair",
     "NoiseCurrents",
     "NonlinearCurrentSources",
     "TrainableLaw",
+    "TunableAdmittance",
     "VoltageControlledCurrentSources",
     "VoltageControlledVoltageSources",
     "VoltageLaw",

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from analog_ep.circuit.device_branches import DeviceBranches
-from analog_ep.circuit.laws import ChargeLaw, CurrentLaw, VoltageLaw
+from analog_ep.circuit.laws import CurrentLaw, VoltageLaw
 from analog_ep.circuit.nodes import NONE, Indices, NodePair, Values
-from analog_ep.circuit.trainable import ConductanceLaw, Tunable
+from analog_ep.circuit.trainable import ConductanceLaw, TunableAdmittance
 from analog_ep.circuit.voltage_rows import VoltageRows
 from analog_ep.constants import BOLTZMANN
 from analog_ep.devices import Diode
@@ -27,7 +27,7 @@ _FAR_BELOW = -1e3
 
 
 @dataclass(frozen=True, eq=False)
-class Conductances(Tunable, ConductanceLaw):
+class Conductances(TunableAdmittance, ConductanceLaw):
     """Linear conductances g, i = g (v_p − v_n). [S]
 
     Trainable ones carry the name of the parameter and, per branch, the flat index into it. `nudge` marks elements
@@ -59,6 +59,12 @@ class Conductances(Tunable, ConductanceLaw):
 
     def cocontent(self, *volts: np.ndarray) -> np.ndarray:
         return 0.5 * self.siemens * volts[0] ** 2
+
+    def admittance(self, omega: np.ndarray) -> np.ndarray:
+        return self.siemens + 0j * omega
+
+    def admittance_slope(self, omega: np.ndarray) -> np.ndarray:
+        return np.ones_like(self.siemens) + 0j * omega
 
     def noise_density(self, kelvin: float, *volts: np.ndarray) -> np.ndarray:
         """Johnson's, 2 k_B T g."""
@@ -164,26 +170,6 @@ class Diodes(DeviceBranches, CurrentLaw):
 
     def growth_voltages(self) -> tuple[np.ndarray]:
         return (self._spread(self.device.growth_voltage),)
-
-
-@dataclass(frozen=True, eq=False)
-class Capacitors(ChargeLaw):
-    """Linear capacitors. [F]"""
-
-    positive: Indices
-    negative: Indices
-    farads: Values
-
-    values: ClassVar[tuple[str, ...]] = ("farads",)
-
-    def capacitances(self) -> np.ndarray:
-        return self.farads
-
-    def netlist_form(self) -> NetlistForm:
-        return Primitive("c", self.farads)
-
-    def positive_values(self) -> tuple[str, ...]:
-        return self.values
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,10 @@ from analog_ep.circuit.circuit import Circuit
 from analog_ep.circuit.law_check import check_laws
 from analog_ep.circuit.laws import CurrentLaw, VoltageLaw
 from analog_ep.circuit.nodes import GROUND, NodePair
+from analog_ep.circuit.reactances import FluxLaw
 from analog_ep.errors import CircuitError
+
+_SOURCES = "voltage sources"
 
 
 def check_circuit(circuit: Circuit) -> None:
@@ -85,8 +88,13 @@ def _check_voltage_loops(circuit: Circuit) -> None:
         for p, n in zip(positive.tolist(), negative.tolist(), strict=True):
             a, b = root(p), root(n)
             if a == b:
+                what = (
+                    "voltage sources, and inductors, which are shorts at rest,"
+                    if circuit.of_kind(FluxLaw)
+                    else _SOURCES
+                )
                 raise CircuitError(
-                    f"voltage sources must not form a loop, found one through {label} between "
+                    f"{what} must not form a loop, found one through {label} between "
                     f"{circuit.node_names[p]!r} and {circuit.node_names[n]!r}; remove one or add a resistance"
                 )
             parent[a] = b

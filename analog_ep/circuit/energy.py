@@ -50,7 +50,7 @@ def held_nodes(circuit: Circuit) -> np.ndarray:
     held[GROUND] = True
     for group in circuit.of_kind(VoltageLaw):
         rows = group.rows()
-        if rows.is_independent:
+        if rows.is_source:
             held[rows.positive[rows.negative == GROUND]] = True
             held[rows.negative[rows.positive == GROUND]] = True
     return held

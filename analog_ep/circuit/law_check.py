@@ -124,7 +124,7 @@ def _check_rows(group: VoltageLaw) -> None:
     shape = (len(np.atleast_1d(rows.positive)),)
     for name in (field.name for field in fields(rows)):
         value = getattr(rows, name)
-        if value is None or name == "chained":
+        if value is None or name in ("chained", "inductive"):
             continue
         for part in value if name == "control" else (value,):
             if np.shape(part) != shape:

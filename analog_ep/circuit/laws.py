@@ -426,7 +426,7 @@ class VoltageLaw(Branches):
 
     def can_be_followed(self) -> bool:
         rows = self.rows()
-        return rows.is_independent and len(rows) == len(self)
+        return rows.is_source and len(rows) == len(self)
 
     def irreciprocity(self) -> str:
         return ONE_WAY if self.rows().is_one_way else ""

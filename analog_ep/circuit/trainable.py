@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from analog_ep.circuit.laws import CurrentLaw
+from analog_ep.circuit.laws import Branches, CurrentLaw
 from analog_ep.circuit.nodes import Indices, Values
 from analog_ep.errors import CircuitError
 
@@ -97,3 +97,15 @@ class Tunable:
         if self.parameter is None or self.parameter not in values:
             return self
         return self.with_parameters({self.tuned_field: values[self.parameter][self.index]})  # pyright: ignore
+
+
+class TunableAdmittance(Tunable, Branches):
+    """Linear two-terminal elements, of phasors i = y(ω) v, whose y has one quantity that may learn; beside a law."""
+
+    @abstractmethod
+    def admittance(self, omega: np.ndarray) -> np.ndarray:
+        """Y of each element `(n_frequencies, n_elements)` [S] at angular frequencies `(n_frequencies, 1)` [rad/s]."""
+
+    @abstractmethod
+    def admittance_slope(self, omega: np.ndarray) -> np.ndarray:
+        """∂y/∂p by what learns, arguments and shape as of `admittance`."""

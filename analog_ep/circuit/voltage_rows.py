@@ -35,6 +35,8 @@ class VoltageRows:
         Of the current of the element that `Branches.followed` names. [Ω]
     feedback : ndarray (n_rows,), optional
         Drawn from the nodes `drawn_from`, times the current that leaves the positive node.
+    inductive : bool
+        Whether the voltages are those at rest, of elements whose current stores energy.
     chained : bool
         Whether a row with one end at ground is eliminated, its control's voltage put in its place: then rows must not
         control each other in a ring.
@@ -51,6 +53,7 @@ class VoltageRows:
     drawn_from: np.ndarray | None = None
     feedback: np.ndarray | None = None
     chained: bool = False
+    inductive: bool = False
 
     @classmethod
     def between(cls, positive: np.ndarray, negative: np.ndarray, **others: Any) -> VoltageRows:
@@ -69,6 +72,11 @@ class VoltageRows:
     def is_independent(self) -> bool:
         """Whether no voltage and no current of the circuit controls the rows."""
         return self.gain is None and self.resistance is None
+
+    @property
+    def is_source(self) -> bool:
+        """Whether they are independent sources: those of inductors, at rest, are not."""
+        return self.is_independent and not self.inductive
 
     @property
     def is_one_way(self) -> bool:

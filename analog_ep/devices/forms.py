@@ -82,14 +82,14 @@ class FormWriter(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Primitive(NetlistForm):
-    """A linear element of SPICE's: ``r``, ``c``, ``i`` of two nodes, ``e`` and ``g`` of four.
+    """A linear element of SPICE's: ``r``, ``c``, ``l``, ``i`` of two nodes, ``e`` and ``g`` of four.
 
     Parameters
     ----------
     letter : str
         Which.
     values : ndarray (n_elements,)
-        In SPICE's unit: [Ω], [F], [A], none, [S].
+        In SPICE's unit: [Ω], [F], [H], [A], none, [S].
     """
 
     name = "elements"

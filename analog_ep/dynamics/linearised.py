@@ -1,4 +1,4 @@
-"""A circuit with capacitors about one of its states: how it follows small sinusoids, and how its noise drives it."""
+"""A circuit with reactances about one of its states: how it follows small sinusoids, and how its noise drives it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 from scipy.sparse import csc_array
 from scipy.sparse.linalg import splu
 
-from analog_ep.circuit import ChargeLaw, Circuit
+from analog_ep.circuit import Circuit
 from analog_ep.circuit.noise import NoiseCurrents, johnson_currents, shot_currents
 from analog_ep.equilibrium.nodal.assembly import incidence
 from analog_ep.equilibrium.nodal.equations import Equations
+from analog_ep.equilibrium.nodal.inertia import inertia
 from analog_ep.equilibrium.nodal.jacobian import Jacobian
 from analog_ep.equilibrium.nodal.reduction import reduced_system
 from analog_ep.errors import ConvergenceError, StimulusError
@@ -21,9 +22,9 @@ _COLUMNS = 256
 
 
 class Linearised:
-    r"""The circuit's equations for small phasors about a state, :math:`(J + jωC)\, x = L\, i`.
+    r"""The circuit's equations for small phasors about a state, :math:`(J + jωK)\, x = L\, i`.
 
-    J is the Jacobian of the reduced equations, C their capacitances, and L i what currents i into the nodes add to
+    J is the Jacobian of the reduced equations, K their `inertia`, and L i what currents i into the nodes add to
     them (`ReducedSystem`).
 
     Parameters
@@ -47,10 +48,7 @@ class Linearised:
         state = Equations.of(system, inputs[None], None, None).at(system.unknowns(voltages[None]))
         jacobian = Jacobian(system)
         self._jacobian = jacobian.sparse(jacobian.values(state.slopes)[0])
-        groups = circuit.of_kind(ChargeLaw)
-        port = system.port([group.ends() for group in groups])
-        farads = np.concatenate([np.zeros(0), *(group.capacitances() for group in groups)])
-        self._capacitance = csc_array((port.law * farads) @ port.voltage)
+        self._inertia = inertia(circuit, system)[0]
 
     def response(self, currents: np.ndarray, frequency: float) -> np.ndarray:
         """Phasors of the nodes `(n_nodes, n)` [V] under phasors of currents into them `(n_nodes, n)` [A].
@@ -60,7 +58,7 @@ class Linearised:
         ConvergenceError
             If the matrix is singular at this frequency. [Hz]
         """
-        matrix = csc_array(self._jacobian + 2j * math.pi * frequency * self._capacitance)
+        matrix = csc_array(self._jacobian + 2j * math.pi * frequency * self._inertia)
         try:
             found = splu(matrix).solve(np.asarray(self._system.law @ currents, dtype=np.complex128))
         except RuntimeError:

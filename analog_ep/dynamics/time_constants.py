@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import eigvals
 
-from analog_ep.circuit import GROUND, ChargeLaw, Circuit, CurrentLaw
+from analog_ep.circuit import GROUND, ChargeLaw, Circuit, CurrentLaw, FluxLaw
 from analog_ep.equilibrium.nodal.equations import Equations
 from analog_ep.equilibrium.nodal.jacobian import Jacobian
 from analog_ep.equilibrium.nodal.reduction import reduced_system
@@ -34,6 +34,10 @@ def slowest_time_constant(circuit: Circuit, inputs: np.ndarray, voltages: np.nda
     ConvergenceError
         If a state does not attract its neighbours: nothing settles there.
     """
+    if circuit.of_kind(FluxLaw):
+        raise CircuitError(
+            f"time constants need a circuit without inductors, found some in {circuit.title!r}; follow its transient"
+        )
     system = reduced_system(circuit)
     if system.n_unknowns > MOST_UNKNOWNS:
         raise CircuitError(

@@ -1,4 +1,4 @@
-"""Transients of a circuit with capacitors, integrated in PyTorch from the reduced Kirchhoff equations."""
+"""Transients of a circuit with capacitors and inductors, integrated in PyTorch from the reduced Kirchhoff equations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from analog_ep.circuit import ChargeLaw, Circuit
+from analog_ep.circuit import ChargeLaw, Circuit, FluxLaw
+from analog_ep.equilibrium.nodal.inertia import inertia
 from analog_ep.equilibrium.nodal.reduction import ReducedSystem, reduced_system
 from analog_ep.errors import ConvergenceError, StimulusError
 
@@ -59,14 +60,14 @@ def transient(
 ) -> Transient:
     r"""Integrate C dV/dt = −F(V) from given node voltages while the sources stand at one sample's values.
 
-    F are the equations of `ReducedSystem`, in float64: amplifiers and sources without dynamics follow at once. The
-    method is the stiffly accurate SDIRK of order 4 with γ = 1/4 and an embedded formula of order 3 [1]_; every stage is
-    solved by Newton's method. Between the ends of the steps stand cubic Hermite interpolants.
+    Inductors begin without a current. F are the equations of `ReducedSystem`, in float64: what has no dynamics follows
+    at once. The method is the stiffly accurate SDIRK of order 4 with γ = 1/4 and an embedded formula of order 3 [1]_;
+    stages are solved by Newton's method. Between the ends of steps stand cubic Hermite interpolants.
 
     Parameters
     ----------
     circuit : Circuit
-        With capacitors.
+        With capacitors or inductors.
     inputs : ndarray (n_inputs,)
         Inputs, switched on at time 0. [V]
     duration : float
@@ -102,7 +103,7 @@ def transient(
 def _require_transient(circuit: Circuit, duration: float, points: int) -> None:
     if not 0 < duration < float("inf") or points < 1:
         raise StimulusError(f"a transient needs a positive duration and points, found {duration} s and {points}")
-    if not circuit.of_kind(ChargeLaw):
+    if not circuit.of_kind(ChargeLaw) and not circuit.of_kind(FluxLaw):
         raise StimulusError(f"a transient needs capacitors, found none in {circuit.title!r}")
 
 
@@ -148,11 +149,15 @@ class _Dynamics:
     def __init__(self, circuit: Circuit, inputs: np.ndarray):
         self._title = circuit.title
         self.system: ReducedSystem = reduced_system(circuit)
-        system, capacitors = self.system, circuit.of_kind(ChargeLaw)
+        system = self.system
         self._drive = system.drive(inputs[None])
-        port = system.port([group.ends() for group in capacitors])
-        farads = np.concatenate([group.capacitances() for group in capacitors])
-        self.capacitance = _dense(csr_array(port.law * farads) @ port.voltage)
+        self.capacitance = _dense(inertia(circuit, system)[0])
+        # A current of an inductor has a course of its own; it is told as finely as the largest conductance asks.
+        inductive = [system.current_unknowns[group.label] for group in circuit.of_kind(FluxLaw)]
+        self.moving = np.concatenate([np.arange(system.n_voltages), *inductive])
+        scale = np.ones(system.n_unknowns)
+        scale[system.n_voltages :] = np.abs(system.matrix.diagonal()[: system.n_voltages]).max(initial=1e-12)
+        self.scale = torch.from_numpy(scale)
         self._matrix = _dense(system.matrix)
         self._law, self._controls = _dense(system.nonlinear.law), _dense(system.controls.voltage)
         self._constant = torch.from_numpy(self._drive.residual[0])
@@ -164,7 +169,7 @@ class _Dynamics:
 
     def after_jump(self, state: Tensor, time: float, atol: float) -> Tensor:
         """The state in which the unknowns without inertia have followed the sources, and nothing else has moved."""
-        found = self._stage(state, state, time / _GAMMA, torch.full_like(state, 0.01 * atol))
+        found = self._stage(state, state, time / _GAMMA, 0.01 * atol * self.scale)
         if found is None:
             raise ConvergenceError(
                 f"{self._title!r} must have a state at the start, found none; give every node at a diode a capacitor"
@@ -188,7 +193,7 @@ class _Dynamics:
     def step(self, state: Tensor, step: float, rtol: float, atol: float) -> _Step | None:
         """One step; None where Newton's method fails."""
         changes: list[Tensor] = []
-        tolerance = atol + rtol * state.abs()
+        tolerance = atol * self.scale + rtol * state.abs()
         value = state
         for weights in _STAGES:
             base = state + sum((w * change for w, change in zip(weights, changes, strict=True)), 0.0 * state)
@@ -198,8 +203,8 @@ class _Dynamics:
             value = solved
             changes.append((value - base) / _GAMMA)
         error = sum((w * change for w, change in zip(_ERROR, changes, strict=True)), 0.0 * state)
-        # The unknowns behind the voltages are currents, which follow without dynamics of their own.
-        scaled = (error / torch.maximum(tolerance, atol + rtol * value.abs()))[: self.system.n_voltages]
+        # The other currents among the unknowns follow without dynamics of their own.
+        scaled = (error / torch.maximum(tolerance, atol * self.scale + rtol * value.abs()))[self.moving]
         return _Step(value, changes[-1], float(scaled.square().mean().sqrt()))
 
     def _stage(self, base: Tensor, guess: Tensor, step: float, tolerance: Tensor) -> Tensor | None:
@@ -212,7 +217,7 @@ class _Dynamics:
             if int(failed) or not bool(torch.isfinite(change).all()):
                 return None
             value = value - change
-            if bool((change.abs() <= tolerance)[: self.system.n_voltages].all()):
+            if bool((change.abs() <= tolerance)[self.moving].all()):
                 return value
         return None
 

@@ -8,6 +8,7 @@ from analog_ep.equilibrium.layered.relaxation import Relaxation
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.equilibrium.nodal.newton import Newton
 from analog_ep.equilibrium.nodal.residual import kirchhoff_residual
+from analog_ep.equilibrium.oscillation import Oscillation
 from analog_ep.equilibrium.solver_of import solver_of
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "HopfieldRelaxation",
     "Newton",
     "Ngspice",
+    "Oscillation",
     "Relaxation",
     "Solver",
     "kirchhoff_residual",

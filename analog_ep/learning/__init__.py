@@ -12,6 +12,8 @@ from analog_ep.learning.gradients.propagation import EquilibriumPropagation, Sma
 from analog_ep.learning.gradients.recurrent_backpropagation import AdjointDynamics, RecurrentBackpropagation
 from analog_ep.learning.gradients.stochastic import StochasticEquilibriumPropagation
 from analog_ep.learning.gradients.transposed import AdjointNetwork, AsymmetricEquilibriumPropagation
+from analog_ep.learning.periodic_propagation import PeriodicPropagation
+from analog_ep.learning.phasor_propagation import PhasorPropagation
 from analog_ep.learning.updates.fused import FusedStep
 from analog_ep.learning.updates.pulsed import PulsedUpdate
 from analog_ep.learning.updates.update import Update
@@ -32,6 +34,8 @@ __all__ = [
     "ImplicitDifferentiation",
     "LockInEquilibriumPropagation",
     "NgspiceSmallSignal",
+    "PeriodicPropagation",
+    "PhasorPropagation",
     "PulsedUpdate",
     "RecurrentBackpropagation",
     "SmallSignal",

@@ -95,7 +95,7 @@ class DeckSections:
         names, cards = self.circuit.node_names, {}
         for group in self.circuit.of_kind(VoltageLaw):
             rows = group.rows()
-            if rows.is_independent:
+            if rows.is_source:
                 ends = [(names[p], names[n]) for p, n in zip(rows.positive, rows.negative, strict=True)]
                 values = rows.values(samples).T
                 cards[group.label] = [

@@ -116,6 +116,8 @@ class _Terms:
 
     def _of(self, group: Branches) -> Iterator[str]:
         if (rows := group.rows()) is not None:
+            if rows.inductive:
+                return iter(())
             return self._sources(group, rows) if rows.is_independent else self._amplifiers(group, rows)
         if group.label in self.contents:
             return self._contents(group, self.contents[group.label])

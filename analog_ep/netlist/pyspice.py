@@ -120,6 +120,7 @@ def _behavioural(circuit: PySpiceCircuit, name: str, p: str, n: str, law: str) -
 _ELEMENTS: dict[str, _Add] = {
     "r": _two_terminal("R"),
     "c": _two_terminal("C"),
+    "l": _two_terminal("L"),
     "v": _two_terminal("V"),
     "i": _two_terminal("I"),
     "d": _diode,

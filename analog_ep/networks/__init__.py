@@ -15,6 +15,7 @@ from analog_ep.networks.network import (
     UnitNetwork,
 )
 from analog_ep.networks.resistive import ResistiveNetwork
+from analog_ep.networks.rlc_network import RLCNetwork
 from analog_ep.networks.stage import Stage
 from analog_ep.networks.wires import Wires
 
@@ -31,6 +32,7 @@ __all__ = [
     "LeakyIntegrators",
     "Network",
     "Question",
+    "RLCNetwork",
     "RangedNetwork",
     "ResistiveNetwork",
     "Sigmoid",

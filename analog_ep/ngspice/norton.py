@@ -107,7 +107,7 @@ def _held_nodes(circuit: Circuit) -> np.ndarray:
     controlling = _controlling(circuit)
     for group in circuit.of_kind(VoltageLaw):
         rows = group.rows()
-        if rows.is_independent and group.label not in controlling:
+        if rows.is_source and group.label not in controlling:
             held[rows.positive[rows.negative == GROUND]] = True
             held[rows.negative[rows.positive == GROUND]] = True
     return held

@@ -337,7 +337,7 @@ def held_voltages(circuit: Circuit, inputs: np.ndarray) -> np.ndarray:
     voltages = np.full((len(inputs), circuit.n_nodes), np.nan)
     voltages[:, GROUND] = 0.0
     for rows in (group.rows() for group in circuit.of_kind(VoltageLaw)):
-        if rows.is_independent:
+        if rows.is_source:
             values = rows.values(inputs)
             up, down = rows.negative == GROUND, rows.positive == GROUND
             voltages[:, rows.positive[up]] = values[:, up]

@@ -115,8 +115,12 @@ class ReducedSystem:
     ----------
     n_voltages, n_unknowns, n_nonlinear : int
         Sizes of z and x, and number of nonlinear branches.
+    current_unknowns : dict of str to ndarray (n_rows,)
+        Which unknown is the current of each row of a voltage law, by its label; of rows that are eliminated none.
     matrix : csr_array (n_unknowns, n_unknowns)
         M.
+    source_law : csr_array (n_unknowns, n_inputs + 1)
+        What the sources add to the residual, m(s).
     expansion, source_expansion : csr_array
         A, with zero columns for c, `(n_nodes, n_unknowns)`; B `(n_nodes, n_inputs + 1)`.
     law : csr_array (n_unknowns, n_nodes)
@@ -149,6 +153,7 @@ class ReducedSystem:
         free, held, gains, feedback = _eliminate(circuit)
         self._free = free
         self.n_voltages, self.n_unknowns = len(free), len(free) + border.size
+        self.current_unknowns = {label: len(free) + places for label, places in border.places.items()}
         select = csr_array((np.ones(len(free)), (free, np.arange(len(free)))), shape=(n_nodes, self.n_unknowns))
         self.expansion, self.source_expansion = _chained(gains, select), _chained(gains, held)
         self.law = _transposed(_chained(_transposed(feedback), select))
@@ -159,7 +164,7 @@ class ReducedSystem:
             (self.law @ nodal + rows) @ self.expansion
             + (self.law @ border.columns + embed @ border.currents) @ _transposed(embed)
         )
-        self._source_law = csr_array((self.law @ nodal + rows) @ self.source_expansion - embed @ border.sources)
+        self.source_law = csr_array((self.law @ nodal + rows) @ self.source_expansion - embed @ border.sources)
         self._constant = self.law @ current
         self.groups = _nonlinear_groups(circuit)
         self.nonlinear = self.port([group.law.ends() for group in self.groups])
@@ -193,7 +198,7 @@ class ReducedSystem:
         sources = np.concatenate([inputs, np.ones((len(inputs), 1))], axis=1)
         return Drive(
             sources,
-            apply(self._source_law, sources) + self._constant,
+            apply(self.source_law, sources) + self._constant,
             apply(self.controls.source_voltage, sources),
             apply(self.outputs.source_voltage, sources),
         )

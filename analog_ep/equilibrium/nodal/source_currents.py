@@ -27,12 +27,16 @@ class Border:
         H.
     sources : csr_array (size, n_inputs + 1)
         R.
+    places : dict of str to ndarray (n_rows,)
+        Number of each row's current among them, by the label of its group; of rows that are eliminated no number that
+        means anything.
     """
 
     def __init__(self, circuit: Circuit):
         rows, columns, currents, sources = Entries(), Entries(), Entries(), Entries()
         groups = [(group, group.rows()) for group in circuit.of_kind(VoltageLaw)]
-        place: dict[str, np.ndarray] = {}
+        self.places: dict[str, np.ndarray] = {}
+        place = self.places
         self.size = 0
         for group, held in groups:
             kept = ~eliminated(circuit, group.label, held)

@@ -22,7 +22,7 @@ from analog_ep.stimulus import Cost, Nudge
 
 
 class LockInEquilibriumPropagation(PhaseMethod):
-    r"""Equilibrium propagation while the network computes: nudges −β ∂C/∂o cos 2πft, all in phase, and lock-ins.
+    r"""Equilibrium propagation while the network computes: nudges −β ∂C/∂o cos 2πft, all in phase, and lock-ins [1]_.
 
     Every branch shows two things at once: the mean of its voltage v̄, which is the free state, and the amplitude d of
     what goes as cos 2πft, the response to a nudge of full strength. With the energy's weights w as in
@@ -66,6 +66,12 @@ class LockInEquilibriumPropagation(PhaseMethod):
         asked for of a network that is no circuit.
     ConvergenceError
         On `gradients`, if a state was not found.
+
+    References
+    ----------
+    .. [1] V. R. Anisetti, A. Kandala, B. Scellier and J. M. Schwarz, "Frequency Propagation: Multimechanism Learning in
+       Nonlinear Physical Networks," Neural Comput. 36(4):596, 2024, arXiv:2208.08862: signals at one frequency, errors
+       at another. Here the signals are constant, and the errors alone oscillate.
     """
 
     follows_cost = True

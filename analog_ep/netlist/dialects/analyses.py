@@ -16,9 +16,9 @@ class Analyses(Transients, Sweeps):
     Values are numbers, vectors texts such as ``v(out)``.
     """
 
-    def small_signal(self) -> str:
-        """The linearised response, at 1 Hz: without reactances every other frequency gives the same."""
-        return ".ac lin 1 1.0 1.0"
+    def small_signal(self, frequency: float = 1.0) -> str:
+        """The linearised response [Hz]: without reactances every frequency gives the same."""
+        return f".ac lin 1 {number(frequency)} {number(frequency)}"
 
     def noise(self, output: Sequence[str], source: str, points_per_decade: int, low: float, high: float) -> str:
         """Spectrum of the voltage between two nodes, referred to a source. [Hz]"""

