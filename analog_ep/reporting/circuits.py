@@ -1,4 +1,4 @@
-"""Sections on the circuit of a run: crossbars, conductances, diodes, settling, noise, power, ngspice, classes."""
+"""Sections on the circuit of a run: crossbars, conductances, diodes, agreement with ngspice, classes."""
 
 from __future__ import annotations
 
@@ -6,15 +6,10 @@ import json
 
 import numpy as np
 
-from analog_ep.analyses.analyse import analyse
 from analog_ep.analyses.characteristics import characteristics
 from analog_ep.analyses.class_scores import CONFIDENCE, class_scores
-from analog_ep.analyses.conditions import Conditions, Study
 from analog_ep.analyses.map_plots import conductance_histograms
-from analog_ep.analyses.noise import output_noise
-from analog_ep.analyses.plots import study_plot
 from analog_ep.analyses.voltage_map import voltage_map
-from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.networks.needs import conductances_of
@@ -23,9 +18,6 @@ from analog_ep.reporting.subject import ConductancesOf, RunSubject
 from analog_ep.runs.building import build_dataset
 from analog_ep.runs.trained import cross_checked
 from analog_ep.support.si import si
-
-_POINTS = 8
-"""Frequencies a decade at which the noise is found: its rms is then within 1 %."""
 
 
 def maps(subject: RunSubject) -> Section:
@@ -78,47 +70,6 @@ def diodes(subject: RunSubject) -> Section:
     words = f"Test sample {subject.sample}, free phase. Ideal diodes are drawn as their netlist has them."
     body = picture(found.plot(), "operating points on the diodes' characteristics")
     return Section("Diodes", body + paragraph(words) + rich_table(found.table()), json.loads(found.to_json()))
-
-
-def settling(subject: RunSubject) -> Section:
-    """Settling of both phases."""
-    return _study(subject, "settling", "Settling", "distance of every layer from its equilibrium over time")
-
-
-def power(subject: RunSubject) -> Section:
-    """Power by class of branches, and energies."""
-    return _study(subject, "power", "Power", "power by class of branches, and energies")
-
-
-def _study(subject: RunSubject, study: Study, title: str, alt: str) -> Section:
-    found = analyse(subject.path, study, subject.sample)
-    words = f"Test sample {subject.sample}; the conditions are the usual ones of analog-ep analyse RUN {study}."
-    body = picture(study_plot(found, ""), alt) + paragraph(words) + rich_table(found.table())
-    return Section(title, body, json.loads(found.to_json()))
-
-
-def noise(subject: RunSubject) -> Section:
-    """Noise of the outputs, and the signal against it."""
-    network = conductances_of(
-        subject.network, "noise needs a circuit of conductances", "look at its settling"
-    ).as_built()
-    circuit = with_node_capacitance(network.circuit(subject.chip), Conditions().capacitance)
-    # Fewer points than `analyse`, which takes as long as all other sections together.
-    found = output_noise(circuit, subject.one.numpy(), points_per_decade=_POINTS, reduced=True)
-    ratio = np.abs(found.outputs) / found.rms
-    decibels = 20 * np.log10(np.maximum(ratio, 1e-300))
-    rows = [
-        [str(i), si(float(volts), "V", 4), si(float(rms), "V"), f"{db:.1f} dB"]
-        for i, (volts, rms, db) in enumerate(zip(found.outputs, found.rms, decibels, strict=True))
-    ]
-    words = "SNR is |output| over the rms of its thermal and shot noise with 1 pF at each node."
-    if len(found.outputs) > 1:
-        second, first = np.sort(found.outputs)[-2:]
-        lead = (first - second) / np.sqrt(2 * np.mean(found.rms**2))
-        words += f" The largest output leads by {lead:.3g} times the rms of a difference of two outputs."
-    body = picture(study_plot(found, ""), "noise of the outputs over the frequency") + paragraph(words)
-    figures = {"rms": found.rms.tolist(), "outputs": found.outputs.tolist(), "snr_db": decibels.tolist()}
-    return Section("Noise", body + rows_table(["output", "voltage", "rms noise", "SNR"], rows), figures)
 
 
 def agreement(subject: RunSubject) -> Section:

@@ -2,16 +2,72 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+
+from analog_ep.analyses.analyse import analyse
+from analog_ep.analyses.conditions import Conditions, Study
+from analog_ep.analyses.noise import output_noise
+from analog_ep.analyses.plots import study_plot
+from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.errors import AnalogEPError, CheckpointError
+from analog_ep.networks.needs import conductances_of
 from analog_ep.reporting import circuits, facts
-from analog_ep.reporting.page import Report, Section
+from analog_ep.reporting.page import Report, Section, paragraph, picture, rich_table, rows_table
 from analog_ep.reporting.study import is_study, study_report
 from analog_ep.reporting.subject import RunSubject
+from analog_ep.reporting.versions import versions
 from analog_ep.runs.choosing import SPEC, stored_spec
 from analog_ep.spec import Spec
+from analog_ep.support.si import si
+
+_POINTS = 8
+"""Frequencies a decade at which the noise is found: its rms is then within 1 %."""
+
+
+def settling(subject: RunSubject) -> Section:
+    """Settling of both phases."""
+    return _study(subject, "settling", "Settling", "distance of every layer from its equilibrium over time")
+
+
+def power(subject: RunSubject) -> Section:
+    """Power by class of branches, and energies."""
+    return _study(subject, "power", "Power", "power by class of branches, and energies")
+
+
+def _study(subject: RunSubject, study: Study, title: str, alt: str) -> Section:
+    found = analyse(subject.path, study, subject.sample)
+    words = f"Test sample {subject.sample}; the conditions are the usual ones of analog-ep analyse RUN {study}."
+    body = picture(study_plot(found, ""), alt) + paragraph(words) + rich_table(found.table())
+    return Section(title, body, json.loads(found.to_json()))
+
+
+def noise(subject: RunSubject) -> Section:
+    """Noise of the outputs, and the signal against it."""
+    network = conductances_of(
+        subject.network, "noise needs a circuit of conductances", "look at its settling"
+    ).as_built()
+    circuit = with_node_capacitance(network.circuit(subject.chip), Conditions().capacitance)
+    # Fewer points than `analyse`, which takes as long as all other sections together.
+    found = output_noise(circuit, subject.one.numpy(), points_per_decade=_POINTS, reduced=True)
+    ratio = np.abs(found.outputs) / found.rms
+    decibels = 20 * np.log10(np.maximum(ratio, 1e-300))
+    rows = [
+        [str(i), si(float(volts), "V", 4), si(float(rms), "V"), f"{db:.1f} dB"]
+        for i, (volts, rms, db) in enumerate(zip(found.outputs, found.rms, decibels, strict=True))
+    ]
+    words = "SNR is |output| over the rms of its thermal and shot noise with 1 pF at each node."
+    if len(found.outputs) > 1:
+        second, first = np.sort(found.outputs)[-2:]
+        lead = (first - second) / np.sqrt(2 * np.mean(found.rms**2))
+        words += f" The largest output leads by {lead:.3g} times the rms of a difference of two outputs."
+    body = picture(study_plot(found, ""), "noise of the outputs over the frequency") + paragraph(words)
+    figures = {"rms": found.rms.tolist(), "outputs": found.outputs.tolist(), "snr_db": decibels.tolist()}
+    return Section("Noise", body + rows_table(["output", "voltage", "rms noise", "SNR"], rows), figures)
+
 
 _PARTS: dict[str, Callable[[RunSubject], Section]] = {
     "What it is": facts.overview,
@@ -21,9 +77,9 @@ _PARTS: dict[str, Callable[[RunSubject], Section]] = {
     "Voltage map": circuits.maps,
     "Conductances": circuits.histograms,
     "Diodes": circuits.diodes,
-    "Settling": circuits.settling,
-    "Noise": circuits.noise,
-    "Power": circuits.power,
+    "Settling": settling,
+    "Noise": noise,
+    "Power": power,
     "Cross-check": circuits.agreement,
     "Hardware needed": facts.hardware,
 }
@@ -75,9 +131,7 @@ def report(
     try:
         spec = stored_spec(path)
     except AnalogEPError as error:
-        return Report(
-            title, lead, (facts.stored_text(path, str(error)), facts.learning_from_table(path), facts.versions())
-        )
+        return Report(title, lead, (facts.stored_text(path, str(error)), facts.learning_from_table(path), versions()))
     return Report(title, lead, tuple(_sections(path, spec, sample, samples, tell)))
 
 
@@ -89,5 +143,5 @@ def _sections(path: Path, spec: Spec, sample: int, samples: int, tell: Callable[
             yield part(subject)
         except (AnalogEPError, OSError) as error:
             yield Section(title, left_out=" ".join(str(error).split()))
-    yield facts.versions()
+    yield versions()
     tell(len(_PARTS), len(_PARTS))

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import csv
-import platform
-from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
 
-from analog_ep.errors import NgspiceError
 from analog_ep.networks import CrossbarNetwork, HardwareNetwork, Network, Question, UnitNetwork
 from analog_ep.networks.diagram import network_svg
-from analog_ep.ngspice.process import EngineReport
 from analog_ep.reporting.page import Section, drawing, facts_table, paragraph, picture, rows_table, unfolded
 from analog_ep.reporting.subject import RunSubject
 from analog_ep.runs.choosing import SPEC
 from analog_ep.runs.folder import METRICS
 from analog_ep.runs.progress import learning_curve
 from analog_ep.support.si import si
-
-_PACKAGES = ("analog-ep", "torch", "numpy", "scipy", "numba")
 
 
 def overview(subject: RunSubject) -> Section:
@@ -132,18 +126,3 @@ def _short(rows: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
     """The first groups, and how many are left."""
     most = 40
     return rows if len(rows) <= most else [*rows[:most], (f"and {len(rows) - most} groups more", "", "")]
-
-
-def versions() -> Section:
-    """What made the report."""
-    found = {"Python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed as a package"
-    try:
-        found["engine for netlists"] = str(EngineReport.of())
-    except NgspiceError as error:
-        found["engine for netlists"] = f"not found: {error}"
-    return Section("Versions", facts_table(found.items()), dict(found))

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analog_ep.errors import AnalogEPError, StudyError
-from analog_ep.reporting.facts import versions
 from analog_ep.reporting.page import Report, Section, facts_table, paragraph, picture, rows_table, unfolded
+from analog_ep.reporting.versions import versions
 from analog_ep.runs.choosing import SPEC, stored_spec
 from analog_ep.studies.cell import CELLS
 from analog_ep.studies.results import RESULTS, TIMES
