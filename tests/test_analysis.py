@@ -5,7 +5,7 @@ import json
 import pytest
 
 from analog_ep import cli
-from analog_ep.analyses.analyse import FOLDER
+from analog_ep.analyses.conditions import FOLDER
 from analog_ep.analyses.power import AMPLIFIERS
 from analog_ep.runs.choosing import choose_spec
 from analog_ep.runs.folder import Run

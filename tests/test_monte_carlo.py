@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from analog_ep import cli
-from analog_ep.analyses.analyse import analyse, write_report
+from analog_ep.analyses.analyse import analyse
 from analog_ep.analyses.chip_scores import ChipCheck, ChipScore, ScoreFile
 from analog_ep.analyses.conditions import FOLDER, PARAMETERS, Conditions, Workplace, file_stem
 from analog_ep.analyses.monte_carlo import ChipDraws, MonteCarlo, monte_carlo
+from analog_ep.analyses.writing import write_report
 from analog_ep.circuit.real_amplifiers import AmplifierModel
 from analog_ep.errors import CheckpointError, SpecError, StimulusError
 from analog_ep.learning.training import accuracy

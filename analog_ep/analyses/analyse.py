@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,11 +11,10 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from analog_ep.analyses.conditions import FOLDER, Conditions, Study, Workplace, file_stem
+from analog_ep.analyses.conditions import Conditions, Study, Workplace, file_stem
 from analog_ep.analyses.corners import Corners, ResistorsOverTemperature, corners
 from analog_ep.analyses.energy import Energy
 from analog_ep.analyses.measuring_time import MeasuringTime, measuring_time
@@ -46,12 +44,9 @@ from analog_ep.runs.building import build_cost, build_nudge
 from analog_ep.runs.folder import stored_chip
 from analog_ep.runs.trained import test_samples, trained_conductances
 from analog_ep.spec import Spec
-from analog_ep.support.files import write_atomically
 
-_OF_SAMPLES: tuple[Study, ...] = ("corners", "wires", "nudging", "lock-in", "monte-carlo")
+OF_SAMPLES: tuple[Study, ...] = ("corners", "wires", "nudging", "lock-in", "monte-carlo")
 """Studies of all test samples from the one that is given on, or of as many as are asked for."""
-
-_ON = "s from"
 
 _NOISE_INTERVAL, _NOISE_DURATION, _NOISE_START = 1 / 5, 200, 10
 """Times of transient noise in time constants: of the fastest output, and twice of the slowest."""
@@ -108,7 +103,7 @@ def analyse(
     spec, network = trained_conductances(path)
     if study == "monte-carlo":
         return _monte_carlo(path, sample, conditions, Workplace() if workplace is None else workplace)
-    count = conditions.samples if study in _OF_SAMPLES else 1
+    count = conditions.samples if study in OF_SAMPLES else 1
     chip = stored_chip(path, spec, network)
     inputs, targets = test_samples(spec, network, slice(sample, None if count is None else sample + count), chip)
     # The inputs are those that the DACs drive: no study converts them again.
@@ -116,49 +111,6 @@ def analyse(
     chip = None if chip is None else replace(chip, converters=None)
     subject = _Subject(spec, network.as_built(), chip, inputs, targets, conditions, converters)
     return _STUDIES[study](subject)
-
-
-def write_report(
-    path: Path, study: Study, sample: int, report: StudyReport, conditions: Conditions | None = None
-) -> list[Path]:
-    """Write a report into a run's folder `analysis` as JSON, as a table in text, and as a picture.
-
-    Conditions that are not the default ones stand in the names of the files, so that no report takes the place of one
-    under other conditions.
-
-    Parameters
-    ----------
-    path : Path
-        The run folder.
-    study, sample, conditions
-        As for `analyse`; they name the files.
-    report : StudyReport
-        What `analyse` gave.
-
-    Returns
-    -------
-    list of Path
-        The files.
-    """
-    # Loaded where something is drawn: no other command waits for it.
-    from analog_ep.analyses.plots import study_plot
-
-    folder = path / FOLDER
-    folder.mkdir(exist_ok=True)
-    stem, text = file_stem(study, sample, Conditions() if conditions is None else conditions), io.StringIO()
-    Console(file=text, width=120).print(report.table())
-    contents = {
-        "json": report.to_json() + "\n",
-        "txt": text.getvalue(),
-        "png": study_plot(
-            report, f"{path.name}: {study.replace('-', ' ')}, test sample{_ON * (study in _OF_SAMPLES)} {sample}"
-        ),
-    }
-    # Not by `with_suffix`: a number in the name may have a dot.
-    files = [folder / f"{stem}.{ending}" for ending in contents]
-    for file, content in zip(files, contents.values(), strict=True):
-        write_atomically(file, content)
-    return files
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,17 @@
 """The command line: parse, call the library, print. Importing a module here registers its commands."""
 
-from analog_ep.cli import analyses, benchmarks, calibration, hardware, sizing, stationary, studies, theory, training
+from analog_ep.cli import (
+    analyses,
+    benchmarks,
+    calibration,
+    hardware,
+    reporting,
+    sizing,
+    stationary,
+    studies,
+    theory,
+    training,
+)
 from analog_ep.cli.app import app, main
 
 __all__ = [
@@ -10,6 +21,7 @@ __all__ = [
     "calibration",
     "hardware",
     "main",
+    "reporting",
     "sizing",
     "stationary",
     "studies",

@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from analog_ep.analyses.analyse import analyse, write_report
+from analog_ep.analyses.analyse import analyse
 from analog_ep.analyses.conditions import FOLDER, PARAMETERS, Conditions, Workplace
 from analog_ep.analyses.response import SmallSignalGradient
+from analog_ep.analyses.writing import write_report
 from analog_ep.circuit.real_amplifiers import AmplifierModel
 from analog_ep.cli.app import EngineOption, JsonOption, RunFolder, app, console, show
 from analog_ep.cli.notices import warn_of_weak_responses_of

@@ -169,6 +169,7 @@ def cross_checked(
     processes: int = 1,
     accuracy: bool = False,
     judge: bool = False,
+    decks: bool = True,
 ) -> CrossCheck | HopfieldCrossCheck:
     """Compare PyTorch with ngspice on a run's network and the first test samples, with the spec's nudge.
 
@@ -192,6 +193,8 @@ def cross_checked(
         Whether ngspice classifies the whole test part, with reduced netlists: see `Ngspice`.
     judge : bool
         Whether the gradient is compared with neospice's too, see `adjoint_gradients`.
+    decks : bool
+        Whether the netlists that `export` writes are run.
 
     Raises
     ------
@@ -211,7 +214,7 @@ def cross_checked(
         samples = min(_USUAL_SAMPLES, len(build_dataset(spec, network).test_labels))
     inputs, targets = test_samples(spec, network, slice(0, samples), chip)
     return network.answer(
-        _RunCheck(path, spec, inputs, targets, array_of(chip, array), progress, processes, accuracy, judge)
+        _RunCheck(path, spec, inputs, targets, array_of(chip, array), progress, processes, accuracy, judge, decks)
     )
 
 
@@ -228,6 +231,7 @@ class _RunCheck(Question[CrossCheck | HopfieldCrossCheck]):
     processes: int
     accuracy: bool
     judge: bool
+    decks: bool
 
     def network(self, network: Network) -> CrossCheck:
         raise StimulusError(f"the check of a run needs a circuit of conductances, found a {type(network).__name__}")
@@ -253,20 +257,14 @@ class _RunCheck(Question[CrossCheck | HopfieldCrossCheck]):
             method=build_gradient(spec, trained, exact, exact),
             tolerances=tolerances_of(spec),
         )
-        decks = check_decks(network, self.inputs[0], build_nudge(spec, self.targets[0]), chip)
+        nudge = build_nudge(spec, self.targets[0])
+        decks = check_decks(network, self.inputs[0], nudge, chip) if self.decks else {}
         classes = _classes(spec, trained, chip, self.progress, self.processes) if self.accuracy else None
         # Of targets the largest output says nothing.
         compared = None if spec.data.outputs else result.classes
-        left_out = decks_left_out(circuit, chip)
-        return replace(
-            result,
-            decks=decks,
-            decks_left_out=left_out,
-            reduced=reduced,
-            test_classes=classes,
-            classes=compared,
-            judge=judged,
-        )
+        left_out = decks_left_out(circuit, chip) if self.decks else {}
+        result = replace(result, decks=decks, decks_left_out=left_out, reduced=reduced)
+        return replace(result, test_classes=classes, classes=compared, judge=judged)
 
     def units(self, network: UnitNetwork) -> HopfieldCrossCheck:
         if self.accuracy:

@@ -1,0 +1,147 @@
+"""A report of a run or of a study: every part that can be had, and of each other one the reason in a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from analog_ep.analyses.analyse import analyse
+from analog_ep.analyses.conditions import Conditions, Study
+from analog_ep.analyses.noise import output_noise
+from analog_ep.analyses.plots import study_plot
+from analog_ep.circuit.node_capacitance import with_node_capacitance
+from analog_ep.errors import AnalogEPError, CheckpointError
+from analog_ep.networks.needs import conductances_of
+from analog_ep.reporting import circuits, facts
+from analog_ep.reporting.page import Report, Section, paragraph, picture, rich_table, rows_table
+from analog_ep.reporting.study import is_study, study_report
+from analog_ep.reporting.subject import RunSubject
+from analog_ep.reporting.versions import versions
+from analog_ep.runs.choosing import SPEC, stored_spec
+from analog_ep.spec import Spec
+from analog_ep.support.si import si
+
+_POINTS = 8
+"""Frequencies a decade at which the noise is found: its rms is then within 1 %."""
+
+
+def settling(subject: RunSubject) -> Section:
+    """Settling of both phases."""
+    return _study(subject, "settling", "Settling", "distance of every layer from its equilibrium over time")
+
+
+def power(subject: RunSubject) -> Section:
+    """Power by class of branches, and energies."""
+    return _study(subject, "power", "Power", "power by class of branches, and energies")
+
+
+def _study(subject: RunSubject, study: Study, title: str, alt: str) -> Section:
+    found = analyse(subject.path, study, subject.sample)
+    words = f"Test sample {subject.sample}; the conditions are the usual ones of analog-ep analyse RUN {study}."
+    body = picture(study_plot(found, ""), alt) + paragraph(words) + rich_table(found.table())
+    return Section(title, body, json.loads(found.to_json()))
+
+
+def noise(subject: RunSubject) -> Section:
+    """Noise of the outputs, and the signal against it."""
+    network = conductances_of(
+        subject.network, "noise needs a circuit of conductances", "look at its settling"
+    ).as_built()
+    circuit = with_node_capacitance(network.circuit(subject.chip), Conditions().capacitance)
+    # Fewer points than `analyse`, which takes as long as all other sections together.
+    found = output_noise(circuit, subject.one.numpy(), points_per_decade=_POINTS, reduced=True)
+    ratio = np.abs(found.outputs) / found.rms
+    decibels = 20 * np.log10(np.maximum(ratio, 1e-300))
+    rows = [
+        [str(i), si(float(volts), "V", 4), si(float(rms), "V"), f"{db:.1f} dB"]
+        for i, (volts, rms, db) in enumerate(zip(found.outputs, found.rms, decibels, strict=True))
+    ]
+    words = "SNR is |output| over the rms of its thermal and shot noise with 1 pF at each node."
+    if len(found.outputs) > 1:
+        second, first = np.sort(found.outputs)[-2:]
+        lead = (first - second) / np.sqrt(2 * np.mean(found.rms**2))
+        words += f" The largest output leads by {lead:.3g} times the rms of a difference of two outputs."
+    body = picture(study_plot(found, ""), "noise of the outputs over the frequency") + paragraph(words)
+    figures = {"rms": found.rms.tolist(), "outputs": found.outputs.tolist(), "snr_db": decibels.tolist()}
+    return Section("Noise", body + rows_table(["output", "voltage", "rms noise", "SNR"], rows), figures)
+
+
+_PARTS: dict[str, Callable[[RunSubject], Section]] = {
+    "What it is": facts.overview,
+    "Network": facts.diagram,
+    "Learning curve": facts.learning,
+    "Accuracy by class": circuits.classes,
+    "Voltage map": circuits.maps,
+    "Conductances": circuits.histograms,
+    "Diodes": circuits.diodes,
+    "Settling": settling,
+    "Noise": noise,
+    "Power": power,
+    "Cross-check": circuits.agreement,
+    "Hardware needed": facts.hardware,
+}
+"""Sections of a run, in the order of the page."""
+
+
+def report(
+    path: Path, sample: int = 0, samples: int = 10, progress: Callable[[int, int], None] | None = None
+) -> Report:
+    """Everything that can be told of a run, or of a study, as one page.
+
+    A part that cannot be had says why in its section: no ngspice, no crossbars, a training that has just begun, a run
+    of an earlier version.
+
+    Parameters
+    ----------
+    path : Path
+        The folder of a run or of a study.
+    sample : int
+        Index of the test sample that a run's circuit is shown at.
+    samples : int
+        Number of test samples that are compared with ngspice.
+    progress : callable, optional
+        Told how many sections of how many are done.
+
+    Returns
+    -------
+    Report
+        `Report.save` writes the page.
+
+    Raises
+    ------
+    CheckpointError
+        If the path is the folder of neither.
+    """
+    path = Path(path)
+    if is_study(path):
+        return study_report(path)
+    if not (path / SPEC).is_file():
+        raise CheckpointError(
+            f"{path} must be the folder of a run or of a study, found no {SPEC}, no results and no cells in it; train "
+            f"with --out {path} first"
+        )
+    tell = (lambda done, total: None) if progress is None else progress
+    title, lead = (
+        f"Run {path.resolve().name}",
+        "One training of a circuit by its equilibria, and what its hardware does.",
+    )
+    try:
+        spec = stored_spec(path)
+    except AnalogEPError as error:
+        return Report(title, lead, (facts.stored_text(path, str(error)), facts.learning_from_table(path), versions()))
+    return Report(title, lead, tuple(_sections(path, spec, sample, samples, tell)))
+
+
+def _sections(path: Path, spec: Spec, sample: int, samples: int, tell: Callable[[int, int], None]) -> Iterator[Section]:
+    subject = RunSubject(path, spec, sample, samples)
+    for number, (title, part) in enumerate(_PARTS.items()):
+        tell(number, len(_PARTS))
+        try:
+            yield part(subject)
+        except (AnalogEPError, OSError) as error:
+            yield Section(title, left_out=" ".join(str(error).split()))
+    yield versions()
+    tell(len(_PARTS), len(_PARTS))
