@@ -17,6 +17,12 @@ from analog_ep.calibration.step_families import ConstantFamily, StepFamily
 
 _ROUNDS = 5
 _LAGS = 5
+_LEAST_WRITTEN = 0.02
+"""Of the variance: write noise to begin with where neighbouring residuals show none."""
+
+_DROWNED = 0.5
+"""Cycle-to-cycle noise, in steps, from which on a likelihood may have several maxima."""
+
 _CLEARLY_WRITTEN = -0.25
 """Correlation of neighbouring residuals below which nothing but write noise explains it; alone it gives −½."""
 
@@ -81,19 +87,17 @@ def fit_train(train: PulseTrain, family: StepFamily) -> TrainFit:
 
 def _most_likely(train: PulseTrain, family: StepFamily) -> TrainFit:
     x, variance, correlation = _start(train, family)
-    if correlation > -2 / np.sqrt(len(train)):
-        return _fit_steady(train, family, x, variance)
-    fit = _fit_written(train, family, variance, correlation)
+    written = _fit_written(train, family, variance, min(correlation, -_LEAST_WRITTEN))
     if correlation < _CLEARLY_WRITTEN:
-        return fit
-    return min(fit, _fit_steady(train, family, x, variance), key=lambda f: f.bayes_information)
+        return written
+    return min(written, _fit_steady(train, family, x, variance), key=lambda f: f.bayes_information)
 
 
 def _fit_steady(train: PulseTrain, family: StepFamily, x: np.ndarray, variance: float) -> TrainFit:
     """Without write noise."""
     likelihood = PulseLikelihood(train, family, write=False)
     noisy = [np.append(start, _log_noise(variance, start, likelihood)) for start in (x, _flat(family, train))]
-    return _maximise(likelihood, min(noisy, key=likelihood.surprise))
+    return _best(likelihood, noisy)
 
 
 def _fit_written(train: PulseTrain, family: StepFamily, variance: float, correlation: float) -> TrainFit:
@@ -105,13 +109,26 @@ def _fit_written(train: PulseTrain, family: StepFamily, variance: float, correla
     rest = max(variance - 2 * read**2, 0.01 * variance)
     starts = [family.start(likelihood.states, moved, train.up), _flat(family, train)]
     noisy = [np.concatenate([x, [_log_noise(rest, x, likelihood)], [np.log(read)]]) for x in starts]
-    fit = _maximise(likelihood, min(noisy, key=likelihood.surprise))
+    fit = _best(likelihood, noisy)
     n = family.n_coordinates
     if fit.covariance[n, n] < UNTOLD**2:
         return fit
     alone = PulseLikelihood(train, family, cycle=False)
     alone.states = fit.likelihood.states
     return _maximise(alone, np.delete(fit.coordinates, n))
+
+
+def _best(likelihood: PulseLikelihood, starts: list[np.ndarray]) -> TrainFit:
+    """The largest likelihood that any start leads to.
+
+    Where steps stand out of their noise, the likelier start is the better one. Where they do not, the likelihood has
+    several maxima, of small steps with much noise among them, and every start is followed to its end.
+    """
+    likelier = min(starts, key=likelihood.surprise)
+    if np.exp(likelier[likelihood.family.n_coordinates]) < _DROWNED:
+        return _maximise(likelihood, likelier)
+    fits = [_maximise(likelihood.copy(), start) for start in starts]
+    return min(fits, key=lambda fit: fit.surprise)
 
 
 def adequacy_of(fit: TrainFit) -> Adequacy:

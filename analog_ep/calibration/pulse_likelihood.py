@@ -123,6 +123,12 @@ class PulseLikelihood:
         self.states = train.before
         self._sign = train.sign
 
+    def copy(self) -> PulseLikelihood:
+        """The same at its present states."""
+        twin = PulseLikelihood(self.train, self.family, self.cycle, self.write)
+        twin.states = self.states
+        return twin
+
     @property
     def n_coordinates(self) -> int:
         """Parameters of the steps and of the noise."""

@@ -1,0 +1,42 @@
+"""Fits of pulse trains whose steps drown in their noise: no start leads to a larger likelihood."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analog_ep.calibration.pulse_fit import _maximise, _most_likely
+from analog_ep.calibration.pulse_likelihood import PulseLikelihood, PulseTrain
+from analog_ep.calibration.step_families import FAMILIES
+
+SOFT = np.array([np.log(0.004), np.log(0.005), 1.1, -1.1])
+POWER = np.array([np.log(0.008), np.log(0.009), 0.3, 0.2, 1.2, -1.2])
+
+
+def train_of(name: str, x: np.ndarray, noise: float, write: float, seed: int) -> PulseTrain:
+    random = np.random.default_rng(seed)
+    up = np.tile(np.repeat([True, False], 400), 2)
+    states = [-0.8]
+    for sign in up:
+        size = FAMILIES[name].step(x, np.array(states[-1:]), np.array([sign]))[0][0]
+        states.append(states[-1] + (1 if sign else -1) * size * (1 + noise * random.normal()))
+    reads = np.array(states) + write * random.normal(size=len(states))
+    return PulseTrain(reads[:-1], reads[1:], up, np.arange(len(up)) > 0)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(
+    ("name", "x", "noise"), [("SoftBounds", SOFT, 5.0), ("SoftBounds", SOFT, 10.0), ("PowStep", POWER, 3.0)]
+)
+def test_write_noise_is_found_below_steps_that_drown(name, x, noise, seed):
+    train, family = train_of(name, x, noise, 0.005, seed), FAMILIES[name]
+    fit = _most_likely(train, family)
+    from_the_truth = [
+        _maximise(PulseLikelihood(train, family, write=write), np.concatenate([x, [np.log(noise)], written]))
+        for write, written in ((True, [np.log(0.005)]), (False, []))
+    ]
+    assert fit.bayes_information < min(each.bayes_information for each in from_the_truth) + 0.2
+    states = np.linspace(-0.8, 0.8, 50)
+    mean = [family.step(each, states, states < 9)[0].mean() for each in (fit.steps, x)]
+    # 1600 pulses of so much noise tell the mean step to a quarter at best.
+    assert 0.5 < mean[0] / mean[1] < 2
