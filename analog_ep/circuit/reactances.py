@@ -42,6 +42,8 @@ class Capacitors(TunableAdmittance, ChargeLaw):
     index: Indices | None = None
 
     values: ClassVar[tuple[str, ...]] = ("farads",)
+    symbol: ClassVar[str] = "capacitor"
+    shown: ClassVar[tuple[str, str]] = ("farads", "F")
     tuned_field: ClassVar[str] = "farads"
 
     def __post_init__(self):
