@@ -23,6 +23,7 @@ _ACROSS, _DOWN, _EDGE, _STUB = 190, 150, 70, 62
 _SYMBOLS = {
     "resistor": "M-16 0l3 -6l5 12l5 -12l5 12l5 -12l5 12l3 -6",
     "diode": "M-9 -8V8L9 0ZM9 -8V8",
+    "inductor": "M-16 0a4 4 0 0 1 8 0a4 4 0 0 1 8 0a4 4 0 0 1 8 0a4 4 0 0 1 8 0",
     "capacitor": "M-4 -10V10M4 -10V10",
     "source": "M-13 0a13 13 0 1 0 26 0a13 13 0 1 0 -26 0M-9 0h6M3 0h6M-6 -3v6",
     "current source": "M-13 0a13 13 0 1 0 26 0a13 13 0 1 0 -26 0M-8 0h15m-5 -4l5 4l-5 4",
@@ -30,7 +31,7 @@ _SYMBOLS = {
 }
 """Each along the x axis, about the origin; the first terminal is on the left."""
 
-_REACH = {"resistor": 16, "diode": 9, "capacitor": 4}
+_REACH = {"resistor": 16, "inductor": 16, "diode": 9, "capacitor": 4}
 """Half the length of a symbol; 13 of the others."""
 
 

@@ -80,6 +80,8 @@ class Inductors(TunableAdmittance, FluxLaw):
     index: Indices | None = None
 
     values: ClassVar[tuple[str, ...]] = ("henries",)
+    symbol: ClassVar[str] = "inductor"
+    shown: ClassVar[tuple[str, str]] = ("henries", "H")
     tuned_field: ClassVar[str] = "henries"
 
     def __post_init__(self):
