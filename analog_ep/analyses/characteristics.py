@@ -13,6 +13,7 @@ from rich.table import Table
 from analog_ep.circuit import Circuit, CurrentLaw
 from analog_ep.circuit.law_check import answered
 from analog_ep.errors import StimulusError
+from analog_ep.support.shown import Tabled
 from analog_ep.support.si import si
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class WorkingPoints:
 
 
 @dataclass(frozen=True, eq=False)
-class Characteristics:
+class Characteristics(Tabled):
     """The nonlinear elements of a circuit with two terminals at one state.
 
     Attributes

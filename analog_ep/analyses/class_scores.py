@@ -10,6 +10,7 @@ import numpy as np
 from rich.table import Table
 
 from analog_ep.errors import StimulusError
+from analog_ep.support.shown import Tabled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,7 +60,7 @@ class Share:
 
 
 @dataclass(frozen=True, eq=False)
-class ClassScores:
+class ClassScores(Tabled):
     """How a network classifies samples.
 
     Attributes

@@ -15,6 +15,7 @@ from analog_ep.constants import DEFAULT_TEMPERATURE, ZERO_CELSIUS
 from analog_ep.equilibrium.equilibrium import Solver, solve
 from analog_ep.errors import CircuitError, StimulusError
 from analog_ep.spec import Spec
+from analog_ep.support.shown import Tabled
 
 _HOTTEST = 1700.0
 """Beyond what silicon bears. [°C]"""
@@ -117,7 +118,7 @@ class Corner:
 
 
 @dataclass(frozen=True)
-class Corners:
+class Corners(Tabled):
     """All corners that were looked at.
 
     Attributes

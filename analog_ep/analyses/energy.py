@@ -9,10 +9,11 @@ from rich.table import Table
 
 from analog_ep.analyses.periphery import DIGITAL, Periphery
 from analog_ep.analyses.power import Power
+from analog_ep.support.shown import Tabled
 
 
 @dataclass(frozen=True)
-class Energy:
+class Energy(Tabled):
     """Power of a sample's phases, and what they take.
 
     Attributes

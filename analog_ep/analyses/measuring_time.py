@@ -15,12 +15,13 @@ from analog_ep.equilibrium.oscillation import Oscillation
 from analog_ep.learning.gradients.reading_noise import ReadingNoise, linearised_states, reading_noise
 from analog_ep.networks import HardwareNetwork
 from analog_ep.stimulus import Nudge
+from analog_ep.support.shown import Tabled
 
 _SHOWN = (1.0, 3.0, 10.0, 30.0, 100.0)
 
 
 @dataclass(frozen=True, eq=False)
-class MeasuringTime:
+class MeasuringTime(Tabled):
     """Times for which every sample is read, for SNRs of the batch's gradient.
 
     Attributes

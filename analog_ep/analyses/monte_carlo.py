@@ -32,6 +32,7 @@ from analog_ep.runs.folder import save_on_chip, stored_chip
 from analog_ep.runs.trained import test_samples, trained_conductances
 from analog_ep.spec import Spec
 from analog_ep.studies.cores import on_cores
+from analog_ep.support.shown import Tabled
 
 SHARES = (0.5, 0.9, 0.95, 0.99)
 """Shares of the chips whose accuracy is told."""
@@ -43,7 +44,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class MonteCarlo:
+class MonteCarlo(Tabled):
     """Accuracies of the chips that one spec may give, with the conductances of one run.
 
     Attributes

@@ -18,10 +18,11 @@ from analog_ep.ngspice.batch import run_parallel, run_twice
 from analog_ep.ngspice.norton import NortonReduction
 from analog_ep.ngspice.process import Stop, run_plots
 from analog_ep.ngspice.sweep import Batch, Sweep
+from analog_ep.support.shown import Tabled
 
 
 @dataclass(frozen=True, eq=False)
-class OutputNoise:
+class OutputNoise(Tabled):
     """Noise of the differential outputs.
 
     Attributes

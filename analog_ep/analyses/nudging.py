@@ -20,6 +20,7 @@ from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import StimulusError, UnstableNudgeError
 from analog_ep.networks import CrossbarNetwork
 from analog_ep.stimulus import Nudge
+from analog_ep.support.shown import Tabled
 
 MOST_BIAS, MOST_ERROR = 0.1, 1.0
 """Of a usable nudging: bias, and random error of one batch, relative to the gradient. A step takes the error's mean to
@@ -75,7 +76,7 @@ class LayerBand:
 
 
 @dataclass(frozen=True, eq=False)
-class NudgingReport:
+class NudgingReport(Tabled):
     """Every crossbar at every nudging.
 
     Attributes

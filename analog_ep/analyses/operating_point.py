@@ -12,10 +12,11 @@ from rich.table import Table
 from analog_ep.circuit import Circuit, CurrentLaw, check_circuit
 from analog_ep.circuit.law_check import answered
 from analog_ep.equilibrium.equilibrium import Solver, solve
+from analog_ep.support.shown import Tabled
 
 
 @dataclass(frozen=True, eq=False)
-class OperatingPoint:
+class OperatingPoint(Tabled):
     """One equilibrium.
 
     Attributes

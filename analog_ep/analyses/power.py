@@ -13,13 +13,14 @@ from rich.table import Table
 from analog_ep.circuit import Circuit, CurrentLaw, VoltageLaw
 from analog_ep.circuit.law_check import answered, check_laws
 from analog_ep.errors import StimulusError
+from analog_ep.support.shown import Tabled
 
 AMPLIFIERS = "amplifiers and controlled sources"
 """What all elements with a supply of their own deliver together."""
 
 
 @dataclass(frozen=True)
-class Power:
+class Power(Tabled):
     """Power of each class, mean over the samples.
 
     Attributes

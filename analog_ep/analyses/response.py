@@ -16,13 +16,14 @@ from analog_ep.learning.gradients.implicit import implicit_gradients
 from analog_ep.learning.gradients.ngspice_small_signal import NgspiceSmallSignal
 from analog_ep.networks import ConductanceNetwork
 from analog_ep.stimulus import Cost
+from analog_ep.support.shown import Tabled
 
 RATIO = 1e-5
 """Largest distance from 1 of the ratio of the norms of two gradients in the limit of small nudges."""
 
 
 @dataclass(frozen=True)
-class SmallSignalGradient:
+class SmallSignalGradient(Tabled):
     """dC/dθ by the response to a vanishing nudge.
 
     Attributes

@@ -13,6 +13,7 @@ from rich.table import Table
 from analog_ep.analyses.settling import Settling, settling, settling_in_torch
 from analog_ep.circuit import Circuit
 from analog_ep.netlist.netlist import SpiceOptions
+from analog_ep.support.shown import Tabled
 
 Integrator = Literal["ngspice", "torch"]
 
@@ -21,7 +22,7 @@ NUDGED_TOLERANCES = SpiceOptions(reltol=1e-8, vntol=1e-12, abstol=1e-15)
 
 
 @dataclass(frozen=True)
-class SettlingReport:
+class SettlingReport(Tabled):
     """Settling times of the free phase from discharged nodes, and of the nudged one from the free state.
 
     Attributes

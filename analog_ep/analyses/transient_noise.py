@@ -23,13 +23,14 @@ from analog_ep.ngspice.batch import run_twice
 from analog_ep.ngspice.norton import NortonReduction
 from analog_ep.ngspice.sweep import Batch, Sweep, held_voltages
 from analog_ep.ngspice.transient_noise import transient_noise
+from analog_ep.support.shown import Tabled
 
 _WINDOW = 6.0
 """Lags of the autocorrelation that count, in units of their sum: e^-12 of an exponential's square is left."""
 
 
 @dataclass(frozen=True, eq=False)
-class TransientNoise:
+class TransientNoise(Tabled):
     """Fluctuation of the differential outputs about their equilibrium.
 
     Attributes

@@ -19,6 +19,7 @@ from analog_ep.errors import StimulusError
 from analog_ep.networks import CrossbarNetwork, HardwareNetwork
 from analog_ep.networks.needs import crossbars_of
 from analog_ep.stimulus import Nudge
+from analog_ep.support.shown import Tabled
 from analog_ep.support.si import si
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class VoltageMap:
+class VoltageMap(Tabled):
     """The crossbars of a network at one sample.
 
     Attributes

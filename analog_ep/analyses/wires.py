@@ -18,6 +18,7 @@ from analog_ep.errors import StimulusError
 from analog_ep.networks import CrossbarNetwork
 from analog_ep.networks.layout import StageLayout
 from analog_ep.networks.lines import Lines
+from analog_ep.support.shown import Tabled
 
 SCALES = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Factors on the resistances of the wires."""
@@ -78,7 +79,7 @@ class AtScale:
 
 
 @dataclass(frozen=True)
-class WireReport:
+class WireReport(Tabled):
     """What wires do to a trained network.
 
     Attributes

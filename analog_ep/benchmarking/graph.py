@@ -20,6 +20,7 @@ from analog_ep.equilibrium import Newton, Ngspice, solve
 from analog_ep.errors import StimulusError
 from analog_ep.learning import SmallSignal, Update, implicit_gradients
 from analog_ep.networks import CircuitNetwork, GateNetwork, RangedNetwork
+from analog_ep.support.shown import Tabled
 
 Edges = Literal["conductances", "level1", "ekv"]
 """What learns: conductances, or the gate voltages of floating-gate transistors of one model."""
@@ -36,7 +37,7 @@ _JUDGED = 2
 
 
 @dataclass(frozen=True)
-class GraphBenchmark:
+class GraphBenchmark(Tabled):
     """Median of training steps on a lattice, and how exact they were.
 
     Attributes

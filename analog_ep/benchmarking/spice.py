@@ -20,12 +20,13 @@ from analog_ep.errors import StimulusError
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.ngspice.process import EngineReport
 from analog_ep.stimulus import Nudge, SquaredError
+from analog_ep.support.shown import Tabled
 
 _NUDGING = 1e-6
 
 
 @dataclass(frozen=True)
-class SpiceBenchmark:
+class SpiceBenchmark(Tabled):
     """Wall time of a free and a nudged phase together, everything included: medians over the rounds.
 
     Attributes

@@ -25,6 +25,7 @@ from analog_ep.learning.gradients.propagation import EquilibriumPropagation, Sma
 from analog_ep.learning.updates.fused import FusedStep
 from analog_ep.learning.updates.update import Update
 from analog_ep.networks import CrossbarNetwork
+from analog_ep.support.shown import Tabled
 
 Draws = Iterator[tuple[Tensor, Tensor, Tensor]]
 """Inputs, targets and labels of one batch after the other."""
@@ -37,7 +38,7 @@ _JUDGED = 4
 
 
 @dataclass(frozen=True)
-class StepBenchmark:
+class StepBenchmark(Tabled):
     """Medians of interleaved steps, and how exact those steps were.
 
     Attributes

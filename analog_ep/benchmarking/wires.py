@@ -18,6 +18,7 @@ from torch import Tensor
 from analog_ep.errors import StimulusError
 from analog_ep.networks.wires.elimination import LineElimination
 from analog_ep.networks.wires.voltages import crossbar_voltages
+from analog_ep.support.shown import Tabled
 
 _DECADES = -7.0, -4.0
 """Powers of ten between which conductances lie. [S]"""
@@ -33,7 +34,7 @@ _ROUNDS = 7
 
 
 @dataclass(frozen=True)
-class WiresBenchmark:
+class WiresBenchmark(Tabled):
     """Medians of times on one crossbar, and how exact its voltages are.
 
     Attributes

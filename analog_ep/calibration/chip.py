@@ -16,6 +16,7 @@ from analog_ep.equilibrium.layered.resistive_layers import Ladder
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import DataError
 from analog_ep.networks import ConductanceNetwork, CrossbarNetwork, Network, Question
+from analog_ep.support.shown import Tabled
 
 _FIRST_TRIM = 1e-12
 """Smallest bias that a comparator's trim looks for. [V²]"""
@@ -27,7 +28,7 @@ _MOST_GROWTHS = 16
 
 
 @dataclass(frozen=True, eq=False)
-class ChipCalibration:
+class ChipCalibration(Tabled):
     """What a chip measured of itself.
 
     Attributes

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from analog_ep.learning.gradients.branch_gradient import Likeness
 from analog_ep.ngspice.process import EngineReport
+from analog_ep.support.shown import Tabled
 
 RESOLVED = 1e-9
 """Voltage below which a difference of two of ngspice's solutions is its rounding. [V]"""
@@ -128,7 +129,7 @@ class DeckCheck:
 
 
 @dataclass(frozen=True)
-class CrossCheck:
+class CrossCheck(Tabled):
     """How far PyTorch and ngspice agree.
 
     Attributes

@@ -24,6 +24,7 @@ from analog_ep.networks import ResistiveNetwork
 from analog_ep.ngspice.engines import ENGINES, find_engine
 from analog_ep.ngspice.process import EngineReport, engine_version, has_klu, has_osdi
 from analog_ep.ngspice.self_test import ALLOWED, self_test
+from analog_ep.support.shown import Tabled
 
 _AGREEMENT = 1e-8
 _LONGEST_COMPLAINT = 300
@@ -130,7 +131,7 @@ class EngineFinding:
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(Tabled):
     """Everything that was looked for."""
 
     findings: tuple[Finding, ...]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from analog_ep.ngspice.process import EngineReport
+from analog_ep.support.shown import Tabled
 
 _SHOWN = 5
 
@@ -32,7 +33,7 @@ class HopfieldTolerances:
 
 
 @dataclass(frozen=True)
-class HopfieldCrossCheck:
+class HopfieldCrossCheck(Tabled):
     """How far PyTorch and ngspice agree on a Hopfield network's units. A state of 1 is 1 V.
 
     ngspice lets the circuit settle from rest, and the nudged phases from its own free state. A sample that comes to

@@ -46,6 +46,8 @@ class Conductances(TunableAdmittance, ConductanceLaw):
     values: ClassVar[tuple[str, ...]] = ("siemens",)
     tuned_field: ClassVar[str] = "siemens"
     linear: ClassVar[bool] = True
+    symbol: ClassVar[str] = "resistor"
+    shown: ClassVar[tuple[str, str]] = ("siemens", "S")
 
     def __post_init__(self):
         super().__post_init__()
@@ -109,6 +111,7 @@ class Diodes(DeviceBranches, CurrentLaw):
     device: Diode
 
     terminals: ClassVar[tuple[str, ...]] = ("anode", "cathode")
+    symbol: ClassVar[str] = "diode"
 
     def current(self, *volts: np.ndarray) -> np.ndarray:
         return self.device.current(torch.from_numpy(volts[0])).numpy()
@@ -183,6 +186,8 @@ class VoltageSources(VoltageLaw):
     scale: Values = 1.0
 
     values: ClassVar[tuple[str, ...]] = ("volts", "scale")
+    symbol: ClassVar[str] = "source"
+    shown: ClassVar[tuple[str, str]] = ("volts", "V")
 
     def __post_init__(self):
         super().__post_init__()
@@ -212,6 +217,8 @@ class CurrentSources(CurrentLaw):
 
     values: ClassVar[tuple[str, ...]] = ("amperes",)
     linear: ClassVar[bool] = True
+    symbol: ClassVar[str] = "current source"
+    shown: ClassVar[tuple[str, str]] = ("amperes", "A")
 
     def controls(self) -> Sequence[NodePair]:
         return ()

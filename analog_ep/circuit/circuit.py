@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from html import escape
 from typing import TypeVar
 
 import numpy as np
 
 from analog_ep.circuit.laws import Branches, VoltageLaw
+from analog_ep.circuit.picture import MOST_ELEMENTS, circuit_drawing
 from analog_ep.circuit.trainable import ConductanceLaw, TrainableLaw
 from analog_ep.constants import DEFAULT_TEMPERATURE
 from analog_ep.errors import CircuitError
+from analog_ep.support.shown import Drawing
 
 _SHOWN = 24
 """Groups that the text of a circuit names: one screen."""
@@ -70,6 +73,25 @@ class Circuit:
         more = f" and {len(pairs) - 6} more" if len(pairs) > 6 else ""
         lines.append(f"  {self.n_inputs} inputs, {len(pairs)} outputs: {', '.join(names) or 'none'}{more}")
         return "\n".join(lines)
+
+    def draw(self) -> Drawing:
+        """The circuit drawn: named nodes, elements with symbols and values; controls are dashed.
+
+        Returns
+        -------
+        Drawing
+            Notebooks show it; `save` writes it as SVG.
+
+        Raises
+        ------
+        CircuitError
+            If it has more than 60 elements.
+        """
+        return circuit_drawing(self.title, self.node_names, self.groups)
+
+    def _repr_html_(self) -> str:
+        drawing = self.draw().svg if self.n_branches <= MOST_ELEMENTS else ""
+        return f"<pre>{escape(repr(self))}</pre>{drawing}"
 
     @property
     def n_nodes(self) -> int:

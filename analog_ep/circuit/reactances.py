@@ -42,6 +42,8 @@ class Capacitors(TunableAdmittance, ChargeLaw):
     index: Indices | None = None
 
     values: ClassVar[tuple[str, ...]] = ("farads",)
+    symbol: ClassVar[str] = "capacitor"
+    shown: ClassVar[tuple[str, str]] = ("farads", "F")
     tuned_field: ClassVar[str] = "farads"
 
     def __post_init__(self):
@@ -78,6 +80,8 @@ class Inductors(TunableAdmittance, FluxLaw):
     index: Indices | None = None
 
     values: ClassVar[tuple[str, ...]] = ("henries",)
+    symbol: ClassVar[str] = "inductor"
+    shown: ClassVar[tuple[str, str]] = ("henries", "H")
     tuned_field: ClassVar[str] = "henries"
 
     def __post_init__(self):

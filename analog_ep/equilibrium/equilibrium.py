@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from typing import Any, ClassVar, Self
 
 import torch
@@ -18,9 +19,13 @@ from analog_ep.errors import ConvergenceError, StimulusError
 from analog_ep.networks.network import Network
 from analog_ep.ngspice.process import EngineReport
 from analog_ep.stimulus import Nudge, as_inputs, require_finite
+from analog_ep.support.shown import rows_table
+
+_SHOWN = 10
+"""Samples whose outputs notebooks show."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Equilibrium:
     """The steady state of a network or circuit under inputs and, perhaps, a nudge.
 
@@ -84,6 +89,21 @@ class Equilibrium:
             message=status.message,
             **others,
         )
+
+    def __repr__(self) -> str:
+        phase = "free" if self.nudge is None else f"nudged by {self.nudge.strength:g}"
+        good, samples = int(self.converged.sum()), self.converged.numel()
+        worst = float(self.residual.max()) if samples else 0.0
+        return (
+            f"Equilibrium of a {type(self.system).__name__}, {phase}: {good} of {samples} samples converged, outputs "
+            f"{tuple(self.outputs.shape)}, largest residual {worst:.1e}, {self.message}"
+        )
+
+    def _repr_html_(self) -> str:
+        shown = self.outputs.detach().reshape(-1, self.outputs.shape[-1])[:_SHOWN].tolist()
+        header = ["sample", *(f"output {i}" for i in range(self.outputs.shape[-1]))]
+        rows = [[str(i), *(f"{volts:.6g}" for volts in row)] for i, row in enumerate(shown)]
+        return f"<p>{escape(repr(self))}</p>{rows_table(header, rows)}"
 
     @cached_property
     def voltages(self) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from analog_ep.circuit import Chip, Circuit, Conductances, circuit_energy
 from analog_ep.circuit.energy import branch_weights, contrast_weights, held_nodes, output_weight, why_no_contrast
 from analog_ep.errors import CircuitError, EnergyUnavailableError, NetworkError
+from analog_ep.networks.diagram import network_html
 from analog_ep.networks.following import Following
 from analog_ep.networks.kept import KeptCircuit
 from analog_ep.networks.network import ConductanceNetwork
@@ -97,6 +98,9 @@ class CircuitNetwork(ConductanceNetwork):
                 raise NetworkError(f"a parameter must not be called as what every network has, found {name!r}")
             theta = _first_values(name, members, self._ranges[name]) / self.reference_conductance
             self.register_parameter(name, torch.nn.Parameter(torch.from_numpy(theta).to(dtype)))
+
+    def _repr_html_(self) -> str:
+        return network_html(self) + self.circuit()._repr_html_()
 
     def range_of(self, label: str) -> tuple[float, float]:
         return self._ranges[label]

@@ -12,6 +12,7 @@ from torch import Tensor
 from analog_ep.circuit import Chip, Circuit, TrainableLaw, circuit_energy
 from analog_ep.circuit.energy import branch_weights, contrast_weights, held_nodes, output_weight, why_no_contrast
 from analog_ep.errors import EnergyUnavailableError, NetworkError
+from analog_ep.networks.diagram import network_html
 from analog_ep.networks.following import Following
 from analog_ep.networks.kept import KeptCircuit
 from analog_ep.networks.network import RangedNetwork
@@ -118,6 +119,9 @@ class GateNetwork(RangedNetwork):
                 raise NetworkError(f"{name}: gate voltages must lie in {low}…{high} V, found others; clip them")
         for name, theta in self.named_parameters():
             theta.copy_(volts[name].to(theta))
+
+    def _repr_html_(self) -> str:
+        return network_html(self) + self.circuit()._repr_html_()
 
     def circuit(self, chip: Chip | None = None) -> Circuit:
         values = {name: theta.double().cpu().numpy() for name, theta in self.gate_voltages.items()}

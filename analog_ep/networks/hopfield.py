@@ -13,6 +13,7 @@ from torch import Tensor
 from analog_ep.circuit import Chip, Circuit
 from analog_ep.errors import NetworkError
 from analog_ep.networks.activation import Activation, activation_of
+from analog_ep.networks.diagram import network_html
 from analog_ep.networks.following import source_voltages
 from analog_ep.networks.hopfield_circuit import hopfield_circuit, unit_names
 from analog_ep.networks.leaky_integrators import LeakyIntegrators
@@ -94,6 +95,9 @@ class HopfieldNetwork(UnitNetwork):
             weight = scales[s - 1] * math.sqrt(6 / (before + after)) * uniform
             self.register_parameter(f"weight{s}", torch.nn.Parameter(weight.to(dtype)))
             self.register_parameter(f"bias{s}", torch.nn.Parameter(torch.zeros(after, dtype=dtype)))
+
+    def _repr_html_(self) -> str:
+        return network_html(self)
 
     def _scales(self, scale: float | Sequence[float]) -> list[float]:
         scales = [float(scale)] * self.n_stages if isinstance(scale, (int, float)) else [float(s) for s in scale]

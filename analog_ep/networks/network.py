@@ -13,6 +13,7 @@ from torch import Tensor
 from analog_ep.circuit import Chip, Circuit
 from analog_ep.devices import Clamp
 from analog_ep.networks.activation import Activation
+from analog_ep.networks.described import Described
 from analog_ep.networks.layout import ArrayLayout, Drive, StageLayout
 from analog_ep.networks.leaky_integrators import LeakyIntegrators
 from analog_ep.networks.lines import Crossbar, Lines
@@ -23,7 +24,7 @@ from analog_ep.stimulus import Nudge, as_inputs, as_targets, require_finite, req
 Answer = TypeVar("Answer")
 
 
-class Network(torch.nn.Module, ABC):
+class Network(Described, torch.nn.Module, ABC):
     """A network whose equilibria minimise an energy; its parameters are dimensionless.
 
     What depends on the equations that a network has is asked as a `Question`, which `answer` sends to the fitting one
@@ -72,9 +73,7 @@ class Network(torch.nn.Module, ABC):
         return like
 
     def stimulus(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs `(*batch, n_inputs)` and targets `(*batch, n_outputs)` as the network takes them.
-
-        Arrays and numbers of any real type are taken in its own precision; nothing is broadcast.
+        """Inputs `(*batch, n_inputs)` and targets `(*batch, n_outputs)`, of any real type, in its own precision.
 
         Raises
         ------

@@ -17,6 +17,7 @@ from analog_ep.circuit import Chip, Circuit
 from analog_ep.devices import Clamp, Diode, IdealDiode, ShockleyDiode
 from analog_ep.errors import NetworkError
 from analog_ep.networks.chip_clamp import chip_clamp
+from analog_ep.networks.diagram import network_html
 from analog_ep.networks.following import Following, source_voltages
 from analog_ep.networks.kept import KeptCircuit
 from analog_ep.networks.layout import Drive, StageLayout, nodes_with_diode, side_names
@@ -125,6 +126,9 @@ class ResistiveNetwork(CrossbarNetwork):
         self._projected: dict[str, tuple[int, int]] = {}
         self._formed, self._kept = _Formed(), KeptCircuit()
         self._draw(torch.Generator().manual_seed(seed), dtype)
+
+    def _repr_html_(self) -> str:
+        return network_html(self)
 
     def _draw(self, generator: torch.Generator, dtype: torch.dtype) -> None:
         low, high = self.initial_range
@@ -316,8 +320,7 @@ class ResistiveNetwork(CrossbarNetwork):
         return self.circuit()
 
     def layers_of(self, voltages: Tensor) -> tuple[Tensor, ...]:
-        names = [*(f"h{layer}" for layer in range(1, self.n_stages)), "o"]
-        return tuple(voltages[..., torch.from_numpy(self._skeleton.layers[name])] for name in names)
+        return tuple(voltages[..., torch.from_numpy(nodes)] for nodes in self._skeleton.layers.values())
 
     def outputs_of(self, layers: tuple[Tensor, ...]) -> Tensor:
         return layers[-1][..., : self.n_outputs] - layers[-1][..., self.n_outputs :]
@@ -326,9 +329,8 @@ class ResistiveNetwork(CrossbarNetwork):
     def node_voltages(self, inputs: Tensor, layers: tuple[Tensor, ...], chip: Chip | None = None) -> Tensor:
         skeleton = self._skeleton if chip is None else chip.apply(self._skeleton)
         voltages = source_voltages(skeleton, inputs, inputs.dtype)
-        names = [*(f"h{layer}" for layer in range(1, self.n_stages)), "o"]
-        for name, layer in zip(names, layers, strict=True):
-            voltages[..., torch.from_numpy(skeleton.layers[name])] = layer
+        for nodes, layer in zip(skeleton.layers.values(), layers, strict=True):
+            voltages[..., torch.from_numpy(nodes)] = layer
         voltages = Following.of(skeleton).volts(voltages)
         self._fill_junctions(voltages, layers, chip)
         self._fill_lines(voltages, inputs, layers, chip)

@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from analog_ep.support.files import write_atomically
+from analog_ep.support.shown import rich_table, rows_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,6 +67,19 @@ class Section:
         """The section with its heading."""
         why = f'<p class="left-out">Not shown: {escape(self.left_out)}</p>' if self.left_out else ""
         return f'<section id="{self.anchor}"><h2>{escape(self.title)}</h2>{why}{self.body}</section>'
+
+
+__all__ = [
+    "Report",
+    "Section",
+    "drawing",
+    "facts_table",
+    "paragraph",
+    "picture",
+    "rich_table",
+    "rows_table",
+    "unfolded",
+]
 
 
 @dataclass(frozen=True)
@@ -132,20 +146,6 @@ def facts_table(rows: Iterable[tuple[str, object]]) -> str:
     """Two columns: what, and its value."""
     lines = "".join(f"<tr><th>{escape(what)}</th><td>{escape(str(value))}</td></tr>" for what, value in rows)
     return f'<div class="wide"><table>{lines}</table></div>'
-
-
-def rows_table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
-    """A table with a heading."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in header)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    named = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return f'<div class="wide"><table>{named}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def rich_table(table: Table) -> str:
-    """A table that a command prints, as HTML."""
-    columns = [list(map(str, column.cells)) for column in table.columns]
-    return rows_table([str(each.header) for each in table.columns], zip(*columns, strict=True), str(table.title or ""))
 
 
 def picture(drawing: Figure | bytes, alt: str) -> str:

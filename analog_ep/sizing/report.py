@@ -13,13 +13,14 @@ from analog_ep.sizing.choice import Choice
 from analog_ep.sizing.constraints import Constraint, binding, engineering
 from analog_ep.sizing.measured import Measured
 from analog_ep.sizing.rules import Design
+from analog_ep.support.shown import Tabled
 
 ERRORS = "share of the test samples that is wrong"
 """The constraint that the target sets."""
 
 
 @dataclass(frozen=True)
-class SizingReport:
+class SizingReport(Tabled):
     """A design that was trained.
 
     Attributes

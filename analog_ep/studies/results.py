@@ -13,6 +13,7 @@ from rich.table import Table
 from analog_ep.studies.picture import accuracy_picture
 from analog_ep.studies.summary import ACCURACY, COST, Score, Summary
 from analog_ep.support.files import write_atomically
+from analog_ep.support.shown import Tabled
 
 if TYPE_CHECKING:
     from analog_ep.spec.study import Cell, Study
@@ -24,7 +25,7 @@ RESULTS, TIMES, SUMMARY, PICTURE = "results.csv", "times.csv", "summary.md", "ac
 _OTHERS = ("cost", "pulses", "write_energy", "error")
 
 
-class StudyResults:
+class StudyResults(Tabled):
     """Results of all trainings, in the order of the study's cells.
 
     Parameters

@@ -28,6 +28,7 @@ from analog_ep.learning.gradients.propagation import EquilibriumPropagation, Sma
 from analog_ep.networks import HopfieldNetwork, ResistiveNetwork
 from analog_ep.ngspice.lock_in import lock_in
 from analog_ep.stimulus import SquaredError
+from analog_ep.support.shown import Tabled
 
 _HIGHEST = 15
 Gradient = Callable[[float], Tensor]
@@ -56,7 +57,7 @@ class AmplitudePoint:
 
 
 @dataclass(frozen=True)
-class AmplitudeStudy:
+class AmplitudeStudy(Tabled):
     """Several methods over the strength of the nudge."""
 
     title: str

@@ -33,6 +33,7 @@ from analog_ep.networks import HopfieldNetwork, Network, Question, UnitNetwork
 from analog_ep.runs.building import build_network
 from analog_ep.spec import default_spec, with_values
 from analog_ep.stimulus import SquaredError
+from analog_ep.support.shown import Tabled
 
 HIDDEN = 100
 BATCH = 32
@@ -260,7 +261,7 @@ def _held_out_accuracy(contender: Contender, seed: int, rate: float, epochs: int
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Tabled):
     """All trainings."""
 
     outcomes: list[Outcome]

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
+from analog_ep.support.shown import Tabled
 from analog_ep.theory.checks import Check
 from analog_ep.theory.gradient import GradientCurves, check_gradient
 from analog_ep.theory.setting import Setting
@@ -18,7 +19,7 @@ from analog_ep.theory.velocities import VelocityCurves, check_velocities
 
 
 @dataclass(frozen=True, eq=False)
-class TheoryReport:
+class TheoryReport(Tabled):
     """What the checks gave on one network.
 
     Attributes

@@ -19,6 +19,7 @@ from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.learning.gradients.stochastic import Estimator, GradientEstimate, StochasticEquilibriumPropagation
 from analog_ep.networks import HardwareNetwork, HopfieldNetwork, Network, ResistiveNetwork, Sigmoid, Tanh
 from analog_ep.stimulus import SquaredError
+from analog_ep.support.shown import Tabled
 from analog_ep.theory.quadrature import GibbsGrid
 
 _PRECISION = 0.015
@@ -58,7 +59,7 @@ class StochasticCase:
 
 
 @dataclass(frozen=True)
-class StochasticStudy:
+class StochasticStudy(Tabled):
     """The rule on several networks.
 
     Attributes

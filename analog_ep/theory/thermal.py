@@ -13,6 +13,7 @@ from rich.table import Table
 from analog_ep.circuit import Capacitors, Circuit, CircuitBuilder, Conductances, VoltageSources, johnson_currents
 from analog_ep.dynamics.linear_noise import LinearNoise
 from analog_ep.ngspice.transient_noise import transient_noise
+from analog_ep.support.shown import Tabled
 
 _RESOLUTION = 0.1
 """Interval of ngspice's noise, as a share of the fastest time constant: 0.1 % of its variance is lost."""
@@ -46,7 +47,7 @@ class ThermalCase:
 
 
 @dataclass(frozen=True)
-class ThermalStudy:
+class ThermalStudy(Tabled):
     """Networks with the same capacitors and different conductances."""
 
     cases: tuple[ThermalCase, ...]
