@@ -9,7 +9,8 @@ import torch
 from resistive import resistive_network
 
 from analog_ep import cli
-from analog_ep.analyses.analyse import FOLDER, Conditions, analyse
+from analog_ep.analyses.analyse import Conditions, analyse
+from analog_ep.analyses.conditions import FOLDER
 from analog_ep.analyses.nudging import LayerBand, NudgedBatch, NudgingReport, nudging_report
 from analog_ep.analyses.read_errors import Reads, float32_variance, level_variance
 from analog_ep.equilibrium.ngspice import Ngspice
