@@ -4,11 +4,14 @@
     python benchmarks/self_learning.py learn specs/iris-learns.toml --seeds 1
     python benchmarks/self_learning.py steps specs/iris-learns.toml
     python benchmarks/self_learning.py flaws specs/iris-learns.toml --seeds 3
+    python benchmarks/self_learning.py learn specs/xor-learns.toml --seeds 5 --form twin
+    python benchmarks/self_learning.py mismatch specs/xor-learns.toml --seeds 5
 
 `learn` runs the whole deck in ngspice and prints what it learnt, the largest difference of its charges from the
 prediction, and seconds. `steps` lets every update circuit make one step in ngspice, and prints the slope of ΔG against
 the gradient of equilibrium propagation, and against that of implicit differentiation. `flaws` predicts accuracies with
-offsets and gain errors of the update circuits, and with leaking charges.
+offsets and gain errors of the update circuits, and with leaking charges. `mismatch` predicts what twins learn whose
+conductances differ; with `--form twin` two networks stand side by side.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from analog_ep.circuit import Chip
 from analog_ep.circuit.update_cells import UpdateCells
 from analog_ep.learning.gradients.implicit import ImplicitDifferentiation
 from analog_ep.learning.gradients.propagation import EquilibriumPropagation
@@ -46,15 +50,21 @@ _FLAWS = {
     "1 mV, 20 %, 10 ms": {"offset_spread": 1e-3, "gain_spread": 0.2, "leak_time": 1e-2},
 }
 
+_SPREADS = (0.0, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+"""Of each conductance of either twin, relative."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("learn", "steps", "flaws"))
+    parser.add_argument("what", choices=("learn", "steps", "flaws", "mismatch"))
     parser.add_argument("spec", type=Path)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--form", choices=("phases", "twin"), default="phases")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    {"learn": learn, "steps": steps, "flaws": flaws}[options.what](load_spec(options.spec), options.seeds)
+    form = "twin" if options.what == "mismatch" else options.form
+    spec = with_values(load_spec(options.spec), self_learning={"form": form})
+    {"learn": learn, "steps": steps, "flaws": flaws, "mismatch": mismatch}[options.what](spec, options.seeds)
 
 
 def learn(spec: Spec, seeds: int) -> None:
@@ -107,6 +117,19 @@ def flaws(spec: Spec, seeds: int) -> None:
             f"{cost.mean():.3g}",
             flush=True,
         )
+
+
+def mismatch(spec: Spec, seeds: int) -> None:
+    for spread in _SPREADS:
+        found = []
+        for seed in range(seeds):
+            network, lesson, trained = taught(spec, seed)
+            first, second = (Chip.draw(network.circuit(), seed=2 * seed + n, siemens=spread) for n in (0, 1))
+            learnt = predict_learning(network, lesson, replace(first, twin=second))
+            found.append((accuracies(learnt, lesson, trained)[0], lead(learnt, lesson)))
+        right, least = np.array(found).T
+        shown = ", ".join(f"{value:.3f}" for value in least)
+        print(f"twins that differ by {spread:.2%}: {right.mean():.1%} right, leads at least {shown} V", flush=True)
 
 
 def taught(spec: Spec, seed: int) -> tuple[ConductanceNetwork, Lesson, int]:

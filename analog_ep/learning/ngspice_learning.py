@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from analog_ep.circuit import Chip, Circuit
+from analog_ep.circuit.twins import SUFFIX
 from analog_ep.errors import NgspiceResultError
 from analog_ep.learning.learnt import Learnt
 from analog_ep.learning.settled import NODE_FARADS, loaded, require_plain_cells, require_time_to_settle
@@ -71,14 +72,21 @@ def learning_deck(
     CircuitError, StimulusError
         See `require_plain_cells`, `require_time_to_settle` and `write_learning_deck`.
     """
-    require_plain_cells(chip)
+    require_plain_cells(chip, lesson.timing.at_once)
     require_time_to_settle(network, lesson, chip, capacitance)
     twin = network.as_built().as_measured()
     nominal = twin.circuit()
     circuit = nominal if chip is None else twin.circuit(chip)
     ranges = {name: twin.range_of(name) for name in twin.conductances}
     fixed = {} if chip is None else fixed_elements(nominal, chip)
-    return write_learning_deck(loaded(circuit, capacitance), lesson, ranges, nominal=nominal, fixed=fixed), nominal
+    second = None
+    if lesson.timing.at_once and chip is not None:
+        second = loaded(twin.circuit(chip.later), capacitance)
+        fixed |= {f"{label}{SUFFIX}": stuck for label, stuck in fixed_elements(nominal, chip.later).items()}
+    deck = write_learning_deck(
+        loaded(circuit, capacitance), lesson, ranges, nominal=nominal, fixed=fixed, second=second
+    )
+    return deck, nominal
 
 
 def fixed_elements(circuit: Circuit, chip: Chip) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ Teacher = Callable[[ConductanceNetwork, Lesson, Chip | None], Learnt]
 def predict_learning(network: ConductanceNetwork, lesson: Lesson, chip: Chip | None = None) -> Learnt:
     r"""Learn as `write_learning_deck` has it, each phase at its equilibrium; see `UpdateCells` for the update.
 
+    Of twins, the nudged state is that of the chip's twin array where it has one.
     What a transient has beside that is left out: phases that do not settle, and, where charges leak, that a frozen
     nudge takes its error from outputs before they leaked.
 
@@ -50,7 +52,9 @@ def predict_learning(network: ConductanceNetwork, lesson: Lesson, chip: Chip | N
     ConvergenceError
         If a phase has no equilibrium that is found.
     """
-    require_plain_cells(chip)
+    at_once = lesson.timing.at_once
+    require_plain_cells(chip, at_once)
+    later = None if chip is None else chip.later
     twin = network.as_built().as_measured()
     cells, solver = _Cells(twin, lesson), solver_of(twin)
     inputs, targets, nudge = torch.from_numpy(lesson.inputs), lesson.nudge.target.double(), lesson.nudge
@@ -61,8 +65,12 @@ def predict_learning(network: ConductanceNetwork, lesson: Lesson, chip: Chip | N
         cells.leak(lesson.timing.free)
         free = solve(twin, shown, solver=solver, chip=chip)
         # What leaks between the phases changes the voltages, too, and the circuits cannot tell it from the nudge.
-        settled = solve(twin, shown, solver=solver, chip=chip) if cells.leak(lesson.timing.nudged) else free
-        nudged = solve(twin, shown, here, solver=solver, start=settled, chip=chip)
+        leaked = not at_once and cells.leak(lesson.timing.nudged)
+        settled = solve(twin, shown, solver=solver, chip=later) if leaked or later is not chip else free
+        if at_once and here.kind == "frozen":
+            # Its error is that of the other twin's outputs; an elastic one follows its own.
+            settled = replace(settled, outputs=free.outputs)
+        nudged = solve(twin, shown, here, solver=solver, start=settled, chip=later)
         cells.leak(lesson.timing.write)
         costs[at] = float(nudge.cost.value(free.outputs, target))
         right[at] = float(_is_right(free.outputs, target))

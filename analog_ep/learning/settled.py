@@ -46,23 +46,26 @@ def require_time_to_settle(
     free = solve(twin, torch.from_numpy(inputs), solver=solver_of(twin), chip=chip).voltages.numpy()
     states = np.concatenate([free, np.zeros_like(free)])
     needed = _SETTLED * slowest_time_constant(circuit, np.concatenate([inputs] * 2), states)
-    for name, seconds in (("free", lesson.timing.free), ("nudged", lesson.timing.nudged)):
-        if seconds < needed:
+    for name, seconds in lesson.timing.phases.items():
+        if name != "write" and seconds < needed:
             raise StimulusError(
                 f"the {name} phase must last {_SETTLED:g} of the network's slowest time constants, {needed:.2g} s, "
                 f"found {seconds:.2g} s; give it more time, or the nodes less capacitance"
             )
 
 
-def require_plain_cells(chip: Chip | None) -> None:
-    """Raise `CircuitError` where a chip has what circuits that learn by themselves have in another form, or not."""
+def require_plain_cells(chip: Chip | None, twins: bool = False) -> None:
+    """Raise `CircuitError` where a chip has what circuits that learn by themselves have in another form, or not.
+
+    Twins may have a twin array.
+    """
     if chip is None:
         return
     for what, part in (
         ("converters", chip.converters),
         ("comparators or biases of a learning circuit", chip.learning),
         ("levels, retention or diffusion of its cells", chip.cells),
-        ("a twin array", chip.twin),
+        ("a twin array", None if twins else chip.twin),
     ):
         if part is not None:
             raise CircuitError(

@@ -11,7 +11,7 @@ from analog_ep.netlist.dialects import NGSPICE, Dialect
 from analog_ep.netlist.lesson import Lesson
 from analog_ep.netlist.nudge_cards import NudgeCurrent
 from analog_ep.netlist.texts import in_celsius, number
-from analog_ep.netlist.timing import TwoPhaseTiming
+from analog_ep.netlist.timing import LearningTiming, TwoPhaseTiming
 from analog_ep.stimulus import Nudge
 
 _SOLVES = {
@@ -180,9 +180,7 @@ def learning_header(circuit: Circuit, lesson: Lesson) -> Iterator[str]:
         "A network that learns by itself, by equilibrium propagation (arXiv:1602.05179).",
         "Run it with: ngspice -b FILE (checked with ngspice 39.3).",
         f"Epochs: {epochs} of {learned} presentations; then {len(lesson.examined)} samples once without learning.",
-        f"A presentation: {timing.free:.9g} s free, {timing.nudged:.9g} s nudged, {timing.write:.9g} s in which every "
-        "conductance's own circuit changes it. In the free phase stores follow the nodes, and keep its voltages when "
-        "it ends; then the nudge is switched on.",
+        _presentation(timing),
         "It prints cost_<epoch> and right_<epoch>, mean cost and share of right answers of the free phases of each "
         "epoch; cost_end and right_end after learning, and out_<output>_<sample> in V; weight_<branch>, the charges "
         "when learning ends, 0 V for the lowest conductance and 1 V for the highest, and conductance_<branch> in S.",
@@ -194,3 +192,17 @@ def learning_header(circuit: Circuit, lesson: Lesson) -> Iterator[str]:
     ]
     for paragraph in paragraphs:
         yield from NGSPICE.paragraph(paragraph)
+
+
+def _presentation(timing: LearningTiming) -> str:
+    if timing.at_once:
+        return (
+            f"Twins on the same charges: one is free, the other, whose names end in _twin, is always nudged. A "
+            f"presentation: {timing.free:.9g} s in which both settle and stores follow them, {timing.write:.9g} s in "
+            "which every conductance's own circuit changes it."
+        )
+    return (
+        f"A presentation: {timing.free:.9g} s free, {timing.nudged:.9g} s nudged, {timing.write:.9g} s in which every "
+        "conductance's own circuit changes it. In the free phase stores follow the nodes, and keep its voltages when "
+        "it ends; then the nudge is switched on."
+    )

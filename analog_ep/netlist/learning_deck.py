@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
 
-from analog_ep.circuit import ChargeLaw, Circuit, check_circuit
+from analog_ep.circuit import ChargeLaw, Circuit, ConductanceLaw, check_circuit
 from analog_ep.circuit.energy import held_nodes
+from analog_ep.circuit.twins import SUFFIX, Twins
 from analog_ep.errors import StimulusError
 from analog_ep.netlist.deck_header import learning_header
 from analog_ep.netlist.deck_sections import DeckSections, nodes_to_store
@@ -18,6 +20,7 @@ from analog_ep.netlist.lesson import Lesson
 from analog_ep.netlist.netlist import SpiceOptions
 from analog_ep.netlist.nudge_cards import current_cards, current_expressions, switched
 from analog_ep.netlist.texts import number
+from analog_ep.stimulus import NudgeKind
 
 _ANALYSES = analyses_of(NGSPICE)
 
@@ -41,6 +44,7 @@ def write_learning_deck(
     *,
     nominal: Circuit | None = None,
     fixed: Mapping[str, np.ndarray] | None = None,
+    second: Circuit | None = None,
     options: SpiceOptions | None = None,
 ) -> str:
     r"""Write a deck in which the network learns while ngspice runs: ``ngspice -b FILE``, and nothing else.
@@ -67,13 +71,16 @@ def write_learning_deck(
         by the same factor whatever the charge, and the gains of the updates are those of the nominal circuit.
     fixed : mapping of str to ndarray, optional
         By group, conductances that keep their value whatever their charge, as a chip's stuck and open cells do.
+    second : Circuit, optional
+        Of a lesson for twins (`TwinTiming`): the circuit that is nudged, beside `circuit`, which stays free; by default
+        the same again. Its groups are called in `fixed` as in the deck, with `_twin` at the end.
     options : SpiceOptions, optional
         Tolerances.
 
     Raises
     ------
     CircuitError
-        If the circuit has no equilibrium, see `check_circuit`, or no netlist can carry it.
+        If the circuit has no equilibrium, see `check_circuit`, or no netlist can carry it; of twins, see `Twins.of`.
     EnergyUnavailableError
         If it has no energy, without which there are no weights.
     StimulusError
@@ -82,9 +89,11 @@ def write_learning_deck(
     """
     check_circuit(circuit)
     _require_fit(circuit, lesson)
-    deck = DeckSections(circuit, lesson.inputs[0], options or _OPTIONS, NGSPICE)
-    cycle = _Cycle(deck, lesson, ranges, circuit if nominal is None else nominal, fixed or {})
-    libraries = {"sample_hold.lib": {"sample_hold"}, "learning.lib": {"learning_charge", "learning_cell"}}
+    form = _TwinCycle if lesson.timing.at_once else _Cycle
+    parts = form.circuits(circuit, circuit if second is None else second)
+    deck = DeckSections(parts.circuit, lesson.inputs[0], options or _OPTIONS, NGSPICE)
+    cycle = form(deck, parts, lesson, ranges, circuit if nominal is None else nominal, fixed or {})
+    libraries = {"sample_hold.lib": {"sample_hold"}, "learning.lib": {"learning_charge", *form.cell_kinds}}
     lines = [
         deck.writer.title_card(),
         *learning_header(circuit, lesson),
@@ -104,11 +113,16 @@ def write_learning_deck(
 
 
 class _Cycle:
-    """The parts of the deck that know about time, samples and phases."""
+    """The parts of the deck that know about time, samples and phases: one network runs both of these in turn."""
+
+    cell_kinds: ClassVar[tuple[str, ...]] = ("learning_cell",)
+    clock: ClassVar[dict[str, str]] = {"free": "_free", "nudged": "_nudged"}
+    """When the stores of each phase follow."""
 
     def __init__(
         self,
         deck: DeckSections,
+        parts: Twins,
         lesson: Lesson,
         ranges: Mapping[str, tuple[float, float]],
         nominal: Circuit,
@@ -116,11 +130,17 @@ class _Cycle:
     ):
         self.deck, self.lesson, self.timing, self.ranges = deck, lesson, lesson.timing, ranges
         self.nominal, self.fixed = nominal, fixed
-        self.circuit, self.names = deck.circuit, deck.circuit.node_names
+        self.circuit, self.names = parts.free, deck.circuit.node_names
+        self.nudged_of = parts.twin_of
         self.held = held_nodes(self.circuit)
         assert self.circuit.outputs is not None
         self.pairs = [(int(p), int(n)) for p, n in zip(*self.circuit.outputs, strict=True)]
         self.stored = nodes_to_store(self.circuit, self.held)
+
+    @classmethod
+    def circuits(cls, circuit: Circuit, second: Circuit) -> Twins:
+        """What the deck holds."""
+        return Twins(circuit, np.arange(circuit.n_nodes), circuit)
 
     def driven_sources(self) -> dict[str, list[str]]:
         """Cards of the sources whose values are not the same for all samples."""
@@ -130,15 +150,10 @@ class _Cycle:
         """In place of every trainable conductance one with its update circuit."""
         cards, gains = {}, self.lesson.gains(self.nominal, self.ranges)
         amperes_per_volt = self.lesson.cells.capacitance / self.timing.written
-        meant = {group.label: group.siemens for group in self.nominal.trainable_groups()}
         for group, name, index in self.circuit.trained_groups():
             k = gains[group.label] * self.lesson.cells.gains(group.label, len(group)) * amperes_per_volt
             offsets = self.lesson.cells.offsets(group.label, len(group))
-            # A stuck cell is its own bounds.
-            scales = group.siemens / meant[group.label]
-            stuck = self.fixed.get(group.label, np.zeros(len(group), dtype=bool))
-            low, high = (np.where(stuck, group.siemens, bound * scales) for bound in self.ranges[name])
-            rows = zip(group.positive, group.negative, index, k, offsets, low, high, strict=True)
+            rows = zip(group.positive, group.negative, index, k, offsets, *self._bounds(group, name), strict=True)
             cards[group.label] = [
                 f"x_{group.label}_{i} {self.names[p]} {self.names[n]} {self._store(p)} {self._store(n)} "
                 f"{self._store(p, 'nudged')} {self._store(n, 'nudged')} _write {self._charge(name, place)} "
@@ -146,6 +161,15 @@ class _Cycle:
                 for i, (p, n, place, gain, offset, least, most) in enumerate(rows)
             ]
         return cards
+
+    def _bounds(self, group: ConductanceLaw, name: str, suffix: str = "") -> Iterator[np.ndarray]:
+        """Lowest and highest conductance of each element, whose nominal group has no suffix; a stuck cell is its own
+        bounds. [S]
+        """
+        meant = {each.label: each.siemens for each in self.nominal.trainable_groups()}
+        scales = group.siemens / meant[group.label.removesuffix(suffix)]
+        stuck = self.fixed.get(group.label, np.zeros(len(group), dtype=bool))
+        return (np.where(stuck, group.siemens, bound * scales) for bound in self.ranges[name])
 
     def charges(self) -> Iterator[str]:
         cells, found = self.lesson.cells, {}
@@ -161,8 +185,7 @@ class _Cycle:
         timing, edge = self.timing, self.timing.edge
         waves = {
             "_free": (edge, timing.free - 4 * edge),
-            "phase": (timing.free, timing.nudged + timing.write - 2 * edge),
-            "_nudged": (timing.free + edge, timing.nudged - 4 * edge),
+            **self._phase_waves(),
             "_judge": (timing.free + timing.nudged, timing.write - 4 * edge),
         }
         cards = [
@@ -174,17 +197,26 @@ class _Cycle:
             f"v_learn _learn 0 {_ANALYSES.waveform([(0.0, 1.0), (end, 1.0), (end + edge, 0.0)])}",
             "b_write _write 0 v=v(_judge)*v(_learn)",
         ]
-        title = (
-            "clocks: stores follow at v(_free), v(_nudged); the nudge is on at v(phase), charges change at v(_write)"
-        )
-        yield from self.deck.section(title, cards)
+        yield from self.deck.section(f"clocks: {self.clocks_do}; charges change at v(_write)", cards)
+
+    clocks_do: ClassVar[str] = "stores follow at v(_free), v(_nudged); the nudge is on at v(phase)"
+
+    def _phase_waves(self) -> dict[str, tuple[float, float]]:
+        """Delay and width of the clocks of the nudged phase. [s]"""
+        timing, edge = self.timing, self.timing.edge
+        return {
+            "phase": (timing.free, timing.nudged + timing.write - 2 * edge),
+            "_nudged": (timing.free + edge, timing.nudged - 4 * edge),
+        }
 
     def stores(self) -> Iterator[str]:
-        for phase, seconds in (("free", self.timing.free), ("nudged", self.timing.nudged)):
-            ohms = number(seconds / _TRACKED / _STORE_FARADS)
-            instance = f"_{phase} sample_hold c={number(_STORE_FARADS)} r_on={ohms}"
+        for phase, clock in self.clock.items():
+            ohms = number(self.timing.phases[clock.strip("_")] / _TRACKED / _STORE_FARADS)
+            instance = f"{clock} sample_hold c={number(_STORE_FARADS)} r_on={ohms}"
+            nodes = self.nudged_of if phase == "nudged" else np.arange(len(self.names))
             cards = (
-                f"x{self._store(i, phase)} {self.names[i]} {self._store(i, phase)} {instance}" for i in self.stored
+                f"x{self._store(i, phase)} {self.names[nodes[i]]} {self._store(i, phase)} {instance}"
+                for i in self.stored
             )
             yield from self.deck.section(f"stores of the {phase} voltages", cards)
 
@@ -192,11 +224,21 @@ class _Cycle:
         nudge = self.lesson.nudge
         targets = nudge.target.detach().to("cpu", torch.float64).numpy()
         cards = [self._source(f"v_target_{i}", (f"_target_{i}", "0"), targets[:, i]) for i in range(len(self.pairs))]
-        name = self._store if nudge.kind == "frozen" else self.names.__getitem__
-        currents = current_expressions(nudge, [f"v({name(p)},{name(n)})" for p, n in self.pairs], self._targets())
-        cards += current_cards(self.names, self.pairs, map(switched, currents), "b_phase", NGSPICE)
-        source = "the stored outputs" if nudge.kind == "frozen" else "the live outputs"
+        outputs, source = self._judged_outputs(nudge.kind)
+        currents = current_expressions(nudge, outputs, self._targets())
+        nudged = [(int(self.nudged_of[p]), int(self.nudged_of[n])) for p, n in self.pairs]
+        cards += current_cards(self.names, nudged, self._when(currents), "b_phase", NGSPICE)
         yield from self.deck.section(f"nudge: its error is that of {source}", cards)
+
+    def _judged_outputs(self, kind: NudgeKind) -> tuple[list[str], str]:
+        """Outputs whose error a nudge takes, and what they are."""
+        name = self._store if kind == "frozen" else self.names.__getitem__
+        what = "the stored outputs" if kind == "frozen" else "the live outputs"
+        return [f"v({name(p)},{name(n)})" for p, n in self.pairs], what
+
+    def _when(self, currents: Sequence[str]) -> Iterable[str]:
+        """Currents of the nudge, when they flow."""
+        return map(switched, currents)
 
     def meters(self) -> Iterator[str]:
         """Cost and rightness of the stored outputs, while they are judged."""
@@ -238,7 +280,7 @@ class _Cycle:
                 yield _ANALYSES.measured(f"weight_{stem}", f"v({self._charge(name, place)})", lesson.learning_time)
                 limited = f"min(max(weight_{stem},0),1)"
                 yield _ANALYSES.computed(f"conductance_{stem}", f"{number(low)}+{number(high - low)}*{limited}")
-        step = min(timing.free, timing.nudged, timing.write) / _STEPS
+        step = min(timing.phases.values()) / _STEPS
         yield _ANALYSES.transient(step, lesson.duration, from_start=True)
 
     def _judged(self, name: str, first: int, count: int) -> Iterator[str]:
@@ -272,6 +314,45 @@ class _Cycle:
             begin = float(i * self.timing.period)
             corners += [(begin, shown[i - 1]), (begin + edge, shown[i])]
         return _ANALYSES.waveform(corners)
+
+
+class _TwinCycle(_Cycle):
+    """The same of twins: the second network is nudged all the time, and both stand on the same charges."""
+
+    cell_kinds = ("learning_cell", "learning_twin")
+    clock = {"free": "_free", "nudged": "_free"}  # noqa: RUF012
+    clocks_do = "all stores follow at v(_free)"
+
+    def __init__(self, deck: DeckSections, parts: Twins, *arguments):
+        super().__init__(deck, parts, *arguments)
+        self.second = [each for each in parts.circuit.trained_groups() if each[0].label.endswith(SUFFIX)]
+
+    @classmethod
+    def circuits(cls, circuit: Circuit, second: Circuit) -> Twins:
+        return Twins.of(circuit, second)
+
+    def cells(self) -> dict[str, list[str]]:
+        cards = super().cells()
+        for group, name, index in self.second:
+            rows = zip(group.positive, group.negative, index, *self._bounds(group, name, SUFFIX), strict=True)
+            cards[group.label] = [
+                f"x_{group.label}_{i} {self.names[p]} {self.names[n]} {self._charge(name, place)} "
+                f"learning_twin low={number(least)} high={number(most)}"
+                for i, (p, n, place, least, most) in enumerate(rows)
+            ]
+        return cards
+
+    def _phase_waves(self) -> dict[str, tuple[float, float]]:
+        return {}
+
+    def _judged_outputs(self, kind: NudgeKind) -> tuple[list[str], str]:
+        own = kind == "elastic"
+        nodes = [(self.nudged_of[p], self.nudged_of[n]) if own else (p, n) for p, n in self.pairs]
+        what = "the nudged twin's own outputs" if own else "the free twin's outputs"
+        return [f"v({self.names[p]},{self.names[n]})" for p, n in nodes], what
+
+    def _when(self, currents: Sequence[str]) -> Iterable[str]:
+        return currents
 
 
 def _right(outputs: Sequence[str], targets: Sequence[str]) -> str:

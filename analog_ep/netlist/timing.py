@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from analog_ep.errors import StimulusError
 
@@ -69,16 +70,23 @@ class LearningTiming:
     nudged: float
     write: float
 
+    at_once: ClassVar[bool] = False
+    """Whether the nudged state stands beside the free one, in a twin, and does not follow it."""
+
     def __post_init__(self):
-        for name in ("free", "nudged", "write"):
-            value = getattr(self, name)
+        for name, value in self.phases.items():
             if not 0 < value < float("inf"):
                 raise StimulusError(f"the {name} phase must last a positive and finite time, found {value} s")
 
     @property
     def edge(self) -> float:
         """Duration of every change of a source. [s]"""
-        return min(self.free, self.nudged, self.write) / 50
+        return min(self.phases.values()) / 50
+
+    @property
+    def phases(self) -> dict[str, float]:
+        """Durations by name. [s]"""
+        return {"free": self.free, "nudged": self.nudged, "write": self.write}
 
     @property
     def period(self) -> float:
@@ -93,3 +101,24 @@ class LearningTiming:
     def judged(self, presentation: int) -> float:
         """When the free outputs of a presentation are held and judged: in the middle of its write phase. [s]"""
         return presentation * self.period + self.free + self.nudged + self.write / 2
+
+
+@dataclass(frozen=True)
+class TwinTiming(LearningTiming):
+    """When the phases of a sample begin and end in a deck of twins, whose free and nudged states stand at once.
+
+    Both settle for `free` seconds; the stores hold shortly before these end, and the update circuits write.
+
+    Parameters
+    ----------
+    free, write : float
+        Durations of the phases; positive. [s]
+    """
+
+    nudged: float = field(default=0.0, init=False)
+
+    at_once: ClassVar[bool] = True
+
+    @property
+    def phases(self) -> dict[str, float]:
+        return {"free": self.free, "write": self.write}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
-from pydantic import BaseModel, NonNegativeFloat, PositiveFloat
+from pydantic import BaseModel, NonNegativeFloat, PositiveFloat, model_validator
 
 from analog_ep.circuit.update_cells import UpdateCells
-from analog_ep.netlist.timing import LearningTiming
+from analog_ep.netlist.timing import LearningTiming, TwinTiming
 from analog_ep.spec.table import TABLE
 
 
@@ -16,8 +17,10 @@ class SelfLearningSpec(BaseModel):
 
     Attributes
     ----------
+    form : "phases" or "twin"
+        Whether one network runs both phases in turn, or two networks stand side by side on the same charges.
     free, nudged, write : float
-        Durations of the phases of a presentation. [s]
+        Durations of the phases of a presentation; twins have no nudged one. [s]
     node_capacitance : float
         Of every node that neither a source nor an amplifier holds. [F]
     charge_capacitance : float
@@ -30,6 +33,7 @@ class SelfLearningSpec(BaseModel):
 
     model_config = TABLE
 
+    form: Literal["phases", "twin"] = "phases"
     free: PositiveFloat = 3e-7
     nudged: PositiveFloat = 3e-7
     write: PositiveFloat = 1e-7
@@ -39,9 +43,20 @@ class SelfLearningSpec(BaseModel):
     offset_spread: NonNegativeFloat = 0.0
     gain_spread: NonNegativeFloat = 0.0
 
+    @model_validator(mode="after")
+    def _nudged_at_once(self) -> SelfLearningSpec:
+        if self.form == "twin" and self.nudged != type(self).model_fields["nudged"].default:
+            raise ValueError(
+                f'self_learning.nudged has no meaning with form = "twin", whose states settle at once in free, found '
+                f"{self.nudged:g}; leave it out"
+            )
+        return self
+
     @property
     def timing(self) -> LearningTiming:
         """Of a presentation."""
+        if self.form == "twin":
+            return TwinTiming(self.free, self.write)
         return LearningTiming(self.free, self.nudged, self.write)
 
     def cells(self, seed: int) -> UpdateCells:

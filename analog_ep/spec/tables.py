@@ -258,6 +258,8 @@ class Spec(_Table):
                     f"{name} has no meaning with self_learning, whose circuits are what writes; leave it out"
                 )
         for name in NOT_OF_OWN_CIRCUITS if self.chip is not None else ():
+            if name == "twin" and self.self_learning.form == "twin":
+                continue
             if getattr(self.chip, name) != ChipSpec.model_fields[name].default:
                 raise ValueError(f"chip.{name} has no meaning with self_learning, whose circuits write; leave it out")
         return self
