@@ -122,7 +122,7 @@ def test_noise_that_the_method_draws():
     inputs, targets = INPUTS[:1], TARGETS[:1]
     predicted = reading_noise(network, inputs, Nudge(3e-8, targets, aep.SquaredError()), OSCILLATION)
     method = aep.LockInEquilibriumPropagation(network, 3e-8, OSCILLATION, periods=4, noise=True, seed=2)
-    drawn = [scaled(network, method.gradients(inputs, targets)[1]) for _ in range(80)]
+    drawn = [scaled(network, method.gradients(inputs, targets)[1]) for _ in range(50)]
     for name, expected in predicted.variance(4 / 2e4).items():
         found = torch.stack([each[name] for each in drawn]).var(0)
         assert float(found.sum()) == pytest.approx(float(expected.sum()), rel=0.2)
