@@ -28,7 +28,7 @@ from analog_ep.circuit.places import n_places
 from analog_ep.constants import DEFAULT_TEMPERATURE
 from analog_ep.errors import CheckpointError, SpecError
 from analog_ep.networks import HardwareNetwork
-from analog_ep.networks.needs import conductances_of
+from analog_ep.networks.needs import ranged_of
 from analog_ep.spec import ChipSpec, ConvertersSpec, Spec
 
 _SPREADS = {
@@ -40,6 +40,8 @@ _SPREADS = {
     "gain": "gain_spread",
     "feedback": "feedback_spread",
     "offset": "amplifier_offset",
+    "gate_threshold": "gate_threshold_spread",
+    "transconductance": "transconductance_spread",
 }
 """Keys of the table by the names that `Chip.draw` has for them."""
 
@@ -60,8 +62,8 @@ def build_chip(spec: Spec, network: HardwareNetwork) -> Chip | None:
         return None
     table, circuit = spec.chip or ChipSpec(), network.circuit()
     seed = chip_seed(spec)
-    need = "a chip of a spec needs a ResistiveNetwork or a CircuitNetwork"
-    trained = conductances_of(network, need, "leave the chip out")
+    need = "a chip of a spec needs a circuit whose conductances or gate voltages learn"
+    trained = ranged_of(network, need, "leave the chip out")
     bounds = {name: trained.range_of(name) for name, _ in trained.named_parameters()}
     wires = 0.0 if spec.wires is None else spec.wires.temperature_coefficient
     chip = _array(table, circuit, bounds, seed, wires)
@@ -139,6 +141,8 @@ def _array(table: ChipSpec, circuit: Circuit, ranges: dict[str, tuple[float, flo
     spreads = {name: getattr(table, key) for name, key in _SPREADS.items() if getattr(table, key)}
     chip = Chip.draw(circuit, seed, **spreads)
     factors, values = dict(chip.factors), dict(chip.values)
+    if table.corner is not None:
+        values |= _at_corner(table.corner, circuit)
     if table.amplifier is not None:
         _measured_amplifiers(factors, values, table.amplifier, circuit)
     if table.temperature is not None:
@@ -155,6 +159,17 @@ def _array(table: ChipSpec, circuit: Circuit, ranges: dict[str, tuple[float, flo
         for key, value in mapped.items():
             values[key] = np.where(np.isnan(value), values.get(key, np.nan), value)
     return replace(chip, factors=factors, values=values, temperature=table.temperature)
+
+
+def _at_corner(corner: str, circuit: Circuit) -> dict[str, np.ndarray]:
+    """Transistors at another corner of their process."""
+    found = {}
+    for group in circuit.groups:
+        if (index := group.corner_index(corner)) is not None:
+            found[f"{group.label}.corner"] = np.full(len(group), index)
+    if not found:
+        raise SpecError("chip.corner must act on transistors by tables, found a network without any; leave it out")
+    return found
 
 
 def _measured_amplifiers(

@@ -37,10 +37,16 @@ class ChipSpec(BaseModel):
         amplifiers' a and k.
     threshold_spread : float
         σ of |σ ξ| added to the thresholds of ideal and piecewise-linear diodes. [V]
+    gate_threshold_spread : float
+        Standard deviation of what the threshold voltages of transistors differ by. [V]
+    transconductance_spread : float
+        σ of the log-normal factors of their transconductances.
     segment_spread : float
         σ of the log-normal factors of the conductances of wires.
     open_segments, shorted_segments : float
         Probability that a segment of a wire is broken or bridged.
+    corner : str, optional
+        Of the process, of transistors by tables, see `analog_ep.devices.TabulatedMosfet`: a section of their library.
     amplifier : str, optional
         Name or path of the card of a measured amplifier: every amplifier has its gain and its offset, and what is drawn
         comes on top.
@@ -78,9 +84,12 @@ class ChipSpec(BaseModel):
     threshold_spread: NonNegativeFloat = 0.0
     gain_spread: Spread = 0.0
     feedback_spread: Spread = 0.0
+    gate_threshold_spread: NonNegativeFloat = 0.0
+    transconductance_spread: Spread = 0.0
     segment_spread: Spread = 0.0
     open_segments: Fraction = 0.0
     shorted_segments: Fraction = 0.0
+    corner: str | None = None
     amplifier: str | None = None
     amplifier_offset: NonNegativeFloat = 0.0
     temperature: Annotated[float, Field(ge=1, le=2000)] | None = None
