@@ -140,7 +140,7 @@ def test_a_chip_has_corners_and_mismatch(nch):
         nominal = aep.solve(circuit, INPUTS, solver=aep.Newton()).voltages
         assert (table - nominal).abs().max() > 2e-3
         assert (table - card).abs().max() < (5e-4 if chip is fast else 3e-3)
-    deck = write_deck(drawn.apply(circuit), INPUTS[0].tolist())
+    deck = write_deck(drawn.apply(circuit), INPUTS[0])
     assert re.search(r"m_m_0 x0 _m_0_g o0 o0 nch w=1e-06 l=5e-07 delvto=-?0\.\d+ mulu0=\d", deck)
     with pytest.raises(CardError, match=r"the card nch is tabulated at 'tt', 'ff', found 'ss' asked for; calibrate it"):
         nch.corner_index("ss")
@@ -150,7 +150,7 @@ def test_a_chip_has_corners_and_mismatch(nch):
 
 def test_other_simulators_are_told_that_they_lack_it(nch):
     with pytest.raises(ValueError, match="a xyce netlist has no cards of ngspice's own, found one needed for m_m_0"):
-        write_deck(ladder(nch).circuit(), INPUTS[0].tolist(), dialect="xyce")
+        write_deck(ladder(nch).circuit(), INPUTS[0], dialect="xyce")
 
 
 def test_a_table_is_not_asked_outside_of_its_range(nch):
