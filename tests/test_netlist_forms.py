@@ -23,7 +23,8 @@ from analog_ep.circuit import (
     VoltageSources,
     circuit_energy,
 )
-from analog_ep.devices.forms import FormWriter, ModelInstance, NetlistForm, Table, states
+from analog_ep.devices.forms import FormWriter, ModelInstance, NetlistForm, Table
+from analog_ep.devices.statement import states
 from analog_ep.errors import CircuitError, StimulusError
 from analog_ep.netlist.deck import write_deck
 from analog_ep.netlist.dialects import DIALECTS, analyses_of

@@ -17,7 +17,7 @@ from analog_ep.circuit.mosfets import NOT_RECIPROCAL
 from analog_ep.circuit.nodes import GROUND, Indices, NodePair, Values
 from analog_ep.circuit.trainable import TrainableLaw, Tunable
 from analog_ep.devices.forms import Expression, NetlistForm, Part
-from analog_ep.devices.mosfet import Mosfet
+from analog_ep.devices.mosfet import MosfetModel
 
 _PATH = np.array([-1.0, 1.0]) / (2 * np.sqrt(3)) + 0.5
 """Gauss and Legendre's two points between 0 and 1."""
@@ -38,7 +38,7 @@ class GatedMosfets(Tunable, DeviceBranches):
         Ends of the channel.
     gate_volts : values
         Of each gate, against `reference`. [V]
-    device : Mosfet
+    device : MosfetModel
         Model of them all.
     reference, bulk : nodes
         What gates are held against, and the bulks.
@@ -49,7 +49,7 @@ class GatedMosfets(Tunable, DeviceBranches):
     drain: Indices
     source: Indices
     gate_volts: Values
-    device: Mosfet
+    device: MosfetModel
     reference: Indices = GROUND
     bulk: Indices = GROUND
     parameter: str | None = None
@@ -94,9 +94,9 @@ class GatedMosfets(Tunable, DeviceBranches):
     def own_temperatures(self) -> np.ndarray:
         return self._spread(self.device.temperature)
 
-    def at_corner(self, kelvin: float, conductance_scale: float, saturation_scale: float) -> Self:
+    def at_corner(self, kelvin: float, conductance_scale: float, saturation_scale: float) -> Self | None:
         device = self.device.expand(len(self)).at_corner(kelvin, conductance_scale, saturation_scale)
-        return replace(self, device=device)
+        return None if device is None else replace(self, device=device)
 
     def irreciprocity(self) -> str:
         return NOT_RECIPROCAL
@@ -170,7 +170,7 @@ class FloatingGateMosfets(GatedMosfets):
         return self.device.expand(len(self)).expressions(gates, volts[0], ["0"] * len(self))
 
 
-def bulk_diodes(group: GatedMosfets, device: Mosfet, bulk: np.ndarray) -> list[Branches]:
+def bulk_diodes(group: GatedMosfets, device: MosfetModel, bulk: np.ndarray) -> list[Branches]:
     """Junctions between bulk and ends, without those that join a node to itself."""
     found: list[Branches] = []
     if (junctions := device.bulk_junctions()) is None:
@@ -193,7 +193,7 @@ class _Channels(TrainableLaw):
     drain: Indices
     source: Indices
     gate_volts: Values
-    device: Mosfet
+    device: MosfetModel
 
     values: ClassVar[tuple[str, ...]] = ("gate_volts",)
     quantity: ClassVar[str] = "gate voltage"
@@ -222,6 +222,13 @@ class _Channels(TrainableLaw):
 
     def sensitivity(self, *volts: np.ndarray) -> np.ndarray:
         return self.device.slopes(*self._biases(volts))[0].numpy()
+
+    @property
+    def limited(self) -> bool:
+        return self.device.limited
+
+    def outside(self, *volts: np.ndarray) -> str:
+        return self.device.outside(*self._biases(volts))
 
     def noise_density(self, kelvin: float, *volts: np.ndarray) -> np.ndarray:
         return self.device.noise_density(*self._biases(volts)).numpy()

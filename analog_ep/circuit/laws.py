@@ -286,6 +286,17 @@ class CurrentLaw(Branches):
         """Both of them, for laws that find them faster together."""
         return self.current(*volts), self.slopes(*volts)
 
+    @property
+    def limited(self) -> bool:
+        """Whether `outside` has anything to say."""
+        return False
+
+    def outside(self, *volts: np.ndarray) -> str:
+        """Where voltages `(*batch, n_elements)` of the controls of a `limited` law lie outside of what is known of its
+        current, in words; empty where they do not. Solvers refuse a state that ends there.
+        """
+        return ""
+
     def cocontent(self, *volts: np.ndarray) -> np.ndarray | None:
         """Integral of the current from 0 to the voltage across, `(*batch, n_elements)` [W]; None where there is none.
 

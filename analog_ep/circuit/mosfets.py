@@ -15,7 +15,7 @@ from analog_ep.circuit.device_branches import DeviceBranches
 from analog_ep.circuit.laws import Branches, CurrentLaw
 from analog_ep.circuit.nodes import Indices, NodePair
 from analog_ep.devices.forms import NetlistForm
-from analog_ep.devices.mosfet import Mosfet
+from analog_ep.devices.mosfet import MosfetModel
 
 NOT_RECIPROCAL = "has channels that three terminals control, which are not reciprocal"
 
@@ -38,7 +38,7 @@ class Mosfets(DeviceBranches):
     gate: Indices
     source: Indices
     bulk: Indices
-    device: Mosfet
+    device: MosfetModel
 
     has_law: ClassVar[bool] = True
     law_method: ClassVar[str] = "current"
@@ -68,10 +68,9 @@ class Mosfets(DeviceBranches):
     def own_temperatures(self) -> np.ndarray:
         return self._spread(self.device.temperature)
 
-    def at_corner(self, kelvin: float, conductance_scale: float, saturation_scale: float) -> Self:
-        return replace(
-            self, device=self.device.expand(len(self)).at_corner(kelvin, conductance_scale, saturation_scale)
-        )
+    def at_corner(self, kelvin: float, conductance_scale: float, saturation_scale: float) -> Self | None:
+        device = self.device.expand(len(self)).at_corner(kelvin, conductance_scale, saturation_scale)
+        return None if device is None else replace(self, device=device)
 
     def irreciprocity(self) -> str:
         return NOT_RECIPROCAL
@@ -94,7 +93,7 @@ class Channels(CurrentLaw):
     gate: Indices
     source: Indices
     bulk: Indices
-    device: Mosfet
+    device: MosfetModel
 
     terminals: ClassVar[tuple[str, ...]] = ("drain", "source", "gate", "bulk")
 
@@ -110,6 +109,13 @@ class Channels(CurrentLaw):
 
     def slopes(self, *volts: np.ndarray) -> tuple[np.ndarray, ...]:
         return tuple(slope.numpy() for slope in self.device.slopes(*map(torch.from_numpy, volts)))
+
+    @property
+    def limited(self) -> bool:
+        return self.device.limited
+
+    def outside(self, *volts: np.ndarray) -> str:
+        return self.device.outside(*_tensors(volts))
 
     def noise_density(self, kelvin: float, *volts: np.ndarray) -> np.ndarray:
         return self.device.noise_density(*_tensors(volts)).numpy()

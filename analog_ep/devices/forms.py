@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from torch import Tensor
 
 from analog_ep.constants import ZERO_CELSIUS
 from analog_ep.errors import CircuitError
+
+if TYPE_CHECKING:
+    from analog_ep.devices.foreign_form import ForeignInstance
 
 Numbers = float | Sequence[float] | np.ndarray | Tensor
 """A number for all elements, or one for each."""
@@ -58,6 +61,10 @@ class NetlistForm(ABC):
         """Conductances that SPICE's gmin has to be. [S]"""
         return set()
 
+    def definitions(self) -> tuple[str, str]:
+        """Name of what others' cards define that a deck must have once, and these cards; empty texts without any."""
+        return "", ""
+
     def steepest_current(self, volts: float) -> float:
         """Largest slope times largest voltage where the terminals are up to `volts` from ground. [A]
 
@@ -78,6 +85,7 @@ class FormWriter(Protocol):
     def piecewise(self, group: Any, form: PiecewiseLinear) -> Iterator[str]: ...
     def expressions(self, group: Any, form: Expression) -> Iterator[str]: ...
     def tables(self, group: Any, form: Table) -> Iterator[str]: ...
+    def foreign(self, group: Any, form: ForeignInstance) -> Iterator[str]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -438,13 +446,3 @@ class Table(NetlistForm):
     def _taken(self, values: np.ndarray, at: np.ndarray) -> np.ndarray:
         each = np.broadcast_to(values, (at.shape[-1], values.shape[-1]))
         return each[np.arange(at.shape[-1]), at]
-
-
-def states(kind: type, statement: Sequence[str], law: str) -> bool:
-    """Whether a class says one of `statement` where it says `law` or later."""
-    for ancestor in kind.__mro__:
-        if not vars(ancestor).keys().isdisjoint(statement):
-            return True
-        if law in vars(ancestor):
-            return False
-    return False

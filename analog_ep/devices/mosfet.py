@@ -6,7 +6,7 @@ import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -23,65 +23,16 @@ Polarity = Literal["nmos", "pmos"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Mosfet(PerElement, ABC):
-    """MOSFETs of one polarity, symmetric in drain and source.
+class MosfetModel(PerElement, ABC):
+    """MOSFETs of one polarity, whatever says their current: formulas, or a table.
 
-    Subclasses are frozen dataclasses; each numeric field is a float, or a tensor `(n_elements,)` with one value per
-    element, in SPICE's own signs: the threshold of a PMOS transistor that is off without a gate voltage is negative.
     All methods are elementwise on float64 tensors `(*batch, n_elements)`, the voltages of gate, drain and bulk against
-    the source.
-
-    Parameters
-    ----------
-    polarity : "nmos" or "pmos"
-        Whether electrons or holes are the carriers.
-    width, length : float or Tensor (n_elements,)
-        Of the channel; positive. [m]
-    multiplicity : float or Tensor (n_elements,)
-        Number of such transistors side by side; positive.
-    threshold_voltage : float or Tensor (n_elements,)
-        With source and bulk joined, SPICE's VTO. [V]
-    transconductance : float or Tensor (n_elements,)
-        SPICE's KP, mobility times the oxide's capacitance per area; positive. [A/V²]
-    temperature, nominal_temperature : float or Tensor (n_elements,)
-        Of the transistors, and the one at which the parameters hold, SPICE's TNOM; positive. Kelvin here, degrees
-        Celsius in SPICE. [K]
-
-    Raises
-    ------
-    DeviceParameterError
-        If a parameter is not finite or not in its range.
+    the source. Subclasses are frozen dataclasses, with the fields `polarity`, "nmos" or "pmos", and `temperature` [K].
     """
 
-    polarity: Polarity = "nmos"
-    width: float | Tensor = 1e-4
-    length: float | Tensor = 1e-4
-    multiplicity: float | Tensor = 1.0
-    threshold_voltage: float | Tensor = 0.0
-    transconductance: float | Tensor = 2e-5
-    temperature: float | Tensor = DEFAULT_TEMPERATURE
-    nominal_temperature: float | Tensor = DEFAULT_TEMPERATURE
-
-    def __post_init__(self):
-        kind = type(self).__name__
-        if self.polarity not in ("nmos", "pmos"):
-            raise DeviceParameterError(f"{kind}: polarity must be 'nmos' or 'pmos', found {self.polarity!r}")
-        names = [field.name for field in dataclasses.fields(self) if field.name != "polarity"]
-        require_finite(kind, **{name: getattr(self, name) for name in names})
-        for name in self._positive():
-            value = getattr(self, name)
-            require(torch.as_tensor(value) > 0, f"{kind}: {name} must be positive", value)
-        for name in self._not_negative():
-            value = getattr(self, name)
-            require(torch.as_tensor(value) >= 0, f"{kind}: {name} must not be negative", value)
-
-    def _positive(self) -> tuple[str, ...]:
-        """Names of the parameters that must be positive."""
-        return ("width", "length", "multiplicity", "transconductance", "temperature", "nominal_temperature")
-
-    def _not_negative(self) -> tuple[str, ...]:
-        """Names of the parameters that must not be negative."""
-        return ()
+    if TYPE_CHECKING:
+        polarity: Polarity
+        temperature: float | Tensor
 
     @property
     def sign(self) -> float:
@@ -197,6 +148,78 @@ class Mosfet(PerElement, ABC):
     def conducts(self) -> bool:
         """Whether the channel leaves a path whatever the voltages."""
         return False
+
+    limited: ClassVar[bool] = False
+    """Whether `outside` has anything to say."""
+
+    def outside(self, gate: Tensor, drain: Tensor, bulk: Tensor) -> str:
+        """Where voltages lie outside of what is known of the current, in words; empty where they do not."""
+        return ""
+
+    @abstractmethod
+    def at_corner(self, kelvin: float, conductance_scale: float, saturation_scale: float) -> Self | None:
+        """The transistors at another temperature [K], with factors on transconductance and saturation currents; None
+        where they do not tell how they change.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class Mosfet(MosfetModel, ABC):
+    """MOSFETs by a formula, symmetric in drain and source.
+
+    Subclasses are frozen dataclasses; each numeric field is a float, or a tensor `(n_elements,)` with one value per
+    element, in SPICE's own signs: the threshold of a PMOS transistor that is off without a gate voltage is negative.
+    Parameters
+    ----------
+    polarity : "nmos" or "pmos"
+        Whether electrons or holes are the carriers.
+    width, length : float or Tensor (n_elements,)
+        Of the channel; positive. [m]
+    multiplicity : float or Tensor (n_elements,)
+        Number of such transistors side by side; positive.
+    threshold_voltage : float or Tensor (n_elements,)
+        With source and bulk joined, SPICE's VTO. [V]
+    transconductance : float or Tensor (n_elements,)
+        SPICE's KP, mobility times the oxide's capacitance per area; positive. [A/V²]
+    temperature, nominal_temperature : float or Tensor (n_elements,)
+        Of the transistors, and the one at which the parameters hold, SPICE's TNOM; positive. Kelvin here, degrees
+        Celsius in SPICE. [K]
+
+    Raises
+    ------
+    DeviceParameterError
+        If a parameter is not finite or not in its range.
+    """
+
+    polarity: Polarity = "nmos"
+    width: float | Tensor = 1e-4
+    length: float | Tensor = 1e-4
+    multiplicity: float | Tensor = 1.0
+    threshold_voltage: float | Tensor = 0.0
+    transconductance: float | Tensor = 2e-5
+    temperature: float | Tensor = DEFAULT_TEMPERATURE
+    nominal_temperature: float | Tensor = DEFAULT_TEMPERATURE
+
+    def __post_init__(self):
+        kind = type(self).__name__
+        if self.polarity not in ("nmos", "pmos"):
+            raise DeviceParameterError(f"{kind}: polarity must be 'nmos' or 'pmos', found {self.polarity!r}")
+        names = [field.name for field in dataclasses.fields(self) if field.name != "polarity"]
+        require_finite(kind, **{name: getattr(self, name) for name in names})
+        for name in self._positive():
+            value = getattr(self, name)
+            require(torch.as_tensor(value) > 0, f"{kind}: {name} must be positive", value)
+        for name in self._not_negative():
+            value = getattr(self, name)
+            require(torch.as_tensor(value) >= 0, f"{kind}: {name} must not be negative", value)
+
+    def _positive(self) -> tuple[str, ...]:
+        """Names of the parameters that must be positive."""
+        return ("width", "length", "multiplicity", "transconductance", "temperature", "nominal_temperature")
+
+    def _not_negative(self) -> tuple[str, ...]:
+        """Names of the parameters that must not be negative."""
+        return ()
 
     def at_corner(self, kelvin: float, conductance_scale: float, saturation_scale: float) -> Self:
         """The transistors at another temperature [K], with factors on transconductance and saturation currents."""

@@ -64,3 +64,25 @@ def _cause(circuit: Circuit) -> str:
     if active:
         causes.append(f"a loop through {', '.join(active[:3])}{' …' if len(active) > 3 else ''} may nearly cancel")
     return " and ".join(causes) or "the state lies at a kink of a diode or is none"
+
+
+def outside_of_laws(circuit: Circuit, voltages: np.ndarray) -> tuple[np.ndarray, str]:
+    """Samples that end where a law says nothing, bool `(n_samples,)`, and where the first one does, in words.
+
+    Parameters
+    ----------
+    circuit : Circuit
+        Of which some laws may be `CurrentLaw.limited`.
+    voltages : ndarray (n_samples, n_nodes)
+        States. [V]
+    """
+    beyond, message = np.zeros(len(voltages), dtype=bool), ""
+    for group in circuit.of_kind(CurrentLaw):
+        if not group.limited:
+            continue
+        for sample, state in enumerate(voltages):
+            words = group.outside(*(state[None, p] - state[None, n] for p, n in group.controls()))
+            if words and not beyond.any():
+                message = f"sample {sample}, {group.label}, {words}"
+            beyond[sample] |= bool(words)
+    return beyond, message

@@ -18,7 +18,7 @@ import numpy as np
 from analog_ep.circuit import GROUND, Branches, CurrentLaw, VoltageRows, energy_weights
 from analog_ep.circuit.energy import branch_weights, held_nodes
 from analog_ep.devices.content import Content, Shared
-from analog_ep.devices.forms import states
+from analog_ep.devices.statement import states
 from analog_ep.netlist.dialects import Dialect
 from analog_ep.netlist.netlist import NetlistWriter
 from analog_ep.netlist.nudge_cards import NudgeCurrent

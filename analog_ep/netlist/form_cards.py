@@ -21,8 +21,9 @@ from analog_ep.devices.forms import (
     Source,
     Table,
     per_element,
-    states,
 )
+from analog_ep.devices.foreign_form import ForeignInstance
+from analog_ep.devices.statement import states
 from analog_ep.errors import CircuitError
 from analog_ep.netlist.dialects import NGSPICE, Dialect, require_form
 from analog_ep.netlist.texts import expression, in_celsius, number, shared_expression
@@ -132,6 +133,17 @@ class FormCards:
             if own and own[i] != self.circuit.temperature:
                 parameters |= self.dialect.device_temperature(in_celsius(own[i]))
             yield self.dialect.instance(self.name(group, i), nodes, self._models[model], parameters)
+
+    def foreign(self, group: Branches, form: ForeignInstance) -> Iterator[str]:
+        form.require_at(group.label, self.circuit.temperature)
+        columns = [map(number, per_element(values, len(group))) for values in form.instance.values()]
+        texts = zip(*columns, strict=True) if columns else [()] * len(group)
+        rows = zip(zip(*self._terminals(group, form.terminals), strict=True), texts, strict=True)
+        for i, (nodes, values) in enumerate(rows):
+            if form.parts:
+                yield from self.parts(f"{group.label}_{i}", form.parts[i])
+            parameters = dict(zip(form.instance, values, strict=True))
+            yield self.dialect.instance(self.name(group, i), nodes, form.model, parameters)
 
     def piecewise(self, group: Branches, form: PiecewiseLinear) -> Iterator[str]:
         for i, (nodes, (leakage, bends)) in enumerate(zip(self._ends(group), form.rows(len(group)), strict=True)):

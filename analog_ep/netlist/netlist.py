@@ -128,8 +128,8 @@ class NetlistWriter:
         return "\n".join(self.dialect.settings(settings))
 
     def model_cards(self) -> list[str]:
-        """One model per distinct set of parameters."""
-        cards = []
+        """One model per distinct set of parameters, and cards of others' that elements are instances of."""
+        cards = list(self._foreign.values())
         for (type, parameters), name in self._models.items():
             texts = {key: number(value) for key, value in parameters}
             cards.append(self.dialect.model_card(name, type, texts) if type else self.dialect.model(name, texts))
@@ -159,6 +159,17 @@ class NetlistWriter:
     @cached_property
     def _cards(self) -> FormCards:
         return FormCards(self.circuit, self.dialect, self._forms, self._source_values, self._models)
+
+    @cached_property
+    def _foreign(self) -> dict[str, str]:
+        """Others' cards by the name of what they define."""
+        found: dict[str, str] = {}
+        for form in self._forms.values():
+            name, text = form.definitions()
+            if found.setdefault(name, text) != text:
+                raise CircuitError(f"a netlist has one {name} for all elements, found two; give them one corner")
+        found.pop("", None)
+        return found
 
     @cached_property
     def _models(self) -> dict[Model, str]:

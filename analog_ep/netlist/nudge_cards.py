@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from analog_ep.circuit import Circuit
-from analog_ep.devices.forms import states
+from analog_ep.devices.statement import states
 from analog_ep.errors import StimulusError
 from analog_ep.netlist.dialects import Dialect, require_form
 from analog_ep.netlist.texts import number

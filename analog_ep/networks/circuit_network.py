@@ -14,11 +14,12 @@ from torch import Tensor
 
 from analog_ep.circuit import Chip, Circuit, Conductances, circuit_energy
 from analog_ep.circuit.energy import branch_weights, contrast_weights, held_nodes, output_weight, why_no_contrast
-from analog_ep.errors import CircuitError, EnergyUnavailableError, NetworkError
+from analog_ep.errors import EnergyUnavailableError, NetworkError
 from analog_ep.networks.diagram import network_html
 from analog_ep.networks.following import Following
 from analog_ep.networks.kept import KeptCircuit
 from analog_ep.networks.network import ConductanceNetwork
+from analog_ep.networks.node_reads import read_nodes
 
 _RTOL = 1e-12
 
@@ -148,26 +149,8 @@ class CircuitNetwork(ConductanceNetwork):
         generator: torch.Generator | None = None,
         known: Chip | None = None,
     ) -> tuple[Tensor, ...]:
-        """What a chip's converters read of the nodes in the circuit's layers; all others as they are. [V]
-
-        Raises
-        ------
-        CircuitError
-            If there are converters that do not read exactly, and the circuit names no layer.
-        """
-        if chip is None or chip.converters is None or chip.converters.reads_exactly:
-            return layers
-        names = self._described.layers
-        if not names:
-            title = self._described.title
-            raise CircuitError(f"converters read layers of nodes, found none in {title!r}; name them with set_layer")
-        volts = layers[0].clone()
-        nodes = [torch.from_numpy(np.array(each)) for each in names.values()]
-        offsets = None if known is None else known.converters
-        found = chip.converters.read(tuple(volts[..., each] for each in nodes), generator, offsets, tuple(names))
-        for each, values in zip(nodes, found, strict=True):
-            volts[..., each] = values
-        return (volts,)
+        """See `read_nodes`."""
+        return read_nodes(self._described, layers, chip, generator, known)
 
     @torch.no_grad()
     def energy(self, inputs: Tensor, layers: tuple[Tensor, ...]) -> Tensor:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from analog_ep.networks.diagram import network_html
 from analog_ep.networks.following import Following
 from analog_ep.networks.kept import KeptCircuit
 from analog_ep.networks.network import RangedNetwork
+from analog_ep.networks.node_reads import read_nodes
 
 _QUANTITY, _UNIT = "gate voltage", "V"
 
@@ -140,6 +143,16 @@ class GateNetwork(RangedNetwork):
         positive, negative = self._outputs
         return layers[0][..., positive] - layers[0][..., negative]
 
+    def read(
+        self,
+        layers: tuple[Tensor, ...],
+        chip: Chip | None,
+        generator: torch.Generator | None = None,
+        known: Chip | None = None,
+    ) -> tuple[Tensor, ...]:
+        """See `read_nodes`."""
+        return read_nodes(self._described, layers, chip, generator, known)
+
     @torch.no_grad()
     def energy(self, inputs: Tensor, layers: tuple[Tensor, ...]) -> Tensor:
         voltages = layers[0].double().cpu().numpy()
@@ -147,17 +160,41 @@ class GateNetwork(RangedNetwork):
 
     @torch.no_grad()
     def contrast(
-        self, inputs: Tensor, layers: tuple[Tensor, ...], response: tuple[Tensor, ...], *, linear: bool = False
+        self,
+        inputs: Tensor,
+        layers: tuple[Tensor, ...],
+        response: tuple[Tensor, ...],
+        *,
+        linear: bool = False,
+        known: Chip | None = None,
+        chip: Chip | None = None,
     ) -> dict[str, Tensor]:
+        following = self._following if known is None else Following.of(known.apply(self._described))
         volts, change = (state[0].reshape(-1, state[0].shape[-1]).double().cpu() for state in (layers, response))
-        volts, change = self._following.volts(volts).numpy(), self._following.changes(change).numpy()
+        volts, change = following.volts(volts).numpy(), following.changes(change).numpy()
         found = {name: torch.zeros(theta.numel(), dtype=torch.float64) for name, theta in self.named_parameters()}
-        for group in self.circuit().learning_groups():
+        circuit = self.circuit() if known is None else known.apply(self.circuit())
+        for group in circuit.learning_groups():
             pairs = group.controls()
             own, moved = ([state[:, p] - state[:, n] for p, n in pairs] for state in (volts, change))
             each = torch.from_numpy(group.contrast(own, moved, linear).sum(0) * self._weights[group.label])
             found[str(group.parameter)].index_add_(0, torch.from_numpy(np.array(group.index)), each)
         return found
+
+    def weight_shares(self) -> dict[str, Tensor | float]:
+        """w/w_L, summed over the transistors that share a gate voltage."""
+        shares = {name: torch.zeros(theta.numel(), dtype=torch.float64) for name, theta in self.named_parameters()}
+        for group in self._described.learning_groups():
+            weight = torch.from_numpy(np.array(self._weights[group.label]))
+            shares[str(group.parameter)].index_add_(0, torch.from_numpy(np.array(group.index)), weight)
+        return dict(shares)
+
+    def as_measured(self) -> Self:
+        if self.has_contrast:
+            return self
+        twin = copy.deepcopy(self)
+        twin._reciprocal = False
+        return twin
 
     @property
     def has_contrast(self) -> bool:

@@ -202,6 +202,30 @@ class RangedNetwork(HardwareNetwork):
     def note_projection(self, parameters: Iterable[Tensor]) -> None:
         """Say that these parameters have just been put into their range."""
 
+    @abstractmethod
+    def weight_shares(self) -> dict[str, Tensor | float]:
+        """w/w_L of each element's energy to the outputs', by parameter: one for all, or in the parameter's shape."""
+
+    @abstractmethod
+    def contrast(
+        self,
+        inputs: Tensor,
+        layers: tuple[Tensor, ...],
+        response: tuple[Tensor, ...],
+        *,
+        linear: bool = False,
+        known: Chip | None = None,
+        chip: Chip | None = None,
+    ) -> dict[str, Tensor]:
+        """Sum over the batch of (w/w_L) [∂φ/∂p (v + d) − ∂φ/∂p (v)] for every element, by parameter.
+
+        φ is the element's co-content, of a conductance ½ g v², so that the sum is one of ½ [(v + d)² − v²] [V²].
+        `response` d is the change of the layers; the difference of squares is formed as d (v + d/2), or, where `linear`
+        is set, its derivative d v. What amplifiers drive follows from their inputs by the gains and offsets of the chip
+        `known`; by the nominal ones without it. `chip` is what the states are of: within crossbars whose lines have
+        resistance, the voltage at each device follows from its conductances.
+        """
+
 
 class ConductanceNetwork(RangedNetwork):
     """A circuit whose parameters are conductances θ = g/g_ref within a range, and nothing else.
@@ -242,29 +266,6 @@ class ConductanceNetwork(RangedNetwork):
         ------
         NetworkError
             If one is missing, has another shape, or lies outside the range; nothing is set then.
-        """
-
-    @abstractmethod
-    def weight_shares(self) -> dict[str, Tensor | float]:
-        """w/w_L of each element's energy to the outputs', by parameter: one for all, or in the parameter's shape."""
-
-    @abstractmethod
-    def contrast(
-        self,
-        inputs: Tensor,
-        layers: tuple[Tensor, ...],
-        response: tuple[Tensor, ...],
-        *,
-        linear: bool = False,
-        known: Chip | None = None,
-        chip: Chip | None = None,
-    ) -> dict[str, Tensor]:
-        """Sum over the batch of (w/w_L) ½ [(v + d)² − v²] for every element, by parameter. [V²]
-
-        `response` d is the change of the layers; the difference of squares is formed as d (v + d/2), or, where `linear`
-        is set, its derivative d v. What amplifiers drive follows from their inputs by the gains and offsets of the chip
-        `known`; by the nominal ones without it. `chip` is what the states are of: within crossbars whose lines have
-        resistance, the voltage at each device follows from its conductances.
         """
 
 

@@ -28,7 +28,7 @@ from analog_ep.circuit.places import n_places
 from analog_ep.constants import DEFAULT_TEMPERATURE
 from analog_ep.errors import CheckpointError, SpecError
 from analog_ep.networks import HardwareNetwork
-from analog_ep.networks.needs import conductances_of
+from analog_ep.networks.needs import ranged_of
 from analog_ep.spec import ChipSpec, ConvertersSpec, Spec
 
 _SPREADS = {
@@ -40,6 +40,8 @@ _SPREADS = {
     "gain": "gain_spread",
     "feedback": "feedback_spread",
     "offset": "amplifier_offset",
+    "threshold_voltage": "gate_threshold_spread",
+    "transconductance": "transconductance_spread",
 }
 """Keys of the table by the names that `Chip.draw` has for them."""
 
@@ -60,8 +62,8 @@ def build_chip(spec: Spec, network: HardwareNetwork) -> Chip | None:
         return None
     table, circuit = spec.chip or ChipSpec(), network.circuit()
     seed = chip_seed(spec)
-    need = "a chip of a spec needs a ResistiveNetwork or a CircuitNetwork"
-    trained = conductances_of(network, need, "leave the chip out")
+    need = "a chip of a spec needs a circuit whose conductances or gate voltages learn"
+    trained = ranged_of(network, need, "leave the chip out")
     bounds = {name: trained.range_of(name) for name, _ in trained.named_parameters()}
     wires = 0.0 if spec.wires is None else spec.wires.temperature_coefficient
     chip = _array(table, circuit, bounds, seed, wires)

@@ -37,6 +37,10 @@ class ChipSpec(BaseModel):
         amplifiers' a and k.
     threshold_spread : float
         σ of |σ ξ| added to the thresholds of ideal and piecewise-linear diodes. [V]
+    gate_threshold_spread : float
+        Standard deviation of what the threshold voltages of transistors differ by. [V]
+    transconductance_spread : float
+        σ of the log-normal factors of their transconductances.
     segment_spread : float
         σ of the log-normal factors of the conductances of wires.
     open_segments, shorted_segments : float
@@ -78,6 +82,8 @@ class ChipSpec(BaseModel):
     threshold_spread: NonNegativeFloat = 0.0
     gain_spread: Spread = 0.0
     feedback_spread: Spread = 0.0
+    gate_threshold_spread: NonNegativeFloat = 0.0
+    transconductance_spread: Spread = 0.0
     segment_spread: Spread = 0.0
     open_segments: Fraction = 0.0
     shorted_segments: Fraction = 0.0

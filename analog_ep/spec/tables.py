@@ -34,6 +34,7 @@ from analog_ep.spec.relaxation import RelaxationSpec, idle_keys
 from analog_ep.spec.resistive import NetworkSpec
 from analog_ep.spec.self_learning import SelfLearningSpec
 from analog_ep.spec.table import TABLE, listed, quoted
+from analog_ep.spec.transistors import TransistorsSpec
 from analog_ep.spec.wires import WiresSpec
 
 
@@ -47,10 +48,16 @@ def _with_kind(value: Any) -> Any:
 
 
 AnyNetworkSpec = Annotated[
-    Annotated[NetworkSpec | HopfieldSpec | CircuitSpec, Field(discriminator="kind")], BeforeValidator(_with_kind)
+    Annotated[NetworkSpec | HopfieldSpec | CircuitSpec | TransistorsSpec, Field(discriminator="kind")],
+    BeforeValidator(_with_kind),
 ]
 
-NETWORKS: dict[str, type[NetworkTable]] = {"resistive": NetworkSpec, "hopfield": HopfieldSpec, "circuit": CircuitSpec}
+NETWORKS: dict[str, type[NetworkTable]] = {
+    "resistive": NetworkSpec,
+    "hopfield": HopfieldSpec,
+    "circuit": CircuitSpec,
+    "transistors": TransistorsSpec,
+}
 """Tables of all kinds of networks by name."""
 
 

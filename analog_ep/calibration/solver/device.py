@@ -50,7 +50,7 @@ class Device:
 
 
 @dataclass(frozen=True)
-class _Definition:
+class Definition:
     """What stands together outside of subcircuits: one card, or a subcircuit; `kind` is empty where it is neither of
     the accepted ones.
     """
@@ -61,6 +61,7 @@ class _Definition:
 
     @property
     def first(self) -> Line:
+        """Where it begins."""
         return self.lines[0]
 
 
@@ -85,12 +86,12 @@ def read_device(path: Path, name: str | None = None) -> Device:
     CircuitError
         If it holds anything else, or would become too large.
     """
-    definitions = _definitions(read_lines(path))
+    definitions = definitions_of(read_lines(path))
     if name is None:
         for definition in definitions:
             _require_accepted(definition)
     models = [d.names[0] for d in definitions if d.kind == "model" and _is_diode(d, definitions)]
-    subcircuits = [d.names[0] for d in definitions if d.kind == "subckt" and len(_pins(d.first)) == 2]
+    subcircuits = [d.names[0] for d in definitions if d.kind == "subckt" and len(pins_of(d.first)) == 2]
     found = [*models, *subcircuits]
     if not found:
         raise DataError(f"{path} must define a .model NAME D(…) or a .subckt NAME ANODE CATHODE, found neither")
@@ -105,8 +106,9 @@ def _listed(names: Sequence[str]) -> str:
     return f"{shown} and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else shown
 
 
-def _definitions(lines: Sequence[Line]) -> list[_Definition]:
-    found: list[_Definition] = []
+def definitions_of(lines: Sequence[Line]) -> list[Definition]:
+    """What stands together outside of subcircuits."""
+    found: list[Definition] = []
     inside: list[Line] = []
     depth = 0
     for line in lines:
@@ -114,15 +116,15 @@ def _definitions(lines: Sequence[Line]) -> list[_Definition]:
         if inside or line.kind == "subckt":
             inside.append(line)
             if depth == 0:
-                found.append(_Definition("subckt", (_name(inside[0]),), tuple(inside)))
+                found.append(Definition("subckt", (_name(inside[0]),), tuple(inside)))
                 inside = []
         elif line.kind == "end":
             continue
         else:
             kind = line.kind if line.kind in ("model", "param", "func") else ""
-            found.append(_Definition(kind, _names(line, kind), (line,)))
+            found.append(Definition(kind, _names(line, kind), (line,)))
     if inside:
-        found.append(_Definition("", (_name(inside[0]),), tuple(inside)))
+        found.append(Definition("", (_name(inside[0]),), tuple(inside)))
     return found
 
 
@@ -139,7 +141,7 @@ def _names(line: Line, kind: str) -> tuple[str, ...]:
     return (_name(line),) if kind else ()
 
 
-def _require_accepted(definition: _Definition) -> None:
+def _require_accepted(definition: Definition) -> None:
     line = definition.first
     if definition.kind == "":
         if line.kind == "subckt":
@@ -168,7 +170,8 @@ def _refuse(line: Line) -> None:
     )
 
 
-def _pins(line: Line) -> list[str]:
+def pins_of(line: Line) -> list[str]:
+    """Pins of a ``.subckt``."""
     words = parts_of(line.text)[2:]
     for i, word in enumerate(words):
         if word == "=":
@@ -178,7 +181,7 @@ def _pins(line: Line) -> list[str]:
     return words
 
 
-def _is_diode(definition: _Definition, definitions: Sequence[_Definition], depth: int = 0) -> bool:
+def _is_diode(definition: Definition, definitions: Sequence[Definition], depth: int = 0) -> bool:
     kind = model_parts(definition.first)[1]
     if not kind.startswith("ako:"):
         return kind == "d"
@@ -188,7 +191,7 @@ def _is_diode(definition: _Definition, definitions: Sequence[_Definition], depth
     return own == "d" or not bases or (depth < len(definitions) and _is_diode(bases[-1], definitions, depth + 1))
 
 
-def _device(name: str, is_model: bool, definitions: Sequence[_Definition]) -> Device:
+def _device(name: str, is_model: bool, definitions: Sequence[Definition]) -> Device:
     chosen = _needed(name, "model" if is_model else "subckt", definitions)
     for definition in chosen:
         _require_accepted(definition)
@@ -207,10 +210,10 @@ def _device(name: str, is_model: bool, definitions: Sequence[_Definition]) -> De
     return Device("\n".join(line.text for line in written), name, is_model, tuple(written), tuple(dropped))
 
 
-def _needed(name: str, kind: str, definitions: Sequence[_Definition]) -> list[_Definition]:
+def _needed(name: str, kind: str, definitions: Sequence[Definition]) -> list[Definition]:
     """The definition, and those that it names, in the file's order."""
     words, chosen = {name}, {}
-    by_name: dict[str, list[_Definition]] = {}
+    by_name: dict[str, list[Definition]] = {}
     for definition in definitions:
         for own in definition.names:
             by_name.setdefault(own, []).append(definition)
@@ -230,8 +233,8 @@ def _needed(name: str, kind: str, definitions: Sequence[_Definition]) -> list[_D
     return sorted(chosen.values(), key=lambda definition: definition.first.number)
 
 
-def _require_once(definitions: Sequence[_Definition]) -> None:
-    places: dict[tuple[str, str], _Definition] = {}
+def _require_once(definitions: Sequence[Definition]) -> None:
+    places: dict[tuple[str, str], Definition] = {}
     for definition in definitions:
         if definition.kind in ("model", "subckt"):
             key = (definition.kind, definition.names[0])

@@ -8,7 +8,7 @@ import numpy as np
 
 from analog_ep.circuit import Circuit, CurrentLaw, energy_weights
 from analog_ep.equilibrium.circuit_solver import CircuitSolver, CircuitState
-from analog_ep.equilibrium.inexactness import allowed_error, inexact_message
+from analog_ep.equilibrium.inexactness import allowed_error, inexact_message, outside_of_laws
 from analog_ep.equilibrium.nodal.assembly import apply
 from analog_ep.equilibrium.nodal.equations import Equations, State
 from analog_ep.equilibrium.nodal.error_bound import Stimulus, error_bounds
@@ -124,8 +124,10 @@ class Newton(CircuitSolver):
         outcome.solved |= exact
         message = outcome.failure(residual)
         message = message or inexact_message(circuit, found.bound, found.voltages, exact, self.accuracy, _ADVICE)
-        message = message or outcome.success()
-        return CircuitState(found.voltages, exact & ~outcome.unstable, residual, outcome.steps, message, found.bound)
+        beyond, where = outside_of_laws(circuit, found.voltages)
+        message = message or where or outcome.success()
+        converged = exact & ~outcome.unstable & ~beyond
+        return CircuitState(found.voltages, converged, residual, outcome.steps, message, found.bound)
 
     def solve_small_signal(
         self, circuit: Circuit, inputs: np.ndarray, voltages: np.ndarray, currents: np.ndarray

@@ -12,7 +12,7 @@ from analog_ep.circuit import Chip
 from analog_ep.circuit.reading import driven
 from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, solve
 from analog_ep.equilibrium.layered.stability import require_stable_nudge
-from analog_ep.networks import ConductanceNetwork
+from analog_ep.networks import RangedNetwork
 from analog_ep.stimulus import Cost, Nudge, NudgeKind
 
 
@@ -26,7 +26,8 @@ class Measurement:
     - The nodes of the hidden and output layers are read by the ADCs, the same in all phases. The voltages of the rows
       that amplifiers drive are not read: they follow from the read nodes by the gains and offsets that are `known`,
       nominal ones without it. So the offsets and gain errors of the amplifiers, and the offsets of the ADCs, bias the
-      gradient; the mismatch of conductances and diodes does not, since the chip itself is what is differentiated.
+      gradient; the mismatch of conductances and diodes does not, since the chip itself is what is differentiated. Of
+      transistors ∂φ/∂V_G is formed with the parameters that are known, nominal ones without `known`.
     - The frozen nudge takes its current from the read outputs.
     - The learning circuits see the mean contrast of the batch, and what they add of their own.
 
@@ -35,8 +36,8 @@ class Measurement:
 
     Parameters
     ----------
-    network : ConductanceNetwork
-        The nominal network, with the programmed conductances.
+    network : RangedNetwork
+        The nominal network, with the programmed conductances or gate voltages.
     chip : Chip
         The hardware.
     cost : Cost
@@ -52,7 +53,7 @@ class Measurement:
         Of the converters' noise.
     """
 
-    network: ConductanceNetwork
+    network: RangedNetwork
     chip: Chip
     cost: Cost
     kind: NudgeKind
@@ -63,7 +64,7 @@ class Measurement:
     def gradients(
         self, inputs: Tensor, targets: Tensor, strengths: Sequence[float]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean cost as it is read, and the gradient by every parameter θ = g/g_ref; its sign where only that is seen.
+        """Mean cost as it is read, and the gradient by every parameter θ = p/p_ref; its sign where only that is seen.
 
         Parameters
         ----------
@@ -129,4 +130,4 @@ class Measurement:
             gradient = gradient + bias * (share / between)
             if circuits.comparator:
                 return torch.sign(gradient).to(parameter)
-        return (gradient * self.network.reference_conductance).to(parameter)
+        return (gradient * self.network.parameter_scale).to(parameter)

@@ -22,7 +22,7 @@ from analog_ep.learning.gradients.method import (
     positive_nudging,
 )
 from analog_ep.networks import Network
-from analog_ep.networks.needs import conductances_of
+from analog_ep.networks.needs import ranged_of
 from analog_ep.stimulus import Cost, Nudge, NudgeKind
 
 
@@ -65,7 +65,7 @@ class EquilibriumPropagation(PhaseMethod):
     ------
     StimulusError
         If `nudging` is not positive or the variant is unknown; on `gradients` if a chip is given for a network that is
-        no circuit of conductances.
+        no circuit of conductances or gates.
     UnstableNudgeError
         On `gradients`, if a negative elastic nudge is beyond the stable range.
 
@@ -123,8 +123,8 @@ class EquilibriumPropagation(PhaseMethod):
         )
 
     def _measurement(self, chip: Chip) -> Measurement:
-        need = "a chip needs a ResistiveNetwork or a CircuitNetwork"
-        network = conductances_of(self.network, need, "leave the chip out")
+        need = "a chip needs a ResistiveNetwork, a CircuitNetwork or a GateNetwork"
+        network = ranged_of(self.network, need, "leave the chip out")
         return Measurement(network, chip, self.cost, self.kind, self.solver, self.known, self.generator)
 
     def _contrast(self, inputs: Tensor, free: Equilibrium, response: tuple[Tensor, ...]) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import ClassVar
 
+from analog_ep.devices.foreign_form import FOREIGN
 from analog_ep.netlist.dialects.analyses import Analyses
 from analog_ep.netlist.dialects.sweeps import Sweeps
 from analog_ep.netlist.dialects.transients import Transients
@@ -17,7 +18,7 @@ from analog_ep.netlist.texts import number
 _WIDTH = 110
 
 FORMS = frozenset(["elements", "junction diodes", "piecewise-linear elements", "expressions", "tables", "model cards"])
-"""Names of all netlist forms, see `analog_ep.devices.forms`."""
+"""Names of the netlist forms of all simulators, see `analog_ep.devices.forms`."""
 
 _LONG_NUMBER = re.compile(r"(?<![a-z0-9_.])(?=(?:\d\.?){11})\d+\.?\d*(?:e[+-]?\d+)?")
 """A number of more digits than ngspice reads in an expression."""
@@ -66,7 +67,7 @@ class Dialect:
 
     name: ClassVar[str] = "ngspice"
     comment_mark: ClassVar[str] = "*"
-    forms: ClassVar[frozenset[str]] = FORMS
+    forms: ClassVar[frozenset[str]] = FORMS | {FOREIGN}
     """Names of the netlist forms that can be written."""
     how_to_run: ClassVar[str] = "Run it with: ngspice -b FILE (checked with ngspice 39.3)."
     prints: ClassVar[str] = "It prints tables with a row a phase: v-sweep 0 is free, 1 is nudged."

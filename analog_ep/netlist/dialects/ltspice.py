@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from analog_ep.netlist.dialects.dialect import Dialect, Settings
+from analog_ep.netlist.dialects.dialect import FORMS, Dialect, Settings
 
 
 class LTspice(Dialect):
     """A junction's model must not say Ron, Roff or Vfwd, which would make it LTspice's own piecewise-linear diode."""
 
     name = "ltspice"
+    forms = FORMS
     rounds_constants = False
     cuts_headings = False
     how_to_run = "Run it with: ltspice -b FILE. Written for LTspice 24, not run there."

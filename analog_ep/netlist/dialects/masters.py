@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
-from analog_ep.netlist.dialects.dialect import Dialect
+from analog_ep.netlist.dialects.dialect import FORMS, Dialect
 
 
 class MasterLanguage(Dialect):
     """``name (nodes) master parameter=value``; case counts, and comments begin with //."""
 
     comment_mark = "//"
+    forms = FORMS
     rounds_constants = False
     analyses = None
     sweeps = None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from analog_ep.netlist.dialects.dialect import Dialect, Settings
+from analog_ep.netlist.dialects.dialect import FORMS, Dialect, Settings
 
 
 class Xyce(Dialect):
     """Options by package, expressions in braces, one table an analysis."""
 
     name = "xyce"
+    forms = FORMS
     rounds_constants = False
     cuts_headings = False
     how_to_run = "Run it with: Xyce FILE. Written for Xyce 7, not run there."
