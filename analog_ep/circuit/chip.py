@@ -89,8 +89,8 @@ class Chip:
             Each group and parameter has a stream of its own, so adding a spread does not change the other draws.
         **spread : float
             σ by parameter name: `siemens`, `saturation_current`, `ideality`, `gain`, `feedback`, `farads`, …, each
-            relative to the nominal value; `offset` of amplifiers and `threshold_voltage` of transistors, whose
-            parameters must be given one by one [V]; and `threshold` of ideal and piecewise-linear
+            relative to the nominal value; `offset` of amplifiers, and `gate_threshold`, of transistors whose
+            parameters are given one by one, are σ ξ, too [V]; and `threshold` of ideal and piecewise-linear
             diodes [V], of which the magnitude |σ ξ| is added to every threshold: without a source inside, a diode does
             not conduct at a negative voltage.
 
@@ -114,7 +114,7 @@ class Chip:
                     values[key] = sigma * np.abs(normal)
                 elif parameter == "offset":
                     values[key] = sigma * normal
-                elif parameter == "threshold_voltage":
+                elif parameter == "gate_threshold":
                     own = group.parameters()[group.spread_names()[parameter]]
                     values[key] = placed(group, own, "parameters") + sigma * normal
                 elif not 0 <= sigma <= _WIDEST:

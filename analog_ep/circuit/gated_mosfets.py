@@ -91,6 +91,11 @@ class GatedMosfets(Tunable, DeviceBranches):
     def places(self) -> np.ndarray:
         return super().places() if self.index is None else np.asarray(self.index)
 
+    def spread_names(self) -> dict[str, str]:
+        known = self.parameters()
+        fields = {name: field for name, field in self.device.spread_fields.items() if field in known}
+        return super().spread_names() | fields
+
     def own_temperatures(self) -> np.ndarray:
         return self._spread(self.device.temperature)
 

@@ -65,6 +65,11 @@ class Mosfets(DeviceBranches):
         """The pairs whose voltages control the channels: gate, drain and bulk against the source."""
         return (self.gate, self.source), (self.drain, self.source), (self.bulk, self.source)
 
+    def spread_names(self) -> dict[str, str]:
+        known = self.parameters()
+        fields = {name: field for name, field in self.device.spread_fields.items() if field in known}
+        return super().spread_names() | fields
+
     def own_temperatures(self) -> np.ndarray:
         return self._spread(self.device.temperature)
 

@@ -13,6 +13,7 @@ from analog_ep.calibration.amplifier import fit_amplifier
 from analog_ep.calibration.diode import COLUMNS as DIODE_COLUMNS
 from analog_ep.calibration.diode import fit_diode
 from analog_ep.calibration.fit import Fit
+from analog_ep.calibration.foundry import ALLOWED, TableRange, read_card, tabulated
 from analog_ep.calibration.memristor import COLUMNS as MEMRISTOR_COLUMNS
 from analog_ep.calibration.memristor import fit_memristor
 from analog_ep.calibration.pulses import fit_pulses
@@ -23,6 +24,7 @@ from analog_ep.calibration.writing import fault_of, fit_table, write_card
 from analog_ep.cards.pulse_tables import read_pulses
 from analog_ep.cli.app import RunFolder, app, console
 from analog_ep.constants import DEFAULT_TEMPERATURE
+from analog_ep.devices.foundry_card import save_tables
 from analog_ep.measurements import Column, Table, read_table
 from analog_ep.runs.chip_calibration import calibrate_run
 from analog_ep.runs.folder import CALIBRATION
@@ -59,6 +61,17 @@ Force = Annotated[bool, typer.Option("--force", help="Write the card of a model 
 RelativeNoise = Annotated[
     float | None, typer.Option(help="Noise relative to the value; by default estimated from the residuals.")
 ]
+
+_Volts = tuple[float, float]
+Corners = Annotated[
+    list[str] | None, typer.Option(metavar="SECTION", help="Transistor: of the library, nominal first.")
+]
+Sizes = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Transistor: w, l, … [m]")]
+Files = Annotated[list[Path] | None, typer.Option("--with", metavar="FILE", help="Transistor: files to read before.")]
+GateRange = Annotated[_Volts, typer.Option(metavar="LOW HIGH", help="Transistor: of the gate above its source. [V]")]
+DrainRange = Annotated[_Volts, typer.Option(metavar="LOW HIGH", help="Transistor: of the drain. [V]")]
+BulkRange = Annotated[_Volts, typer.Option(metavar="LOW HIGH", help="Transistor: of the bulk; 0 0 if tied. [V]")]
+Temperatures = Annotated[list[float] | None, typer.Option("--at", help="Transistor: further temperatures. [°C]")]
 
 
 @calibrate.command("diode")
@@ -159,7 +172,13 @@ def calibrate_amplifier(
 
 @calibrate.command("solver")
 def calibrate_solver(
-    netlist: Annotated[Path, typer.Argument(metavar="DEVICE.lib", help="A .model of a diode, or a two-pin .subckt.")],
+    netlist: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DEVICE.lib",
+            help="A .model of a diode, a two-pin .subckt, or, with -o FILE.npz, a transistor's cards.",
+        ),
+    ],
     out: CardFile,
     name: Annotated[
         str | None, typer.Option(help="Which, where the file defines several; the last by default.")
@@ -174,10 +193,28 @@ def calibrate_solver(
     ] = (-40.0, 125.0),
     largest_current: Annotated[float, typer.Option(help="Where the fit ends. [A]")] = 0.01,
     load: Annotated[float, typer.Option(help="Smallest conductance beside the diode in your networks. [S]")] = LOAD,
+    corner: Corners = None,
+    size: Sizes = None,
+    also: Files = None,
+    gate: GateRange = (0.0, 1.8),
+    drain: DrainRange = (-0.4, 1.8),
+    bulk: BulkRange = (0.0, 0.0),
+    other_celsius: Temperatures = None,
+    allowed: Annotated[float, typer.Option(help="Transistor: largest error of the current.")] = ALLOWED,
     plot: Plot = None,
     force: Force = False,
 ) -> None:
-    """Fit the fast solver's diode to what ngspice makes of your own model card or subcircuit."""
+    """Fit the fast solver's diode to what ngspice makes of your own model card or subcircuit; with -o FILE.npz make
+    tables of a transistor's current, which are kept for the next time.
+    """
+    if out.suffix == ".npz":
+        ranges = TableRange(gate, drain, bulk if bulk[0] < bulk[1] else bulk[0])
+        given = dict(_assignment(text, "--set") for text in size or [])
+        cards = [read_card(netlist, name or "", given, each, also or []) for each in corner or [""]]
+        tables = tabulated(cards, ranges, [celsius, *(other_celsius or [])], allowed=allowed, say=typer.echo)
+        save_tables(tables, out)
+        typer.echo(f"wrote {out}: {len(tables)} tables of {cards[0].name}")
+        return
     device = read_device(netlist, name)
     fit = calibrate_device(
         device, voltages, celsius=celsius, between=between, largest_current=largest_current, load=load
@@ -208,12 +245,12 @@ def _shown(table: Table) -> Table:
     return table
 
 
-def _assignment(text: str) -> tuple[str, float]:
+def _assignment(text: str, option: str = "--start") -> tuple[str, float]:
     name, _, value = text.partition("=")
     try:
         return name.strip(), float(value)
     except ValueError:
-        raise typer.BadParameter(f"must be NAME=NUMBER, found {text!r}", param_hint="--start") from None
+        raise typer.BadParameter(f"must be NAME=NUMBER, found {text!r}", param_hint=option) from None
 
 
 def _write(fit: Fit, data: Path, out: Path, source: str, plot: Path | None, force: bool) -> None:

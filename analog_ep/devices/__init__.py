@@ -9,6 +9,7 @@ from analog_ep.devices.mosfet import Mosfet
 from analog_ep.devices.piecewise import PiecewiseLinearDiode
 from analog_ep.devices.saturation import TanhCurve
 from analog_ep.devices.shockley import ShockleyDiode
+from analog_ep.devices.tabulated import TabulatedMosfet
 
 __all__ = [
     "Clamp",
@@ -21,5 +22,6 @@ __all__ = [
     "Mosfet",
     "PiecewiseLinearDiode",
     "ShockleyDiode",
+    "TabulatedMosfet",
     "TanhCurve",
 ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -19,9 +19,6 @@ from torch import Tensor
 
 from analog_ep.constants import ZERO_CELSIUS
 from analog_ep.errors import CircuitError
-
-if TYPE_CHECKING:
-    from analog_ep.devices.foreign_form import ForeignInstance
 
 Numbers = float | Sequence[float] | np.ndarray | Tensor
 """A number for all elements, or one for each."""
@@ -85,7 +82,7 @@ class FormWriter(Protocol):
     def piecewise(self, group: Any, form: PiecewiseLinear) -> Iterator[str]: ...
     def expressions(self, group: Any, form: Expression) -> Iterator[str]: ...
     def tables(self, group: Any, form: Table) -> Iterator[str]: ...
-    def foreign(self, group: Any, form: ForeignInstance) -> Iterator[str]: ...
+    def foreign(self, group: Any, form: Any) -> Iterator[str]: ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -27,12 +27,18 @@ class MosfetModel(PerElement, ABC):
     """MOSFETs of one polarity, whatever says their current: formulas, or a table.
 
     All methods are elementwise on float64 tensors `(*batch, n_elements)`, the voltages of gate, drain and bulk against
-    the source. Subclasses are frozen dataclasses, with the fields `polarity`, "nmos" or "pmos", and `temperature` [K].
+    the source. Subclasses are frozen dataclasses.
+
+    Parameters
+    ----------
+    polarity : "nmos" or "pmos"
+        Whether electrons or holes are the carriers.
+    temperature : float or Tensor (n_elements,)
+        Of the transistors. [K]
     """
 
-    if TYPE_CHECKING:
-        polarity: Polarity
-        temperature: float | Tensor
+    polarity: Polarity = "nmos"
+    temperature: float | Tensor = DEFAULT_TEMPERATURE
 
     @property
     def sign(self) -> float:
@@ -149,6 +155,9 @@ class MosfetModel(PerElement, ABC):
         """Whether the channel leaves a path whatever the voltages."""
         return False
 
+    spread_fields: ClassVar[dict[str, str]] = {"gate_threshold": "threshold_voltage"}
+    """Fields that a chip's spreads of other names are of."""
+
     limited: ClassVar[bool] = False
     """Whether `outside` has anything to say."""
 
@@ -169,6 +178,7 @@ class Mosfet(MosfetModel, ABC):
 
     Subclasses are frozen dataclasses; each numeric field is a float, or a tensor `(n_elements,)` with one value per
     element, in SPICE's own signs: the threshold of a PMOS transistor that is off without a gate voltage is negative.
+
     Parameters
     ----------
     polarity : "nmos" or "pmos"
@@ -191,13 +201,11 @@ class Mosfet(MosfetModel, ABC):
         If a parameter is not finite or not in its range.
     """
 
-    polarity: Polarity = "nmos"
     width: float | Tensor = 1e-4
     length: float | Tensor = 1e-4
     multiplicity: float | Tensor = 1.0
     threshold_voltage: float | Tensor = 0.0
     transconductance: float | Tensor = 2e-5
-    temperature: float | Tensor = DEFAULT_TEMPERATURE
     nominal_temperature: float | Tensor = DEFAULT_TEMPERATURE
 
     def __post_init__(self):

@@ -20,7 +20,7 @@ def _fill(position: float, count: int, step: float, weights: np.ndarray) -> int:
     if count == 1:
         weights[0, 0] = 1.0
         return 0
-    cell = min(max(int(math.floor(position)), 0), count - 2)
+    cell = min(max(math.floor(position), 0), count - 2)
     t = position - cell
     u = 1 - t
     weights[0, 0], weights[0, 1] = (1 + 2 * t) * u * u, t * u * u * step

@@ -15,7 +15,7 @@ from torch import Tensor
 from analog_ep.constants import BOLTZMANN
 from analog_ep.devices.foreign_form import ForeignInstance
 from analog_ep.devices.foundry_card import AXES, TransistorTable, load_tables
-from analog_ep.devices.mosfet import MosfetModel, Polarity
+from analog_ep.devices.mosfet import MosfetModel
 from analog_ep.devices.parameters import require, require_finite
 from analog_ep.errors import CardError, DeviceParameterError
 
@@ -52,12 +52,16 @@ class TabulatedMosfet(MosfetModel):
         If there is no table, they are of several cards, or none is of the corner and temperature asked for.
     """
 
+    temperature: float | Tensor = 0.0
     tables: tuple[TransistorTable, ...] = ()
     corner: float | Tensor = 0.0
-    temperature: float | Tensor = 0.0
     threshold_shift: float | Tensor = 0.0
     current_factor: float | Tensor = 1.0
 
+    spread_fields: ClassVar[dict[str, str]] = {
+        "gate_threshold": "threshold_shift",
+        "transconductance": "current_factor",
+    }
     limited: ClassVar[bool] = True
     longest: ClassVar[float] = 0.05
     nodes: ClassVar[int] = 6
@@ -68,6 +72,7 @@ class TabulatedMosfet(MosfetModel):
         names = {(t.card.name, tuple(sorted(t.card.instance.items())), t.card.polarity) for t in self.tables}
         if len(names) > 1:
             raise DeviceParameterError(f"TabulatedMosfet: tables must be of one card and size, found {sorted(names)}")
+        object.__setattr__(self, "polarity", self.tables[0].card.polarity)
         if isinstance(self.temperature, (int, float)) and self.temperature == 0:
             object.__setattr__(self, "temperature", self.tables[0].kelvin)
         numbers = ("corner", "temperature", "threshold_shift", "current_factor")
@@ -85,11 +90,7 @@ class TabulatedMosfet(MosfetModel):
         CardError
             See `load_tables`.
         """
-        return cls(load_tables(path))
-
-    @property
-    def polarity(self) -> Polarity:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return "pmos" if self.tables[0].card.polarity == "pmos" else "nmos"
+        return cls(tables=load_tables(path))
 
     @property
     def name(self) -> str:
@@ -115,7 +116,7 @@ class TabulatedMosfet(MosfetModel):
         return self.corners.index(corner)
 
     @cached_property
-    def _chosen(self) -> tuple[tuple[TransistorTable, np.ndarray | slice], ...]:
+    def _chosen(self) -> list[tuple[TransistorTable, np.ndarray | slice]]:
         """Tables, and the elements that have each."""
         columns = torch.broadcast_tensors(
             *(torch.as_tensor(value, dtype=torch.float64) for value in (self.corner, self.temperature))
@@ -123,10 +124,10 @@ class TabulatedMosfet(MosfetModel):
         pairs = torch.stack(columns, -1).reshape(-1, 2).numpy()
         found, which = np.unique(pairs, axis=0, return_inverse=True)
         alone = len(found) == 1
-        return tuple(
+        return [
             (self._table(*pair), slice(None) if alone else np.flatnonzero(which.ravel() == i))
             for i, pair in enumerate(found.tolist())
-        )
+        ]
 
     def _table(self, corner: float, kelvin: float) -> TransistorTable:
         for table in self.tables:
@@ -194,11 +195,12 @@ class TabulatedMosfet(MosfetModel):
         return self.netlist_form()
 
     def _form(self, count: int) -> ForeignInstance:
-        if len(self._chosen) > 1:
+        (table, _), *others = self._chosen
+        if others:
             raise DeviceParameterError(
-                f"transistors of one group must be of one corner and temperature in a netlist, found {len(self._chosen)}"
+                f"{self.name}: transistors of one group must be of one corner and temperature in a netlist, found "
+                f"{1 + len(others)}"
             )
-        ((table, _),) = self._chosen
         instance = dict(table.card.instance)
         shift, factor = (
             np.broadcast_to(np.asarray(value, dtype=np.float64), count)

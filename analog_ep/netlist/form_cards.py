@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from analog_ep.circuit import GROUND, Branches, Circuit, CurrentLaw, NodePair
+from analog_ep.devices.foreign_form import ForeignInstance
 from analog_ep.devices.forms import (
     Assembly,
     Expression,
@@ -22,7 +23,6 @@ from analog_ep.devices.forms import (
     Table,
     per_element,
 )
-from analog_ep.devices.foreign_form import ForeignInstance
 from analog_ep.devices.statement import states
 from analog_ep.errors import CircuitError
 from analog_ep.netlist.dialects import NGSPICE, Dialect, require_form
@@ -142,7 +142,7 @@ class FormCards:
         for i, (nodes, values) in enumerate(rows):
             if form.parts:
                 yield from self.parts(f"{group.label}_{i}", form.parts[i])
-            parameters = dict(zip(form.instance, values, strict=True))
+            parameters: dict[str, str] = dict(zip(form.instance, values, strict=True))
             yield self.dialect.instance(self.name(group, i), nodes, form.model, parameters)
 
     def piecewise(self, group: Branches, form: PiecewiseLinear) -> Iterator[str]:

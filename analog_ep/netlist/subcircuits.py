@@ -10,8 +10,8 @@ import numpy as np
 
 from analog_ep.circuit import Branches, Circuit
 from analog_ep.circuit.energy import held_nodes
-from analog_ep.devices.statement import states
 from analog_ep.devices.library import ClampParameters, LibraryForm
+from analog_ep.devices.statement import states
 from analog_ep.netlist.dialects import NGSPICE
 from analog_ep.netlist.form_cards import FormCards
 from analog_ep.netlist.texts import number

@@ -217,13 +217,12 @@ class RangedNetwork(HardwareNetwork):
         known: Chip | None = None,
         chip: Chip | None = None,
     ) -> dict[str, Tensor]:
-        """Sum over the batch of (w/w_L) [∂φ/∂p (v + d) − ∂φ/∂p (v)] for every element, by parameter.
+        """Sum over the batch of (w/w_L) [∂φ/∂p (v + d) − ∂φ/∂p (v)], φ the co-content, for each element.
 
-        φ is the element's co-content, of a conductance ½ g v², so that the sum is one of ½ [(v + d)² − v²] [V²].
-        `response` d is the change of the layers; the difference of squares is formed as d (v + d/2), or, where `linear`
-        is set, its derivative d v. What amplifiers drive follows from their inputs by the gains and offsets of the chip
-        `known`; by the nominal ones without it. `chip` is what the states are of: within crossbars whose lines have
-        resistance, the voltage at each device follows from its conductances.
+        `response` d is the change of the layers; of a conductance d (v + d/2) is formed, or, if `linear`, d v.
+        What amplifiers drive follows from their inputs by the gains and offsets of the chip `known`; by the nominal
+        ones without it. `chip` is what the states are of: within crossbars whose lines have resistance, the voltage at
+        each device follows from its conductances.
         """
 
 

@@ -40,7 +40,7 @@ _SPREADS = {
     "gain": "gain_spread",
     "feedback": "feedback_spread",
     "offset": "amplifier_offset",
-    "threshold_voltage": "gate_threshold_spread",
+    "gate_threshold": "gate_threshold_spread",
     "transconductance": "transconductance_spread",
 }
 """Keys of the table by the names that `Chip.draw` has for them."""

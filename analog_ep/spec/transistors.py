@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, Field, PositiveFloat, model_validator
 
-from analog_ep.devices import EkvMosfet, Level1Mosfet
-from analog_ep.devices.mosfet import Mosfet
+from analog_ep.devices import EkvMosfet, Level1Mosfet, TabulatedMosfet
+from analog_ep.devices.mosfet import Mosfet, MosfetModel
 from analog_ep.equilibrium.equilibrium import Solver
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.equilibrium.nodal.newton import Newton
-from analog_ep.errors import DeviceParameterError, SpecError
+from analog_ep.errors import CardError, DeviceParameterError, SpecError
 from analog_ep.networks import GateNetwork, HardwareNetwork
+from analog_ep.networks.resistive_circuit import transistor_circuit
 from analog_ep.networks.sizes import checked_sizes
-from analog_ep.networks.transistor_circuit import transistor_circuit
 from analog_ep.spec.diodes import DiodeSpec
 from analog_ep.spec.gradients.table import GradientTable
 from analog_ep.spec.network import LayeredTable
@@ -35,7 +36,7 @@ class _TransistorSpec(BaseModel, ABC):
     model_config = TABLE
 
     @abstractmethod
-    def device(self) -> Mosfet:
+    def device(self) -> MosfetModel:
         """The transistors.
 
         Raises
@@ -95,12 +96,40 @@ class EkvSpec(_ModelSpec):
     mobility_exponent: float = 0.0
 
 
-TransistorSpec = Annotated[Level1Spec | EkvSpec, Field(discriminator="model")]
+class TableSpec(_TransistorSpec):
+    """A foundry's card, by a table that `calibrate solver` made; see `analog_ep.devices.TabulatedMosfet`.
+
+    Attributes
+    ----------
+    table : str
+        Path of the table.
+    corner : str, optional
+        Another corner than the table's first.
+    """
+
+    model: Literal["table"]
+    table: str
+    corner: str | None = None
+
+    @model_validator(mode="after")
+    def _loads(self) -> TableSpec:
+        try:
+            self.device()
+        except (CardError, DeviceParameterError) as error:
+            raise ValueError(f"network.device: {error}") from None
+        return self
+
+    def device(self) -> MosfetModel:
+        device = TabulatedMosfet.load(self.table)
+        return device if self.corner is None else replace(device, corner=float(device.index_of(self.corner)))
+
+
+TransistorSpec = Annotated[Level1Spec | EkvSpec | TableSpec, Field(discriminator="model")]
 """The transistors of a network, of whatever model."""
 
 
 class TransistorsSpec(LayeredTable):
-    """See `analog_ep.networks.transistor_circuit`; without `bias` a stage has no bias rows.
+    """See `analog_ep.networks.resistive_circuit.transistor_circuit`; without `bias` a stage has no bias rows.
 
     Attributes
     ----------

@@ -40,9 +40,8 @@ def read_card(
 ) -> FoundryCard:
     """The cards of one transistor.
 
-    Read are sections (``.lib FILE SECTION``) and files that these include, of the same folder, and kept is what the
-    transistor needs: its model or subcircuit, what these name, parameters and functions. Of a model with bins those
-    are kept that W and L may fall into. Nothing in the files can run a command.
+    Sections and files of the same folder are followed. Kept is what the transistor needs: its model or subcircuit, what
+    these name, and of a model with bins those that W and L may fall into. Nothing in the files can run a command.
 
     Parameters
     ----------
@@ -62,8 +61,7 @@ def read_card(
     DataError
         If a file cannot be read, or has no such section.
     CardError
-        If there is no such transistor, it has other pins, a parameter is not positive, no bin is for its size, or its
-        cards are those of another simulator; naming the card.
+        If there is no such transistor, a parameter is not positive, or its cards cannot be used; naming the card.
     """
     instance = {key.lower(): float(value) for key, value in (instance or {}).items()}
     for key, value in instance.items():
@@ -75,25 +73,14 @@ def read_card(
     definitions = definitions_of(lines)
     models = _bins(name, instance, [d for d in definitions if d.kind == "model"])
     subcircuits = [d for d in definitions if d.kind == "subckt" and d.names[0] == name]
-    if subcircuits:
-        pins = pins_of(subcircuits[-1].first)
-        if len(pins) != 4:
-            raise CardError(
-                f"the card {name} must have the pins drain, gate, source and bulk, found {len(pins)}: "
-                f"{' '.join(pins) or 'none'}; a bulk that is left open has no voltage, so join it within a subcircuit"
-            )
-        chosen = _needed(name, "subckt", definitions, instance)
-        inner = [line for d in chosen for line in d.lines]
-        polarity = _polarity_within(name, inner)
-    elif models:
-        chosen = _needed(name, "model", definitions, instance)
-        polarity = model_parts(models[0].first)[1]
-    else:
+    if not subcircuits and not models:
         found = sorted({d.names[0] for d in definitions if d.kind in ("model", "subckt")})
         raise CardError(
             f"{path} must define the card {name!r}{f' in {corner!r}' if corner else ''}, found "
             f"{', '.join(found[:12]) or 'no card'}{' …' if len(found) > 12 else ''}"
         )
+    chosen = _needed(name, "subckt" if subcircuits else "model", definitions, instance)
+    polarity = _polarity_within(name, subcircuits[-1], chosen) if subcircuits else model_parts(models[0].first)[1]
     if polarity not in ("nmos", "pmos"):
         raise CardError(f"the card {name} must be a model of NMOS or PMOS, found {polarity!r}")
     text = "\n".join(_plain(name, line) for definition in chosen for line in definition.lines)
@@ -198,8 +185,15 @@ def _value(text: str) -> float | None:
     return None if found is None else float(found[1]) * _PREFIX[found[2].lower()]
 
 
-def _polarity_within(name: str, lines: Sequence[Line]) -> str:
-    """Of the transistors within a subcircuit."""
+def _polarity_within(name: str, subcircuit: Definition, chosen: Sequence[Definition]) -> str:
+    """Of the transistors within a subcircuit, whose pins must be four."""
+    pins = pins_of(subcircuit.first)
+    if len(pins) != 4:
+        raise CardError(
+            f"the card {name} must have the pins drain, gate, source and bulk, found {len(pins)}: "
+            f"{' '.join(pins) or 'none'}; a bulk that is left open has no voltage, so join it within a subcircuit"
+        )
+    lines = [line for definition in chosen for line in definition.lines]
     found = {kind for line in lines if line.kind == "model" and (kind := model_parts(line)[1]) in ("nmos", "pmos")}
     if len(found) != 1:
         raise CardError(

@@ -81,7 +81,7 @@ def _run(
             element("vdrain", ("swept_h", "swept_d"), "0.0"),
             element("vbulk", ("swept_b", "0"), number(sign * bulk)),
             NGSPICE.instance(f"{card.letter}swept", ("swept_d", "swept_g", "0", "swept_b"), card.name, parameters),
-            f".dc vindex 0 {len(drains) - 0.5} 1 vgate {_ends(sign * gates)}",
+            *NGSPICE.sweep("vindex", f"0 {len(drains) - 0.5} 1 vgate {_ends(sign * gates)}", []),
             analyses_of(NGSPICE).save([NGSPICE.current("vdrain")]),
             NGSPICE.end(),
             "",

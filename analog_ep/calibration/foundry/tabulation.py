@@ -109,26 +109,35 @@ def tabulated(
         See `tabulate`.
     """
     folder = cache_folder() if cache is None else cache
+    return tuple(
+        _kept(card, between, degrees, allowed, floor, folder, say) for card, degrees in product(cards, celsius)
+    )
+
+
+def _kept(
+    card: FoundryCard,
+    between: TableRange,
+    celsius: float,
+    allowed: float,
+    floor: float,
+    folder: Path,
+    say: Callable[[str], None],
+) -> TransistorTable:
+    """The table from the cache, or made and put there."""
     engine = EngineReport.of()
-    found = []
-    for card, degrees in product(cards, celsius):
-        key = fingerprint(
-            asdict(card), asdict(between), degrees, allowed, floor, engine.name, engine.version, _STEPS
-        )
-        path = folder / f"{card.name[:40]}-{key}.npz"
-        if path.is_file():
-            found += load_tables(path)
-            say(f"{card.title} at {degrees:g} °C: as made before, {path}")
-            continue
-        table = tabulate(card, between, degrees, allowed=allowed, floor=floor)
-        folder.mkdir(parents=True, exist_ok=True)
-        save_tables((table,), path)
-        say(
-            f"{card.title} at {degrees:g} °C: {'x'.join(map(str, table.values.shape[:3]))} points, within "
-            f"{table.error:.1e} of the current + {floor:g} A"
-        )
-        found.append(table)
-    return tuple(found)
+    facts = asdict(card), asdict(between), celsius, allowed, floor, engine.name, engine.version, _STEPS
+    path = folder / f"{card.name[:40]}-{fingerprint(*facts)}.npz"
+    if path.is_file():
+        say(f"{card.title} at {celsius:g} °C: as made before, {path}")
+        return load_tables(path)[0]
+    table = tabulate(card, between, celsius, allowed=allowed, floor=floor)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_tables((table,), path)
+    say(
+        f"{card.title} at {celsius:g} °C: {'x'.join(map(str, table.values.shape[:3]))} points, within "
+        f"{table.error:.1e} of the current + {floor:g} A"
+    )
+    return table
 
 
 def cache_folder() -> Path:
@@ -181,9 +190,7 @@ def tabulate(
     )
 
 
-def _table(
-    card: FoundryCard, between: TableRange, kelvin: float, steps: np.ndarray, floor: float
-) -> TransistorTable:
+def _table(card: FoundryCard, between: TableRange, kelvin: float, steps: np.ndarray, floor: float) -> TransistorTable:
     gates = _axis(between.gate, steps[0])
     drains = _axis(_stretched(between.drain), steps[1])
     low, high = between.bulk_ends
@@ -194,7 +201,9 @@ def _table(
     for sign, side in zip((-1, 1), sides, strict=True):
         if not len(side):
             continue
-        found = np.stack([drain_currents(card, kelvin, gates, unstretched(side), float(bulk)) for bulk in bulks], axis=2)
+        found = np.stack(
+            [drain_currents(card, kelvin, gates, unstretched(side), float(bulk)) for bulk in bulks], axis=2
+        )
         if not np.abs(found).max() > floor:
             raise CardError(f"the card {card.title} must carry a current, found {np.abs(found).max():.1e} A at most")
         logarithms, points = _logarithms(found, unstretched(side), kelvin), side
