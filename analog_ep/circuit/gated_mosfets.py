@@ -91,6 +91,9 @@ class GatedMosfets(Tunable, DeviceBranches):
     def places(self) -> np.ndarray:
         return super().places() if self.index is None else np.asarray(self.index)
 
+    def corner_index(self, corner: str) -> float | None:
+        return self.device.corner_index(corner)
+
     def spread_names(self) -> dict[str, str]:
         known = self.parameters()
         fields = {name: field for name, field in self.device.spread_fields.items() if field in known}
@@ -227,6 +230,10 @@ class _Channels(TrainableLaw):
 
     def sensitivity(self, *volts: np.ndarray) -> np.ndarray:
         return self.device.slopes(*self._biases(volts))[0].numpy()
+
+    @property
+    def inexactness(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.device.inexactness
 
     @property
     def limited(self) -> bool:

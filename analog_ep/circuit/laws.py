@@ -157,12 +157,7 @@ class Branches(ABC):
     def at_corner(self, kelvin: float, conductance_scale: float, saturation_scale: float) -> Self | None:
         """These elements at a temperature and a corner of the process; None where they do not tell how they change.
 
-        Parameters
-        ----------
-        kelvin : float
-            [K]
-        conductance_scale, saturation_scale : float
-            Factors on conductances, and on saturation currents of junctions.
+        `kelvin` is in [K], the scales are factors on conductances and on saturation currents of junctions.
         """
         return None
 
@@ -177,6 +172,10 @@ class Branches(ABC):
     def is_wire(self) -> bool:
         """Whether the elements are stretches of wire."""
         return False
+
+    def corner_index(self, corner: str) -> float | None:
+        """What the parameter ``corner`` is at a corner of a foundry; None for elements that have none."""
+        return None
 
     def followed(self) -> tuple[str, np.ndarray] | None:
         """Label and elements of the voltage sources whose currents control these; None where none do."""
@@ -206,8 +205,7 @@ class Branches(ABC):
     def parts(self) -> Sequence[Branches]:
         """What stands for the elements in Kirchhoff's equations: groups of one current an element.
 
-        These themselves, but for elements that have several currents, such as a transistor with its junctions. Made
-        once, so that a solver finds the same ones again.
+        These themselves, but for elements with several currents. Made once, so that a solver finds the same ones again.
         """
         return (self,)
 
@@ -285,6 +283,9 @@ class CurrentLaw(Branches):
     def current_and_slopes(self, *volts: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         """Both of them, for laws that find them faster together."""
         return self.current(*volts), self.slopes(*volts)
+
+    inexactness: float = 0.0
+    """Part by which the current may differ from that of the element's netlist form, where this is another law."""
 
     @property
     def limited(self) -> bool:

@@ -65,6 +65,9 @@ class Mosfets(DeviceBranches):
         """The pairs whose voltages control the channels: gate, drain and bulk against the source."""
         return (self.gate, self.source), (self.drain, self.source), (self.bulk, self.source)
 
+    def corner_index(self, corner: str) -> float | None:
+        return self.device.corner_index(corner)
+
     def spread_names(self) -> dict[str, str]:
         known = self.parameters()
         fields = {name: field for name, field in self.device.spread_fields.items() if field in known}
@@ -114,6 +117,10 @@ class Channels(CurrentLaw):
 
     def slopes(self, *volts: np.ndarray) -> tuple[np.ndarray, ...]:
         return tuple(slope.numpy() for slope in self.device.slopes(*map(torch.from_numpy, volts)))
+
+    @property
+    def inexactness(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.device.inexactness
 
     @property
     def limited(self) -> bool:

@@ -22,6 +22,9 @@ _FORMAT = "analog_ep table of a transistor 1"
 _MOST_BYTES = 1 << 28
 AXES = ("gate", "drain", "bulk")
 
+SHIFT, GAIN = 0.02, 0.05
+"""Shift of the threshold [V], and of the factor from 1, at which mismatch by table and card are compared."""
+
 _STRETCH = 0.1
 """Voltage of the drain beyond which steps grow. [V]"""
 
@@ -148,7 +151,8 @@ class TransistorTable:
     def current_and_slopes(self, volts: np.ndarray) -> np.ndarray:
         """Current [A] and its derivatives by the three voltages [S], `(n, 4)`, at `volts` `(n, 3)` of an NMOS.
 
-        Outside of the table the current goes on along its tangent, for the way of a solver that comes back.
+        Beyond the table the current is that of its edge, but for a drain through a conductance: so a solver that comes
+        by finds its way back.
         """
         inside = np.clip(volts, self.low, self.high)
         places, found = inside.copy(), np.empty((len(volts), 4))
@@ -162,8 +166,17 @@ class TransistorTable:
         result[:, 0] = share * size
         result[:, 1:] = (share * size)[:, None] * found[:, 1:]
         result[:, 2] += size * (1 - share**2) / scale
-        result[:, 0] += (result[:, 1:] * (volts - inside)).sum(1)
+        beyond = volts - inside
+        result[:, 1:] *= beyond == 0
+        result[:, 2] += self._beyond * (beyond[:, 1] != 0)
+        result[:, 0] += self._beyond * beyond[:, 1]
         return result
+
+    @cached_property
+    def _beyond(self) -> float:
+        """Slope of the current where the drain is beyond the table: that at 0 V of the highest gate. [S]"""
+        at = self.values[-1, self.negative if self.negative else 0, 0, 0]
+        return float(np.exp(at)) / (2 * float(thermal_voltage(self.kelvin)))
 
     def outside(self, volts: np.ndarray, slack: float = 1e-9) -> np.ndarray:
         """Which of `volts` `(n, 3)` are beyond the table by more than `slack` [V], bool `(n, 3)`."""

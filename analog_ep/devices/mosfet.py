@@ -155,8 +155,17 @@ class MosfetModel(PerElement, ABC):
         """Whether the channel leaves a path whatever the voltages."""
         return False
 
+    def corner_index(self, corner: str) -> float | None:
+        """What the field ``corner`` is at a corner of a foundry; None of a model that has no such field."""
+        return None
+
     spread_fields: ClassVar[dict[str, str]] = {"gate_threshold": "threshold_voltage"}
     """Fields that a chip's spreads of other names are of."""
+
+    @property
+    def inexactness(self) -> float:
+        """See `CurrentLaw.inexactness`."""
+        return 0.0
 
     limited: ClassVar[bool] = False
     """Whether `outside` has anything to say."""

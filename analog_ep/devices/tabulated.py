@@ -14,7 +14,7 @@ from torch import Tensor
 
 from analog_ep.constants import BOLTZMANN
 from analog_ep.devices.foreign_form import ForeignInstance
-from analog_ep.devices.foundry_card import AXES, TransistorTable, load_tables
+from analog_ep.devices.foundry_card import AXES, GAIN, SHIFT, TransistorTable, load_tables
 from analog_ep.devices.mosfet import MosfetModel
 from analog_ep.devices.parameters import require, require_finite
 from analog_ep.errors import CardError, DeviceParameterError
@@ -102,7 +102,7 @@ class TabulatedMosfet(MosfetModel):
         """Names of the corners, in the tables' order."""
         return tuple(dict.fromkeys(table.card.corner for table in self.tables))
 
-    def index_of(self, corner: str) -> int:
+    def corner_index(self, corner: str) -> float:
         """Index of a corner.
 
         Raises
@@ -113,7 +113,7 @@ class TabulatedMosfet(MosfetModel):
         if corner not in self.corners:
             known = ", ".join(map(repr, self.corners))
             raise CardError(f"the card {self.name} is tabulated at {known}, found {corner!r} asked for; calibrate it")
-        return self.corners.index(corner)
+        return float(self.corners.index(corner))
 
     @cached_property
     def _chosen(self) -> list[tuple[TransistorTable, np.ndarray | slice]]:
@@ -193,6 +193,18 @@ class TabulatedMosfet(MosfetModel):
 
     def model_card(self) -> ForeignInstance:  # pyright: ignore[reportIncompatibleMethodOverride]
         return self.netlist_form()
+
+    @property
+    def inexactness(self) -> float:
+        shift, factor = (torch.as_tensor(v, dtype=torch.float64) for v in (self.threshold_shift, self.current_factor))
+        most = {
+            "error_of_delvto": float(shift.abs().max()) / SHIFT,
+            "error_of_mulu0": float((factor - 1).abs().max()) / GAIN,
+        }
+        return max(
+            table.error + sum(float(table.facts.get(name, 0.0)) * share for name, share in most.items())
+            for table, _ in self._chosen
+        )
 
     def _form(self, count: int) -> ForeignInstance:
         (table, _), *others = self._chosen

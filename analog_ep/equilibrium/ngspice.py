@@ -13,7 +13,7 @@ import torch
 from analog_ep.circuit import Circuit, CurrentLaw, check_circuit
 from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.equilibrium.circuit_solver import CircuitSolver, CircuitState
-from analog_ep.equilibrium.inexactness import allowed_error, inexact_message
+from analog_ep.equilibrium.inexactness import allowed_error, inexact_message, outside_of_laws
 from analog_ep.equilibrium.nodal.error_bound import ErrorBounds, Stimulus, error_bounds
 from analog_ep.equilibrium.nodal.newton import unstable_samples
 from analog_ep.equilibrium.nodal.residual import KirchhoffLaw
@@ -38,6 +38,10 @@ _NODE_POINTS = 2_000_000
 """Nodes times samples of a run: of 44,000 nodes it takes minutes, within the usual time limit."""
 
 _ADVICE = "join the nodes of the largest conductances, or solve with Newton"
+
+
+_SENSITIVE = 10.0
+"""Error of voltages over that of tables' currents that is allowed."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +206,10 @@ class Judge:
         program: str = "ngspice",
     ):
         self.circuit, self.reduction, self.batch = circuit, reduction, batch
-        self.rtol, self.options, self.accuracy, self.program = rtol, options, accuracy, program
+        # A table of cards that ngspice runs says of a state no more than it is exact.
+        inexact = max((group.inexactness for group in circuit.of_kind(CurrentLaw)), default=0.0)
+        self.rtol, self.accuracy = max(rtol, inexact), max(accuracy, _SENSITIVE * inexact)
+        self.options, self.program = options, program
         self.converged = np.zeros(len(batch), dtype=bool)
         self.residual = np.full(len(batch), np.inf)
         self._bound = np.full(len(batch), np.inf)
@@ -236,12 +243,13 @@ class Judge:
         exact = bound <= allowed
         unstable = unstable_samples(self.circuit, self.batch.inputs, voltages, nudge, free_outputs) & self.converged
         inexact = inexact_message(self.circuit, bound, voltages, exact | ~self.converged, self.accuracy, _ADVICE)
+        _, beyond = outside_of_laws(self.circuit, voltages)
         return CircuitState(
             voltages=result.voltages,
             converged=self.converged & exact & ~unstable,
             residual=self.residual,
             iterations=len(self.batch),
-            message=self._failures(result) or self._instability(unstable) or inexact or self.message(),
+            message=self._failures(result) or beyond or self._instability(unstable) or inexact or self.message(),
             error_bound=bound,
         )
 

@@ -101,6 +101,8 @@ class NgspiceLanguage(Language):
     _harmless = re.compile(
         r"Note:.*|Circuit:.*|Using (SPARSE|KLU).*|Trying gmin = *\S+|Supplies reduced to *\S+"
         r"|Warning: can't find the initialization file spinit\."
+        # Of BSIM3 without perimeters of its junctions.
+        r"|Warning: P[ds] = 0 is less than W\."
         r"|Warning: (Further gmin increment|Last gmin step failed|(Dynamic|True) gmin stepping failed"
         r"|gmin step failed|source stepping failed"
         r"|Nesting of subcircuits with parameters is only marginally supported!)"

@@ -141,6 +141,8 @@ def _array(table: ChipSpec, circuit: Circuit, ranges: dict[str, tuple[float, flo
     spreads = {name: getattr(table, key) for name, key in _SPREADS.items() if getattr(table, key)}
     chip = Chip.draw(circuit, seed, **spreads)
     factors, values = dict(chip.factors), dict(chip.values)
+    if table.corner is not None:
+        values |= _at_corner(table.corner, circuit)
     if table.amplifier is not None:
         _measured_amplifiers(factors, values, table.amplifier, circuit)
     if table.temperature is not None:
@@ -157,6 +159,17 @@ def _array(table: ChipSpec, circuit: Circuit, ranges: dict[str, tuple[float, flo
         for key, value in mapped.items():
             values[key] = np.where(np.isnan(value), values.get(key, np.nan), value)
     return replace(chip, factors=factors, values=values, temperature=table.temperature)
+
+
+def _at_corner(corner: str, circuit: Circuit) -> dict[str, np.ndarray]:
+    """Transistors at another corner of their process."""
+    found = {}
+    for group in circuit.groups:
+        if (index := group.corner_index(corner)) is not None:
+            found[f"{group.label}.corner"] = np.full(len(group), index)
+    if not found:
+        raise SpecError("chip.corner must act on transistors by tables, found a network without any; leave it out")
+    return found
 
 
 def _measured_amplifiers(

@@ -45,6 +45,8 @@ class ChipSpec(BaseModel):
         σ of the log-normal factors of the conductances of wires.
     open_segments, shorted_segments : float
         Probability that a segment of a wire is broken or bridged.
+    corner : str, optional
+        Of the process, of transistors by tables, see `analog_ep.devices.TabulatedMosfet`: a section of their library.
     amplifier : str, optional
         Name or path of the card of a measured amplifier: every amplifier has its gain and its offset, and what is drawn
         comes on top.
@@ -87,6 +89,7 @@ class ChipSpec(BaseModel):
     segment_spread: Spread = 0.0
     open_segments: Fraction = 0.0
     shorted_segments: Fraction = 0.0
+    corner: str | None = None
     amplifier: str | None = None
     amplifier_offset: NonNegativeFloat = 0.0
     temperature: Annotated[float, Field(ge=1, le=2000)] | None = None

@@ -121,7 +121,7 @@ class TableSpec(_TransistorSpec):
 
     def device(self) -> MosfetModel:
         device = TabulatedMosfet.load(self.table)
-        return device if self.corner is None else replace(device, corner=float(device.index_of(self.corner)))
+        return device if self.corner is None else replace(device, corner=device.corner_index(self.corner))
 
 
 TransistorSpec = Annotated[Level1Spec | EkvSpec | TableSpec, Field(discriminator="model")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from scipy.interpolate import CubicSpline
 from analog_ep.calibration.foundry.sweep import drain_currents
 from analog_ep.constants import ZERO_CELSIUS, thermal_voltage
 from analog_ep.devices.foundry_card import (
+    GAIN,
+    SHIFT,
     FoundryCard,
     TransistorTable,
     fingerprint,
@@ -39,9 +41,6 @@ _LEAST = 1e-18
 
 _STEPS = ((0.1, 0.0125, 0.4), (0.05, 0.0125, 0.2), (0.05, 0.00625, 0.2), (0.025, 0.00625, 0.1), (0.025, 0.003125, 0.1))
 """Of gate, drain in its stretched measure, and bulk, from one try to the next. [V]"""
-_MISMATCH = (0.02, 0.05)
-"""Shift of the threshold [V], and of the factor from 1, at which mismatch by table and card are compared."""
-
 _MOST_BYTES = 1 << 28
 
 
@@ -180,7 +179,7 @@ def tabulate(
         if best is None or table.error < best.error:
             best = table
         if best.error <= allowed:
-            return best
+            return replace(best, facts={**best.facts, **_mismatch(best)})
         if 2**3 * table.values.nbytes > _MOST_BYTES:
             break
     assert best is not None  # there is a step
@@ -216,7 +215,7 @@ def _table(card: FoundryCard, between: TableRange, kelvin: float, steps: np.ndar
     table = TransistorTable(card, kelvin, start, steps, values, np.inf, floor)
     error = max(_error(table, bulk) for bulk in (bulks if len(bulks) == 1 else (bulks[1:] + bulks[:-1]) / 2))
     engine = EngineReport.of()
-    facts = {"engine": f"{engine.name} {engine.version}", **_mismatch(table, float(bulks[0]))}
+    facts = {"engine": f"{engine.name} {engine.version}"}
     return TransistorTable(card, kelvin, start, steps, values, error, floor, facts)
 
 
@@ -287,14 +286,13 @@ def _both(
     return ours, theirs
 
 
-def _mismatch(table: TransistorTable, bulk: float) -> dict[str, float]:
+def _mismatch(table: TransistorTable) -> dict[str, float]:
     """How far mismatch in the table is from that of the card, relative to the current; nothing where it has none."""
     if not table.card.is_model:
         return {}
-    gates, drains = _middles(table, 0)[1:-1], _middles(table, 1)
-    shift, factor = _MISMATCH
+    gates, drains, bulk = _middles(table, 0)[1:-1], _middles(table, 1), float(table.start[2])
     found = {}
-    for name, extra in (("delvto", {"delvto": shift}), ("mulu0", {"mulu0": 1 + factor})):
+    for name, extra in (("delvto", {"delvto": SHIFT}), ("mulu0", {"mulu0": 1 + GAIN})):
         try:
             ours, theirs = _both(table, gates, drains, bulk, extra)
         except CardError:
