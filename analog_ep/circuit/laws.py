@@ -448,15 +448,3 @@ class VoltageLaw(Branches):
 
     def is_controlled(self) -> bool:
         return not self.rows().is_independent
-
-
-class ChargeLaw(Branches):
-    """No current at rest: the charge of each element is its capacitance times the voltage across it."""
-
-    has_law: ClassVar[bool] = True
-    law_method: ClassVar[str] = "capacitances"
-    is_open_at_rest: ClassVar[bool] = True
-
-    @abstractmethod
-    def capacitances(self) -> np.ndarray:
-        """Capacitance of each element, `(n_elements,)`. [F]"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -176,6 +177,10 @@ class TabulatedMosfet(MosfetModel):
                     f"source, where it is tabulated, found {found:.4g} V; calibrate a wider range"
                 )
         return ""
+
+    def kinks(self, gate: Tensor) -> Sequence[Tensor]:
+        ends = [float(end) for table, _ in self._chosen for end in (table.low[1], 0.0, table.high[1])]
+        return [end + 0 * gate for end in dict.fromkeys(ends)]
 
     def noise_density(self, gate: Tensor, drain: Tensor, bulk: Tensor) -> Tensor:
         """2 k_B T (2/3) |gm|, long channels' in saturation: a card's own noise is in no table."""
