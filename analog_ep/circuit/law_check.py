@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analog_ep.circuit.charge_law import ChargeLaw
-from analog_ep.circuit.laws import Branches, CurrentLaw, VoltageLaw
+from analog_ep.circuit.laws import Branches, ChargeLaw, CurrentLaw, VoltageLaw
 from analog_ep.circuit.voltage_rows import VoltageRows
 from analog_ep.devices.agreement import Law, array, growth_voltage, require_agreement
 from analog_ep.devices.tried import Tried
