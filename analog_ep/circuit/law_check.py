@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analog_ep.circuit.laws import Branches, CurrentLaw, VoltageLaw
+from analog_ep.circuit.laws import Branches, ChargeLaw, CurrentLaw, VoltageLaw
 from analog_ep.circuit.voltage_rows import VoltageRows
 from analog_ep.devices.agreement import Law, array, growth_voltage, require_agreement
 from analog_ep.devices.tried import Tried
@@ -21,11 +21,13 @@ _AGREED = Tried()
 
 
 def check_laws(circuit: Circuit) -> None:
-    """`check_law` of every group with a current, and the shapes of the voltages that others prescribe."""
+    """`check_law` of every group with a current, and the shapes of what the others prescribe."""
     for group in circuit.of_kind(CurrentLaw):
         check_law(group)
     for group in circuit.of_kind(VoltageLaw):
         _check_rows(group)
+    for group in circuit.of_kind(ChargeLaw):
+        answered(group, "capacitances", group.capacitances, (len(group),))
 
 
 def check_law(group: CurrentLaw) -> None:

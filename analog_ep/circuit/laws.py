@@ -20,6 +20,7 @@ import numpy as np
 
 from analog_ep.circuit.adjoint_elements import AdjointElements
 from analog_ep.circuit.arguments import as_nodes, as_values, indexed
+from analog_ep.circuit.known_within import KnownWithin
 from analog_ep.circuit.nodes import NodePair
 from analog_ep.circuit.voltage_rows import VoltageRows
 from analog_ep.devices.content import Content
@@ -31,7 +32,7 @@ ONE_WAY = "is a one-way controlled source"
 
 
 @dataclass(frozen=True, eq=False)
-class Branches(ABC):
+class Branches(KnownWithin, ABC):
     """Elements of one kind that belong together. `label` is unique in a circuit and begins their netlist names.
 
     A kind derives from one of the four laws; `Branches` alone says nothing that could be solved.
@@ -173,10 +174,6 @@ class Branches(ABC):
         """Whether the elements are stretches of wire."""
         return False
 
-    def corner_index(self, corner: str) -> float | None:
-        """What the parameter ``corner`` is at a corner of a foundry; None for elements that have none."""
-        return None
-
     def followed(self) -> tuple[str, np.ndarray] | None:
         """Label and elements of the voltage sources whose currents control these; None where none do."""
         return None
@@ -283,20 +280,6 @@ class CurrentLaw(Branches):
     def current_and_slopes(self, *volts: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         """Both of them, for laws that find them faster together."""
         return self.current(*volts), self.slopes(*volts)
-
-    inexactness: float = 0.0
-    """Part by which the current may differ from that of the element's netlist form, where this is another law."""
-
-    @property
-    def limited(self) -> bool:
-        """Whether `outside` has anything to say."""
-        return False
-
-    def outside(self, *volts: np.ndarray) -> str:
-        """Where voltages `(*batch, n_elements)` of the controls of a `limited` law lie outside of what is known of its
-        current, in words; empty where they do not. Solvers refuse a state that ends there.
-        """
-        return ""
 
     def cocontent(self, *volts: np.ndarray) -> np.ndarray | None:
         """Integral of the current from 0 to the voltage across, `(*batch, n_elements)` [W]; None where there is none.
@@ -448,3 +431,15 @@ class VoltageLaw(Branches):
 
     def is_controlled(self) -> bool:
         return not self.rows().is_independent
+
+
+class ChargeLaw(Branches):
+    """No current at rest: the charge of each element is its capacitance times the voltage across it."""
+
+    has_law: ClassVar[bool] = True
+    law_method: ClassVar[str] = "capacitances"
+    is_open_at_rest: ClassVar[bool] = True
+
+    @abstractmethod
+    def capacitances(self) -> np.ndarray:
+        """Capacitance of each element, `(n_elements,)`. [F]"""

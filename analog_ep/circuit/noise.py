@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analog_ep.circuit.charge_law import ChargeLaw
 from analog_ep.circuit.circuit import Circuit, require_temperature
 from analog_ep.circuit.law_check import answered, check_laws
-from analog_ep.circuit.laws import CurrentLaw
+from analog_ep.circuit.laws import ChargeLaw, CurrentLaw
 from analog_ep.circuit.nodes import GROUND
 from analog_ep.errors import CircuitError
 

@@ -8,8 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from analog_ep.circuit.charge_law import ChargeLaw
-from analog_ep.circuit.laws import VoltageLaw
+from analog_ep.circuit.laws import ChargeLaw, VoltageLaw
 from analog_ep.circuit.nodes import Indices, Values
 from analog_ep.circuit.trainable import TunableAdmittance
 from analog_ep.circuit.voltage_rows import VoltageRows
