@@ -1,14 +1,18 @@
 """The site's generated pages: every key, command and public name is there and says something; links lead somewhere."""
 
+import inspect
+import pkgutil
 import re
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from analog_ep.cli.functions import FUNCTIONS
 from tools import reference, tutorial_pages
 
 ROOT = Path(__file__).parent.parent
@@ -83,3 +87,24 @@ def test_every_link_of_the_pages_leads_to_a_file():
             path = (page.parent / target).resolve()
             generated = str(path.relative_to(ROOT / "docs")) if path.is_relative_to(ROOT / "docs") else ""
             assert path.exists() or generated in known, f"{page.name}: {target}"
+
+
+LEAVE_FILES = {"train", "demo", "export"}
+"""Commands whose result is a folder or a file."""
+
+
+def test_every_command_is_a_public_function_with_a_result():
+    commands = dict(reference.commands())
+    assert set(FUNCTIONS) == set(commands)
+    for name, path in FUNCTIONS.items():
+        function = pkgutil.resolve_name(path)
+        assert inspect.getdoc(function), path
+        assert not any(part.startswith("_") for part in path.split(".")), path
+        # What the command's module calls is this very function.
+        module = sys.modules[commands[name].callback.__module__]
+        assert any(value is function for value in vars(module).values()), f"{name} does not call {path}"
+        if name not in LEAVE_FILES:
+            result = get_type_hints(function)["return"]
+            for kind in get_args(result) or (result,):
+                assert hasattr(kind, "to_json"), f"{path}: {kind}"
+                assert hasattr(kind, "table"), f"{path}: {kind}"

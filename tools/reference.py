@@ -25,6 +25,7 @@ from pydantic_core import PydanticUndefined
 
 import analog_ep
 from analog_ep.cli import app
+from analog_ep.cli.functions import FUNCTIONS
 from analog_ep.spec.keys import Forms, forms_in
 from analog_ep.spec.study import StudySpec
 from analog_ep.spec.tables import Spec
@@ -323,6 +324,7 @@ def command_page() -> str:
         options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]
         usage = " ".join(["analog-ep", name, *((p.metavar or p.name.upper()) for p in arguments), "[OPTIONS]"])
         lines += [f"## {name}", "", f"    {usage}", "", inspect.cleandoc(command.help or ""), ""]
+        lines += [f"In Python: `{FUNCTIONS[name]}`.", ""]
         lines += ["| | meaning | default |", "|---|---|---|"]
         for each in [*arguments, *options]:
             words = " ".join(each.opts) if each in options else (each.metavar or each.name.upper())
