@@ -4,12 +4,14 @@ VENV := .venv/bin
 WORKERS ?= 2
 TESTS ?=
 
-.PHONY: help setup demo test lint check engines
+.PHONY: help setup demo test lint check engines docs package
 
 help:
 	@echo 'make demo    train on handwritten digits, compare with ngspice, leave two netlists'
 	@echo 'make test    run the tests'
 	@echo 'make check   run ruff, pyright and the tests, as CI does'
+	@echo 'make docs    build the documentation into build/site; a broken link fails'
+	@echo 'make package build wheel and sdist into dist/, and try the wheel in an empty environment'
 	@echo 'make setup   make .venv, and install ngspice where that is missing and allowed'
 	@echo 'make engines install more simulators for the tests, where a registry has them; none is a need'
 
@@ -21,6 +23,15 @@ demo: setup
 
 engines: setup
 	@tools/engines.sh
+
+docs: setup
+	@$(VENV)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/python -m mkdocs build --strict
+	@echo 'the documentation is build/site/index.html'
+
+package: setup
+	@$(VENV)/python -m pip install --quiet --disable-pip-version-check build
+	@$(VENV)/python tools/package.py
 
 test: setup
 	OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n $(WORKERS) $(TESTS)

@@ -1,6 +1,8 @@
 """Equilibrium propagation on resistive crossbars: a SPICE netlist and a PyTorch solver of one circuit."""
 
 from importlib import import_module as _import
+from importlib.metadata import PackageNotFoundError as _NotInstalled
+from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -154,6 +156,11 @@ __all__ = [
     "write_settling_netlist",
     "write_transient_netlist",
 ]
+
+try:
+    __version__ = _version("analog-ep")
+except _NotInstalled:  # A copy of the sources that was not installed.
+    __version__ = "0"
 
 _ROOMS = (
     "errors",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +52,20 @@ class ChipCalibration(Tabled):
     comparisons: int
     offset_deviation: dict[str, float]
     untold: tuple[str, ...]
+
+    def to_json(self) -> str:
+        """What was found, by the part of the chip, as a JSON object."""
+        learning = {} if self.known.learning is None else self.known.learning.bias
+        return json.dumps(
+            {
+                "reads": self.reads,
+                "comparisons": self.comparisons,
+                "offsets": {name: values.tolist() for name, values in self.known.values.items()},
+                "offset_deviation": self.offset_deviation,
+                "learning_bias": {name: bias.tolist() for name, bias in learning.items()},
+                "untold": list(self.untold),
+            }
+        )
 
     def sentence(self) -> str:
         """How much was measured, and what was not."""

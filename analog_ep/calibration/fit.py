@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from rich.table import Table
 
 from analog_ep.calibration.adequacy import Adequacy
+from analog_ep.support.shown import Tabled
 
 UNTOLD = 0.5
 """A positive parameter that the data leave open by more than this relative uncertainty counts as not told."""
@@ -95,7 +98,7 @@ class Axes:
 
 
 @dataclass(frozen=True, eq=False)
-class Fit:
+class Fit(Tabled):
     """The result of a calibration.
 
     Attributes
@@ -147,12 +150,43 @@ class Fit:
         """All parameters of the model."""
         return {name: entry.value for name, entry in (*self.constants.items(), *self.estimates.items())}
 
+    def to_json(self) -> str:
+        """Parameters with their uncertainties and units, tests and range, as a JSON object."""
+        entries = {"estimates": self.estimates, "constants": self.constants}
+        return json.dumps(
+            {
+                "kind": self.kind,
+                "model": self.model,
+                **{what: {name: asdict(each) for name, each in found.items()} for what, found in entries.items()},
+                "adequate": self.adequacy.adequate,
+                "p_values": dict(self.adequacy.p_values),
+                "untold": list(self.untold),
+                "noise": self.noise,
+                "points": self.n_points,
+                "validity": {name: list(ends) for name, ends in self.validity.items()},
+                "notes": list(self.notes),
+            }
+        )
+
+    def table(self) -> Table:
+        """A row a parameter, and the verdict below."""
+        table = Table("parameter", "value", "1 σ", "unit", title=f"{self.kind}: {self.model}", caption=self.sentence())
+        for name, each in self.estimates.items():
+            table.add_row(name, _shown(each.value), f"{each.uncertainty:.2g}", each.unit)
+        for name, each in self.constants.items():
+            table.add_row(name, _shown(each.value), "given", each.unit)
+        return table
+
     def sentence(self) -> str:
         """Whether the model is adequate, and what the data cannot tell."""
         untold = (
             f"the data cannot tell {', nor '.join(self.untold)}" if self.untold else "the data tell every parameter"
         )
         return f"{self.adequacy.sentence(self.model)}; {untold}."
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def covariance_of(jacobian: np.ndarray, scale: float = 1.0) -> np.ndarray:

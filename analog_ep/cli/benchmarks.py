@@ -76,7 +76,9 @@ def bench_step(
     batch: Annotated[int, typer.Option(min=1, help="Samples of a step.")] = 32,
     diode: Annotated[BenchDiode, typer.Option(help="Diodes of the MNIST recipe.")] = BenchDiode.ideal,
     dtype: Annotated[Precision, typer.Option(help="Precision of the steps.")] = Precision.float32,
-    data: Annotated[str, typer.Option(metavar="mnist|DIR", help="MNIST, or a folder of idx files.")] = "mnist",
+    data: Annotated[
+        str | None, typer.Option(metavar="mnist|DIR", help="MNIST, or a folder of idx files; else made-up samples.")
+    ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Steps of each kind that are timed.")] = 50,
     threads: Annotated[int, typer.Option(min=1, help="Threads of PyTorch.")] = 1,
     device: Annotated[str, typer.Option(help="Device of the tensors, such as cpu or cuda.")] = "cpu",

@@ -303,6 +303,7 @@ def _classes(
 
 
 def array_of(chip: Chip | None, array: Array) -> Chip | None:
+    """The chip of an array: itself, or its twin."""
     if array == "first":
         return chip
     if chip is None or chip.twin is None:

@@ -11,7 +11,13 @@ from analog_ep.stimulus import CrossEntropy, SquaredError
 
 
 class CrossEntropySpec(BaseModel):
-    """See `analog_ep.stimulus.CrossEntropy`."""
+    """See `analog_ep.stimulus.CrossEntropy`.
+
+    Attributes
+    ----------
+    function : str
+        Which cost.
+    """
 
     model_config = TABLE
 
@@ -24,7 +30,13 @@ class CrossEntropySpec(BaseModel):
 
 
 class SquaredErrorSpec(BaseModel):
-    """See `analog_ep.stimulus.SquaredError`."""
+    """See `analog_ep.stimulus.SquaredError`.
+
+    Attributes
+    ----------
+    function : str
+        Which cost.
+    """
 
     model_config = TABLE
 

@@ -18,6 +18,8 @@ class _ClampSpec(BaseModel, ABC):
 
     Attributes
     ----------
+    model : str
+        Which device; a table with a `card` needs none.
     clamp : "alternating", "pair", "upper" or "lower"
         Even nodes up to `upper` and odd ones down to `lower`; both at each node; or one side alone.
     upper, lower : float

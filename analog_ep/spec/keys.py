@@ -93,15 +93,19 @@ def owners(place: Place, key: str) -> list[str]:
     return [tag for tag, table in forms.items() if key in table.model_fields]
 
 
+def forms_in(spec: Table, name: str) -> Table | Forms | None:
+    """The model of a table at the top of a spec, or of a list of them, or its `Forms`; None of a key that is none."""
+    at = _inside(spec, name)
+    at = _inside(at, 0) if get_origin(at) is list else at
+    return at if isinstance(at, Forms) or _is_table(at) else None
+
+
 def _tables(spec: Table) -> Iterator[tuple[str, Table]]:
     """Every table at the top of a spec, and each of its forms."""
     for name in spec.model_fields:
-        at = _inside(spec, name)
-        if get_origin(at) is list:
-            at = _inside(at, 0)
-        for table in at.tables.values() if isinstance(at, Forms) else [at]:
-            if _is_table(table):
-                yield name, table
+        at = forms_in(spec, name)
+        if at is not None:
+            yield from ((name, table) for table in (at.tables.values() if isinstance(at, Forms) else [at]))
 
 
 def _is_table(at: Any) -> bool:

@@ -23,8 +23,12 @@ _Pair = Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]
 class NetworkSpec(LayeredTable):
     """See `analog_ep.networks.ResistiveNetwork`; without `bias` a crossbar has no bias rows.
 
-    `amplifier`, the name or path of an amplifier's card, gives the gain. Its offset is one of the hardware: see
-    `ChipSpec`.
+    Attributes
+    ----------
+    amplifier : str
+        Name or path of an amplifier's card, which gives the gain. Its offset is one of the hardware: see `ChipSpec`.
+    bias : bool
+        Whether every crossbar has the two bias rows at ± `bias_voltage`.
     """
 
     kind: Literal["resistive"] = "resistive"

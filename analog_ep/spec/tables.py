@@ -66,12 +66,16 @@ class TrainingSpec(_Table):
 
     Attributes
     ----------
+    epochs : int
+        Passes over the training part.
     batch_size : int
         Samples a step; 0 for all.
+    optimizer : "adam" or "sgd"
+        Of `torch.optim`; what it proposes is kept within the range of the conductances, or written by devices.
     learning_rate : list of float
         One rate for all crossbars, or one each, of a circuit for each parameter; of the dimensionless θ = g/g_ref.
     momentum : float
-        Of sgd.
+        Momentum of sgd.
     weight_decay : float
         Share of every θ that a step of rate 1 takes off, apart from the gradient (AdamW's, arXiv:1711.05101; of sgd the
         same as a penalty). What both cells of a pair ±u have in common loads a node and carries no signal: it shrinks.
@@ -82,6 +86,8 @@ class TrainingSpec(_Table):
         scaled features; it stands in for the noise of the input lines, and regularises.
     seed : int
         Seed of the split, the initial conductances, the shuffles, the noise and the random signs.
+    dtype : "float32" or "float64"
+        Type of the parameters and of the training; checks and netlists are in float64.
     """
 
     epochs: PositiveInt = 30

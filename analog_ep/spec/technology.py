@@ -102,7 +102,7 @@ class JunctionTable(BaseModel):
     saturation_current : float
         Of the smallest one. [A]
     ideality : float
-        n.
+        Emission coefficient n.
     largest : float
         How many times the smallest one the largest is.
     spread : float

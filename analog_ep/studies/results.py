@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from analog_ep.errors import StudyError
 from analog_ep.studies.picture import accuracy_picture
 from analog_ep.studies.summary import ACCURACY, COST, Score, Summary
 from analog_ep.support.files import write_atomically
@@ -42,6 +45,44 @@ class StudyResults(Tabled):
     def rows(self) -> list[tuple[Cell, CellResult]]:
         """Cells with their results."""
         return list(zip(self.study.cells, self.results, strict=True))
+
+    def columns(self) -> dict[str, list[object]]:
+        """A column for each axis, the seed, and each figure of the results, a row a training: what pandas takes."""
+        axes = self.study.spec.axes
+        found: dict[str, list[object]] = {axis: [cell.labels[axis] for cell, _ in self.rows()] for axis in axes}
+        found["seed"] = [cell.seed for cell, _ in self.rows()]
+        for name in ("train_accuracy", "test_accuracy", "test_cost", *_OTHERS, "seconds"):
+            found[name] = [getattr(result, name) for result in self.results]
+        return found
+
+    def to_pandas(self) -> Any:
+        """`columns` as a pandas DataFrame.
+
+        Raises
+        ------
+        StudyError
+            If pandas is not installed.
+        """
+        try:
+            from pandas import DataFrame  # pyright: ignore[reportMissingImports]
+        except ImportError:
+            raise StudyError("a DataFrame needs pandas, found it missing; install it, or take columns()") from None
+        return DataFrame(self.columns())
+
+    def to_json(self) -> str:
+        """The columns, and mean and deviation of each combination, as a JSON object."""
+        means = [
+            {
+                "labels": each.labels,
+                "seeds": len(each.values),
+                "failed": each.n_failed,
+                "mean": _finite(each.mean),
+                "deviation": _finite(each.deviation),
+            }
+            for each in self.summaries()
+        ]
+        facts = {"study": self.study.name, "score": self.score.name, "trainings": self.columns(), "means": means}
+        return json.dumps(facts)
 
     def summaries(self) -> list[Summary]:
         """Scores by combination, in the order of the file."""
@@ -113,6 +154,10 @@ class StudyResults(Tabled):
 
 def _seeds(summary: Summary) -> str:
     return f"{len(summary.values)}" + (f", {summary.n_failed} failed" if summary.n_failed else "")
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _cell(value: object) -> str:

@@ -123,7 +123,7 @@ class HarmonicEquilibriumPropagation(GradientMethod):
     network : Network
         What to train.
     nudging : float
-        β₀ > 0.
+        Radius β₀ of the nudges; positive.
     harmonics : int
         K, the highest one that counts; odd.
     points : int, optional

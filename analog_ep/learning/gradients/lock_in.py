@@ -40,7 +40,7 @@ class LockInEquilibriumPropagation(PhaseMethod):
     network : Network
         What to train. One that is no circuit has no time constants, and no noise.
     nudging : float
-        β > 0.
+        Amplitude β of the nudge; positive.
     oscillation : Oscillation, optional
         Frequency, node capacitance, and phases that are solved.
     cost : Cost, optional

@@ -16,7 +16,7 @@ class ContrastiveDivergenceSpec(GradientTable):
     Attributes
     ----------
     gibbs_steps : int
-        k.
+        Steps k of the chain from the data.
     temperature : float
         T, dimensionless.
     burn_in : int

@@ -11,7 +11,9 @@ from analog_ep.spec.gradients.table import FORGETFUL, HOPFIELD, SWEEPS, Gradient
 
 
 class RecurrentBackpropagationSpec(GradientTable):
-    """See `analog_ep.learning.RecurrentBackpropagation`; all options are those of `AdjointDynamics`."""
+    """See `analog_ep.learning.RecurrentBackpropagation`; all options are those of
+    `analog_ep.learning.AdjointDynamics`.
+    """
 
     needs: ClassVar[Needs] = HOPFIELD | SWEEPS | FORGETFUL
 

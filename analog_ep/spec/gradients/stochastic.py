@@ -12,7 +12,8 @@ from analog_ep.spec.gradients.table import FORGETFUL, SWEEPS, GradientTable, Nee
 
 
 class StochasticSpec(GradientTable):
-    """See `analog_ep.learning.StochasticEquilibriumPropagation`; what is not named here is of its `Langevin`.
+    """See `analog_ep.learning.StochasticEquilibriumPropagation`; what is not named here is of its
+    `analog_ep.dynamics.Langevin`.
 
     `kind` is that of the cross-check and of netlists; the nudges of the distributions are elastic.
 
