@@ -8,7 +8,6 @@ from analog_ep.circuit.branches import (
 )
 from analog_ep.circuit.builder import CircuitBuilder
 from analog_ep.circuit.cells import Cells, draw_faults, draw_segment_faults, read_faults
-from analog_ep.circuit.charge_law import ChargeLaw
 from analog_ep.circuit.checks import check_circuit
 from analog_ep.circuit.chip import Chip
 from analog_ep.circuit.circuit import Circuit
@@ -24,7 +23,7 @@ from analog_ep.circuit.converters import Converter, Converters, sampled_noise
 from analog_ep.circuit.current_follower import CurrentFollower
 from analog_ep.circuit.energy import EnergyWeights, circuit_energy, energy_weights
 from analog_ep.circuit.gated_mosfets import FloatingGateMosfets, GatedMosfets
-from analog_ep.circuit.laws import Branches, CurrentLaw, VoltageLaw
+from analog_ep.circuit.laws import Branches, ChargeLaw, CurrentLaw, VoltageLaw
 from analog_ep.circuit.learning_circuit import LearningCircuit
 from analog_ep.circuit.mosfets import Mosfets
 from analog_ep.circuit.nodes import GROUND, NONE, NodePair
