@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from analog_ep.benchmarking.step import StepBenchmark, benchmark_step
 from analog_ep.runs.building import build_dataset, build_gradient, build_resistive, require_device
-from analog_ep.spec import default_spec, with_values
+from analog_ep.spec import Spec, default_spec, with_values
 
 _RECIPES = {"ideal": "mnist-ideal", "shockley": "mnist"}
 _DEEP_RECIPES = {"ideal": "mnist-1024x3-ideal"}
@@ -45,12 +45,24 @@ def bench_recipe(
     DataError
         If the data cannot be loaded, or do not fit the sizes.
     """
-    require_device(device)
     deep = len(sizes) >= 4 and diode in _DEEP_RECIPES
     recipe = default_spec(_DEEP_RECIPES[diode] if deep else _RECIPES[diode])
-    spec = with_values(
-        recipe, network={"sizes": list(sizes)}, data={"source": source}, training={"dtype": dtype, "input_noise": 0.0}
-    )
+    spec = with_values(recipe, network={"sizes": list(sizes)}, data={"source": source})
+    return bench_spec(spec, dtype, batch, rounds, training_steps, device)
+
+
+def bench_spec(
+    spec: Spec, dtype: str, batch: int, rounds: int, training_steps: int = 500, device: str = "cpu"
+) -> StepBenchmark:
+    """Time steps of a spec's network, cost and data; arguments and errors as of `bench_recipe`.
+
+    Raises
+    ------
+    SpecError
+        If the spec has another kind of network.
+    """
+    require_device(device)
+    spec = with_values(spec, training={"dtype": dtype, "input_noise": 0.0})
     network, dataset = build_resistive(spec).to(device), build_dataset(spec)
     method = build_gradient(spec, network).free_phases()
     inputs = dataset.train_inputs.to(next(network.parameters()))
