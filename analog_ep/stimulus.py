@@ -38,8 +38,10 @@ def as_tensor(name: str, values: object, dtype: torch.dtype | None = None, devic
     return values.to(device, dtype)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
-def as_inputs(values: object, n_inputs: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Inputs `(*batch, n_inputs)` in the precision of what they drive.
+def as_inputs(
+    values: object, n_inputs: int, dtype: torch.dtype, device: torch.device, shape: tuple[int, ...] = ()
+) -> Tensor:
+    """Inputs `(*batch, n_inputs)` in the precision of what they drive; those that end in `shape` are flattened.
 
     Raises
     ------
@@ -47,9 +49,16 @@ def as_inputs(values: object, n_inputs: int, dtype: torch.dtype, device: torch.d
         If they are no such numbers.
     """
     inputs = as_tensor("inputs", values, dtype, device)
+    inputs = _flattened(inputs, shape)
     if not inputs.ndim or inputs.shape[-1] != n_inputs:
-        raise StimulusError(f"inputs must end in {n_inputs} values, found shape {tuple(inputs.shape)}")
+        also = f" or in {shape}" if shape else ""
+        raise StimulusError(f"inputs must end in {n_inputs} values{also}, found shape {tuple(inputs.shape)}")
     return inputs
+
+
+def _flattened(values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Values `(*batch, *shape)` as `(*batch, n)`; others as they are."""
+    return values.flatten(-len(shape)) if shape and values.shape[-len(shape) :] == shape else values
 
 
 def require_samples(inputs: Tensor) -> None:
@@ -58,15 +67,15 @@ def require_samples(inputs: Tensor) -> None:
         raise StimulusError(f"inputs must hold at least one sample, found shape {tuple(inputs.shape)}")
 
 
-def as_targets(values: object, inputs: Tensor, n_outputs: int) -> Tensor:
-    """Targets `(*batch, n_outputs)` for these inputs, in their precision. Nothing is broadcast.
+def as_targets(values: object, inputs: Tensor, n_outputs: int, shape: tuple[int, ...] = ()) -> Tensor:
+    """Targets `(*batch, n_outputs)`, or `(*batch, *shape)`, for these inputs, in their precision; not broadcast.
 
     Raises
     ------
     StimulusError
         If they are no such numbers.
     """
-    targets = as_tensor("targets", values, inputs.dtype, inputs.device)
+    targets = _flattened(as_tensor("targets", values, inputs.dtype, inputs.device), shape)
     if targets.ndim != inputs.ndim or targets.shape[-1] != n_outputs or targets.shape[:-1] != inputs.shape[:-1]:
         shape, found = (*inputs.shape[:-1], n_outputs), tuple(targets.shape)
         advice = f"; make classes into targets by cost.encode(labels, {n_outputs}, like=inputs)"
@@ -300,15 +309,15 @@ class Nudge:
         object.__setattr__(self, "target", as_tensor("the targets of a nudge", self.target))
         require_finite("the targets of a nudge", self.target)
 
-    def applied_to(self, inputs: Tensor, n_outputs: int) -> Nudge:
-        """The same nudge with its targets in the precision of the inputs.
+    def applied_to(self, inputs: Tensor, n_outputs: int, shape: tuple[int, ...] = ()) -> Nudge:
+        """The same nudge with its targets, flat or of a `shape`, in the precision of the inputs.
 
         Raises
         ------
         StimulusError
             If the targets are not those of these samples, or the strength is beyond this precision.
         """
-        target = as_targets(self.target, inputs, n_outputs)
+        target = as_targets(self.target, inputs, n_outputs, shape)
         require_strength(self.strength, inputs.dtype)
         return self if target is self.target else replace(self, target=target)
 

@@ -607,7 +607,7 @@ def test_what_a_hopfield_run_has_not_is_told(trained, command, tmp_path):
         (["export", trained, "--phase", "transient", "--capacitance", 1e-12, "-o", path], "spec's network.capacitance"),
         (
             ["export", trained, "--conductances", path],
-            'network.kind must be "resistive" or "circuit"',
+            'network.kind must be "resistive", "convolutional" or "circuit"',
         ),
         (["check", trained, "--array", "twin"], "the run's chip must have twin arrays"),
     ):

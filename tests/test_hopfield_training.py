@@ -144,7 +144,7 @@ def test_a_spec_survives_a_round_trip(tmp_path: Path):
     [
         (
             {"network": {"kind": "boltzmann", "sizes": [4, 3]}},
-            "must be one of 'resistive', 'hopfield', 'circuit'",
+            "must be one of 'resistive', 'convolutional', 'hopfield', 'circuit'",
         ),
         (
             {"network": {"kind": "hopfield", "sizes": [4, 3], "initial_scale": [1.0, 2.0]}},
@@ -153,7 +153,7 @@ def test_a_spec_survives_a_round_trip(tmp_path: Path):
         ({"network": {"kind": "hopfield"}}, "network.sizes is required, found nothing"),
         (
             {"network": {"kind": "hopfield", "sizes": [4, 3], "gain": 2}},
-            'network.gain has a meaning only with kind = "resistive", found 2 beside kind = "hopfield"',
+            'network.gain has a meaning only with kind = "resistive" or "convolutional", found 2 beside',
         ),
         ({"network": {"kind": "hopfield", "sizes": [4, 3], "gian": 2}}, "network.gian is not a known key; known are"),
         ({"network": {"kind": "hopfield", "sizes": [4, 3], "activation": "relu"}}, "network.activation must be"),
@@ -199,7 +199,9 @@ def test_what_needs_conductances_says_so(tmp_path: Path):
         Run.create(tmp_path / "run", digits(), start=table)
     assert not (tmp_path / "run").exists()
     run = Run.create(tmp_path / "run", digits())
-    with pytest.raises(SpecError, match=r'network\.kind must be "resistive" for this, found "hopfield"'):
+    with pytest.raises(
+        SpecError, match=r'network\.kind must be "resistive" or "convolutional" for this, found "hopfield"'
+    ):
         trained_network(run.path)
 
 

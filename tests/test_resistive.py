@@ -190,7 +190,7 @@ def test_stages_of_a_chip_are_those_of_its_circuit(drive):
         if s == 0 or drive == "differential":
             weight, load = weight - between[minus][:, columns], load + between[minus].sum(1)
         bias = between[circuit.node("bias_p")] - between[circuit.node("bias_n")]
-        np.testing.assert_allclose(stage.weight.numpy(), weight, rtol=1e-12)
+        np.testing.assert_allclose(stage.matrix().numpy(), weight, rtol=1e-12)
         np.testing.assert_allclose(stage.load.numpy(), load, rtol=1e-12)
         np.testing.assert_allclose(stage.total.numpy(), between[:, columns].sum(0), rtol=1e-12)
         np.testing.assert_allclose(stage.bias.numpy(), bias[columns], rtol=1e-10)

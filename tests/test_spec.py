@@ -15,6 +15,7 @@ from analog_ep.learning import CoupledLearning, EquilibriumPropagation, SmallSig
 from analog_ep.runs.building import build_cost, build_dataset, build_gradient, build_nudge, build_solver, build_update
 from analog_ep.spec import Spec, default_spec, load_spec, parse_spec, with_values
 from analog_ep.spec.keys import known_keys, place_of
+from analog_ep.spec.tables import NETWORKS
 from analog_ep.stimulus import CrossEntropy, SquaredError
 
 NETWORK = {"sizes": [2, 6, 4, 2]}
@@ -170,8 +171,11 @@ def test_every_table_of_a_spec_tells_its_keys():
         for model in models_in(field.annotation):
             names = model.model_fields.keys() & {"kind", "model", "function", "method"}
             tag = {key: get_args(model.model_fields[key].annotation)[0] for key in names}
+            table = {**tag, "kolour": 1}
+            if name == "network" and tag["kind"] not in NETWORKS:
+                table = {"kind": "convolutional", "shape": [1, 2, 2], "stage": [table]}
             with pytest.raises(ValidationError) as caught:
-                Spec.model_validate({"network": NETWORK, name: {**tag, "kolour": 1}})
+                Spec.model_validate({"network": NETWORK, name: table})
             (found,) = (each["loc"] for each in caught.value.errors() if each["type"] == "extra_forbidden")
             assert known_keys(place_of(Spec, found)) == list(model.model_fields), found
             told.add(model)

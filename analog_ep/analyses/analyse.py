@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -255,7 +254,8 @@ class _Operations(Question[int]):
         return 2 * sum(parameter.numel() for parameter in network.parameters())
 
     def crossbars(self, network: CrossbarNetwork) -> int:
-        return 2 * sum(before * behind for before, behind in pairwise(network.sizes))
+        pairs = zip(network.layouts, network.sizes[1:], strict=True)
+        return 2 * sum(layout.n_taps * units for layout, units in pairs if layout.learns)
 
 
 def _corners(subject: _Subject) -> Corners:

@@ -340,7 +340,9 @@ def nudging_report(batch: NudgedBatch, reads: Reads, own: float) -> NudgingRepor
     nudgings = np.unique([*grid, own])
     rows = [_at(batch, float(strength), reads) for strength in nudgings]
     layers = []
-    for n, label in enumerate(batch.gradient):
+    for n, label in enumerate(layout.label for layout in batch.network.layouts):
+        if label not in batch.gradient:
+            continue
         columns = {name: np.array([row[name][label] for row in rows]) for name in rows[0]}
         layers.append(LayerBand(label, noise=reads.noise[n], step=reads.step[n], **columns))
     return NudgingReport(nudgings, own, batch.signs, batch.nudge.kind, len(batch.inputs), tuple(layers))
@@ -348,13 +350,13 @@ def nudging_report(batch: NudgedBatch, reads: Reads, own: float) -> NudgingRepor
 
 def _at(batch: NudgedBatch, strength: float, reads: Reads) -> dict[str, dict[str, float]]:
     """Figures at one nudging by name, and in these by parameter."""
-    names = list(batch.gradient)
+    names = [layout.label for layout in batch.network.layouts]
     try:
         responses = batch.responses(strength)
         biases = batch.biases(strength, responses, reads)
     except UnstableNudgeError:
         responses = [tuple(sign * strength * unit for unit in batch.unit) for sign in batch.signs]
-        biases = dict.fromkeys(names, math.inf)
+        biases = dict.fromkeys(batch.gradient, math.inf)
     changes = batch.difference(responses)
     return {
         "response": {name: float(d.square().mean().sqrt()) for name, d in zip(names, changes, strict=True)},

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from analog_ep.circuit import Chip, Converters
 from analog_ep.networks import CrossbarNetwork
+from analog_ep.networks.crossbar import Crossbar
 from analog_ep.networks.layout import StageLayout
-from analog_ep.networks.lines import Crossbar
 
 _TERMS = 50
 """Of the Fourier series of f(1 − f): what is left out is 0.2 % of a step squared, and noise makes it less."""
@@ -171,10 +171,11 @@ def gradient_variance(
     for s, layout in enumerate(network.layouts):
         columns = (changes[s], errors.single[s], errors.difference[s])
         share = network.weight_ratios[s] / len(inputs)
-        result[layout.label] = share**2 * sum(
-            _cell_variances(layout, across, *(_sample(each, n) for each in (rows, columns)))
-            for n, across in enumerate(_cell_voltages(network.crossbar(s, chip), before, middle[s]))
-        )
+        if layout.learns:
+            result[layout.label] = share**2 * sum(
+                _cell_variances(layout, across, *(_sample(each, n) for each in (rows, columns)))
+                for n, across in enumerate(_cell_voltages(network.crossbar(s, chip), before, middle[s]))
+            )
         if s + 1 < len(middle):
             gain, offset = network.amplifiers(s + 1, chip, middle[s])
             nominal, _ = network.amplifiers(s + 1, None, middle[s])
@@ -200,16 +201,6 @@ def _cell_voltages(crossbar: Crossbar, before: Tensor, layer: Tensor) -> Iterato
 
 def _cell_variances(layout: StageLayout, across: Tensor, rows: _Nodes, columns: _Nodes) -> float:
     """Sum over the cells of one sample's v² V + (d² + V) (S − V/4)."""
-    moved = _rows(layout, rows[0], signed=True)[:, None] - columns[0]
-    single, both = (_rows(layout, r)[:, None] + c for r, c in zip(rows[1:], columns[1:], strict=True))
+    moved = layout.at_rows(rows[0], signed=True) - columns[0]
+    single, both = (layout.at_rows(r) + c for r, c in zip(rows[1:], columns[1:], strict=True))
     return float((across.square() * both + (moved.square() + both) * (single - both / 4)).sum())
-
-
-def _rows(layout: StageLayout, units: Tensor, signed: bool = False) -> Tensor:
-    """A value for every row from one for every unit before the crossbar; 0 for rows that a bias holds."""
-    rows = units.new_zeros(layout.n_rows)
-    positive, negative, _ = layout.split(rows)
-    positive.copy_(units)
-    if negative is not None:
-        negative.copy_(-units if signed else units)
-    return rows

@@ -136,7 +136,7 @@ def _maps(network: CrossbarNetwork, inputs: Tensor, layers: tuple[Tensor, ...], 
             before = (gain * (layers[s - 1] + offset)).to(inputs)
         crossbar = network.crossbar(s, chip)
         volts = crossbar.cell_voltages(before[None].to(crossbar.siemens), layer[None].to(crossbar.siemens))[0]
-        maps.append(CrossbarMap(layout.label, crossbar.siemens.cpu().numpy(), volts.cpu().numpy()))
+        maps.append(CrossbarMap(layout.label, layout.at_cells(crossbar.siemens).cpu().numpy(), volts.cpu().numpy()))
     return maps
 
 

@@ -16,7 +16,7 @@ from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.layered.relaxation import Relaxation
 from analog_ep.errors import StimulusError
 from analog_ep.networks import CrossbarNetwork
-from analog_ep.networks.layout import StageLayout
+from analog_ep.networks.dense import DenseLayout
 from analog_ep.networks.lines import Lines
 from analog_ep.support.shown import Tabled
 
@@ -207,7 +207,7 @@ def largest_array(wires: Lines, siemens: float, error: float) -> int:
     whole = wires.in_one_tile()
 
     def within(size: int) -> bool:
-        layout = StageLayout("array", size, size, differential=False, biased=False)
+        layout = DenseLayout("array", size, size, differential=False, biased=False)
         cells = torch.full(layout.shape, siemens, dtype=torch.float64)
         stage = whole.crossbar(layout, lambda: cells, 0.0, None).stage(1.0, 0.0, drives=False)
         current = stage.forward(torch.ones(1, size, dtype=torch.float64))

@@ -51,17 +51,33 @@ def bench_recipe(
     DataError
         If the data cannot be loaded, or do not fit the sizes.
     """
-    require_device(device)
     deep = len(sizes) >= 4 and diode in _DEEP_RECIPES
     recipe = default_spec(_DEEP_RECIPES[diode] if deep else _RECIPES[diode])
-    spec = with_values(
-        recipe,
-        network={"sizes": list(sizes)},
-        data={} if source is None else {"source": source},
-        training={"dtype": dtype, "input_noise": 0.0},
-    )
+    spec = with_values(recipe, network={"sizes": list(sizes)}, data={} if source is None else {"source": source})
+    samples = made_up(spec) if source is None else None
+    return bench_spec(spec, dtype, batch, rounds, training_steps, device, samples)
+
+
+def bench_spec(
+    spec: Spec,
+    dtype: str,
+    batch: int,
+    rounds: int,
+    training_steps: int = 500,
+    device: str = "cpu",
+    dataset: Dataset | None = None,
+) -> StepBenchmark:
+    """Time steps of a spec's network and cost on its data, or on a data set; else as `bench_recipe`.
+
+    Raises
+    ------
+    SpecError
+        If the spec has another kind of network.
+    """
+    require_device(device)
+    spec = with_values(spec, training={"dtype": dtype, "input_noise": 0.0})
     network = build_resistive(spec).to(device)
-    dataset = made_up(spec) if source is None else build_dataset(spec)
+    dataset = build_dataset(spec) if dataset is None else dataset
     method = build_gradient(spec, network).free_phases()
     inputs = dataset.train_inputs.to(next(network.parameters()))
     return benchmark_step(

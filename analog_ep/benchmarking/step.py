@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import torch
 from rich.table import Table
 from torch import Tensor
 
+from analog_ep.benchmarking.ordinary import ordinary_network
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.layered.relaxation import Relaxation
 from analog_ep.equilibrium.layered.resistive_layers import Ladder, LadderState
@@ -122,7 +122,7 @@ def benchmark_step(
     _train(network, small_signal, draw, training_steps)
     nudging = next(map(abs, method.strengths()), 1e-6)
     steps = _steps(network, small_signal, EquilibriumPropagation(network, nudging, method.cost, solver=_SOLVER))
-    steps["backprop"] = _backprop_step(network.sizes, inputs)
+    steps["backprop"] = _backprop_step(network, inputs)
     milliseconds = _interleaved(steps, draw, rounds)
     ratios = {name: milliseconds[name] / milliseconds["backprop"] for name in ("small signal", "centered")}
     better = min(ratios, key=ratios.__getitem__)
@@ -188,9 +188,8 @@ def _steps(
     }
 
 
-def _backprop_step(sizes: Sequence[int], like: Tensor) -> Callable[[Tensor, Tensor, Tensor], object]:
-    layers = [(torch.nn.Linear(a, b), torch.nn.ReLU()) for a, b in itertools.pairwise(sizes)]
-    mlp = torch.nn.Sequential(*itertools.chain.from_iterable(layers))[:-1].to(like)
+def _backprop_step(network: CrossbarNetwork, like: Tensor) -> Callable[[Tensor, Tensor, Tensor], object]:
+    mlp = ordinary_network(network).to(like)
     # Of torch's modes of SGD the fused one is the fastest.
     optimizer = torch.optim.SGD(mlp.parameters(), lr=1e-4, fused=True)
 
@@ -251,7 +250,9 @@ def free_residual(network: CrossbarNetwork, inputs: Tensor) -> float:
     found = kirchhoff_residual(circuit, voltages.cpu().numpy())
     residual, scale = (torch.from_numpy(part).to(voltages) for part in found)
     relative = residual.abs() / scale.clamp(min=torch.finfo(torch.float64).tiny)
-    for number, (clamp, layer) in enumerate(zip(network.clamps, free.layers, strict=False), start=1):
+    for number, (clamp, layer) in enumerate(zip(network.layer_clamps(inputs), free.layers, strict=True), start=1):
+        if clamp is None:
+            continue
         nodes = torch.from_numpy(circuit.layers[f"h{number}"]).to(layer.device)
         relative[:, nodes] = torch.where(clamp.holds(layer), 0.0, relative[:, nodes])
     return float(relative.max())

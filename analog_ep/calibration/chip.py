@@ -180,7 +180,7 @@ def _offsets(
     network: CrossbarNetwork, chip: Chip, inputs: Tensor, reads: int, solver: Solver, generator: torch.Generator
 ) -> tuple[dict[str, np.ndarray], dict[str, float], bool]:
     """Offsets by the chip's keys, 1 σ of each stage, and whether every amplifier was reached."""
-    if network.n_stages < 2:
+    if all(layout.passive for layout in network.layouts[1:]):
         return {}, {}, True
     state = solve(network, inputs, solver=solver, chip=chip)
     each = [_offsets_of(network, inputs, chip.read(state.layers, generator)) for _ in range(reads)]
@@ -198,6 +198,8 @@ def _offsets_of(network: CrossbarNetwork, inputs: Tensor, layers: tuple[Tensor, 
     """Offsets from one set of reads; NaN behind nodes that an ideal diode holds at every input."""
     known: dict[str, np.ndarray] = {}
     for k in range(network.n_stages - 1):
+        if network.layouts[k + 1].passive:
+            continue
         # The amplifiers before the layer are known by now and in its stages; those behind it are still without.
         ladder = Ladder.of(network, inputs, Chip({}, dict(known)))
         clamp, layer = ladder.clamps[k], layers[k]

@@ -157,7 +157,7 @@ class CrossCheck(Tabled):
     hidden_swing : tuple of float
         Per hidden layer, the median over its nodes of the peak-to-peak voltage over the samples. [V]
     conducting : tuple of float
-        Per hidden layer, the share of nodes and samples at which a diode conducts.
+        Per hidden layer, the share of nodes and samples at which a diode conducts; None where it has none.
     clamp_distance : float
         Largest distance of a node from where an ideal diode would clamp it, 0 for other diodes. [V]
     clamp_share : float
@@ -195,7 +195,7 @@ class CrossCheck(Tabled):
     samples: int
     nodes: int
     hidden_swing: tuple[float, ...]
-    conducting: tuple[float, ...]
+    conducting: tuple[float | None, ...]
     clamp_distance: float
     clamp_share: float
     exact: Likeness
@@ -321,7 +321,10 @@ class CrossCheck(Tabled):
                 of = f"{classes.differ} of {classes.samples}"
                 table.add_row(f"classes that differ, {what}", of, "0" if what == "samples" else "")
         for layer, (swing, share) in enumerate(zip(self.hidden_swing, self.conducting, strict=True), start=1):
-            table.add_row(f"hidden layer {layer}: swing, diodes conducting", f"{swing:.3f} V, {share:.1%}", "")
+            if share is None:
+                table.add_row(f"hidden layer {layer}, without diodes: swing", f"{swing:.3f} V", "")
+            else:
+                table.add_row(f"hidden layer {layer}: swing, diodes conducting", f"{swing:.3f} V, {share:.1%}", "")
         if self.clamp_distance:
             found = f"{self.clamp_distance:.2e} V, {self.clamp_share:.1e}"
             table.add_row("largest distance from an ideal clamp, of the layer", found, f"{limits.clamp:.0e}")

@@ -301,7 +301,7 @@ class _Clamps:
     these would hold, and the largest voltage [V].
     """
 
-    conducting: tuple[float, ...] = ()
+    conducting: tuple[float | None, ...] = ()
     beyond: tuple[tuple[float, float], ...] = ()
 
 
@@ -319,9 +319,8 @@ class _ClampFigures(Question[_Clamps]):
     def crossbars(self, network: CrossbarNetwork) -> _Clamps:
         ladder = Ladder.of(network.as_built(), self.inputs, self.chip)
         conducting = tuple(
-            float((clamp.conductance(layer) > _CONDUCTS * total).double().mean())
-            for clamp, layer, total in zip(ladder.clamps, self.free.layers, ladder.totals, strict=True)
-            if clamp is not None
+            None if clamp is None else float((clamp.conductance(layer) > _CONDUCTS * total).double().mean())
+            for clamp, layer, total in zip(ladder.clamps[:-1], self.free.layers, ladder.totals, strict=False)
         )
         return _Clamps(conducting, tuple(self._beyond(network)))
 

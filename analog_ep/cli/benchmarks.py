@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
 
 from analog_ep.benchmarking.graph import benchmark_graph
-from analog_ep.benchmarking.recipe import bench_recipe
+from analog_ep.benchmarking.recipe import bench_recipe, bench_spec
 from analog_ep.benchmarking.spice import benchmark_spice
 from analog_ep.benchmarking.wires import benchmark_wires
 from analog_ep.cli.app import EngineOption, JsonOption, app, layer_sizes, show
+from analog_ep.spec import load_spec, with_values
 
 bench = typer.Typer(help="Measure speed.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(bench, name="bench")
@@ -77,16 +79,25 @@ def bench_step(
     diode: Annotated[BenchDiode, typer.Option(help="Diodes of the MNIST recipe.")] = BenchDiode.ideal,
     dtype: Annotated[Precision, typer.Option(help="Precision of the steps.")] = Precision.float32,
     data: Annotated[
-        str | None, typer.Option(metavar="mnist|DIR", help="MNIST, or a folder of idx files; else made-up samples.")
+        str | None,
+        typer.Option(metavar="mnist|DIR", help="MNIST, or a folder of idx files; else made-up samples, or the spec's."),
+    ] = None,
+    spec: Annotated[
+        Path | None, typer.Option(help="A spec, in place of the MNIST recipe with --sizes and --diode.")
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Steps of each kind that are timed.")] = 50,
     threads: Annotated[int, typer.Option(min=1, help="Threads of PyTorch.")] = 1,
     device: Annotated[str, typer.Option(help="Device of the tensors, such as cpu or cuda.")] = "cpu",
     json: JsonOption = False,
 ) -> None:
-    """Time a training step by equilibrium propagation and by backprop on an MLP of the same size, in turn."""
+    """Time a training step by equilibrium propagation and by backprop on an ordinary network of its size, in turn."""
     torch.set_num_threads(threads)
-    show(bench_recipe(layer_sizes(sizes), diode.value, dtype.value, data, batch, rounds, device=device), json)
+    if spec is None:
+        found = bench_recipe(layer_sizes(sizes), diode.value, dtype.value, data, batch, rounds, device=device)
+    else:
+        own = load_spec(spec) if data is None else with_values(load_spec(spec), data={"source": data})
+        found = bench_spec(own, dtype.value, batch, rounds, device=device)
+    show(found, json)
 
 
 @bench.command("wires")

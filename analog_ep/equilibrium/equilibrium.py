@@ -299,11 +299,12 @@ def solve(
         If a sample did not converge and `throw` is set.
     """
     dtype, device = _precision(system, solver, inputs)
-    inputs = as_inputs(inputs, system.n_inputs, dtype, device)
+    images = ((), ()) if isinstance(system, Circuit) else system.image_shapes
+    inputs = as_inputs(inputs, system.n_inputs, dtype, device, images[0])
     require_finite("inputs", inputs)
     n_outputs = system.n_outputs
     if nudge is not None and n_outputs:
-        nudge = nudge.applied_to(inputs, n_outputs)
+        nudge = nudge.applied_to(inputs, n_outputs, images[1])
     if start is not None and start.outputs.shape != (*inputs.shape[:-1], n_outputs):
         raise StimulusError(
             f"the state to start from must be one of these samples, with outputs of shape "

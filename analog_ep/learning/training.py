@@ -14,7 +14,7 @@ from torch import Tensor
 
 from analog_ep.circuit import Chip
 from analog_ep.circuit.reading import driven
-from analog_ep.datasets import Dataset, targets_of
+from analog_ep.datasets import Augmentation, Dataset, targets_of
 from analog_ep.equilibrium.equilibrium import Solver, solve
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.errors import CheckpointError, ConvergenceError
@@ -113,8 +113,10 @@ class Trainer:
         Factor on the learning rates: 1, or ½ (1 + cos πt), t from 0 to 1 over all steps.
     input_noise : float
         Standard deviation of the Gaussian noise added to every training input at every step. [V]
+    augmentation : Augmentation, optional
+        How images are moved at every step.
     seed : int
-        Seed of the shuffles and of the noise.
+        Seed of the shuffles, of the noise and of the moves.
     solver : Solver, optional
         Of the accuracies; by default that of the kind of network.
     chip : Chip, optional
@@ -141,6 +143,7 @@ class Trainer:
         epochs: int,
         schedule: Schedule = "constant",
         input_noise: float = 0.0,
+        augmentation: Augmentation | None = None,
         seed: int = 0,
         solver: Solver | None = None,
         chip: Chip | None = None,
@@ -151,7 +154,7 @@ class Trainer:
         self.network, self.update = network, update
         self.gradient = gradient if self.ranks.size == 1 else DataParallel(gradient, self.ranks)
         self.epochs, self.schedule, self.seed = epochs, schedule, seed
-        self.input_noise = input_noise
+        self.input_noise, self.augmentation = input_noise, augmentation
         self.solver = solver_of(network) if solver is None else solver
         self.chip = chip
         self.history: list[EpochRecord] = []
@@ -208,12 +211,16 @@ class Trainer:
     def _train_epoch(self, observer: TrainingObserver) -> float:
         inputs, labels = self._train
         total = torch.zeros((), dtype=torch.float64, device=inputs.device)
-        noise = torch.Generator().manual_seed(int(np.random.default_rng([self.seed, self.epoch, 1]).integers(2**62)))
+        noise, moves = (
+            torch.Generator().manual_seed(int(np.random.default_rng([self.seed, self.epoch, n]).integers(2**62)))
+            for n in (1, 2)
+        )
         for batch, index in enumerate(self._shuffled()):
             self._set_rates(batch)
             targets = targets_of(labels[index], self.gradient.cost, self.network.n_outputs, like=inputs)
             self.update.zero_grad()
-            total += len(index) * self._backward(index, self._noisy(inputs[index], noise), targets)
+            images = inputs[index] if self.augmentation is None else self.augmentation(inputs[index], moves)
+            total += len(index) * self._backward(index, self._noisy(images, noise), targets)
             self.update.step()
             observer.batch_done(self.epoch + 1, batch + 1, self.n_batches)
         cost = float(total) / len(labels)

@@ -14,6 +14,8 @@ from analog_ep.networks.network import (
     RangedNetwork,
     UnitNetwork,
 )
+from analog_ep.networks.operator import Operator
+from analog_ep.networks.operators import AveragePooling, Convolution, Dense, LocallyConnected
 from analog_ep.networks.resistive import ResistiveNetwork
 from analog_ep.networks.rlc_network import RLCNetwork
 from analog_ep.networks.stage import Stage
@@ -21,16 +23,21 @@ from analog_ep.networks.wires import Wires
 
 __all__ = [
     "Activation",
+    "AveragePooling",
     "CircuitNetwork",
     "ClampedLinear",
     "ConductanceNetwork",
+    "Convolution",
     "CrossbarNetwork",
+    "Dense",
     "GateNetwork",
     "HardSigmoid",
     "HardwareNetwork",
     "HopfieldNetwork",
     "LeakyIntegrators",
+    "LocallyConnected",
     "Network",
+    "Operator",
     "Question",
     "RLCNetwork",
     "RangedNetwork",

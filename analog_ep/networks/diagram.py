@@ -74,8 +74,9 @@ def _described(network: Network) -> str:
 def _crossbar_blocks(network: CrossbarNetwork) -> list[_Block]:
     low, high = network.conductance_range
     blocks = [_Block(90, _nodes(network.sizes[0], "#345995"), [f"{network.sizes[0]} inputs", "sources ±x"])]
+    held = dict(zip(network.clamped_layers, network.clamps, strict=True))
     for s, layout in enumerate(network.layouts):
-        if s:
+        if s and not layout.passive:
             sign = "±" if layout.differential else ""
             words = ["amplifiers", f"drive {sign}a·u, a = {network.gain:g}", f"feedback k = {network.feedback:.3g}"]
             blocks.append(_Block(120, _amplifier(), words))
@@ -86,11 +87,11 @@ def _crossbar_blocks(network: CrossbarNetwork) -> list[_Block]:
             words.append("lines with resistance")
         blocks.append(_Block(150, _crossbar(), words))
         if s + 1 < network.n_stages:
-            clamp, size = network.clamps[s], network.sizes[s + 1]
-            sides = clamp.sides() if clamp.has_current else [(1.0, 0.0, clamp)]
+            clamp, size = held.get(s + 1), network.sizes[s + 1]
+            sides = [] if clamp is None else clamp.sides() if clamp.has_current else [(1.0, 0.0, clamp)]
             diodes = sorted({type(diode).__name__ for _, _, diode in sides})
-            words = [f"layer h{s + 1}", f"{size} nodes", "clamped by", *diodes]
-            blocks.append(_Block(140, _nodes(size, "#b5482f", clamped=True), words))
+            words = [f"layer h{s + 1}", f"{size} nodes", *(["clamped by", *diodes] if diodes else ["without diodes"])]
+            blocks.append(_Block(140, _nodes(size, "#b5482f", clamped=bool(diodes)), words))
     outputs = network.sizes[-1]
     blocks.append(_Block(120, _nodes(2 * outputs, "#2f7d4f"), [f"{outputs} outputs", "o = v₊ − v₋"]))
     return blocks

@@ -13,10 +13,13 @@ from torch import Tensor
 from analog_ep.circuit import Chip, Circuit
 from analog_ep.devices import Clamp
 from analog_ep.networks.activation import Activation
+from analog_ep.networks.crossbar import Crossbar
 from analog_ep.networks.described import Described
+from analog_ep.networks.extent import Extent
 from analog_ep.networks.layout import ArrayLayout, Drive, StageLayout
 from analog_ep.networks.leaky_integrators import LeakyIntegrators
-from analog_ep.networks.lines import Crossbar, Lines
+from analog_ep.networks.lines import Lines
+from analog_ep.networks.operator import Operator
 from analog_ep.networks.sizes import require_precision
 from analog_ep.networks.stage import Stage
 from analog_ep.stimulus import Nudge, as_inputs, as_targets, require_finite, require_samples
@@ -29,17 +32,12 @@ class Network(Described, torch.nn.Module, ABC):
 
     What depends on the equations that a network has is asked as a `Question`, which `answer` sends to the fitting one
     of its methods.
-
-    Attributes
-    ----------
-    sizes : tuple of int
-        Units of the inputs, the hidden layers and the outputs.
-    parameter_scale : float
-        Physical value that a parameter of 1 stands for: g_ref [S] for conductances, 1 for plain weights.
     """
 
     sizes: tuple[int, ...]
+    """Units of the inputs, the hidden layers and the outputs."""
     parameter_scale: float
+    """Physical value that a parameter of 1 stands for: g_ref [S] for conductances, 1 for plain weights."""
 
     @property
     def n_inputs(self) -> int:
@@ -50,6 +48,11 @@ class Network(Described, torch.nn.Module, ABC):
     def n_outputs(self) -> int:
         """Number of outputs; in circuits these are differential."""
         return self.sizes[-1]
+
+    @property
+    def image_shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Shape of an input and of an output that are images, (channels, height, width); () of those that are not."""
+        return (), ()
 
     @property
     def n_stages(self) -> int:
@@ -87,9 +90,9 @@ class Network(Described, torch.nn.Module, ABC):
     def shaped_stimulus(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """As `stimulus`, for a caller that sees for itself what is not finite."""
         like = self.precision()
-        inputs = as_inputs(inputs, self.n_inputs, like.dtype, like.device)
+        inputs = as_inputs(inputs, self.n_inputs, like.dtype, like.device, self.image_shapes[0])
         require_samples(inputs)
-        return inputs, as_targets(targets, inputs, self.n_outputs)
+        return inputs, as_targets(targets, inputs, self.n_outputs, self.image_shapes[1])
 
     @abstractmethod
     def outputs_of(self, layers: tuple[Tensor, ...]) -> Tensor:
@@ -133,15 +136,10 @@ class Network(Described, torch.nn.Module, ABC):
 
 
 class HardwareNetwork(Network):
-    """A network that is a circuit; its parameters are named as in the circuit.
-
-    Attributes
-    ----------
-    nudge_scale : float
-        What a nudging strength of 1 stands for in the circuit, whose unit of it is that of `Nudge`.
-    """
+    """A network that is a circuit; its parameters are named as in the circuit."""
 
     nudge_scale: float = 1.0
+    """What a nudging strength of 1 stands for in the circuit, whose unit of it is that of `Nudge`."""
 
     several_minima: bool = False
     """Whether the energy may have several minima: an operating point then has to begin near the one that is meant."""
@@ -227,18 +225,12 @@ class RangedNetwork(HardwareNetwork):
 
 
 class ConductanceNetwork(RangedNetwork):
-    """A circuit whose parameters are conductances θ = g/g_ref within a range, and nothing else.
-
-    Attributes
-    ----------
-    conductance_range : (float, float)
-        g_min and g_max; the smallest and the largest of all where parameters have ranges of their own. [S]
-    reference_conductance : float
-        g_ref. [S]
-    """
+    """A circuit whose parameters are conductances θ = g/g_ref within a range, and nothing else."""
 
     conductance_range: tuple[float, float]
+    """g_min and g_max; the smallest and the largest of all where parameters have ranges of their own. [S]"""
     reference_conductance: float
+    """g_ref. [S]"""
 
     def answer(self, question: Question[Answer]) -> Answer:
         return question.conductances(self)
@@ -269,12 +261,14 @@ class ConductanceNetwork(RangedNetwork):
 
 
 class CrossbarNetwork(ConductanceNetwork):
-    """Crossbars between layers whose nodes see their neighbours alone, so that a layer is solved at once.
+    """Stages, such as crossbars, between layers whose nodes see their neighbours alone: a layer is solved at once.
 
     Attributes
     ----------
+    operators, extents : tuple of Operator, tuple of Extent
+        The stages as they were asked for, and how the units of each layer lie, from the inputs to the outputs.
     clamps : tuple of Clamp
-        Diodes of each hidden layer.
+        Diodes of each hidden layer that has some; `clamped_layers` says which.
     lines : Lines
         What connects the cells of crossbars with sources and nodes.
     gain, feedback : float
@@ -285,6 +279,8 @@ class CrossbarNetwork(ConductanceNetwork):
         Rows at ± this voltage end each crossbar. [V]
     """
 
+    operators: tuple[Operator, ...]
+    extents: tuple[Extent, ...]
     clamps: tuple[Clamp, ...]
     lines: Lines
     gain: float
@@ -300,13 +296,24 @@ class CrossbarNetwork(ConductanceNetwork):
         return question.crossbars(self)
 
     @property
+    def image_shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        first, last = (extent.shape if extent.is_maps else () for extent in (self.extents[0], self.extents[-1]))
+        return first, last
+
+    @property
     def arrays(self) -> tuple[ArrayLayout, ...]:
-        return tuple(layout.array for layout in self.layouts)
+        return tuple(layout.array for layout in self.layouts if layout.learns)
 
     @property
     @abstractmethod
     def layouts(self) -> tuple[StageLayout, ...]:
-        """Rows and columns of each crossbar."""
+        """Where the conductances of each stage lie."""
+
+    @property
+    def couplings(self) -> tuple[tuple[float, float], ...]:
+        """Nominal a and k before each stage: 1 and 0 of sources, 1 and 1 where no amplifiers are."""
+        behind = [(1.0, 1.0) if layout.passive else (self.gain, self.feedback) for layout in self.layouts[1:]]
+        return ((1.0, 0.0), *behind)
 
     @property
     @abstractmethod
@@ -314,7 +321,13 @@ class CrossbarNetwork(ConductanceNetwork):
         """w_s / w_L of each stage's energy to the output stage's."""
 
     def weight_shares(self) -> dict[str, Tensor | float]:
-        return {layout.label: ratio for layout, ratio in zip(self.layouts, self.weight_ratios, strict=True)}
+        pairs = zip(self.layouts, self.weight_ratios, strict=True)
+        return {layout.label: ratio for layout, ratio in pairs if layout.learns}
+
+    @property
+    @abstractmethod
+    def clamped_layers(self) -> tuple[int, ...]:
+        """Hidden layers, counted from 1, that have diodes."""
 
     @property
     @abstractmethod
@@ -323,13 +336,12 @@ class CrossbarNetwork(ConductanceNetwork):
 
     @abstractmethod
     def stages(self, chip: Chip | None = None) -> tuple[Stage, ...]:
-        """The crossbars as the layer equations need them.
+        """The stages as the layer equations need them.
 
         Raises
         ------
         NetworkError
-            If a conductance is not positive and finite, or the chip has mismatch that the layer equations do not hold,
-            such as that of the sources.
+            If a conductance is not positive and finite, or the chip has mismatch that these equations do not hold.
         """
 
     @abstractmethod
@@ -338,7 +350,7 @@ class CrossbarNetwork(ConductanceNetwork):
 
     @abstractmethod
     def crossbar(self, s: int, chip: Chip | None = None) -> Crossbar:
-        """Crossbar s, from 0 on, with the conductances as they are now, or as a chip has them."""
+        """The conductances of stage s, from 0 on, as they are now, or as a chip has them."""
 
     @abstractmethod
     def amplifiers(self, s: int, chip: Chip | None, like: Tensor) -> tuple[float | Tensor, float | Tensor]:
@@ -350,13 +362,7 @@ class CrossbarNetwork(ConductanceNetwork):
 
     @abstractmethod
     def require_conductances(self) -> None:
-        """Look for parameters that are no conductances; not again where `note_projection` vouches for them.
-
-        Raises
-        ------
-        NetworkError
-            If a conductance is not positive and finite.
-        """
+        """Raise `NetworkError` for parameters that are no conductances, unless `note_projection` vouches for them."""
 
 
 class UnitNetwork(HardwareNetwork):
@@ -406,14 +412,8 @@ class UnitNetwork(HardwareNetwork):
     ) -> tuple[Tensor, ...]:
         """−∂F/∂u of each layer, `(*batch, n_units)`: du/dt of the leaky integrators, F = E + β C.
 
-        Parameters
-        ----------
-        inputs, layers
-            As for `energy`.
-        nudge : Nudge, optional
-            Its force −β ∂C/∂u acts on the outputs.
-        free_outputs : Tensor (*batch, n_outputs), optional
-            Where a frozen nudge takes its error; by default, and for an elastic nudge, the outputs of `layers`.
+        A nudge's force −β ∂C/∂u acts on the outputs; a frozen one takes its error at `free_outputs`, by default, and
+        for an elastic nudge, at the outputs of `layers`.
         """
 
 

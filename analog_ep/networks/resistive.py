@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import cache, cached_property, partial
 from typing import Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,15 +16,19 @@ from analog_ep.circuit import Chip, Circuit
 from analog_ep.devices import Clamp, Diode, IdealDiode, ShockleyDiode
 from analog_ep.errors import NetworkError
 from analog_ep.networks.chip_clamp import chip_clamp
+from analog_ep.networks.crossbar import Crossbar
 from analog_ep.networks.diagram import network_html
 from analog_ep.networks.following import Following, source_voltages
+from analog_ep.networks.junctions import clamp_of_layer, fill_junctions
 from analog_ep.networks.kept import KeptCircuit
-from analog_ep.networks.layout import Drive, StageLayout, nodes_with_diode, side_names
-from analog_ep.networks.lines import Crossbar, IdealLines, Lines
+from analog_ep.networks.layout import Drive, StageLayout
+from analog_ep.networks.lines import IdealLines, Lines
 from analog_ep.networks.network import CrossbarNetwork
+from analog_ep.networks.operators import checked_stages, extents_of, layouts_of
 from analog_ep.networks.resistive_circuit import crossbar_siemens, resistive_circuit
-from analog_ep.networks.sizes import checked_sizes, require_precision
+from analog_ep.networks.sizes import require_precision
 from analog_ep.networks.stage import Stage
+from analog_ep.networks.values import positive_number, positive_range, require_positive
 
 _Clamped = Diode | IdealDiode | Clamp
 """What a hidden layer is held by: its clamp, or the diode of an alternating one."""
@@ -41,7 +44,7 @@ class ResistiveNetwork(CrossbarNetwork):
     ----------
     sizes : sequence of int
         Units of the inputs, the hidden layers and the outputs, such as [64, 100, 10].
-    diode : Diode, IdealDiode, Clamp or a sequence of them, one per hidden layer
+    diode : Diode, IdealDiode, Clamp or a sequence of them, one per hidden layer that has diodes
         A bare device stands for alternating clamps at 0 V: even nodes held below it, odd ones above.
     gain : float
         Amplifiers' a; positive.
@@ -97,19 +100,21 @@ class ResistiveNetwork(CrossbarNetwork):
         dtype: torch.dtype = torch.float32,
     ):
         super().__init__()
-        self.sizes = checked_sizes(sizes)
+        inputs, self.operators = checked_stages(sizes)
+        self.extents = extents_of(inputs, self.operators)
+        self.sizes = tuple(extent.size for extent in self.extents)
         require_precision(dtype)
-        self.gain = _positive("gain", gain)
-        self.feedback = _positive("feedback", 1 / self.gain if feedback is None else feedback)
+        self.gain = positive_number("gain", gain)
+        self.feedback = positive_number("feedback", 1 / self.gain if feedback is None else feedback)
         if drive not in ("single", "differential"):
             raise NetworkError(f'drive must be "single" or "differential", found {drive!r}')
         self.drive: Drive = drive
-        self.bias_voltage = None if bias_voltage is None else _positive("bias_voltage", bias_voltage)
-        low, high = self.conductance_range = _range("conductance_range", conductance_range)
+        self.bias_voltage = None if bias_voltage is None else positive_number("bias_voltage", bias_voltage)
+        low, high = self.conductance_range = positive_range("conductance_range", conductance_range)
         if low == high:
             raise NetworkError(f"conductance_range must be 0 < low < high, found {(low, high)} S; nothing could learn")
         reference = high if reference_conductance is None else reference_conductance
-        self.reference_conductance = _positive("reference_conductance", reference)
+        self.reference_conductance = positive_number("reference_conductance", reference)
         limits = torch.finfo(dtype)
         self._require_squares(limits)
         if not limits.tiny <= low / self.reference_conductance < high / self.reference_conductance <= limits.max:
@@ -117,22 +122,33 @@ class ResistiveNetwork(CrossbarNetwork):
                 f"conductance_range over the reference must lie within {dtype}, found {(low, high)} S over "
                 f"{self.reference_conductance:g} S; use a narrower range or float64"
             )
-        self.initial_range = _range("initial_range", initial_range or (low, 0.5 * (low + high)))
+        self.initial_range = positive_range("initial_range", initial_range or (low, 0.5 * (low + high)))
         if not low <= self.initial_range[0] <= self.initial_range[1] <= high:
             raise NetworkError(f"initial_range must lie in {(low, high)} S, found {self.initial_range}")
         # The hardware is described on the CPU; `layer_clamps` takes it to where the voltages are.
-        self.lines = IdealLines() if wires is None else wires
-        self.clamps = tuple(clamp.cpu() for clamp in self._clamps(ShockleyDiode() if diode is None else diode))
+        self.lines = IdealLines()
+        self.clamps = self._clamps(ShockleyDiode() if diode is None else diode)
         self._projected: dict[str, tuple[int, int]] = {}
         self._formed, self._kept = _Formed(), KeptCircuit()
+        self.lines = self._laid(self.lines if wires is None else wires)
         self._draw(torch.Generator().manual_seed(seed), dtype)
 
     def _repr_html_(self) -> str:
         return network_html(self)
 
+    def _laid(self, lines: Lines) -> Lines:
+        """The lines, where the stages can have them."""
+        for layout, kind in zip(self.layouts, self.operators, strict=True):
+            if not (lines.ideal or layout.is_crossbar):
+                raise NetworkError(
+                    f"{layout.label}: wires need a stage in which every row meets every column, found "
+                    f"{type(kind).__name__}; leave them out, or take dense stages"
+                )
+        return lines
+
     def _draw(self, generator: torch.Generator, dtype: torch.dtype) -> None:
         low, high = self.initial_range
-        for layout in self.layouts:
+        for layout in self._learning():
             siemens = low + (high - low) * torch.rand(layout.shape, generator=generator, dtype=torch.float64)
             theta = (siemens / self.reference_conductance).to(dtype)
             self.register_parameter(layout.label, torch.nn.Parameter(theta))
@@ -143,7 +159,7 @@ class ResistiveNetwork(CrossbarNetwork):
         for name, value in named.items():
             if value is not None and not limits.tiny**0.5 <= value <= limits.max**0.5:
                 raise NetworkError(f"{name} must have a square within {limits.dtype}, found {value:g}")
-        decades = abs(math.log10(self.gain / self.feedback)) * (self.n_stages - 1)
+        decades = abs(math.log10(self.gain / self.feedback)) * sum(not s.passive for s in self.layouts[1:])
         if decades >= math.log10(limits.max):
             raise NetworkError(
                 f"the layers' energies must have weights within {limits.dtype}, found a gain over feedback of "
@@ -151,41 +167,33 @@ class ResistiveNetwork(CrossbarNetwork):
             )
 
     def _clamps(self, diode: _Clamped | Sequence[_Clamped]) -> tuple[Clamp, ...]:
-        hidden = self.sizes[1:-1]
+        hidden = [self.extents[layer] for layer in self.clamped_layers]
         given = tuple(diode) if isinstance(diode, Sequence) else (diode,) * len(hidden)
         if len(given) != len(hidden):
             raise NetworkError(f"one clamp per hidden layer is needed, {len(hidden)}, found {len(given)}")
-        clamps = tuple(one.of_layer(size) for one, size in zip(given, hidden, strict=True))
-        for clamp, size in zip(clamps, hidden, strict=True):
-            for bound in (clamp.upper, clamp.lower):
-                if isinstance(bound, Tensor) and bound.shape != (size,):
-                    raise NetworkError(f"a clamp of a layer of {size} needs {size} voltages, found {len(bound)}")
-        return clamps
+        return tuple(clamp_of_layer(one, extent) for one, extent in zip(given, hidden, strict=True))
+
+    @cached_property
+    def clamped_layers(self) -> tuple[int, ...]:
+        return tuple(layer for layer, kind in enumerate(self.operators[:-1], start=1) if kind.clamped)
 
     def rewired(self, lines: Lines) -> Self:
         twin = copy.deepcopy(self)
-        twin.lines = lines
+        twin.lines = twin._laid(lines)
         vars(twin).pop("_skeleton", None)
         return twin
 
     @cached_property
     def layouts(self) -> tuple[StageLayout, ...]:
-        columns = [*self.sizes[1:-1], 2 * self.sizes[-1]]
-        return tuple(
-            StageLayout(
-                label=f"stage{s + 1}",
-                n_in=self.sizes[s],
-                n_out=columns[s],
-                differential=s == 0 or self.drive == "differential",
-                biased=self.bias_voltage is not None,
-            )
-            for s in range(self.n_stages)
-        )
+        return layouts_of(self.extents, self.operators, self.drive == "differential", self.bias_voltage is not None)
+
+    def _learning(self) -> list[StageLayout]:
+        return [layout for layout in self.layouts if layout.learns]
 
     @torch.no_grad()
     def set_conductances(self, conductances: dict[str, Tensor]) -> None:
         low, high = self.conductance_range
-        for layout in self.layouts:
+        for layout in self._learning():
             value = conductances.get(layout.label)
             if value is None or tuple(value.shape) != layout.shape:
                 found = "nothing" if value is None else f"shape {tuple(value.shape)}"
@@ -194,19 +202,19 @@ class ResistiveNetwork(CrossbarNetwork):
             if not bool(((value >= low * (1 - 1e-6)) & (value <= high * (1 + 1e-6))).all()):
                 worst = value[~((value >= low) & (value <= high))].flatten()[0]
                 raise NetworkError(f"{layout.label}: conductances must lie in {low:g}…{high:g} S, found {worst:g}")
-        for layout in self.layouts:
+        for layout in self._learning():
             self.theta(layout.label).copy_(conductances[layout.label] / self.reference_conductance)
 
     @torch.no_grad()
     def require_conductances(self) -> None:
-        for layout in self.layouts:
+        for layout in self._learning():
             theta: Tensor = getattr(self, layout.label)
             if self._projected.get(layout.label) == (theta._version, theta.data_ptr()):
                 continue
-            _require_positive(layout.label, theta, self.reference_conductance)
+            require_positive(layout.label, theta, self.reference_conductance)
 
     def note_projection(self, parameters: Iterable[Tensor]) -> None:
-        labels = {id(self.theta(layout.label)): layout.label for layout in self.layouts}
+        labels = {id(self.theta(layout.label)): layout.label for layout in self._learning()}
         for theta in parameters:
             if id(theta) in labels:
                 self._projected[labels[id(theta)]] = theta._version, theta.data_ptr()
@@ -214,7 +222,8 @@ class ResistiveNetwork(CrossbarNetwork):
     @property
     def weight_ratios(self) -> tuple[float, ...]:
         ratio = self.gain / self.feedback
-        return tuple(ratio ** (self.n_stages - 1 - s) for s in range(self.n_stages))
+        amplified = [not layout.passive for layout in self.layouts]
+        return tuple(ratio ** sum(amplified[s + 1 :]) for s in range(self.n_stages))
 
     @torch.no_grad()
     def stages(self, chip: Chip | None = None) -> tuple[Stage, ...]:
@@ -238,7 +247,7 @@ class ResistiveNetwork(CrossbarNetwork):
             if not isinstance(offset, Tensor):
                 continue
             driven = gain * offset
-            stages[s] = replace(stage, bias=stage.bias + driven @ stage.weight)
+            stages[s] = replace(stage, bias=stage.bias + stage.carried(driven))
             before = stages[s - 1]
             stages[s - 1] = replace(before, bias=before.bias + stage.returned_drive(driven))
 
@@ -248,14 +257,14 @@ class ResistiveNetwork(CrossbarNetwork):
             return crossbar.stage(1.0, 0.0, drives=False)
         gain, feedback = (
             self._amplifier(s, name, nominal, chip, crossbar.siemens)
-            for name, nominal in (("gain", self.gain), ("feedback", self.feedback))
+            for name, nominal in zip(("gain", "feedback"), self.couplings[s], strict=True)
         )
         return crossbar.stage(gain, feedback, drives=True)
 
     def crossbar(self, s: int, chip: Chip | None = None) -> Crossbar:
         """Crossbar s, from 0 on, with the conductances as they are now, or as a chip has them."""
         layout, last = self.layouts[s], self._formed.get(s)
-        siemens = cache(partial(self._siemens, layout.label, chip))
+        siemens = cache(partial(self._siemens, s, chip))
         if last is not None and last[0] is chip and last[1].has(siemens()):
             return last[1]
         crossbar = self.lines.crossbar(layout, siemens, self.bias_voltage or 0.0, chip)
@@ -263,12 +272,20 @@ class ResistiveNetwork(CrossbarNetwork):
             self._formed[s] = chip, crossbar
         return crossbar
 
-    def _siemens(self, label: str, chip: Chip | None) -> Tensor:
-        siemens = self.theta(label).detach() * self.reference_conductance
+    def _siemens(self, s: int, chip: Chip | None) -> Tensor:
+        siemens, label = self._nominal(s), self.layouts[s].label
         if chip is not None:
             siemens = chip.adjusted(f"{label}.siemens", siemens)
-            _require_positive(label, siemens)
+            require_positive(label, siemens)
         return siemens
+
+    def _nominal(self, s: int) -> Tensor:
+        """Conductances of stage s in the shape of its parameter, whether they learn or not. [S]"""
+        layout = self.layouts[s]
+        if layout.learns:
+            return self.theta(layout.label).detach() * self.reference_conductance
+        siemens = self.operators[s].siemens
+        return self.precision().new_full(layout.shape, self.conductance_range[1] if siemens is None else siemens)
 
     def _amplifier(self, s: int, name: str, nominal: float, chip: Chip | None, like: Tensor) -> float | Tensor:
         key = f"amplifier{s}.{name}"
@@ -278,26 +295,34 @@ class ResistiveNetwork(CrossbarNetwork):
 
     def amplifiers(self, s: int, chip: Chip | None, like: Tensor) -> tuple[float | Tensor, float | Tensor]:
         """Gains a and offsets [V] of the amplifiers before stage s + 1, each one for all or `(n_in,)`."""
-        return self._amplifier(s, "gain", self.gain, chip, like), self._amplifier(s, "offset", 0.0, chip, like)
+        gain, _ = self.couplings[s]
+        return self._amplifier(s, "gain", gain, chip, like), self._amplifier(s, "offset", 0.0, chip, like)
 
     @property
     def spice_clamps(self) -> tuple[Clamp, ...]:
-        return tuple(clamp.for_spice(self._node_conductance(layer)) for layer, clamp in enumerate(self.clamps))
+        pairs = zip(self.clamped_layers, self.clamps, strict=True)
+        return tuple(clamp.for_spice(self._node_conductance(layer)) for layer, clamp in pairs)
 
     def _node_conductance(self, layer: int) -> float:
         """Largest sum of the conductances at a node of a hidden layer, that of the amplifiers' load included. [S]"""
-        own, behind = (self.theta(self.layouts[s].label).detach().double().cpu() for s in (layer, layer + 1))
-        positive, negative, _ = self.layouts[layer + 1].split(behind)
-        load = positive.sum(1) if negative is None else (positive + negative).sum(1)
-        total = own.sum(0) + self.gain * self.feedback * load
+        own, behind = (self._in_reference(s) for s in (layer - 1, layer))
+        gain, feedback = self.couplings[layer]
+        total = self.layouts[layer - 1].column_sums(own) + gain * feedback * self.layouts[layer].row_sums(behind)
         return float(total.max()) * self.reference_conductance
 
-    def layer_clamps(self, like: Tensor, chip: Chip | None = None) -> tuple[Clamp | None, ...]:
-        clamps = self.clamps if chip is None else tuple(self._chip_clamp(n, chip) for n in range(len(self.clamps)))
-        return (*(clamp.to(like) for clamp in clamps), None)
+    def _in_reference(self, s: int) -> Tensor:
+        """Conductances of stage s in units of g_ref, in float64 on the CPU."""
+        layout = self.layouts[s]
+        if layout.learns:
+            return self.theta(layout.label).detach().double().cpu()
+        return self._nominal(s).double().cpu() / self.reference_conductance
 
-    def _chip_clamp(self, layer: int, chip: Chip) -> Clamp:
-        return chip_clamp(self.clamps[layer], self.sizes[layer + 1], f"clamp{layer + 1}", chip)
+    def layer_clamps(self, like: Tensor, chip: Chip | None = None) -> tuple[Clamp | None, ...]:
+        clamps: list[Clamp | None] = [None] * self.n_stages
+        for layer, clamp in zip(self.clamped_layers, self.clamps, strict=True):
+            own = clamp if chip is None else chip_clamp(clamp, self.sizes[layer], f"clamp{layer}", chip)
+            clamps[layer - 1] = own.to(like)
+        return tuple(clamps)
 
     @property
     def parameter_scale(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -311,7 +336,7 @@ class ResistiveNetwork(CrossbarNetwork):
         return twin
 
     def circuit(self, chip: Chip | None = None) -> Circuit:
-        made_of = (self.gain, self.feedback, self.drive, self.bias_voltage, *self.clamps, self.lines)
+        made_of = (self.gain, self.feedback, self.drive, self.bias_voltage, *self.clamps, self.lines, self.operators)
         return self._kept.circuit(crossbar_siemens(self), lambda: resistive_circuit(self), chip, made_of)
 
     @cached_property
@@ -332,7 +357,7 @@ class ResistiveNetwork(CrossbarNetwork):
         for nodes, layer in zip(skeleton.layers.values(), layers, strict=True):
             voltages[..., torch.from_numpy(nodes)] = layer
         voltages = Following.of(skeleton).volts(voltages)
-        self._fill_junctions(voltages, layers, chip)
+        fill_junctions(voltages, layers, self.layer_clamps(voltages, chip), self._skeleton)
         self._fill_lines(voltages, inputs, layers, chip)
         return voltages
 
@@ -349,26 +374,6 @@ class ResistiveNetwork(CrossbarNetwork):
                 start = self._skeleton.node(first)
                 voltages[..., start : start + inner.shape[-1]] = inner
 
-    def _fill_junctions(self, voltages: Tensor, layers: tuple[Tensor, ...], chip: Chip | None) -> None:
-        """Nodes behind the diodes' series resistances, which the layer equations do not carry."""
-        clamps = self.layer_clamps(voltages, chip)
-        for number, (clamp, layer) in enumerate(zip(clamps[:-1], layers[:-1], strict=True), start=1):
-            if clamp is None or not clamp.has_current:
-                continue
-            for name, (sign, bound, diode) in zip(side_names(clamp), clamp.sides(), strict=True):
-                if not isinstance(diode, ShockleyDiode) or not diode.has_series_resistance:
-                    continue
-                bias = torch.as_tensor(bound, dtype=layer.dtype, device=layer.device).expand(layer.shape[-1])
-                across = torch.where(torch.isfinite(bias), sign * (layer - bias), 0.0)
-                # The resistor stands at the anode: the node on the upper side, the rail on the lower one.
-                anode = layer if sign > 0 else bias
-                junction = anode - (across - diode.junction_voltage(across))
-                has = nodes_with_diode(bound, layer.shape[-1])
-                behind = np.flatnonzero(np.asarray(diode.expand(layer.shape[-1]).series_resistance)[has] > 0)
-                nodes = [self._skeleton.node(f"clamp{number}_{name}_j{i}") for i in behind]
-                has = has[behind]
-                voltages[..., nodes] = junction[..., torch.from_numpy(has)]
-
     @torch.no_grad()
     def energy(self, inputs: Tensor, layers: tuple[Tensor, ...]) -> Tensor:
         clamps = self.layer_clamps(inputs)
@@ -380,7 +385,9 @@ class ResistiveNetwork(CrossbarNetwork):
             if clamp is not None:
                 content = content + clamp.cocontent(layer).sum(-1)
             total = total + weight * content
-            before, weight = self.gain * layer, weight * self.feedback / self.gain
+            if s + 1 < self.n_stages:
+                gain, feedback = self.couplings[s + 1]
+                before, weight = gain * layer, weight * feedback / gain
         return total
 
     @torch.no_grad()
@@ -404,7 +411,8 @@ class ResistiveNetwork(CrossbarNetwork):
             # The contrast is linear in the responses, which are smaller than it is.
             scaled = None if before_change is None else ratios[s] * before_change
             change = ratios[s] * response[s]
-            result[layout.label] = self.crossbar(s, chip).contrast(before, scaled, layers[s], change)
+            if layout.learns:
+                result[layout.label] = self.crossbar(s, chip).contrast(before, scaled, layers[s], change)
             if s + 1 < self.n_stages:
                 gain, offset = self.amplifiers(s + 1, known, layers[s])
                 before, before_change = gain * (layers[s] + offset), gain * response[s]
@@ -416,35 +424,3 @@ class _Formed(dict[int, tuple[Chip | None, Crossbar]]):
 
     def __deepcopy__(self, memo: object) -> _Formed:
         return _Formed()
-
-
-def _require_positive(label: str, values: Tensor, unit: float = 1.0) -> None:
-    low, high = (float(bound) for bound in torch.aminmax(values))
-    if not (low > 0 and high < float("inf")):
-        raise NetworkError(
-            f"{label}: conductances must be positive and finite, found {(high if low > 0 else low) * unit:g} S; keep "
-            f"them in conductance_range, as Update does"
-        )
-
-
-def _positive(name: str, value: float) -> float:
-    number = _number(name, value)
-    if not (0 < number < float("inf")):
-        raise NetworkError(f"{name} must be positive and finite, found {value}")
-    return number
-
-
-def _number(name: str, value: float) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise NetworkError(f"{name} must be made of numbers, found {value!r}") from None
-
-
-def _range(name: str, value: tuple[float, float]) -> tuple[float, float]:
-    if not isinstance(value, Sequence) or len(value) != 2:
-        raise NetworkError(f"{name} must be two numbers, low and high, found {value!r}")
-    low, high = (_number(name, bound) for bound in value)
-    if not (0 < low <= high < float("inf")):
-        raise NetworkError(f"{name} must be 0 < low ≤ high, found {value}")
-    return low, high

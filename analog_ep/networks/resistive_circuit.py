@@ -23,6 +23,7 @@ from analog_ep.devices import Clamp
 from analog_ep.devices.mosfet import MosfetModel
 from analog_ep.errors import NetworkError
 from analog_ep.networks.clamp_circuit import add_clamp
+from analog_ep.networks.extent import Extent
 from analog_ep.networks.layout import StageLayout
 from analog_ep.networks.network import CrossbarNetwork
 from analog_ep.networks.sizes import checked_sizes
@@ -34,24 +35,29 @@ def resistive_circuit(network: CrossbarNetwork) -> Circuit:
     Nodes: inputs ``x<i>_p`` and ``x<i>_n``, bias rows ``bias_p`` and ``bias_n``, hidden nodes ``h<layer>_<j>``,
     amplifier outputs ``a<layer>_<j>_p`` and ``_n`` (``a<layer>_<j>`` where driven single-ended), outputs ``o<j>_p`` and
     ``o<j>_n``; within crossbars whose lines have resistance ``stage<s>_row<i>_<j>`` and ``stage<s>_column<j>_<i>``. All
-    numbers but the layer's begin at 0.
+    numbers but the layer's begin at 0. In maps a unit's number is that of its channel, row and column: ``h1_3_0_12``.
     """
     builder = CircuitBuilder(f"resistive network {'-'.join(map(str, network.sizes))}")
-    rows = _add_inputs(builder, network.n_inputs)
+    rows = _add_inputs(builder, network.extents[0])
     bias = _add_bias(builder, network.bias_voltage)
-    siemens, clamps = crossbar_siemens(network), network.spice_clamps
+    siemens = crossbar_siemens(network)
+    clamps = dict(zip(network.clamped_layers, network.spice_clamps, strict=True))
 
     def add(layout: StageLayout, rows: np.ndarray, columns: np.ndarray) -> None:
         network.lines.add(builder, layout, siemens[layout.label], rows, columns)
 
-    for layer, size in enumerate(network.sizes[1:-1], start=1):
-        nodes = builder.add_nodes(f"h{layer}_{j}" for j in range(size))
+    for layer, extent in enumerate(network.extents[1:-1], start=1):
+        labels = extent.labels()
+        nodes = builder.add_nodes(f"h{layer}_{j}" for j in labels)
         builder.set_layer(f"h{layer}", nodes)
         add(network.layouts[layer - 1], np.concatenate([rows, bias]), nodes)
-        add_clamp(builder, f"clamp{layer}", clamps[layer - 1], nodes)
-        rows = _add_amplifiers(builder, layer, nodes, network)
-    positive = builder.add_nodes(f"o{j}_p" for j in range(network.n_outputs))
-    negative = builder.add_nodes(f"o{j}_n" for j in range(network.n_outputs))
+        if layer in clamps:
+            add_clamp(builder, f"clamp{layer}", clamps[layer], nodes)
+        behind = network.layouts[layer]
+        rows = nodes if behind.passive else _add_amplifiers(builder, layer, nodes, labels, network)
+    labels = network.extents[-1].labels()
+    positive = builder.add_nodes(f"o{j}_p" for j in labels)
+    negative = builder.add_nodes(f"o{j}_n" for j in labels)
     outputs = np.concatenate([positive, negative])
     builder.set_layer("o", outputs)
     builder.set_outputs(positive, negative)
@@ -60,18 +66,22 @@ def resistive_circuit(network: CrossbarNetwork) -> Circuit:
 
 
 def crossbar_siemens(network: CrossbarNetwork) -> dict[str, np.ndarray]:
-    """Conductances by crossbar; the product θ·g_ref is formed in float64, as a float64 solver forms it. [S]"""
-    labels = [layout.label for layout in network.layouts]
-    thetas = [network.get_parameter(label).detach().to("cpu", torch.float64).numpy() for label in labels]
-    return {label: theta * network.reference_conductance for label, theta in zip(labels, thetas, strict=True)}
+    """Conductances by stage; the product θ·g_ref is formed in float64, as a float64 solver forms it. [S]"""
+    found = {}
+    for s, layout in enumerate(network.layouts):
+        if layout.learns:
+            theta = network.get_parameter(layout.label).detach().to("cpu", torch.float64).numpy()
+            found[layout.label] = theta * network.reference_conductance
+        else:
+            found[layout.label] = network.crossbar(s).siemens.detach().to("cpu", torch.float64).numpy()
+    return found
 
 
-def _add_inputs(builder: CircuitBuilder, n_inputs: int) -> np.ndarray:
-    index = np.arange(n_inputs)
-    positive = builder.add_nodes(f"x{i}_p" for i in index)
-    negative = builder.add_nodes(f"x{i}_n" for i in index)
-    nodes = np.concatenate([positive, negative])
-    scale = np.repeat([1.0, -1.0], n_inputs)
+def _add_inputs(builder: CircuitBuilder, extent: Extent) -> np.ndarray:
+    positive = builder.add_nodes(f"x{i}_p" for i in extent.labels())
+    negative = builder.add_nodes(f"x{i}_n" for i in extent.labels())
+    nodes, index = np.concatenate([positive, negative]), np.arange(extent.size)
+    scale = np.repeat([1.0, -1.0], extent.size)
     builder.add(VoltageSources("inputs", nodes, np.zeros_like(nodes), 0.0, np.tile(index, 2), scale))
     return nodes
 
@@ -84,14 +94,16 @@ def _add_bias(builder: CircuitBuilder, bias_voltage: float | None) -> np.ndarray
     return nodes
 
 
-def _add_amplifiers(builder: CircuitBuilder, layer: int, nodes: np.ndarray, network: CrossbarNetwork) -> np.ndarray:
+def _add_amplifiers(
+    builder: CircuitBuilder, layer: int, nodes: np.ndarray, labels: list[str], network: CrossbarNetwork
+) -> np.ndarray:
     label, gain, feedback = f"amplifier{layer}", network.gain, network.feedback
     if network.drive == "single":
-        output = builder.add_nodes(f"a{layer}_{j}" for j in range(len(nodes)))
+        output = builder.add_nodes(f"a{layer}_{j}" for j in labels)
         builder.add(Amplifiers(label, nodes, output, gain, feedback))
         return output
-    output = builder.add_nodes(f"a{layer}_{j}_p" for j in range(len(nodes)))
-    inverted = builder.add_nodes(f"a{layer}_{j}_n" for j in range(len(nodes)))
+    output = builder.add_nodes(f"a{layer}_{j}_p" for j in labels)
+    inverted = builder.add_nodes(f"a{layer}_{j}_n" for j in labels)
     builder.add(Amplifiers(label, nodes, output, gain, feedback, inverted))
     return np.concatenate([output, inverted])
 
@@ -148,7 +160,11 @@ def transistor_circuit(
     sizes = checked_sizes(sizes)
     _require(sizes, clamps, initial_gates, {"gain": gain, "leak": leak})
     builder = CircuitBuilder(f"transistors {'-'.join(map(str, sizes))}")
-    inputs, bias, random = _add_inputs(builder, sizes[0]), _add_bias(builder, bias_voltage), np.random.default_rng(seed)
+    inputs, bias, random = (
+        _add_inputs(builder, Extent((sizes[0],))),
+        _add_bias(builder, bias_voltage),
+        np.random.default_rng(seed),
+    )
     rows = np.concatenate([inputs, bias])
     edges = _edges(builder, device, gates, substrate)
     free = []

@@ -8,7 +8,7 @@ import torch
 
 from analog_ep.cards import pulsed_device
 from analog_ep.circuit import Chip
-from analog_ep.datasets import Dataset
+from analog_ep.datasets import Augmentation, Dataset
 from analog_ep.equilibrium.equilibrium import Solver
 from analog_ep.errors import SpecError
 from analog_ep.learning.gradients.method import GradientMethod
@@ -79,7 +79,7 @@ class _Conductances(Question[ConductanceNetwork]):
     kind: str
 
     def network(self, network: Network) -> ConductanceNetwork:
-        raise SpecError(f'network.kind must be "resistive" or "circuit" for this, found "{self.kind}"')
+        raise SpecError(f'network.kind must be "resistive", "convolutional" or "circuit" for this, found "{self.kind}"')
 
     def conductances(self, network: ConductanceNetwork) -> ConductanceNetwork:
         return network
@@ -90,7 +90,7 @@ class _Resistive(Question[CrossbarNetwork]):
     kind: str
 
     def network(self, network: Network) -> CrossbarNetwork:
-        raise SpecError(f'network.kind must be "resistive" for this, found "{self.kind}"')
+        raise SpecError(f'network.kind must be "resistive" or "convolutional" for this, found "{self.kind}"')
 
     def crossbars(self, network: CrossbarNetwork) -> CrossbarNetwork:
         return network
@@ -142,6 +142,14 @@ def build_solver(spec: Spec) -> Solver:
     """The spec's solver; ngspice runs reduced netlists, which have the same voltages."""
     relaxation = RelaxationSpec() if spec.relaxation is None else spec.relaxation
     return spec.network.build_solver(relaxation, spec.gradient.solver)
+
+
+def augmentation_of(spec: Spec) -> Augmentation | None:
+    """How the spec moves its training images; None for not at all."""
+    shape, training = spec.network.image_shape, spec.training
+    if shape is None or not (training.shift or training.flip):
+        return None
+    return Augmentation(shape, training.shift, training.flip)
 
 
 def build_nudge(spec: Spec, targets: torch.Tensor) -> Nudge:

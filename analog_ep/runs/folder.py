@@ -16,6 +16,7 @@ from analog_ep.netlist.conductance_table import read_conductances
 from analog_ep.networks import HardwareNetwork, Network
 from analog_ep.networks.needs import conductances_of
 from analog_ep.runs.building import (
+    augmentation_of,
     build_dataset,
     build_gradient,
     build_network,
@@ -325,6 +326,7 @@ def _trainer(spec: Spec, device: str, path: Path | None = None, ranks: Ranks | N
         epochs=training.epochs,
         schedule=training.schedule,
         input_noise=training.input_noise * spec.data.input_voltage,
+        augmentation=augmentation_of(spec),
         seed=training.seed,
         solver=build_solver(spec),
         chip=chip,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from analog_ep.equilibrium.equilibrium import Solver
-from analog_ep.networks import HardwareNetwork, Network
+from analog_ep.equilibrium.ngspice import Ngspice
+from analog_ep.networks import HardwareNetwork, Network, ResistiveNetwork
+from analog_ep.spec.chip import amplifier_of
 from analog_ep.spec.diodes import DiodeSpec
 from analog_ep.spec.files import FileTable
 from analog_ep.spec.gradients.table import GradientTable
@@ -47,6 +50,11 @@ class NetworkTable(FileTable, ABC):
     @abstractmethod
     def read_layers(self) -> int:
         """How many layers the converters of a chip read."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int] | None:
+        """Channels, height and width of an input; None where inputs have no places."""
+        return None
 
     @property
     def diode_layers(self) -> int:
@@ -94,3 +102,94 @@ class LayeredTable(NetworkTable):
     @property
     def read_layers(self) -> int:
         return len(self.sizes) - 1
+
+
+_Pair = Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]
+
+
+class ResistiveTable(NetworkTable):
+    """What resistive networks of all stages have in common; without `bias` a stage has no bias rows.
+
+    `amplifier`, the name or path of an amplifier's card, gives the gain. Its offset is one of the hardware: see
+    `ChipSpec`.
+    """
+
+    gain: PositiveFloat = 4.0
+    feedback: PositiveFloat | None = None
+    amplifier: str | None = None
+    drive: Literal["single", "differential"] = "differential"
+    bias: bool = True
+    bias_voltage: PositiveFloat = 1.0
+    conductance_range: _Pair = Field([1e-7, 1e-4])
+    reference_conductance: PositiveFloat | None = None
+    initial_range: _Pair | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _amplified(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or not isinstance(value.get("amplifier"), str):
+            return value
+        gain, _ = amplifier_of(value["amplifier"])
+        if value.get("gain", gain) != gain:
+            raise ValueError(f"gain must be left out beside amplifier, whose card has {gain}, found {value['gain']}")
+        return {**value, "gain": gain}
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Self:
+        low, high = self.conductance_range
+        if not low < high:
+            raise ValueError(f"conductance_range must be [low, high] with low < high, found {self.conductance_range}")
+        if self.initial_range is not None and not low <= self.initial_range[0] <= self.initial_range[1] <= high:
+            raise ValueError(f"initial_range must lie in conductance_range {[low, high]}, found {self.initial_range}")
+        return self
+
+    def refuse(self, relaxation: RelaxationSpec | None, gradient: GradientTable, cost: str) -> None:
+        if relaxation is not None:
+            if gradient.solver != "torch":
+                raise ValueError('relaxation has no meaning with gradient.solver = "ngspice"; leave the table out')
+            if relaxation.method != "sweeps":
+                raise ValueError(f'relaxation.method = "{relaxation.method}" needs network.kind = "hopfield"')
+            relaxation.refuse(self.kind)
+
+    def build_solver(self, relaxation: RelaxationSpec, engine: str) -> Solver:
+        """The solver; ngspice runs reduced netlists, which have the same voltages."""
+        return Ngspice(reduced=True) if engine == "ngspice" else relaxation.of_crossbars()
+
+    def layered(
+        self, sizes: Sequence[Any], diodes: list[DiodeSpec], widths: Sequence[int], seed: int, dtype: torch.dtype
+    ) -> ResistiveNetwork:
+        """The network of these stages.
+
+        Parameters
+        ----------
+        sizes : sequence
+            As a `ResistiveNetwork` takes them.
+        diodes : list of DiodeSpec
+            One for all hidden layers that have diodes, or one each.
+        widths : sequence of int
+            Units of these layers, or channels of maps.
+        seed, dtype : int, torch.dtype
+            Of the initial conductances.
+
+        Raises
+        ------
+        DeviceParameterError
+            If a diode cannot be as described.
+        NetworkError
+            If the network cannot.
+        """
+        low, high = self.conductance_range
+        clamps = diodes * len(widths) if len(diodes) == 1 else diodes
+        return ResistiveNetwork(
+            sizes,
+            diode=[diode.build(width) for diode, width in zip(clamps, widths, strict=True)],
+            gain=self.gain,
+            feedback=self.feedback,
+            drive=self.drive,
+            bias_voltage=self.bias_voltage if self.bias else None,
+            conductance_range=(low, high),
+            reference_conductance=self.reference_conductance,
+            initial_range=None if self.initial_range is None else (self.initial_range[0], self.initial_range[1]),
+            seed=seed,
+            dtype=dtype,
+        )

@@ -80,7 +80,7 @@ _OF_METHODS = {"sweeps": {"response_rtol", "strict", "over_relaxation"}, "euler"
 
 def idle_keys(kind: str, method: str) -> dict[str, str]:
     """Keys that have no meaning with a kind of network and a method, and what they have none with."""
-    if kind == "resistive":
+    if kind in ("resistive", "convolutional"):
         return dict.fromkeys(
             sorted(RelaxationSpec.model_fields.keys() - _OF_ALL - _OF_RESISTIVE), "a resistive network"
         )

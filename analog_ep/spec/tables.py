@@ -24,6 +24,7 @@ from analog_ep.errors import CardError, DataError, DeviceParameterError
 from analog_ep.learning.updates.schemes import Scheme, update_scheme
 from analog_ep.spec.chip import ChipSpec, ConvertersSpec
 from analog_ep.spec.circuit import CircuitSpec
+from analog_ep.spec.convolutional import ConvolutionalSpec
 from analog_ep.spec.costs import CostSpec, CrossEntropySpec
 from analog_ep.spec.data import DataSpec
 from analog_ep.spec.diodes import DiodeSpec, ShockleySpec, with_models
@@ -48,12 +49,15 @@ def _with_kind(value: Any) -> Any:
 
 
 AnyNetworkSpec = Annotated[
-    Annotated[NetworkSpec | HopfieldSpec | CircuitSpec | TransistorsSpec, Field(discriminator="kind")],
+    Annotated[
+        NetworkSpec | ConvolutionalSpec | HopfieldSpec | CircuitSpec | TransistorsSpec, Field(discriminator="kind")
+    ],
     BeforeValidator(_with_kind),
 ]
 
 NETWORKS: dict[str, type[NetworkTable]] = {
     "resistive": NetworkSpec,
+    "convolutional": ConvolutionalSpec,
     "hopfield": HopfieldSpec,
     "circuit": CircuitSpec,
     "transistors": TransistorsSpec,
@@ -84,6 +88,9 @@ class TrainingSpec(_Table):
     input_noise : float
         Standard deviation of the Gaussian noise that each training input gets anew at every step, in the unit of the
         scaled features; it stands in for the noise of the input lines, and regularises.
+    shift, flip : int, bool
+        Pixels by which each training image moves at most, drawn anew at every step, and whether half of them are
+        mirrored; of networks whose inputs are images.
     seed : int
         Seed of the split, the initial conductances, the shuffles, the noise and the random signs.
     dtype : "float32" or "float64"
@@ -98,6 +105,8 @@ class TrainingSpec(_Table):
     weight_decay: NonNegativeFloat = 0.0
     schedule: Literal["constant", "cosine"] = "cosine"
     input_noise: NonNegativeFloat = 0.0
+    shift: NonNegativeInt = 0
+    flip: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     dtype: Literal["float32", "float64"] = "float32"
 
@@ -203,6 +212,10 @@ class Spec(_Table):
                 raise ValueError(
                     f'{name} has no meaning with network.kind = "{self.network.kind}"; leave the table out'
                 )
+        if self.network.image_shape is None and (self.training.shift or self.training.flip):
+            raise ValueError(
+                f'training.shift and training.flip need network.kind = "convolutional", found "{self.network.kind}"'
+            )
         self.network.refuse(self.relaxation, self.gradient, self.cost.function)
         return self
 
@@ -258,6 +271,8 @@ class Spec(_Table):
             ("training.momentum", 0.0, self.training.momentum),
             ("training.weight_decay", 0.0, self.training.weight_decay),
             ("training.input_noise", 0.0, self.training.input_noise),
+            ("training.shift", 0, self.training.shift),
+            ("training.flip", False, self.training.flip),
             ("number of rates in training.learning_rate", 1, len(self.training.learning_rate)),
         ):
             if found != needed:

@@ -159,13 +159,13 @@ class Relaxation(Solver):
         return self._respond(state.ladder, error, lambda k, drive: drive * resistances[k])
 
     def adjoint(self, free: Equilibrium, error: Tensor) -> tuple[tuple[Tensor, ...], Status]:
-        return self.linear_response(_free_state(free).exchanged(1.0), error)
+        return self.linear_response(_free_state(free).exchanged(), error)
 
     def asymmetric(
         self, free: Equilibrium, error: Tensor, nudge: Nudge | None = None
     ) -> tuple[tuple[Tensor, ...], Status]:
         network = _layered(free.system)
-        state = _free_state(free).exchanged(network.feedback / network.gain)
+        state = _free_state(free).exchanged([feedback / gain for gain, feedback in network.couplings[1:]])
         return self.linear_response(state, error) if nudge is None else self.response(state, free.outputs, nudge)
 
     def clamped(self, free: Equilibrium, change: Tensor) -> tuple[tuple[Tensor, ...], Status]:

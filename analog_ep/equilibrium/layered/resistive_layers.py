@@ -47,14 +47,16 @@ class Ladder:
         totals = [stage.total + behind.input_load for stage, behind in pairwise(stages)]
         return cls(stages, clamps, (*totals, stages[-1].total))
 
-    def exchanged(self, ratio: float) -> Ladder:
+    def exchanged(self, ratios: Sequence[float] | None = None) -> Ladder:
         """The equations with gains and feedbacks exchanged, see `Stage.exchanged`; those of the diodes stay.
 
-        With a ratio of 1 they are the transposed ones; with the nominal k/a those that responses by the energy's
-        weights obey.
+        Without ratios, which stands for 1, they are the transposed ones; with the nominal k/a of every stage behind the
+        first those that responses by the energy's weights obey.
         """
         first, *others = self.stages
-        return replace(self, stages=(first, *(stage.exchanged(ratio) for stage in others)))
+        ratios = [1.0] * len(others) if ratios is None else ratios
+        pairs = zip(others, ratios, strict=True)
+        return replace(self, stages=(first, *(stage.exchanged(ratio) for stage, ratio in pairs)))
 
     @property
     def last(self) -> int:
@@ -64,7 +66,7 @@ class Ladder:
     @property
     def wide(self) -> bool:
         """Whether sweeps had better end by a bound: whether a crossbar between layers is large."""
-        return self.lateral is None and any(stage.weight.numel() > _WIDE for stage in self.stages[1:])
+        return self.lateral is None and any(stage.n_products > _WIDE for stage in self.stages[1:])
 
     @cached_property
     def lateral(self) -> tuple[Tensor, ...] | None:
@@ -178,9 +180,9 @@ class LadderState:
         clamp = ladder.clamps[k]
         return torch.zeros_like(layer) if clamp is None else clamp.excess(layer, self.drives[k], ladder.resistances[k])
 
-    def exchanged(self, ratio: float) -> LadderState:
+    def exchanged(self, ratios: Sequence[float] | None = None) -> LadderState:
         """The state about which equations with exchanged gains are linear: see `Ladder.exchanged`."""
-        return replace(self, ladder=self.ladder.exchanged(ratio))
+        return replace(self, ladder=self.ladder.exchanged(ratios))
 
     def response_resistances(self) -> tuple[Tensor, ...]:
         """Voltage per current of each node alone, linearised here; 0 at an ideal clamp that holds it. [Ω]

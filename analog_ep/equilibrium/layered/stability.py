@@ -110,7 +110,7 @@ def output_impedance(ladder: Ladder, slopes: Sequence[Tensor | float] | None = N
     own = [ladder.nodal_matrix(k).double() + _diagonal(slope, total) for k, (slope, total) in enumerate(pairs)]
     block = own[0]
     for stage, matrix in zip(ladder.stages[1:], own[1:], strict=True):
-        weight = stage.weight.double()
+        weight = stage.matrix().double()
         gain, feedback = (torch.as_tensor(a, dtype=weight.dtype).to(weight) for a in (stage.gain, stage.feedback))
         down = gain.expand(len(weight))[:, None] * weight
         up = feedback.expand(len(weight))[:, None] * weight

@@ -278,17 +278,18 @@ class _Products(Question[dict[str, Tensor]]):
         return total
 
     def crossbars(self, network: CrossbarNetwork) -> dict[str, Tensor]:
-        ratio = network.feedback / network.gain if self.weighted else 1.0
         shares = network.weight_ratios if self.weighted else (1.0,) * network.n_stages
         half = 0.0 if self.linear else 0.5
         rows, moved, total = self.inputs, None, {}
         for s, (layout, stage) in enumerate(zip(network.layouts, network.stages(self.chip), strict=True)):
             if s:
                 _, offset = network.amplifiers(s, self.chip, self.layers[s - 1])
-                moved = stage.feedback / ratio * self.response[s - 1]
+                gain, feedback = network.couplings[s]
+                moved = stage.feedback / (feedback / gain if self.weighted else 1.0) * self.response[s - 1]
                 rows = stage.gain * (self.layers[s - 1] + offset) + half * moved
             change = shares[s] * self.response[s]
             middle = self.layers[s] + half * self.response[s]
             driven_change = None if moved is None else shares[s] * moved
-            total[layout.label] = network.crossbar(s, self.chip).contrast(rows, driven_change, middle, change)
+            if layout.learns:
+                total[layout.label] = network.crossbar(s, self.chip).contrast(rows, driven_change, middle, change)
         return total

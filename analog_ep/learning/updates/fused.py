@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from analog_ep.equilibrium.layered.sweeps import Status
 from analog_ep.errors import ConvergenceError, NetworkError, StimulusError
 from analog_ep.learning.gradients.propagation import EquilibriumPropagation, SmallSignal
 from analog_ep.learning.updates.fused_crossbar import FusedCrossbar
+from analog_ep.learning.updates.fused_operator import FusedOperator
 from analog_ep.networks.needs import crossbars_of
 from analog_ep.stimulus import Nudge, require_finite, require_strength
 
@@ -56,7 +58,7 @@ class FusedStep:
             raise NetworkError(f"one learning rate per crossbar is needed, {network.n_stages}, found {len(rates)}")
         self.method, self.network, self.learning_rates = method, network, rates
         self._solver = method.solver
-        self._crossbars: list[FusedCrossbar] = []
+        self._crossbars: list[Any] = []
         self._clamps: tuple[Clamp | None, ...] = ()
         self._stamp: object = None
 
@@ -107,8 +109,12 @@ class FusedStep:
             return
         network.require_conductances()
         # Written anew at every crossbar: fresh memory for a product would cost as much as the product.
-        scratch = like.new_empty(max(layout.n_in * layout.n_out for layout in network.layouts))
-        self._crossbars = [FusedCrossbar(network, s, scratch) for s in range(network.n_stages)]
+        dense = [layout.is_crossbar for layout in network.layouts]
+        sizes = [layout.n_in * layout.n_out for layout in network.layouts if layout.is_crossbar]
+        scratch = like.new_empty(max(sizes, default=0))
+        self._crossbars = [
+            FusedCrossbar(network, s, scratch) if whole else FusedOperator(network, s) for s, whole in enumerate(dense)
+        ]
         clamps = network.layer_clamps(like)
         self._clamps = tuple(clamp and clamp.in_parallel(1 / network.reference_conductance) for clamp in clamps)
 
@@ -139,4 +145,4 @@ class FusedStep:
             wanted = crossbar.wanted(before, changes, layers[s], responses, ratios, linear)
             crossbar.apply(wanted, rate * ratio * phases[0][0] / len(inputs))
             before, changes = layers[s], responses
-        self._stamp = stamp_of((crossbar.theta for crossbar in self._crossbars), None)
+        self._stamp = stamp_of((each.theta for each in self._crossbars if each.learns), None)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from analog_ep.learning.updates.kernels import update_crossbar
 from analog_ep.networks import CrossbarNetwork, Stage
+from analog_ep.networks.stage import DenseStage
 from analog_ep.support.compiled import runs_compiled
 
 _THREADS = 2
@@ -32,6 +33,8 @@ class Wanted:
 
 class FusedCrossbar:
     """One crossbar of a network: its θ, which is changed in place, and its equations, which follow."""
+
+    learns = True
 
     def __init__(self, network: CrossbarNetwork, s: int, scratch: Tensor):
         layout = network.layouts[s]
@@ -121,7 +124,7 @@ class FusedCrossbar:
 
     def _stage(self) -> Stage:
         bias = torch.mv(self.bias.mT, self.bias_voltages)
-        return Stage(self.weight, self.total, bias, self.load, self.gain, self.feedback)
+        return DenseStage(self.total, bias, self.load, self.gain, self.feedback, weight=self.weight)
 
 
 def _weighted(tensors: list[Tensor], ratios: list[float]) -> Tensor:

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from analog_ep.circuit import Chip
+from analog_ep.networks.crossbar import Crossbar, Gain
 from analog_ep.networks.layout import StageLayout
-from analog_ep.networks.lines import Crossbar, Gain
-from analog_ep.networks.stage import Stage
+from analog_ep.networks.stage import DenseStage, Stage
 from analog_ep.networks.wires.elimination import IDEAL, LineElimination
 from analog_ep.networks.wires.segments import LineSegments
 
@@ -162,7 +162,7 @@ class WiredCrossbar(Crossbar):
         def given(part: Tensor) -> Tensor:
             return part.to(self.siemens)
 
-        return Stage(
+        return DenseStage(
             weight=given(signs.T @ across),
             total=given(own.sum(1)),
             bias=given(bias @ across),

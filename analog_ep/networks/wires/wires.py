@@ -12,8 +12,9 @@ from torch import Tensor
 
 from analog_ep.circuit import Capacitors, Chip, CircuitBuilder
 from analog_ep.errors import NetworkError
+from analog_ep.networks.crossbar import Crossbar
 from analog_ep.networks.layout import StageLayout
-from analog_ep.networks.lines import Crossbar, Lines, add_cells, add_segments
+from analog_ep.networks.lines import Lines, add_cells, add_segments
 from analog_ep.networks.wires.crossbar import WiredCrossbar
 from analog_ep.networks.wires.segments import LineSegments, Tiles
 

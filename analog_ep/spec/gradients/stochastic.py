@@ -32,7 +32,7 @@ class StochasticSpec(GradientTable):
         | FORGETFUL
         | {
             "gradient.solver": ("torch",),
-            "network.kind": ("resistive", "hopfield"),
+            "network.kind": ("resistive", "convolutional", "hopfield"),
             "network.activation": ("sigmoid", "tanh"),
             "diode.model": ("shockley", "piecewise", "card"),
         }

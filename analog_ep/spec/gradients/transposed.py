@@ -8,7 +8,7 @@ from analog_ep.learning.gradients.method import SIGNS
 from analog_ep.learning.gradients.transposed import AdjointNetwork, AsymmetricEquilibriumPropagation
 from analog_ep.spec.gradients.table import SWEEPS, GradientTable, Needs, Parts
 
-_CIRCUITS: Needs = SWEEPS | {"network.kind": ("resistive", "circuit", "transistors")}
+_CIRCUITS: Needs = SWEEPS | {"network.kind": ("resistive", "convolutional", "circuit", "transistors")}
 
 
 class AdjointSpec(GradientTable):
