@@ -13,9 +13,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 # Here and not where they are used: the path above holds only while this file is loaded.
 from latex2mathml.converter import convert
 from mkdocs.structure.files import File, Files
-from reference import pages
 
-from tutorials import pages as tutorial_pages
+from tools.reference import pages
+from tools.tutorial_pages import pages as tutorial_pages
 
 _INLINE = re.compile(r'<(span|div) class="arithmatex">(?:\\\((.*?)\\\)|\\\[(.*?)\\\])</\1>', re.DOTALL)
 _ROLE = re.compile(r":math:<code>(.*?)</code>", re.DOTALL)
