@@ -172,7 +172,10 @@ def test_every_table_of_a_spec_tells_its_keys():
             names = model.model_fields.keys() & {"kind", "model", "function", "method"}
             tag = {key: get_args(model.model_fields[key].annotation)[0] for key in names}
             table = {**tag, "kolour": 1}
-            if name == "network" and tag["kind"] not in NETWORKS:
+            if name == "network" and "kind" not in tag:
+                ranges = {"gate_range": [1.0, 2.0], "initial_range": [1.0, 2.0]}
+                table = {"kind": "transistors", "sizes": [1, 1], "device": table, **ranges}
+            elif name == "network" and tag["kind"] not in NETWORKS:
                 table = {"kind": "convolutional", "shape": [1, 2, 2], "stage": [table]}
             with pytest.raises(ValidationError) as caught:
                 Spec.model_validate({"network": NETWORK, name: table})

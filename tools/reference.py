@@ -232,6 +232,8 @@ def example(key: str, allowed: str, default: str, field: FieldInfo) -> str:
 
 _OWN = {
     "bounds": "[1e-6, 1e-3]",
+    "stage": '[{ kind = "convolution", channels = 16, kernel = 5 }, { kind = "dense", units = 10 }]',
+    "device": '{ model = "ekv", width = 2e-6 }',
     "axes": '{ write = { ideal = {}, pulsed = { update = { device = "SoftBounds" } } } }',
 }
 """Examples of keys that have a form of their own."""

@@ -110,8 +110,12 @@ _Pair = Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]
 class ResistiveTable(NetworkTable):
     """What resistive networks of all stages have in common; without `bias` a stage has no bias rows.
 
-    `amplifier`, the name or path of an amplifier's card, gives the gain. Its offset is one of the hardware: see
-    `ChipSpec`.
+    Attributes
+    ----------
+    amplifier : str
+        Name or path of an amplifier's card, which gives the gain. Its offset is one of the hardware: see `ChipSpec`.
+    bias : bool
+        Whether every stage has the two bias rows at ± `bias_voltage`.
     """
 
     gain: PositiveFloat = 4.0

@@ -133,6 +133,14 @@ class TransistorsSpec(LayeredTable):
 
     Attributes
     ----------
+    sizes : list of int
+        Units of the inputs, the hidden layers and the outputs.
+    gain : float
+        Amplifiers' a, k being 1/a.
+    bias : bool
+        Whether every stage has the two bias rows at ± `bias_voltage`.
+    bias_voltage : float
+        Of the bias rows. [V]
     device : TransistorSpec
         Model and size of all transistors.
     gates : "floating" or "grounded"
