@@ -1,5 +1,6 @@
 """Gradient methods, updates and training."""
 
+from analog_ep.learning.equilibrium_block import EquilibriumBlock
 from analog_ep.learning.gradients.contour import HarmonicEquilibriumPropagation, HolomorphicEquilibriumPropagation
 from analog_ep.learning.gradients.contrastive_divergence import ContrastiveDivergence
 from analog_ep.learning.gradients.coupled import ContrastiveHebbian, CoupledLearning
@@ -26,6 +27,7 @@ __all__ = [
     "ContrastiveHebbian",
     "CoupledLearning",
     "EnergyImplicitDifferentiation",
+    "EquilibriumBlock",
     "EquilibriumPropagation",
     "FusedStep",
     "GradientMethod",
