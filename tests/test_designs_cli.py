@@ -192,7 +192,10 @@ TABLE = {"table": "t", "inputs": ["a"], "outputs": ["y"]}
     ("tables", "words"),
     [
         ({"network": {"kind": "circuit"}}, "network.netlist is required, found nothing"),
-        ({"network": CIRCUIT | {"gain": 3.0}}, 'network.gain has a meaning only with kind = "resistive", found 3.0'),
+        (
+            {"network": CIRCUIT | {"gain": 3.0}},
+            'network.gain has a meaning only with kind = "resistive" or "convolutional" or "transistors", found 3.0',
+        ),
         ({"network": CIRCUIT | {"netlist": 3}}, "network.netlist must be a string, found 3"),
         ({"network": CIRCUIT, "data": {"table": "t", "inputs": ["a"]}}, "data.outputs or labels must be given"),
         ({"network": CIRCUIT, "data": {"table": "t", "labels": "c"}}, "data.inputs must name the columns"),
@@ -211,7 +214,8 @@ TABLE = {"table": "t", "inputs": ["a"], "outputs": ["y"]}
         ),
         (
             {"network": CIRCUIT, "gradient": {"method": "stochastic", "nudging": 0.1, "temperature": 1.0}},
-            'gradient.method = "stochastic" needs network.kind = "resistive" or "hopfield", found "circuit"',
+            'gradient.method = "stochastic" needs network.kind = "resistive" or "convolutional" or "hopfield", found '
+            '"circuit"',
         ),
         ({"network": CIRCUIT, "update": {"device": "EcRam", "held": "negative"}}, "update.held has no meaning with"),
         ({"network": CIRCUIT | {"bounds": [1.0]}}, "network.bounds"),

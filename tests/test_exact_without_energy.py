@@ -329,7 +329,7 @@ def test_bad_input_gives_one_line(tmp_path):
     [
         (
             {"network": {"kind": "hopfield"}, "gradient": {"method": "adjoint"}},
-            'needs network.kind = "resistive" or "convolutional" or "circuit", found "hopfield"',
+            'needs network.kind = "resistive" or "convolutional" or "circuit" or "transistors", found "hopfield"',
         ),
         ({"gradient": {"method": "adjoint", "variant": "centered"}}, "has a meaning only with method = "),
         ({"gradient": {"method": "asymmetric", "variant": "both"}}, "gradient.variant must be"),

@@ -153,7 +153,7 @@ def test_a_spec_survives_a_round_trip(tmp_path: Path):
         ({"network": {"kind": "hopfield"}}, "network.sizes is required, found nothing"),
         (
             {"network": {"kind": "hopfield", "sizes": [4, 3], "gain": 2}},
-            'network.gain has a meaning only with kind = "resistive" or "convolutional", found 2 beside',
+            'network.gain has a meaning only with kind = "resistive" or "convolutional" or "transistors", found 2 ',
         ),
         ({"network": {"kind": "hopfield", "sizes": [4, 3], "gian": 2}}, "network.gian is not a known key; known are"),
         ({"network": {"kind": "hopfield", "sizes": [4, 3], "activation": "relu"}}, "network.activation must be"),
