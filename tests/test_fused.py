@@ -127,6 +127,20 @@ def test_a_change_from_outside_is_seen():
         torch.testing.assert_close(a, b, rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("method", [SmallSignal, lambda net: EquilibriumPropagation(net, 1e-4)])
+def test_a_network_in_another_precision_takes_the_same_samples(method):
+    net = ResistiveNetwork([6, 5, 4], diode=ShockleyDiode())
+    step, x, y = FusedStep(method(net), 1e-6), torch.rand(8, 6), torch.rand(8, 4)
+    single = step.step(x, y)
+    double = copy.deepcopy(net).double()
+    net.double()
+    expected, _ = method(double).gradients(x, y)
+    found = step.step(x, y)
+    assert single.dtype == torch.float32
+    assert found.dtype == torch.float64
+    assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+
+
 def test_equations_are_formed_once_where_nothing_changes_from_outside():
     ours = network()
     step = FusedStep(SmallSignal(ours, COST), 1.0)

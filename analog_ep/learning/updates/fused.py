@@ -66,7 +66,6 @@ class FusedStep:
     def refresh(self) -> None:
         """Form the crossbars' equations anew; needed only after θ was changed past autograd, through `.data`."""
         self._stamp = None
-        self._form = None
 
     def step(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Learn one batch in place and return its mean cost before the step.
@@ -85,8 +84,12 @@ class FusedStep:
         ConvergenceError
             If an equilibrium was not reached; nothing is changed then.
         """
-        inputs, targets = self._shaped(inputs, targets)
-        self._refresh(inputs)
+        # All parameters are the network's own: a walk through modules takes as long as a product with a small crossbar.
+        parameters = self.network._parameters.values()
+        is_current = stamp_of(parameters, None) == self._stamp  # pyright: ignore[reportArgumentType]
+        inputs, targets = self._shaped(inputs, targets, is_current)
+        if not is_current:
+            self._form_equations(inputs)
         # Nothing made here goes through autograd, and without its books every call is a tenth faster.
         with torch.inference_mode():
             ladder = Ladder.from_stages(tuple(crossbar.stage for crossbar in self._crossbars), self._clamps)
@@ -104,23 +107,24 @@ class FusedStep:
             self._update(inputs, state.layers, phases, linear=not strengths)
         return value.mean()
 
-    def _shaped(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs and targets as the network takes them; those like the last ones are not looked at again."""
-        if isinstance(inputs, Tensor) and isinstance(targets, Tensor):
-            form = [(t.shape, t.dtype, t.device, t.layout) for t in (inputs, targets)]
-            if form == self._form:
-                return inputs, targets
-            found = self.network.shaped_stimulus(inputs, targets)
-            self._form = form if found[0] is inputs and found[1] is targets else None
-            return found
-        return self.network.shaped_stimulus(inputs, targets)
+    def _shaped(self, inputs: Tensor, targets: Tensor, is_current: bool) -> tuple[Tensor, Tensor]:
+        """Inputs and targets as the network takes them.
 
-    def _refresh(self, like: Tensor) -> None:
-        """Form the equations anew if θ was changed: with conductances in units of g_ref, currents in g_ref · 1 V."""
+        Those that are like the last ones are not looked at again while the network is the same: it may have been
+        moved to another precision or device.
+        """
+        if not (isinstance(inputs, Tensor) and isinstance(targets, Tensor)):
+            return self.network.shaped_stimulus(inputs, targets)
+        form = [(t.shape, t.dtype, t.device, t.layout) for t in (inputs, targets)]
+        if is_current and form == self._form:
+            return inputs, targets
+        found = self.network.shaped_stimulus(inputs, targets)
+        self._form = form if found[0] is inputs and found[1] is targets else None
+        return found
+
+    def _form_equations(self, like: Tensor) -> None:
+        """Form the equations for the θ of now: with conductances in units of g_ref, currents in g_ref · 1 V."""
         network = self.network
-        # All of them are the network's own: a walk through modules takes as long as a product with a small crossbar.
-        if stamp_of(network._parameters.values(), None) == self._stamp:  # pyright: ignore[reportArgumentType]
-            return
         network.require_conductances()
         # Written anew at every crossbar: fresh memory for a product would cost as much as the product.
         dense = [layout.is_crossbar for layout in network.layouts]
