@@ -35,6 +35,7 @@ def read(tmp_path: Path, content: str, **options) -> Table:
         ("Pulse number,Potentiation (uS),Depression (uS)\n1,1,3\n2,2,1.5\n3,3,\n", {}),
         ("LTP/nS;LTD/nS\n1000;3000\n2000;1500\n3000;\n", {}),
         ("LTP,LTD\n0,1\n0.5,0.25\n1,\n", {"window": (1e-6, 3e-6)}),
+        ("LTP (a.u.),LTD (norm.)\n0,1\n0.5,0.25\n1,\n", {"window": (1e-6, 3e-6)}),
         ("0,1\n1,2\n1,3\n0,3\n-1,1.5\n", {"header": "pulse,conductance [uS]"}),
     ],
 )
@@ -64,6 +65,7 @@ def test_cycles_may_stand_in_columns(tmp_path: Path):
             {"window": (0.0, 1.0)},
             "line 3: a share of the window must lie in 0…1",
         ),
+        ("LTP (A),LTD (A)\n0,1\n0.5,0.5\n", {"window": (0.0, 1.0)}, r"'LTP \(A\)' must be in S, .*found 'A'"),
         ("pulse,resistance [ohm]\n0,1\n1,-2\n", {}, "line 3: a resistance must be positive, found -2 ohm"),
         ("pulse,x\n0,1\n", {}, r"must have the columns 'pulse', 'conductance \[S\]', found no conductance"),
         ("up [uS]\n1\nOVLD\n", {}, "line 3: up .uS. must be a finite number, found 'OVLD'"),

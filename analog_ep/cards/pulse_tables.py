@@ -9,7 +9,7 @@ import numpy as np
 
 from analog_ep.errors import DataError
 from analog_ep.measurements import Column, Table, read_table, si_scale
-from analog_ep.measurements.headings import matched, words_of
+from analog_ep.measurements.headings import matched, parted, words_of
 from analog_ep.measurements.rows import Rows, number_in, read_rows
 
 _CONDUCTANCE, _RESISTANCE = Column("conductance", "S", others=("g",)), Column("resistance", "ohm", others=("r",))
@@ -23,6 +23,9 @@ _TRAINS = {
     "down": {"down", "depression", "dep", "ltd", "reset"},
 }
 """Words by which a column tells that its pulses raise or lower the conductance."""
+
+_NO_UNIT = frozenset({"1", "a.u.", "au", "norm", "norm.", "normalized", "normalised"})
+"""What stands in place of the unit of shares."""
 
 
 def read_pulses(path: Path, header: str | None = None, window: tuple[float, float] | None = None) -> Table:
@@ -76,7 +79,7 @@ def _is(cell: str, column: Column) -> bool:
 
 def _sign(cell: str) -> int:
     """+1 or −1 of a column of a train, 0 of others."""
-    words = set(words_of(cell.partition("[")[0].partition("(")[0].partition("/")[0]))
+    words = set(words_of(parted(cell)[0]))
     up, down = bool(words & _TRAINS["up"]), bool(words & _TRAINS["down"])
     return int(up) - int(down)
 
@@ -91,7 +94,7 @@ def _of_trains(path: Path, rows: Rows, window: tuple[float, float] | None) -> Ta
     pulse, conductance, lines = [], [], []
     places = [(place, sign) for place, cell in enumerate(rows.header) if (sign := _sign(cell))]
     for place, sign in places:
-        scale = _unit_scale(rows.header[place])
+        scale = _unit_scale(path, rows.header[place])
         factor, offset = _window_scale(path, rows.header[place], window) if scale is None else scale
         # A train may be shorter than the longest one: its cells are empty below.
         own = [row for row in rows.cells if place < len(row[1]) and row[1][place]]
@@ -106,14 +109,18 @@ def _of_trains(path: Path, rows: Rows, window: tuple[float, float] | None) -> Ta
     return Table(path.name, columns, np.array(lines), dict.fromkeys(columns, taken))
 
 
-def _unit_scale(cell: str) -> tuple[float, float] | None:
-    """From a value under a heading to a conductance [S]: factor and offset; None where it has no unit."""
-    for opening, closing in ("[]", "()"):
-        _, mark, rest = cell.partition(opening)
-        if mark and rest.endswith(closing) and (scale := si_scale(rest[:-1], "S")) is not None:
-            return scale
-    _, mark, unit = cell.partition("/")
-    return si_scale(unit, "S") if mark else None
+def _unit_scale(path: Path, cell: str) -> tuple[float, float] | None:
+    """From a value under a heading to a conductance [S]: factor and offset; None where it says that it has no unit."""
+    _, unit = parted(cell)
+    if unit is None or unit.strip().lower() in _NO_UNIT:
+        return None
+    scale = si_scale(unit, "S")
+    if scale is None:
+        raise DataError(
+            f"{path}: the column {cell!r} must be in S, with a prefix where wanted, or, as a share of a window, "
+            f"without a unit, found {unit.strip()!r}"
+        )
+    return scale
 
 
 def _window_scale(path: Path, cell: str, window: tuple[float, float] | None) -> tuple[float, float]:

@@ -208,7 +208,7 @@ def calibrate_solver(
     tables of a transistor's current, which are kept for the next time.
     """
     if out.suffix == ".npz":
-        ranges = TableRange(gate, drain, bulk if bulk[0] < bulk[1] else bulk[0])
+        ranges = TableRange(gate, drain, bulk if bulk[0] != bulk[1] else bulk[0])
         given = dict(_assignment(text, "--set") for text in size or [])
         cards = [read_card(netlist, name or "", given, each, also or []) for each in corner or [""]]
         tables = tabulated(cards, ranges, [celsius, *(other_celsius or [])], allowed=allowed, say=typer.echo)

@@ -49,7 +49,7 @@ def matched(cell: str, name: str, others: tuple[str, ...], is_unit: IsUnit) -> M
     is_unit : callable
         Says of a text whether it is a unit of this column.
     """
-    text, unit = _parted(cell)
+    text, unit = parted(cell)
     if text.isidentifier() and text.lower() == name:
         return Match(0, unit)
     if not others:
@@ -61,7 +61,7 @@ def matched(cell: str, name: str, others: tuple[str, ...], is_unit: IsUnit) -> M
     return None
 
 
-def _parted(cell: str) -> tuple[str, str | None]:
+def parted(cell: str) -> tuple[str, str | None]:
     """Name and unit of a cell with brackets or a slash; without them all of it, and None."""
     for opening, closing in ("[]", "()"):
         text, mark, rest = cell.partition(opening)
