@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -72,6 +75,28 @@ def test_finite_nudges_come_near():
         found.append([inputs.grad, *(parameter.grad for parameter in block.parameters())])
     for exact, nudged in zip(*found, strict=True):
         assert (nudged - exact).norm() < 1e-4 * exact.norm()
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("solver", [aep.Newton(), aep.Ngspice()], ids=["newton", "ngspice"])
+def test_other_solvers_give_the_same_gradients(solver):
+    x = torch.rand(4, 6, dtype=torch.float64)
+    found = []
+    for each in (None, solver):
+        network, inputs = block_of().network, x.clone().requires_grad_()
+        block = aep.EquilibriumBlock(network, solver=each)
+        torch.cos(block(inputs)).sum().backward()
+        found.append([inputs.grad, *(parameter.grad for parameter in block.parameters())])
+    for ours, theirs in zip(*found, strict=True):
+        assert (theirs - ours).norm() < 1e-7 * ours.norm()
+
+
+def test_the_examples_of_the_page_run(capsys: pytest.CaptureFixture):
+    page = (Path(__file__).parent.parent / "docs" / "convolution.md").read_text(encoding="utf-8")
+    first, second = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    exec(compile(first, "operators", "exec"), {"__name__": "operators"})
+    exec(compile(second, "blocks", "exec"), {"__name__": "blocks"})
+    assert float(capsys.readouterr().out.removeprefix("loss ")) < 0.1
 
 
 def test_two_blocks_learn_with_digital_modules_between():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -91,14 +90,6 @@ class KernelCrossbar(PatchCrossbar):
     """The conductances of a kernel, which stand at every place of the maps."""
 
     layout: ConvolutionLayout
-
-    def __init__(self, layout: ConvolutionLayout, siemens: Callable[[], Tensor], bias_voltage: float):
-        self.layout, self.bias_voltage = layout, bias_voltage
-        self._form = siemens
-
-    @cached_property
-    def siemens(self) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return self._form()
 
     def stage(self, gain: Gain, feedback: Gain, drives: bool) -> Stage:
         layout, siemens = self.layout, self.siemens

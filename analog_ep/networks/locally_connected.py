@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -100,14 +99,6 @@ class LocalCrossbar(PatchCrossbar):
     """Conductances of which each stands at one place."""
 
     layout: LocalLayout
-
-    def __init__(self, layout: LocalLayout, siemens: Callable[[], Tensor], bias_voltage: float):
-        self.layout, self.bias_voltage = layout, bias_voltage
-        self._form = siemens
-
-    @cached_property
-    def siemens(self) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return self._form()
 
     def stage(self, gain: Gain, feedback: Gain, drives: bool) -> Stage:
         layout, siemens = self.layout, self.siemens

@@ -8,6 +8,7 @@ it is an input of 0 V, as zero padding has it.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -180,6 +181,14 @@ class PatchCrossbar(Crossbar):
 
     layout: PatchLayout
     bias_voltage: float
+
+    def __init__(self, layout: PatchLayout, siemens: Callable[[], Tensor], bias_voltage: float):
+        self.layout, self.bias_voltage = layout, bias_voltage
+        self._form = siemens
+
+    @cached_property
+    def siemens(self) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self._form()
 
     def energy(self, before: Tensor, layer: Tensor) -> Tensor:
         # ½ Σ g (s − v)², by its expanded square; a bias row's is ½ g (V² ∓ 2 V v + v²).
