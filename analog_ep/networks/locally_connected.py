@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import fold, unfold
+from torch.nn.functional import pad
 
 from analog_ep.networks.crossbar import Crossbar, Gain
 from analog_ep.networks.patches import PatchCrossbar, PatchLayout, PatchStage
@@ -31,23 +31,39 @@ class LocalLayout(PatchLayout):
         return np.arange(self.n_rows * self.n_out).reshape(self.shape)
 
     def patches(self, maps: Tensor) -> Tensor:
-        """Patches of maps before the stage, `(n, groups, n_taps, n_places)`."""
-        found = unfold(maps, self.kernel, padding=self.padding, stride=self.stride)
-        return found.reshape(len(maps), self.groups, self.n_taps, -1)
+        """Patches of maps before the stage, `(groups, n_places, n_taps, n)`.
+
+        Samples come last, so that a product at every place has long rows, and is made from views with few copies.
+        """
+        (up, left), (height, width), (down, right) = self.padding, self.kernel, self.stride
+        padded = pad(maps, (left, left, up, up)).permute(1, 2, 3, 0).contiguous()
+        windows = padded.unfold(1, height, down).unfold(2, width, right).unflatten(0, (self.groups, -1))
+        return windows.permute(0, 2, 3, 1, 5, 6, 4).reshape(self.groups, -1, self.n_taps, len(maps))
 
     def folded(self, patches: Tensor) -> Tensor:
         """The reverse: sums of all that lies at one unit, as maps."""
-        rows = patches.reshape(len(patches), self.groups * self.n_taps, -1)
-        return fold(rows, self.before.shape[1:], self.kernel, padding=self.padding, stride=self.stride)
+        (up, left), (height, width), (down, right) = self.padding, self.kernel, self.stride
+        channels, *before = self.before.shape
+        _, *places = self.behind.shape
+        taps = patches.unflatten(2, (-1, height, width)).unflatten(1, places).permute(0, 3, 1, 2, 4, 5, 6)
+        taps = taps.flatten(0, 1)
+        maps = patches.new_zeros(channels, before[0] + 2 * up, before[1] + 2 * left, patches.shape[-1])
+        ends = [at * (n - 1) + 1 for at, n in zip(self.stride, places, strict=True)]
+        for i in range(height):
+            for j in range(width):
+                maps[:, i : i + ends[0] : down, j : j + ends[1] : right].add_(taps[:, :, :, i, j])
+        inner = maps[:, up : up + before[0], left : left + before[1]]
+        return inner.permute(3, 0, 1, 2)
 
     def by_place(self, columns: Tensor) -> Tensor:
-        """Rows × nodes, or samples × nodes, as `(len, groups, channels / groups, n_places)`."""
-        channels = self.behind.shape[0]
-        return self.behind.maps(columns).reshape(len(columns), self.groups, channels // self.groups, -1)
+        """Rows × nodes, or samples × nodes, `(groups, n_places, len, channels / groups)`."""
+        maps = self.behind.maps(columns).unflatten(1, (self.groups, -1)).flatten(3)
+        return maps.permute(1, 3, 0, 2).contiguous()
 
     def by_node(self, places: Tensor) -> Tensor:
         """The reverse of `by_place`."""
-        return self.behind.units(places.reshape(len(places), *self.behind.shape))
+        maps = places.permute(2, 0, 3, 1).reshape(places.shape[2], *self.behind.shape)
+        return self.behind.units(maps)
 
     def column_sums(self, siemens: Tensor) -> Tensor:
         return siemens.sum(0)
@@ -55,7 +71,7 @@ class LocalLayout(PatchLayout):
     def row_sums(self, siemens: Tensor) -> Tensor:
         positive, negative, _ = self.split(siemens)
         both = self.by_place(positive if negative is None else positive + negative)
-        return self.before.units(self.folded(both.sum(2).transpose(0, 1)[None]))[0]
+        return self.before.units(self.folded(both.sum(3, keepdim=True)))[0]
 
 
 @dataclass(frozen=True)
@@ -76,7 +92,7 @@ class LocalStage(PatchStage):
 
     Attributes
     ----------
-    weights : Tensor (n_taps, groups, channels / groups, n_places)
+    weights : Tensor (groups, n_places, n_taps, channels / groups)
         Conductances from +u less those from −u. [S]
     """
 
@@ -87,12 +103,13 @@ class LocalStage(PatchStage):
         return replace(self, weights=self.weights.square())
 
     def product(self, maps: Tensor, factor: float) -> Tensor:
-        found = torch.einsum("ngtp,tgop->ngop", self.layout.patches(maps), factor * self.weights)
-        return found.reshape(len(maps), *self.layout.behind.shape)
+        found = (self.weights.mT @ self.layout.patches(maps)).mul_(factor)
+        return found.permute(3, 0, 2, 1).reshape(len(maps), *self.layout.behind.shape)
 
     def transposed_product(self, maps: Tensor, factor: float) -> Tensor:
-        own = maps.reshape(len(maps), *self.weights.shape[1:])
-        return self.layout.folded(torch.einsum("ngop,tgop->ngtp", own, factor * self.weights))
+        groups, _, _, channels = self.weights.shape
+        own = maps.reshape(len(maps), groups, channels, -1).permute(1, 3, 2, 0).contiguous()
+        return self.layout.folded((self.weights @ own).mul_(factor))
 
 
 class LocalCrossbar(PatchCrossbar):
@@ -110,19 +127,17 @@ class LocalCrossbar(PatchCrossbar):
             gain=gain,
             feedback=feedback,
             layout=layout,
-            weights=layout.by_place(positive if negative is None else positive - negative).contiguous(),
+            weights=layout.by_place(positive if negative is None else positive - negative),
         )
 
     def correlation(self, before: Tensor, layer: Tensor) -> Tensor:
         layout = self.layout
-        patches, own = layout.patches(layout.before.maps(before)), layout.by_place(layer)
-        return layout.by_node(torch.einsum("ngtp,ngop->tgop", patches, own))
+        return layout.by_node(layout.patches(layout.before.maps(before)) @ layout.by_place(layer))
 
     def per_column(self, layer: Tensor) -> Tensor:
         return layer.sum(0)
 
     def per_tap(self, units: Tensor) -> Tensor:
         layout = self.layout
-        found = layout.patches(layout.before.maps(units))[0].transpose(0, 1)
-        shape = layout.n_taps, layout.groups, layout.behind.shape[0] // layout.groups, found.shape[-1]
-        return layout.by_node(found[:, :, None].expand(shape))
+        found = layout.patches(layout.before.maps(units))
+        return layout.by_node(found.expand(*found.shape[:3], layout.behind.shape[0] // layout.groups))
