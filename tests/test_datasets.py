@@ -80,7 +80,7 @@ def test_a_folder_of_idx_files(folder: Path):
     dataset = load_dataset(str(folder))
     images = np.frombuffer(gzip.decompress((folder / "train-images-idx3-ubyte.gz").read_bytes())[16:], np.uint8)
     np.testing.assert_allclose(dataset.train_inputs.flatten(), images / 255, rtol=1e-7)
-    assert dataset.n_features == 16
+    assert (dataset.n_features, dataset.shape) == (16, (1, 4, 4))
     assert dataset.test_labels.tolist() == list(range(8))
 
 
@@ -88,13 +88,14 @@ def test_mnist_is_fetched_and_cut_where_its_authors_cut_it(monkeypatch):
     def fetch(name, **options):
         assert name == "mnist_784"
         assert options["parser"] == "liac-arff"  # the default needs pandas
-        return np.full((70_000, 2), 255.0), np.array([str(i % 10) for i in range(70_000)], dtype=object)
+        return np.full((70_000, 4), 255.0), np.array([str(i % 10) for i in range(70_000)], dtype=object)
 
     monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch)
     dataset = load_dataset("mnist")
     assert (len(dataset.train_labels), len(dataset.test_labels)) == (60_000, 10_000)
     assert dataset.train_inputs.max() == 1
     assert dataset.test_labels[:3].tolist() == [0, 1, 2]
+    assert dataset.shape == (1, 2, 2)
 
 
 def test_mnist_offline_says_what_else_to_do(monkeypatch):
@@ -107,7 +108,7 @@ def test_mnist_offline_says_what_else_to_do(monkeypatch):
 
 
 def test_unknown_data_names_what_there_is():
-    with pytest.raises(DataError, match=r"digits, iris, xor, mnist or a folder of idx files, found 'digit'"):
+    with pytest.raises(DataError, match=r"digits, iris, xor, mnist or a folder with MNIST's .* found 'digit'"):
         load_dataset("digit")
 
 

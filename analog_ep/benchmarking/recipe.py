@@ -40,7 +40,7 @@ def bench_recipe(
     dtype : "float32" or "float64"
         Precision of the steps.
     source : str, optional
-        "mnist", or a folder of idx files; without it made-up samples of ten classes that fit the sizes.
+        "mnist", or a folder of samples; without it made-up samples of ten classes that fit the sizes.
     device : str
         Device of all tensors, such as "cpu" or "cuda".
 

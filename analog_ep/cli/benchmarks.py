@@ -80,7 +80,7 @@ def bench_step(
     dtype: Annotated[Precision, typer.Option(help="Precision of the steps.")] = Precision.float32,
     data: Annotated[
         str | None,
-        typer.Option(metavar="mnist|DIR", help="MNIST, or a folder of idx files; else made-up samples, or the spec's."),
+        typer.Option(metavar="mnist|DIR", help="MNIST, or a folder of samples; else made-up samples, or the spec's."),
     ] = None,
     spec: Annotated[
         Path | None, typer.Option(help="A spec, in place of the MNIST recipe with --sizes and --diode.")

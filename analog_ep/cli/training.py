@@ -37,7 +37,8 @@ def train(
         str | None,
         typer.Option(
             metavar="digits|iris|xor|DIR|mnist|TABLE.csv",
-            help="Data; DIR is a folder of idx files, a table has --inputs and --outputs or --labels.",
+            help="Data; DIR has MNIST's idx files, CIFAR-10's binary ones, or images in a folder for each class; "
+            "a table has --inputs and --outputs or --labels.",
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of split, conductances and shuffles.")] = None,

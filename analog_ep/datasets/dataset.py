@@ -1,27 +1,22 @@
-"""Samples with classes or targets: three sets that are built in, and MNIST from a folder or from OpenML."""
+"""Samples with classes or targets, in two parts: one to learn from, one to be tested with."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from http.client import HTTPException
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.datasets.idx import read_idx
 from analog_ep.errors import DataError
 from analog_ep.stimulus import Cost
 
 Scaling = Literal["unit", "centred", "standardised"]
 
-BUILT_IN = ("digits", "iris", "xor", "mnist")
-"""Names that `load_dataset` knows; anything else is a folder."""
-
-_TEST_SHARE = 0.2
-_MNIST_TRAIN = 60_000
+Shape = tuple[int, int, int]
+"""Channels, height and width of images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +34,8 @@ class Dataset:
         Classes 0…n_classes − 1, integers; or targets of the outputs, in the type of the features. [V]
     n_classes : int, optional
         Number of classes; None where there are targets.
+    shape : (int, int, int), optional
+        Channels, height and width, where the samples are images that tell.
 
     Raises
     ------
@@ -52,6 +49,7 @@ class Dataset:
     test_inputs: Tensor
     test_labels: Tensor
     n_classes: int | None
+    shape: Shape | None = None
 
     def __post_init__(self):
         for part in ("train", "test"):
@@ -59,6 +57,10 @@ class Dataset:
         if self.train_inputs.shape[1] != self.test_inputs.shape[1]:
             widths = self.train_inputs.shape[1], self.test_inputs.shape[1]
             raise DataError(f"{self.name}: both parts must have one number of features, found {widths}")
+        if self.shape is not None and math.prod(self.shape) != self.n_features:
+            raise DataError(
+                f"{self.name}: images of shape {self.shape} must fill a sample, found {self.n_features} features"
+            )
 
     @property
     def n_features(self) -> int:
@@ -128,123 +130,6 @@ class Dataset:
 def targets_of(labels: Tensor, cost: Cost, n_outputs: int, like: Tensor) -> Tensor:
     """Targets `(n_samples, n_outputs)` of labels in the type of `like`: targets as they are, classes by a cost."""
     return labels.to(like) if labels.is_floating_point() else cost.encode(labels, n_outputs, like=like)
-
-
-def load_dataset(source: str, seed: int = 0, n_classes: int = 10) -> Dataset:
-    """Load a data set by name, or from a folder of idx files.
-
-    Parameters
-    ----------
-    source : str
-        "digits" (8 × 8 handwritten digits) and "iris": 80 % for training, 20 % for testing, stratified. "xor": its
-        four points are both parts. "mnist": fetched from OpenML and cached by scikit-learn. Anything else: a folder
-        with the four idx files named as MNIST's, gzipped or not; bytes are divided by 255, floats must lie in −1…1.
-    seed : int
-        Seed of the split of digits and iris.
-    n_classes : int
-        Number of classes of a folder; the built-in sets know their own.
-
-    Raises
-    ------
-    DataError
-        If the source is neither, or its files are missing, damaged or inconsistent.
-    """
-    if source == "xor":
-        return _xor()
-    if source == "digits":
-        return _split(source, "load_digits", seed)
-    if source == "iris":
-        return _split(source, "load_iris", seed)
-    if source == "mnist":
-        return _fetched_mnist()
-    if Path(source).is_dir():
-        return _from_folder(Path(source), n_classes)
-    raise DataError(f"data must be {', '.join(BUILT_IN)} or a folder of idx files, found {source!r}")
-
-
-def _xor() -> Dataset:
-    inputs = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-    labels = torch.tensor([0, 1, 1, 0])
-    return Dataset("xor", inputs, labels, inputs, labels, n_classes=2)
-
-
-def _split(name: str, loader: str, seed: int) -> Dataset:
-    # Loaded where its data are wanted: other commands do not wait for it.
-    import sklearn.datasets
-    from sklearn.model_selection import train_test_split
-
-    samples: Any = getattr(sklearn.datasets, loader)()
-    inputs, labels = samples["data"], samples["target"]
-    parts = train_test_split(inputs, labels, test_size=_TEST_SHARE, random_state=seed, stratify=labels)
-    train_x, test_x, train_y, test_y = (np.asarray(part) for part in parts)
-    # Pixels share a unit and one range; each feature of iris has a range of its own.
-    low, high = (0.0, 16.0) if name == "digits" else (train_x.min(0), train_x.max(0))
-    train_x, test_x = (_float(x, low, high) for x in (train_x, test_x))
-    return Dataset(name, train_x, _integer(train_y), test_x, _integer(test_y), int(labels.max()) + 1)
-
-
-def _fetched_mnist() -> Dataset:
-    import sklearn.datasets
-
-    try:
-        inputs, labels = sklearn.datasets.fetch_openml(
-            "mnist_784", version=1, as_frame=False, return_X_y=True, parser="liac-arff"
-        )
-    except (OSError, HTTPException, ValueError) as error:
-        raise DataError(
-            f"mnist must be fetched from openml.org, found: {_one_line(error)}; "
-            "go online once, or give a folder with the four idx files"
-        ) from None
-    pixels, classes = _float(inputs, 0.0, 255.0), _integer(labels.astype(np.int64))
-    cut = _MNIST_TRAIN
-    return Dataset("mnist", pixels[:cut], classes[:cut], pixels[cut:], classes[cut:], n_classes=10)
-
-
-def _from_folder(folder: Path, n_classes: int) -> Dataset:
-    (train_x, train_y), (test_x, test_y) = (_idx_part(folder, part) for part in ("train", "t10k"))
-    return Dataset(str(folder), train_x, train_y, test_x, test_y, n_classes)
-
-
-def _idx_part(folder: Path, part: str) -> tuple[Tensor, Tensor]:
-    images, labels = read_idx(_idx_file(folder, f"{part}-images", 3)), read_idx(_idx_file(folder, f"{part}-labels", 1))
-    if images.ndim < 2 or labels.ndim != 1 or len(images) != len(labels):
-        raise DataError(
-            f"{folder}: {part} must have one label an image, found images of shape {images.shape} "
-            f"and labels of shape {labels.shape}"
-        )
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"{folder}: {part} labels must be integers, found {labels.dtype}")
-    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
-        raise DataError(f"{folder}: {part} images must be unsigned bytes or floats, found {images.dtype}")
-    low, top = (float(bound(images)) for bound in (np.min, np.max))
-    # NaN is named with its sample later; of it no comparison is true.
-    if images.dtype != np.uint8 and (low < -1 or top > 1):
-        raise DataError(
-            f"{folder}: {part} images in floats must lie in −1…1, since 1 becomes the input voltage; found "
-            f"{low:g}…{top:g}; divide them by {max(-low, top):g}, or store 0…255 as unsigned bytes"
-        )
-    high = 255.0 if images.dtype == np.uint8 else 1.0
-    return _float(images.reshape(len(images), -1), 0.0, high), _integer(labels)
-
-
-def _idx_file(folder: Path, stem: str, n_dimensions: int) -> Path:
-    name = f"{stem}-idx{n_dimensions}-ubyte"
-    for candidate in (folder / f"{name}.gz", folder / name):
-        if candidate.exists():
-            return candidate
-    raise DataError(f"{folder} must hold {name}.gz or {name}, found neither")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-def _float(values: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> Tensor:
-    return torch.from_numpy(np.asarray((values - low) / (high - low), dtype=np.float32))
-
-
-def _integer(values: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.asarray(values, dtype=np.int64))
 
 
 def _check_part(name: str, inputs: Tensor, labels: Tensor, n_classes: int | None) -> None:

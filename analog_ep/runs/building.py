@@ -31,7 +31,7 @@ def build_dataset(spec: Spec, network: Network | None = None) -> Dataset:
         If the data cannot be loaded, or does not fit the ends of the network.
     """
     sizes = spec.network.sizes if network is None else network.sizes
-    dataset = spec.data.load(tuple(sizes), spec.network.unit, spec.training.seed)
+    dataset = spec.data.load(tuple(sizes), spec.network.unit, spec.training.seed, spec.network.image_shape)
     if spec.data.validation:
         dataset = dataset.hold_out(spec.data.validation, spec.training.seed)
     return dataset.scaled(spec.data.scaling).in_volts(spec.data.input_voltage)

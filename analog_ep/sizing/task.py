@@ -40,7 +40,7 @@ class Task:
         Parameters
         ----------
         source : str
-            "digits", "iris", "mnist", or a folder of idx files.
+            "digits", "iris", "mnist", or a folder that `analog_ep.datasets.load_dataset` knows.
         hidden : int, optional
             Hidden units; by default twice the inputs, 10 at least and 128 at most.
         seed : int

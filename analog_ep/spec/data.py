@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
-from analog_ep.datasets import Dataset, load_dataset, load_table
+from analog_ep.datasets import Channels, Dataset, Shape, load_dataset, load_table
 from analog_ep.errors import DataError
 from analog_ep.spec.files import FileTable
 from analog_ep.support.files import write_atomically
@@ -28,7 +28,11 @@ class DataSpec(FileTable):
     Attributes
     ----------
     source : str
-        "digits", "iris", "xor", "mnist", or a folder of idx files.
+        "digits", "iris", "xor", "mnist", or a folder: with MNIST's four idx files, with CIFAR-10's binary files, or
+        with images in a folder for each class, see `analog_ep.datasets.load_images`.
+    channels : 1 or 3
+        Grey images, or red, green and blue ones, of CIFAR-10 and of folders of images; without it they stay as they
+        are.
     table : str
         A CSV file, from the spec's folder.
     inputs : list of str
@@ -50,6 +54,7 @@ class DataSpec(FileTable):
     file_keys: ClassVar[tuple[str, ...]] = ("table",)
 
     source: str | None = None
+    channels: Channels | None = None
     table: str | None = None
     inputs: _Names | None = None
     outputs: _Names | None = None
@@ -73,14 +78,16 @@ class DataSpec(FileTable):
             return self
         if self.source is not None:
             raise ValueError(f"source must be left out beside a table, found {self.source!r}")
+        if self.channels is not None:
+            raise ValueError("channels has a meaning only with a source; leave it out")
         if self.inputs is None:
             raise ValueError("inputs must name the columns of the table that drive the inputs, found none")
         if (self.outputs is None) == (self.labels is None):
             raise ValueError("outputs or labels must be given, one of them")
         return self
 
-    def load(self, sizes: tuple[int, ...], unit: str, seed: int) -> Dataset:
-        """The samples as they are given, for a network of these sizes.
+    def load(self, sizes: tuple[int, ...], unit: str, seed: int, shape: Shape | None = None) -> Dataset:
+        """The samples as they are given, for a network of these sizes, whose inputs have a shape where they are images.
 
         Raises
         ------
@@ -89,17 +96,20 @@ class DataSpec(FileTable):
         """
         if self.table is not None:
             return self._rows(Path(self.table), sizes, unit, seed)
-        dataset = load_dataset(self.source or "digits", seed, n_classes=sizes[-1])
+        dataset = load_dataset(self.source or "digits", seed, n_classes=sizes[-1], channels=self.channels)
+        if shape is not None and dataset.shape not in (None, shape):
+            raise DataError(
+                f"{dataset.name} has images of shape {dataset.shape}, channels, height and width, network.shape is "
+                f"{shape}; give a spec whose shape fits, or set data.channels where it is only these"
+            )
+        begins = f"network.sizes begins with {sizes[0]}" if shape is None else f"network.shape is {shape}"
+        ends = f"network.sizes ends with {sizes[-1]}" if shape is None else f"the last stage has {sizes[-1]} outputs"
         if dataset.n_features != sizes[0]:
             raise DataError(
-                f"{dataset.name} has {dataset.n_features} features a sample, network.sizes begins with {sizes[0]}; "
-                "give a spec whose sizes fit"
+                f"{dataset.name} has {dataset.n_features} features a sample, {begins}; give a spec whose sizes fit"
             )
         if (dataset.n_classes or 0) > sizes[-1]:
-            raise DataError(
-                f"{dataset.name} has {dataset.n_classes} classes, network.sizes ends with {sizes[-1]}; "
-                "give a spec whose sizes fit"
-            )
+            raise DataError(f"{dataset.name} has {dataset.n_classes} classes, {ends}; give a spec whose sizes fit")
         return dataset
 
     def _rows(self, path: Path, sizes: tuple[int, ...], unit: str, seed: int) -> Dataset:
