@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d
 
 import analog_ep as aep
-from analog_ep.analyses.voltage_map import voltage_map
+from analog_ep.analyses.voltage_map import changes_of_cells, voltage_map
 from analog_ep.circuit import Conductances, check_circuit, circuit_energy
 from analog_ep.errors import NetworkError, StimulusError
 from analog_ep.learning.gradients.branch_gradient import likenesses
@@ -326,6 +326,25 @@ def test_a_voltage_map_shows_every_conductance():
         group = circuit.group(layout.label)
         assert isinstance(group, Conductances)
         np.testing.assert_allclose(np.sort(each.siemens, axis=None), np.sort(group.siemens), rtol=1e-12)
+
+
+def test_no_samples_are_no_fault():
+    assert aep.solve(network(), torch.zeros(0, 144), solver=aep.Relaxation()).outputs.shape == (0, 5)
+
+
+def test_changes_of_shared_conductances_are_shown_at_every_cell():
+    net = network()
+    inputs, targets = stimulus(net)
+    _, gradients = aep.SmallSignal(net).gradients(inputs, targets)
+    cells = changes_of_cells(net, {name: value.numpy() for name, value in gradients.items()})
+    maps = voltage_map(net, inputs[0]).with_changes(cells).crossbars
+    for each, layout in zip(maps, net.layouts, strict=True):
+        assert each.change is not None
+        kernel = gradients[layout.label] if layout.learns else torch.zeros(1)
+        assert set(each.change.ravel()) == set(kernel.ravel().tolist())
+        assert layout.learns or not each.change.any()
+    with pytest.raises(StimulusError, match="changes of cells need crossbars in layers"):
+        changes_of_cells(aep.HopfieldNetwork([3, 2]), {})
 
 
 def test_a_diagram_says_which_layers_have_no_diodes():

@@ -108,7 +108,7 @@ def test_mnist_offline_says_what_else_to_do(monkeypatch):
 
 
 def test_unknown_data_names_what_there_is():
-    with pytest.raises(DataError, match=r"digits, iris, xor, mnist or a folder with MNIST's .* found 'digit'"):
+    with pytest.raises(DataError, match=r"digits, iris, xor, mnist or a folder of images, found 'digit'"):
         load_dataset("digit")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from rich.table import Table
 from torch import Tensor
 
@@ -138,6 +139,16 @@ def _maps(network: CrossbarNetwork, inputs: Tensor, layers: tuple[Tensor, ...], 
         volts = crossbar.cell_voltages(before[None].to(crossbar.siemens), layer[None].to(crossbar.siemens))[0]
         maps.append(CrossbarMap(layout.label, layout.at_cells(crossbar.siemens).cpu().numpy(), volts.cpu().numpy()))
     return maps
+
+
+def changes_of_cells(network: HardwareNetwork, changes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Changes of parameters [S] as the maps of a network show them: at every cell; 0 where nothing learns."""
+    network = crossbars_of(network, "changes of cells need crossbars in layers", "map a ResistiveNetwork")
+    found = {}
+    for layout in network.layouts:
+        change = torch.as_tensor(changes[layout.label] if layout.learns else np.zeros(layout.shape))
+        found[layout.label] = layout.at_cells(change).numpy()
+    return found
 
 
 def plot_voltage_map(

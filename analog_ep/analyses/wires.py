@@ -170,7 +170,10 @@ def wire_report(
     """
     wires = network.lines
     if wires.ideal:
-        raise StimulusError("a study of wires needs a network that has them, found ideal lines; give the spec [wires]")
+        raise StimulusError(
+            "a study of wires needs a network that has them, found ideal lines; give the spec of a network of "
+            "crossbars [wires]"
+        )
     if any(not 0 <= scale < float("inf") for scale in scales) or any(not 0 < error < 1 for error in errors):
         raise StimulusError(f"scales must be ≥ 0 and errors in 0…1, found {list(scales)} and {list(errors)}")
     ideal = solve(network.rewired(wires.scaled(0.0)), inputs, solver=Relaxation()).outputs

@@ -22,7 +22,10 @@ def ordinary_network(network: CrossbarNetwork) -> torch.nn.Sequential:
     for kind, before in zip(network.operators, network.extents, strict=False):
         layer = kind.ordinary(before)
         if layer is None:
-            raise StimulusError(f"a comparison with backprop needs a layer of PyTorch, found none like a {kind}")
+            raise StimulusError(
+                f"a comparison with backprop needs a layer of PyTorch, found none like a {kind}; "
+                "time dense and convolutional stages"
+            )
         layers.append((layer, torch.nn.ReLU()) if kind.clamped else (layer,))
     first = network.extents[0]
     images = (torch.nn.Unflatten(1, first.shape),) if first.is_maps else ()

@@ -21,11 +21,10 @@ from analog_ep.errors import DataError
 BUILT_IN = ("digits", "iris", "xor", "mnist")
 """Names that `load_dataset` knows; anything else is a folder."""
 
-FOLDERS = (
-    "a folder with MNIST's four idx files, with CIFAR-10's data_batch_1.bin and test_batch.bin, or with a folder of "
-    "images for each class"
+_FOLDERS = (
+    "train-images-idx3-ubyte.gz and MNIST's other idx files, CIFAR-10's data_batch_1.bin and test_batch.bin, or a "
+    "folder of images for each class"
 )
-"""What a folder may hold."""
 
 _TEST_SHARE = 0.2
 _MNIST_TRAIN = 60_000
@@ -75,7 +74,9 @@ def load_dataset(source: str, seed: int = 0, n_classes: int = 10, channels: Chan
         return _fetched_mnist()
     if is_idx(folder):
         return load_idx(folder, n_classes)
-    raise DataError(f"data must be {', '.join(BUILT_IN)} or {FOLDERS}, found {source!r}")
+    if folder.is_dir():
+        raise DataError(f"{source} must hold {_FOLDERS}, found none of these")
+    raise DataError(f"data must be {', '.join(BUILT_IN)} or a folder of images, found {source!r}")
 
 
 def _xor() -> Dataset:

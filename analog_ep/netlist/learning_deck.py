@@ -281,7 +281,9 @@ class _Cycle:
                 limited = f"min(max(weight_{stem},0),1)"
                 yield _ANALYSES.computed(f"conductance_{stem}", f"{number(low)}+{number(high - low)}*{limited}")
         step = min(timing.phases.values()) / _STEPS
-        yield _ANALYSES.transient(step, lesson.duration, from_start=True)
+        # The last point may lie before the end by rounding, and nothing can be measured behind it.
+        rest = 0.0 if len(lesson.examined) else step
+        yield _ANALYSES.transient(step, lesson.duration + rest, from_start=True)
 
     def _judged(self, name: str, first: int, count: int) -> Iterator[str]:
         """Means over some presentations: of what stands at the meters while they judge, over that time."""

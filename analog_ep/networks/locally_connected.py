@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Self
 
 import numpy as np
@@ -30,6 +31,11 @@ class LocalLayout(PatchLayout):
     def indices(self) -> np.ndarray:
         return np.arange(self.n_rows * self.n_out).reshape(self.shape)
 
+    @property
+    def n_places(self) -> int:
+        """Nodes of a channel."""
+        return prod(self.behind.shape[1:])
+
     def patches(self, maps: Tensor) -> Tensor:
         """Patches of maps before the stage, `(groups, n_places, n_taps, n)`.
 
@@ -38,7 +44,7 @@ class LocalLayout(PatchLayout):
         (up, left), (height, width), (down, right) = self.padding, self.kernel, self.stride
         padded = pad(maps, (left, left, up, up)).permute(1, 2, 3, 0).contiguous()
         windows = padded.unfold(1, height, down).unfold(2, width, right).unflatten(0, (self.groups, -1))
-        return windows.permute(0, 2, 3, 1, 5, 6, 4).reshape(self.groups, -1, self.n_taps, len(maps))
+        return windows.permute(0, 2, 3, 1, 5, 6, 4).reshape(self.groups, self.n_places, self.n_taps, len(maps))
 
     def folded(self, patches: Tensor) -> Tensor:
         """The reverse: sums of all that lies at one unit, as maps."""
@@ -108,7 +114,7 @@ class LocalStage(PatchStage):
 
     def transposed_product(self, maps: Tensor, factor: float) -> Tensor:
         groups, _, _, channels = self.weights.shape
-        own = maps.reshape(len(maps), groups, channels, -1).permute(1, 3, 2, 0).contiguous()
+        own = maps.reshape(len(maps), groups, channels, self.layout.n_places).permute(1, 3, 2, 0).contiguous()
         return self.layout.folded((self.weights @ own).mul_(factor))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from analog_ep.analyses.characteristics import characteristics
 from analog_ep.analyses.class_scores import CONFIDENCE, class_scores
 from analog_ep.analyses.map_plots import conductance_histograms
-from analog_ep.analyses.voltage_map import voltage_map
+from analog_ep.analyses.voltage_map import changes_of_cells, voltage_map
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.networks.needs import conductances_of
@@ -24,7 +24,7 @@ def maps(subject: RunSubject) -> Section:
     """Every crossbar as images."""
     found = voltage_map(subject.network, subject.one, chip=subject.chip)
     changes, count = subject.step()
-    found = found.with_changes(changes)
+    found = found.with_changes(changes_of_cells(subject.network, changes))
     words = (
         f"Test sample {subject.sample}, free phase; rows +u, −u, then bias. ΔG is that of one plain gradient step at "
         f"the spec's learning rate, mean over {count} training samples, without the optimiser's memory. Colours end "
