@@ -84,15 +84,15 @@ def spec_of(images: Path, **tables: dict[str, Any]) -> Spec:
 def test_every_way_to_learn(images: Path, tmp_path: Path, tables: dict[str, Any]):
     run = Run.create(tmp_path / "run", spec_of(images, **tables))
     trainer = run.trainer
-    before = {name: value.clone() for name, value in trainer.network.conductances.items()}
+    before = {name: theta.clone() for name, theta in trainer.network.named_parameters()}
     run.train()
     assert trainer.epoch == 1
     assert np.isfinite(trainer.history[0].cost)
-    assert all(not torch.equal(value, before[name]) for name, value in trainer.network.conductances.items())
     assert set(before) == {"stage1", "stage3", "stage4"}
-    resumed = Run.resume(tmp_path / "run")
-    for name, value in resumed.trainer.network.conductances.items():
-        assert torch.equal(value, trainer.network.conductances[name])
+    resumed = Run.resume(tmp_path / "run").trainer.network
+    for name, theta in trainer.network.named_parameters():
+        assert not torch.equal(theta, before[name])
+        assert torch.equal(theta, resumed.get_parameter(name))
 
 
 @pytest.mark.parametrize(
