@@ -19,11 +19,12 @@ from PIL import Image
 
 import analog_ep.datasets.cifar as cifar
 import analog_ep.datasets.image_folder as image_folder
-from analog_ep.datasets import Dataset, load_cifar, load_dataset, load_images
+from analog_ep.datasets import Augmentation, Dataset, load_cifar, load_dataset, load_images
 from analog_ep.errors import DataError
 from analog_ep.runs.building import build_dataset
 from analog_ep.runs.folder import Run
-from analog_ep.spec.reading import parse_spec
+from analog_ep.spec.reading import load_spec, parse_spec
+from analog_ep.support.resources import specs_folder
 
 RNG = np.random.default_rng(5)
 
@@ -294,6 +295,19 @@ def test_images_fit_a_network_by_their_shape_and_not_their_number_of_pixels(clas
 def test_channels_are_of_images_alone(source: str):
     with pytest.raises(DataError, match="channels of images need the binary files of CIFAR-10 or a folder of images"):
         load_dataset(source, channels=1)
+
+
+def test_the_recipe_of_cifar_learns_at_a_width_of_two(batches, tmp_path_factory: pytest.TempPathFactory):
+    folder, _ = batches
+    recipe = load_spec(specs_folder() / "cifar10-conv.toml").to_dict()
+    stages = [{**each, "channels": 2} if "channels" in each else each for each in recipe["network"]["stage"]]
+    recipe["network"]["stage"], recipe["data"]["source"] = stages, str(folder)
+    recipe["training"] |= {"epochs": 1, "batch_size": 8}
+    run = Run.create(tmp_path_factory.mktemp("runs") / "run", parse_spec(recipe, "test"))
+    assert run.trainer.network.sizes[:2] == (3072, 512)
+    assert run.trainer.augmentation == Augmentation((3, 32, 32), shift=4, flip=True)
+    run.train()
+    assert 2 < run.trainer.history[0].cost < 3
 
 
 def test_a_network_learns_from_a_folder_of_images(classes, tmp_path_factory: pytest.TempPathFactory):
