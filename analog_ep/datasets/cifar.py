@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +30,7 @@ def is_cifar(folder: Path) -> bool:
 
 
 def load_cifar(folder: Path, channels: Channels | None = None) -> Dataset:
-    """``data_batch_1.bin`` and those that follow, up to the first that is missing, and ``test_batch.bin`` [1]_.
+    """``data_batch_1.bin`` and those that follow, as many as there are, and ``test_batch.bin`` [1]_.
 
     Parameters
     ----------
@@ -43,8 +42,8 @@ def load_cifar(folder: Path, channels: Channels | None = None) -> Dataset:
     Raises
     ------
     DataError
-        If a part has no file, or a file is no whole number of records, has more of them than the whole set, or holds
-        a label beyond 9.
+        If the first file of a part or one in between is missing, or a file is no whole number of records, has more of
+        them than the whole set, or holds a label beyond 9.
 
     References
     ----------
@@ -57,10 +56,12 @@ def load_cifar(folder: Path, channels: Channels | None = None) -> Dataset:
 
 def _part(folder: Path, names: Sequence[str], channels: Channels) -> tuple[Tensor, Tensor]:
     """Features and classes of a part."""
-    paths = list(takewhile(bool, (packed_file(folder, name) for name in names)))
-    if not paths:
-        raise DataError(f"{folder} must hold {names[0]}.gz or {names[0]}, found neither")
-    records = np.concatenate([_records(path) for path in paths if path])
+    found = [packed_file(folder, name) for name in names]
+    count = 1 + max((at for at, path in enumerate(found) if path), default=0)
+    for name, path in zip(names, found[:count], strict=False):
+        if path is None:
+            raise DataError(f"{folder} must hold {name}.gz or {name}, found neither")
+    records = np.concatenate([_records(path) for path in found if path])
     images = records[:, 1:].reshape(-1, *_SHAPE)
     labels = torch.from_numpy(records[:, 0].astype(np.int64))
     return features(grey(images) if channels == 1 else images), labels

@@ -178,6 +178,8 @@ def _image(path: Path) -> Iterator[Image]:
                 yield image
     except DataError:
         raise
+    except PIL.UnidentifiedImageError:
+        raise DataError(f"{path} must be an image in one of {', '.join(_FORMATS)}, found none of these") from None
     except Exception as error:
         # Its readers raise errors of many kinds where a file is not what they expect.
         reason = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
