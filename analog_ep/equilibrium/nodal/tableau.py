@@ -20,7 +20,7 @@ from itertools import product
 
 import numpy as np
 import torch
-from scipy.sparse import csc_array, csr_array
+from scipy.sparse import block_array, csc_array, csr_array
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 
 from analog_ep.circuit import GROUND, Circuit, CurrentFollower, CurrentLaw, VoltageLaw
@@ -32,6 +32,9 @@ from analog_ep.stimulus import Nudge
 
 _TINY = 1e-30
 """Relative rounding of sums and products with twice the digits."""
+
+_KEPT = 8
+"""Structures of trees of one circuit that are kept."""
 
 _CORNERS = 8
 """Controls of a branch up to which the slopes are taken at every corner of a move; the corners double with each."""
@@ -92,6 +95,7 @@ class Branching:
         self._set_linear([group for group in circuit.of_kind(CurrentLaw) if group.linear])
         self.nonlinear, self.controls = system.nonlinear.incidence, system.controls.incidence
         self.output = system.outputs.incidence
+        self._structures: list[Structure] = []
         self._set_nonlinear_edges()
         self._set_fixed(circuit.of_kind(CurrentFollower))
 
@@ -172,6 +176,14 @@ class Branching:
         laws = [group.rows() for group in self._voltage_laws]
         return _joined([np.abs(law.volts) if law.gain is not None else np.zeros(len(law)) for law in laws])
 
+    def structure(self, slopes: np.ndarray) -> Structure:
+        """Of the tree of the heaviest branches at these slopes; the last few are kept."""
+        before = self.tree(slopes)
+        found = next((each for each in self._structures if np.array_equal(each.before, before)), None)
+        found = Structure(self, before) if found is None else found
+        self._structures = [found, *(each for each in self._structures if each is not found)][:_KEPT]
+        return found
+
     def tree(self, slopes: np.ndarray) -> np.ndarray:
         """Node before each on its path from ground, `(n_nodes,)`; paths of the heaviest branches there are."""
         weight = np.concatenate([self.linear_weights, np.abs(slopes[self.edge_controls])])
@@ -186,6 +198,49 @@ class Branching:
         graph = csr_array((place[first] + 1.0, np.divmod(pair, self.n_nodes)), shape=(self.n_nodes, self.n_nodes))
         _, before = breadth_first_order(minimum_spanning_tree(graph), GROUND, directed=False)
         return np.maximum(before, GROUND)
+
+
+class Structure:
+    """What the equations of all samples have in common whose spanning trees are the same.
+
+    Parameters
+    ----------
+    branching : Branching
+        The circuit.
+    before : ndarray (n_nodes,)
+        Node before each on its path from ground.
+
+    Attributes
+    ----------
+    paths, cuts : ExactMatrix
+        B, `(n_nodes, n_tree)`, and its transpose.
+    linear, nonlinear, output : _Port
+        Branches of linear and nonlinear laws, and the outputs.
+    by_control : csr_array (n_tree, n_controls)
+        Law of the branch of each control.
+    matrix, magnitude : csr_array (n_unknowns, n_unknowns)
+        The part of the Jacobian that is the same at all states, and the sum of the magnitudes of each entry.
+    """
+
+    def __init__(self, branching: Branching, before: np.ndarray):
+        b, self.before, self.n_tree = branching, before, branching.n_nodes - 1
+        paths = _paths(before)
+        cuts = csr_array(paths.T)
+        self.paths, self.cuts = ExactMatrix(paths), ExactMatrix(cuts)
+        self.linear = _Port(cuts, paths, b.linear_law, b.linear_voltage)
+        self.nonlinear = _Port(cuts, paths, b.nonlinear, b.controls)
+        self.by_control = csr_array(csc_array(self.nonlinear.law.matrix)[:, b.system.controlled])
+        self.output = _Port(cuts, paths, b.output, b.output)
+        self.constant = self.cuts @ Double.of(b.constant)
+        scaled = csr_array(self.linear.law.matrix * b.siemens[None, :])
+        fixed = csr_array(cuts @ b.columns.matrix), csr_array(b.rows.matrix @ paths), b.currents.matrix
+        self.matrix = _bordered(scaled @ self.linear.voltage.matrix, *fixed)
+        self.magnitude = _bordered(
+            abs(scaled) @ self.linear.voltage.magnitude,
+            self.cuts.magnitude @ b.columns.magnitude,
+            b.rows.magnitude @ self.paths.magnitude,
+            abs(b.currents.matrix),
+        )
 
 
 class Tableau:
@@ -210,21 +265,12 @@ class Tableau:
 
     def __init__(self, branching: Branching, sample: Sample, voltages: np.ndarray):
         self.branching, self.sample = branching, sample
-        b, self.n_tree = branching, branching.n_nodes - 1
-        before = b.tree(b.system.currents((b.controls.T @ voltages)[None])[1][0])
-        paths = _paths(before)
-        cuts = csr_array(paths.T)
-        self._before = before
-        self.paths, self._cuts = ExactMatrix(paths), ExactMatrix(cuts)
-        self._linear = _Port(cuts, paths, b.linear_law, b.linear_voltage)
-        self._nonlinear = _Port(cuts, paths, b.nonlinear, b.controls)
-        self._by_control = csr_array(csc_array(self._nonlinear.law.matrix)[:, b.system.controlled])
-        self._output = _Port(cuts, paths, b.output, b.output)
+        b = branching
+        self._structure = common = b.structure(b.system.currents((b.controls.T @ voltages)[None])[1][0])
+        self.n_tree, self.paths, self._cuts, self._before = common.n_tree, common.paths, common.cuts, common.before
+        self._linear, self._nonlinear, self._output = common.linear, common.nonlinear, common.output
         self._prescribed = b.prescribed(sample.inputs)
-        self._constant = self._cuts @ Double.of(b.constant)
         self._rounded = b.rounded()
-        self._fixed_tree = csr_array(b.rows.matrix @ paths).toarray()
-        self._fixed_cuts = csr_array(cuts @ b.columns.matrix).toarray()
 
     def start(self, voltages: np.ndarray) -> Double:
         """The unknowns at node voltages, with zero currents."""
@@ -245,7 +291,7 @@ class Tableau:
         b, tree = self.branching, unknowns.at(slice(0, self.n_tree))
         fixed = unknowns.at(slice(self.n_tree, None))
         linear = (self._linear.voltage @ tree).times(b.siemens)
-        residual = self._linear.law @ linear + self._constant + self._cuts @ (b.columns @ fixed)
+        residual = self._linear.law @ linear + self._structure.constant + self._cuts @ (b.columns @ fixed)
         uncertainty = _TINY * (self._linear.law.magnitude @ np.abs(linear.high))
         volts = self._nonlinear.voltage @ tree
         current, slope = self._currents(volts.high)
@@ -266,27 +312,17 @@ class Tableau:
 
     def jacobian(self, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The Jacobian `(n_unknowns, n_unknowns)`, and the sum of the magnitudes that each entry is made of."""
-        b, n = self.branching, self.n_tree
-        n_controls = len(b.system.controlled)
-        pieces = [
-            (self._linear.law.matrix, self._linear.voltage, b.siemens),
-            (self._by_control, self._nonlinear.voltage, slopes[:n_controls]),
-        ]
-        matrix, magnitude = np.zeros((2, n + b.n_fixed, n + b.n_fixed))
-        for law, voltage, values in pieces:
-            scaled = csr_array(law * values[None, :])
-            matrix[:n, :n] += csr_array(scaled @ voltage.matrix).toarray()
-            magnitude[:n, :n] += csr_array(abs(scaled) @ voltage.magnitude).toarray()
+        n, n_controls = self.n_tree, len(self.branching.system.controlled)
+        matrix, magnitude = self._structure.matrix.toarray(), self._structure.magnitude.toarray()
+        scaled = csr_array(self._structure.by_control * slopes[None, :n_controls])
+        matrix[:n, :n] += csr_array(scaled @ self._nonlinear.voltage.matrix).toarray()
+        magnitude[:n, :n] += csr_array(abs(scaled) @ self._nonlinear.voltage.magnitude).toarray()
         if len(slopes) > n_controls:
             count = self._output.law.matrix.shape[1]  # pyright: ignore[reportOptionalSubscript]
             law, voltage = self._output.law.matrix.toarray(), self._output.voltage.matrix.toarray()
             square = slopes[n_controls:].reshape(count, count)
             matrix[:n, :n] += law @ square @ voltage
             magnitude[:n, :n] += np.abs(law) @ np.abs(square) @ np.abs(voltage)
-        matrix[:n, n:], matrix[n:, :n], matrix[n:, n:] = self._fixed_cuts, self._fixed_tree, b.currents.matrix.toarray()
-        magnitude[:n, n:] = self._cuts.magnitude @ b.columns.magnitude.toarray()
-        magnitude[n:, :n] = b.rows.magnitude @ self.paths.magnitude.toarray()
-        magnitude[n:, n:] = np.abs(matrix[n:, n:])
         return matrix, magnitude
 
     def curvature(self, unknowns: Double, reach: np.ndarray) -> np.ndarray:
@@ -380,6 +416,11 @@ class _Port:
     def __init__(self, cuts: csr_array, paths: csr_array, law: csr_array, voltage: csr_array):
         self.law = ExactMatrix(csr_array(cuts @ law))
         self.voltage = ExactMatrix(csr_array(csr_array(voltage.T) @ paths))
+
+
+def _bordered(inner: csr_array, right: csr_array, below: csr_array, corner: csr_array) -> csr_array:
+    """One matrix of four parts."""
+    return csr_array(block_array([[inner, right], [below, corner]]))
 
 
 def _paths(before: np.ndarray) -> csr_array:
