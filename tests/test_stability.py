@@ -9,8 +9,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from layered_networks import cases, dense_hessian, examples
 
-from analog_ep.circuit import CircuitBuilder, Conductances, VoltageControlledCurrentSources, VoltageSources
+from analog_ep.circuit import (
+    Capacitors,
+    Circuit,
+    CircuitBuilder,
+    Conductances,
+    VoltageControlledCurrentSources,
+    VoltageSources,
+)
 from analog_ep.devices import DiodeClamp, HardClamp, IdealDiode, ShockleyDiode
+from analog_ep.dynamics.transient import transient
 from analog_ep.equilibrium.equilibrium import Equilibrium, solve
 from analog_ep.equilibrium.layered.relaxation import Relaxation
 from analog_ep.equilibrium.layered.resistive_layers import Ladder
@@ -179,3 +187,63 @@ def test_one_sample_without_a_batch_has_the_bound_that_it_has_in_one():
         bounds
         == [pytest.approx(critical(inner, solve(inner, inputs[:1], solver=Newton()), SquaredError()), rel=6e-3)] * 3
     )
+
+
+def loop_of_three(gain: float, farads: list[float]) -> Circuit:
+    """Three stages in a ring, each −gain^(1/3) and one pole at its node of 1 µS."""
+    builder = CircuitBuilder("ring of three")
+    nodes = builder.add_nodes(["a", "b", "c"])
+    builder.add(Conductances("g", nodes, 0, 1e-6))
+    builder.add(VoltageControlledCurrentSources("i", nodes, 0, np.roll(nodes, 1), 0, 1e-6 * np.cbrt(gain)))
+    if farads:
+        builder.add(Capacitors("k", nodes, 0, farads))
+    return builder.build()
+
+
+@pytest.mark.parametrize("farads", [[], [1e-12, 1e-12, 1e-12], [1e-12, 1e-11, 1e-10], [3e-9, 2e-12, 1e-12]])
+def test_capacitors_decide_where_a_loop_oscillates(farads: list[float]):
+    # Routh: (1 + s t1)(1 + s t2)(1 + s t3) + A has its roots on the left for 1 + A < (sum t)(sum t t')/(t1 t2 t3).
+    t = np.array(farads or [1.0, 1.0, 1.0])
+    most = t.sum() * (t[0] * t[1] + t[1] * t[2] + t[2] * t[0]) / t.prod() - 1
+    for factor, stable in ((0.999, True), (1.001, False)):
+        state = solve(loop_of_three(factor * most, farads), torch.zeros(0), solver=Newton(), throw=False)
+        assert bool(state.converged) is stable
+        assert ("unstable" in state.message) is not stable
+
+
+def test_a_latch_is_unstable_whatever_is_slow_elsewhere():
+    builder = CircuitBuilder("latch")
+    a, b, c = builder.add_nodes(["a", "b", "c"])
+    builder.add(Conductances("g", [a, b, c, a], [0, 0, 0, c], 1e-6))
+    builder.add(VoltageControlledCurrentSources("i", [a, b], 0, [b, a], 0, 3e-6))
+    builder.add(Capacitors("k", c, 0, 1e-9))
+    state = solve(builder.build(), torch.zeros(0), solver=Newton(), throw=False)
+    assert "unstable" in state.message
+
+
+@pytest.mark.parametrize(("farads", "stable"), [(1e-13, False), (1e-10, True)])
+def test_a_capacitor_across_a_stage_compensates_a_loop(farads: float, stable: bool):
+    # Miller: across the stage of gain 100 in a loop of gain 1000 it splits the poles.
+    builder = CircuitBuilder("compensated")
+    a, b, c = builder.add_nodes(["a", "b", "c"])
+    builder.add(Conductances("g", [a, b, c], 0, 1e-6))
+    builder.add(
+        VoltageControlledCurrentSources("i", [a, b, c], 0, [c, a, b], 0, 1e-6 * np.array([10**0.5, 100.0, 10**0.5]))
+    )
+    builder.add(Capacitors("k", [a, b, c], 0, 1e-12))
+    builder.add(Capacitors("miller", a, b, farads))
+    circuit = builder.build()
+    state = solve(circuit, torch.zeros(0), solver=Newton(), throw=False)
+    assert bool(state.converged) is stable
+    start = np.array([0.0, 1e-6, 0.0, 0.0])
+    end = transient(circuit, np.zeros(0), 2e-5, start=start, rtol=1e-3, points=1).voltages[-1]
+    assert (float(np.abs(end).max()) < 1e-5) is stable
+
+
+def test_a_current_source_that_sees_its_own_node_is_a_path_to_ground():
+    builder = CircuitBuilder("loaded by a source")
+    a, b = builder.add_nodes(["a", "b"])
+    builder.add(VoltageSources("v", a, 0, 1.0))
+    builder.add(VoltageControlledCurrentSources("i", [0, b], [b, 0], [a, b], 0, [2e-6, 1e-6]))
+    found = solve(builder.build(), torch.zeros(0, dtype=torch.float64), solver=Newton())
+    assert float(found.node_voltages()[b]) == pytest.approx(2.0, abs=1e-12)

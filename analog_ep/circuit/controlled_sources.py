@@ -14,7 +14,7 @@ from analog_ep.circuit.adjoint_elements import AdjointElements
 from analog_ep.circuit.amplifier_forms import amplifier_assembly, amplifier_instances
 from analog_ep.circuit.current_follower import CurrentFollower
 from analog_ep.circuit.laws import CurrentLaw, VoltageLaw
-from analog_ep.circuit.nodes import GROUND, NONE, Indices, NodePair, Values
+from analog_ep.circuit.nodes import GROUND, NONE, Indices, NodePair, Values, sees_own_ends
 from analog_ep.circuit.voltage_rows import VoltageRows
 from analog_ep.devices import TanhCurve
 from analog_ep.devices.forms import Follower, NetlistForm, Primitive
@@ -59,6 +59,9 @@ class VoltageControlledCurrentSources(CurrentLaw):
 
     def controls(self) -> Sequence[NodePair]:
         return ((self.control_positive, self.control_negative),)
+
+    def conducts(self) -> np.ndarray:
+        return sees_own_ends(self.ends(), self.controls()) & (self.gain != 0)
 
     def current(self, *volts: np.ndarray) -> np.ndarray:
         return self.gain * volts[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,3 +27,21 @@ NONE = -1
 
 GROUND = 0
 """Index of the ground node, named "0"."""
+
+
+def sees_own_ends(ends: NodePair, controls: Sequence[NodePair]) -> np.ndarray:
+    """Elements whose current is one of the voltages at both of their ends, or at one against ground, `(n_elements,)`.
+
+    Where the slopes by them are zero, the Jacobian is singular, and the solver's status says so.
+
+    Parameters
+    ----------
+    ends : (ndarray, ndarray)
+        Nodes between which the current flows, `(n_elements,)`.
+    controls : sequence of (ndarray, ndarray)
+        Node pairs whose voltages count.
+    """
+    own = np.stack(ends)
+    seen = np.stack([node for pair in controls for node in pair])
+    known = (own == GROUND) | (own[:, None] == seen).any(axis=1)
+    return known.all(axis=0) & (own != GROUND).any(axis=0)

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from analog_ep.circuit import GROUND, CurrentLaw, NodePair
+from analog_ep.circuit import CurrentLaw, NodePair
+from analog_ep.circuit.nodes import sees_own_ends
 from analog_ep.designs.differentiation import value_and_slopes
 from analog_ep.designs.expressions import Term
 
@@ -41,10 +42,7 @@ class ExpressionSources(CurrentLaw):
         return [(getattr(self, f"control_{k}"), getattr(self, f"reference_{k}")) for k in range(self.n_controls)]
 
     def conducts(self) -> np.ndarray:
-        # Where the voltages take the slope to zero, the Jacobian is singular, and the solver's status says so.
-        ends = np.stack(self.ends())
-        seen = np.stack([node for pair in self.controls() for node in pair])
-        return np.any((ends[:, None] == seen) & (ends[:, None] != GROUND), axis=(0, 1))
+        return sees_own_ends(self.ends(), self.controls())
 
     def current(self, *volts: np.ndarray) -> np.ndarray:
         return np.asarray(self._evaluated(volts)[0])

@@ -13,7 +13,6 @@ from analog_ep.circuit import Circuit
 from analog_ep.circuit.noise import NoiseCurrents, johnson_currents, shot_currents
 from analog_ep.equilibrium.nodal.assembly import incidence
 from analog_ep.equilibrium.nodal.equations import Equations
-from analog_ep.equilibrium.nodal.inertia import inertia
 from analog_ep.equilibrium.nodal.jacobian import Jacobian
 from analog_ep.equilibrium.nodal.reduction import reduced_system
 from analog_ep.errors import ConvergenceError, StimulusError
@@ -48,7 +47,7 @@ class Linearised:
         state = Equations.of(system, inputs[None], None, None).at(system.unknowns(voltages[None]))
         jacobian = Jacobian(system)
         self._jacobian = jacobian.sparse(jacobian.values(state.slopes)[0])
-        self._inertia = inertia(circuit, system)[0]
+        self._inertia = system.inertia
 
     def response(self, currents: np.ndarray, frequency: float) -> np.ndarray:
         """Phasors of the nodes `(n_nodes, n)` [V] under phasors of currents into them `(n_nodes, n)` [A].

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Circuit, CurrentLaw, VoltageLaw, check_circuit
-from analog_ep.equilibrium.nodal.inertia import inertia
 from analog_ep.equilibrium.nodal.reduction import reduced_system
 from analog_ep.errors import CircuitError, ConvergenceError, StimulusError
 from analog_ep.ngspice.ac import ac_transfer
@@ -54,7 +53,7 @@ class NodalPhasors(PhasorSolver):
 
     def transfer(self, circuit: Circuit, frequencies: Tensor) -> Transfer:
         system = reduced_system(circuit)
-        own, driven = (torch.from_numpy(matrix.toarray()) for matrix in inertia(circuit, system))
+        own, driven = (torch.from_numpy(matrix.toarray()) for matrix in (system.inertia, system.source_inertia))
         omega = 2j * torch.pi * frequencies.double()[:, None, None]
         matrix = torch.from_numpy(system.matrix.toarray()) + omega * own
         # The last source is that of constant voltages, which have no phasor.

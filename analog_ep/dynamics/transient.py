@@ -12,7 +12,6 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from analog_ep.circuit import ChargeLaw, Circuit, FluxLaw
-from analog_ep.equilibrium.nodal.inertia import inertia
 from analog_ep.equilibrium.nodal.reduction import ReducedSystem, reduced_system
 from analog_ep.errors import ConvergenceError, StimulusError
 
@@ -151,7 +150,7 @@ class _Dynamics:
         self.system: ReducedSystem = reduced_system(circuit)
         system = self.system
         self._drive = system.drive(inputs[None])
-        self.capacitance = _dense(inertia(circuit, system)[0])
+        self.capacitance = _dense(system.inertia)
         # A current of an inductor has a course of its own; it is told as finely as the largest conductance asks.
         inductive = [system.current_unknowns[group.label] for group in circuit.of_kind(FluxLaw)]
         self.moving = np.concatenate([np.arange(system.n_voltages), *inductive])

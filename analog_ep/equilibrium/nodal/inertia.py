@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.sparse import csr_array
 
 from analog_ep.circuit import ChargeLaw, Circuit, FluxLaw
 from analog_ep.equilibrium.nodal.assembly import Entries
-from analog_ep.equilibrium.nodal.reduction import ReducedSystem
+
+if TYPE_CHECKING:
+    from analog_ep.equilibrium.nodal.reduction import ReducedSystem
 
 
 def inertia(circuit: Circuit, system: ReducedSystem) -> tuple[csr_array, csr_array]:

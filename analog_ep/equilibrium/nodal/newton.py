@@ -63,7 +63,8 @@ def _is_surely_convex(circuit: Circuit, nudge: Nudge | None) -> bool:
 
 def _stable(jacobian: Jacobian, equations: Equations, unknowns: np.ndarray) -> tuple[np.ndarray, bool]:
     state = equations.at(unknowns)
-    return stable_samples(jacobian, jacobian.values(state.slopes), equations.system.n_voltages)
+    system = equations.system
+    return stable_samples(jacobian, jacobian.values(state.slopes), system.n_voltages, system.inertia)
 
 
 @dataclass(frozen=True)

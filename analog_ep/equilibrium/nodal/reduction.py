@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 
 from analog_ep.circuit import GROUND, Circuit, CurrentLaw, VoltageLaw, check_circuit, energy_weights
 from analog_ep.equilibrium.nodal.assembly import Entries, apply, incidence
+from analog_ep.equilibrium.nodal.inertia import inertia
 from analog_ep.equilibrium.nodal.source_currents import Border, eliminated, put_sources
 
 
@@ -125,6 +126,8 @@ class ReducedSystem:
         A, with zero columns for c, `(n_nodes, n_unknowns)`; B `(n_nodes, n_inputs + 1)`.
     law : csr_array (n_unknowns, n_nodes)
         L, with zero rows for the border.
+    inertia, source_inertia : csr_array
+        What stores energy, see `analog_ep.equilibrium.nodal.inertia`; without entries where nothing does.
     nonlinear, outputs : Port
         The currents of the nonlinear branches, first to second end, and the differential outputs, v₊ to v₋.
     controls : Port
@@ -173,6 +176,7 @@ class ReducedSystem:
         self.n_nonlinear = sum(len(group.law) for group in self.groups)
         self.growth = _growth(self.groups, len(self.controlled))
         self.outputs = self.port([] if circuit.outputs is None else [circuit.outputs])
+        self.inertia, self.source_inertia = inertia(circuit, self)
         self.magnitudes = abs(self.matrix), abs(self.nonlinear.law), abs(self.outputs.law)
         weights = energy_weights(circuit).nodes
         self.weights = None if weights is None or border.size else weights[free]

@@ -17,18 +17,35 @@ _EIGENVALUE_LIMIT = 3000
 _SMALL = 256
 """Unknowns up to which a matrix that is not definite is looked at more closely: it may be so by rounding."""
 
+_AT_ONCE = 1e-3
+"""Time constant of a voltage that follows at once, over the shortest one of the circuit."""
+
 _INFINITE = 1e6
 """Eigenvalues this many times the largest entry of J belong to the border's rows, which have no dynamics."""
 
 
-def stable_samples(jacobian: Jacobian, values: np.ndarray, n_voltages: int) -> tuple[np.ndarray, bool]:
+def stable_samples(
+    jacobian: Jacobian, values: np.ndarray, n_voltages: int, inertia: csr_array | None = None
+) -> tuple[np.ndarray, bool]:
     r"""Judge the equilibria whose Jacobian has these entries, `(n_samples, n_entries)`.
 
-    With equal capacitances at the free nodes the voltages follow :math:`c\,\dot z = -F`, so that an equilibrium is
-    stable if the eigenvalues λ of J have positive real parts; with border rows those of J x = λ diag(1, 0) x. Where
-    diag(w) J is symmetric this says that it is positive definite. Where it is not, a positive definite
-    diag(d) J + Jᵀ diag(d), for the d that makes diag(d) J nearest to symmetric, is enough (Lyapunov), and the
-    eigenvalues are computed only for samples that fail it.
+    The unknowns follow :math:`K \dot x = -F`, so that an equilibrium is stable if the finite eigenvalues λ of
+    J x = λ K x have positive real parts. K is the circuit's `inertia`, and at every node a capacitance to ground so
+    small that what has no other follows at once; in a circuit without capacitors and inductors equal ones. Where
+    diag(w) J is symmetric, J has to be positive definite. Where it is not, a positive definite
+    diag(d) J + Jᵀ diag(d), for the d that makes diag(d) J nearest to symmetric, is enough for capacitances to ground
+    (Lyapunov), and the eigenvalues are computed only for samples that fail it, or where K is not diagonal.
+
+    Parameters
+    ----------
+    jacobian : Jacobian
+        Of the circuit.
+    values : ndarray (n_samples, n_entries)
+        Its entries.
+    n_voltages : int
+        Unknowns that are voltages, before those that are currents.
+    inertia : csr_array (n_unknowns, n_unknowns), optional
+        See `ReducedSystem`.
 
     Returns
     -------
@@ -43,7 +60,10 @@ def stable_samples(jacobian: Jacobian, values: np.ndarray, n_voltages: int) -> t
     bordered = n_voltages < jacobian.size
     if not bordered:
         weights = nearest_weights(jacobian, values[0]) if jacobian.weights is None else jacobian.weights
-        stable = _definite(jacobian, values, weights)
+        if jacobian.weights is not None or _is_diagonal(inertia):
+            stable = _definite(jacobian, values, weights)
+        else:
+            stable[:] = False
         if jacobian.weights is not None and _as_dense(jacobian):
             doubtful = np.flatnonzero(~stable)
             stable[doubtful] = _semidefinite(torch.from_numpy(weights)[:, None] * jacobian.dense(values[doubtful]))
@@ -55,7 +75,7 @@ def stable_samples(jacobian: Jacobian, values: np.ndarray, n_voltages: int) -> t
         return np.ones(len(values), dtype=bool), bool(stable.all())
     for sample in np.flatnonzero(~stable):
         matrix = jacobian.dense(values[sample : sample + 1])[0].numpy()
-        stable[sample] = _pencil_is_stable(matrix, n_voltages)
+        stable[sample] = _pencil_is_stable(matrix, n_voltages, inertia)
     return stable, True
 
 
@@ -100,15 +120,41 @@ def _semidefinite(matrices: Tensor) -> np.ndarray:
     return ((diagonal > 0).all(-1) & (lowest > -1e-14 * matrices.shape[-1])).numpy()
 
 
-def _pencil_is_stable(matrix: np.ndarray, n_voltages: int) -> bool:
-    """Whether the finite λ of J x = λ diag(1, 0) x have positive real parts."""
+def _is_diagonal(inertia: csr_array | None) -> bool:
+    if inertia is None:
+        return True
+    places = inertia.tocoo()
+    return bool((places.row == places.col)[places.data != 0].all())
+
+
+def _pencil_is_stable(matrix: np.ndarray, n_voltages: int, inertia: csr_array | None) -> bool:
+    """Whether the finite λ of J x = λ K x have positive real parts; K as `stable_samples` has it."""
     size = len(matrix)
     if not np.isfinite(matrix).all():
         return False
-    magnitude = np.abs(matrix[:n_voltages, :n_voltages]).max(initial=0.0)
-    capacitance = np.diag((np.arange(size) < n_voltages) * magnitude)
+    matrix, capacitance = _pencil(matrix, n_voltages, inertia)
+    if n_voltages == size:
+        # Ten times as fast as QZ, and balanced.
+        rates = np.asarray(eigvals(np.linalg.solve(capacitance, matrix)))
+        return bool((np.real(rates) > -1e-14 * size).all())
     # By QZ without its vectors, which would take five times as long.
     numerator, denominator = np.asarray(eigvals(matrix, capacitance, homogeneous_eigvals=True))
     finite = np.abs(denominator) * _INFINITE > np.abs(numerator)
     tolerance = 1e-14 * size * np.abs(denominator) ** 2
     return bool((np.real(numerator * np.conj(denominator)) > -tolerance)[finite].all())
+
+
+def _pencil(matrix: np.ndarray, n_voltages: int, inertia: csr_array | None) -> tuple[np.ndarray, np.ndarray]:
+    """J and K in units in which the fastest finite eigenvalues are about 1."""
+    voltages = np.arange(len(matrix)) < n_voltages
+    if inertia is None or not inertia.count_nonzero():
+        return matrix, np.diag(voltages * np.abs(matrix[:n_voltages, :n_voltages]).max(initial=0.0))
+    # Each row in units of its own largest entry, which leaves the eigenvalues as they are.
+    norms = np.abs(matrix).max(axis=1)
+    norms[norms == 0] = 1.0
+    matrix, stored = matrix / norms[:, None], inertia.toarray() / norms[:, None]
+    times = np.abs(stored).max(axis=1)
+    fastest = times[times > 0].min() * _AT_ONCE
+    # To all voltages, since capacitors may join nodes that nothing else holds back.
+    stored[np.diag_indices_from(stored)] += fastest * voltages
+    return matrix, stored / fastest
