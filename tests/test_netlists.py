@@ -97,9 +97,11 @@ def test_folders_are_found():
     assert sorted(path.name for path in netlists_folder().glob("*.lib")) == [
         "amplifier.lib",
         "amplifier_dynamics.lib",
+        "bidirectional_op_amps.lib",
         "diode_clamp.lib",
         "learning.lib",
         "memristors.lib",
+        "operational_amplifier.lib",
         "sample_hold.lib",
     ]
     assert specs_folder().name == "specs"

@@ -15,6 +15,7 @@ from analog_ep.learning import CoupledLearning, EquilibriumPropagation, SmallSig
 from analog_ep.runs.building import build_cost, build_dataset, build_gradient, build_nudge, build_solver, build_update
 from analog_ep.spec import Spec, default_spec, load_spec, parse_spec, with_values
 from analog_ep.spec.keys import known_keys, place_of
+from analog_ep.spec.op_amps import OpAmpsSpec
 from analog_ep.spec.tables import NETWORKS
 from analog_ep.stimulus import CrossEntropy, SquaredError
 
@@ -133,7 +134,7 @@ def test_what_is_wrong_is_said_in_one_line(tables: dict[str, Any], words: str):
     ("tables", "words"),
     [
         ({"netwrk": {}}, "netwrk is not a known key; known are data, .*, self_learning; try 'network'$"),
-        ({"network": {**NETWORK, "gian": 2}}, "network.gian is not .*, initial_range; try 'gain'$"),
+        ({"network": {**NETWORK, "gian": 2}}, "network.gian is not .*, op_amps; try 'gain'$"),
         ({"training": {"epoch": 2}}, "training.epoch is not a known key; known are epochs, .*, dtype; try 'epochs'$"),
         ({"training": {"gain": 2}}, "training.gain is not .*, dtype; try network.gain$"),
         ({"seed": 2}, "seed is not a known key; known are data, .*; try chip.seed or training.seed$"),
@@ -172,7 +173,9 @@ def test_every_table_of_a_spec_tells_its_keys():
             names = model.model_fields.keys() & {"kind", "model", "function", "method"}
             tag = {key: get_args(model.model_fields[key].annotation)[0] for key in names}
             table = {**tag, "kolour": 1}
-            if name == "network" and "kind" not in tag:
+            if name == "network" and model is OpAmpsSpec:
+                table = {"sizes": [1, 2, 1], "op_amps": table}
+            elif name == "network" and "kind" not in tag:
                 ranges = {"gate_range": [1.0, 2.0], "initial_range": [1.0, 2.0]}
                 table = {"kind": "transistors", "sizes": [1, 1], "device": table, **ranges}
             elif name == "network" and tag["kind"] not in NETWORKS:

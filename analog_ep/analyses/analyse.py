@@ -33,6 +33,7 @@ from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.circuit.output_sources import with_output_currents
 from analog_ep.circuit.real_amplifiers import with_amplifiers
 from analog_ep.constants import DEFAULT_TEMPERATURE
+from analog_ep.designs.op_amps import outputs_of
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.equilibrium.oscillation import Oscillation
@@ -212,12 +213,13 @@ def _power(subject: _Subject) -> Energy:
     circuit = subject.network.circuit(subject.chip)
     nudged_circuit = with_output_currents(circuit, subject.nudge_currents)
     free, nudged = free[None, : circuit.n_nodes], nudged[None, : circuit.n_nodes]
+    op_amps = outputs_of(circuit)
     periphery = _periphery(subject, max(float(np.abs(each).max()) for each in (free, nudged)))
 
     def phase(name: str, there: Circuit, voltages: np.ndarray, change: np.ndarray) -> tuple[Power, PhaseEnergy]:
         seconds = settled.output_time(name)
         power = branch_power(there, voltages, seconds)
-        watts = periphery.phase(there, voltages, power)
+        watts = periphery.phase(there, voltages, power, op_amps)
         return power, PhaseEnergy(watts, seconds, periphery.charging(change))
 
     (free_power, begun), (nudged_power, nudging) = (

@@ -98,17 +98,21 @@ class Periphery:
         """Energy of one conversion of a DAC, and of an ADC. [J]"""
         return self.conversion(self.dac_bits, kelvin), self.conversion(self.adc_bits, kelvin)
 
-    def phase(self, circuit: Circuit, voltages: np.ndarray, power: Power) -> dict[str, float]:
+    def phase(
+        self, circuit: Circuit, voltages: np.ndarray, power: Power, op_amps: np.ndarray | None = None
+    ) -> dict[str, float]:
         """Power of a phase, mean over the samples, by where it goes. [W]
 
         Parameters
         ----------
         circuit : Circuit
-            With ideal amplifiers.
+            With ideal amplifiers, or with others whose outputs are given.
         voltages : ndarray (n_samples, n_nodes)
             Node voltages, ground first. [V]
         power : Power
             Of these voltages.
+        op_amps : ndarray (n_op_amps,), optional
+            Output nodes of operational amplifiers; what they deliver goes through resistors and junctions.
 
         Raises
         ------
@@ -127,11 +131,16 @@ class Periphery:
         drawn += sum(
             float(np.abs(group.current()).sum()) * rail for group in circuit.of_kind(CurrentLaw) if not group.controls()
         )
+        delivered = leaving[:, outputs]
+        if op_amps is not None and len(op_amps):
+            supplied = {law.label for law in circuit.of_kind(CurrentLaw) if law.has_own_supply}
+            loads = circuit.with_groups([group for group in circuit.groups if group.label not in supplied])
+            delivered = np.concatenate([delivered, outflow(loads, voltages)[:, op_amps]], axis=1)
         own = sum(watts for name, watts in power.delivered.items() if name != power.amplifiers)
         return {
             CORE: power.total,
             DRIVERS: float(drawn) - own,
-            AMPLIFIERS: self._amplifiers(leaving[:, outputs]) - power.delivered[power.amplifiers],
+            AMPLIFIERS: self._amplifiers(delivered) - power.delivered[power.amplifiers],
         }
 
     def _amplifiers(self, leaving: np.ndarray) -> float:

@@ -44,6 +44,9 @@ class Circuit:
     temperature : float
         Of everything that has no temperature of its own: resistors, whose noise it sets, and a simulation of the
         circuit. [K]
+    ideal : Circuit or None
+        What the circuit stands for, where its designer took it for another one: with this one's first nodes, and
+        trainable groups of the same labels between them. Contrasts have that one's weights, see `contrast_weights`.
     """
 
     title: str
@@ -52,6 +55,7 @@ class Circuit:
     outputs: tuple[np.ndarray, np.ndarray] | None = None
     layers: Mapping[str, np.ndarray] = field(default_factory=dict)
     temperature: float = DEFAULT_TEMPERATURE
+    ideal: Circuit | None = None
 
     def __post_init__(self):
         require_temperature("a circuit", self.temperature)

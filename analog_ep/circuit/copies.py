@@ -1,4 +1,4 @@
-"""Several copies of a circuit as one circuit."""
+"""Several copies of a circuit as one circuit, and groups that move to other nodes."""
 
 from __future__ import annotations
 
@@ -33,6 +33,20 @@ def copies(circuit: Circuit, n_copies: int) -> Circuit:
         {name: shifted(nodes) for name, nodes in circuit.layers.items()},
         circuit.temperature,
     )
+
+
+def moved(group: Branches, node_of: np.ndarray) -> Branches:
+    """The elements of a group between other nodes.
+
+    Parameters
+    ----------
+    group : Branches
+        Any group.
+    node_of : ndarray (n_nodes,)
+        For each node the one that takes its place.
+    """
+    nodes = {name: getattr(group, name) for name in (*group.terminals, *group.optional_terminals)}
+    return replace(group, **{k: np.where(own == NONE, own, node_of[np.maximum(own, 0)]) for k, own in nodes.items()})
 
 
 def _repeated(

@@ -97,8 +97,12 @@ def contrast_weights(circuit: Circuit) -> np.ndarray:
 
     Without an energy they are the weights nearest to one and to 1 everywhere: the shortest of the least-squares
     solutions of ln w_B − ln w_A = ln k/a over the amplifiers. One-way sources ask for nothing; where no amplifiers
-    are left, every weight is 1. The gradient that follows is then not the cost's.
+    are left, every weight is 1. The gradient that follows is then not the cost's. A circuit that stands for an `ideal`
+    one has the weights of that, and 1 at the nodes that it adds.
     """
+    if circuit.ideal is not None:
+        known = contrast_weights(circuit.ideal)
+        return np.concatenate([known, np.ones(circuit.n_nodes - len(known))])
     if (weights := energy_weights(circuit).nodes) is not None:
         return weights
     held = held_nodes(circuit)

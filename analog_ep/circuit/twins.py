@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analog_ep.circuit.circuit import Circuit
+from analog_ep.circuit.copies import moved
 from analog_ep.circuit.energy import held_nodes
 from analog_ep.circuit.laws import Branches
-from analog_ep.circuit.nodes import NONE
 from analog_ep.errors import CircuitError
 
 SUFFIX = "_twin"
@@ -68,8 +68,4 @@ def _is_source(group: Branches, held: np.ndarray) -> bool:
 def _moved(group: Branches, twin_of: np.ndarray) -> Branches:
     if group.followed() is not None:
         raise CircuitError(f"{group.label}: twins share their sources, whose currents must not be followed")
-    nodes = {}
-    for name in (*group.terminals, *group.optional_terminals):
-        own = getattr(group, name)
-        nodes[name] = np.where(own == NONE, own, twin_of[np.maximum(own, 0)])
-    return replace(group, label=group.label + SUFFIX, **nodes)
+    return replace(moved(group, twin_of), label=group.label + SUFFIX)

@@ -145,6 +145,7 @@ def assemble(
     inputs: tuple[str, ...],
     outputs: tuple[tuple[str, str], ...],
     recognised: Recognised,
+    prefix: str = "",
 ) -> Assembled:
     """Build the circuit.
 
@@ -164,6 +165,8 @@ def assemble(
         Nodes of the outputs.
     recognised : Recognised
         Amplifiers among the controlled sources.
+    prefix : str
+        Begins the labels of the groups.
     """
     same = recognised.same
     names = safe_names(dict.fromkeys(["0", *(node for node in assembly.first_use if node not in same)]))
@@ -171,7 +174,7 @@ def assemble(
     indices = dict(zip(list(names)[1:], builder.add_nodes(list(names.values())[1:]).tolist(), strict=True))
     names |= {driven: names[output] for driven, output in same.items()}
     indices |= {driven: indices[output] for driven, output in same.items()}
-    assembler = _Assembler(builder, {"0": 0, **indices}, assembly, recognised)
+    assembler = _Assembler(builder, {"0": 0, **indices}, assembly, recognised, prefix)
     assembler.resistors(trainable)
     assembler.linear(inputs)
     assembler.amplifiers()
@@ -196,6 +199,11 @@ class _Assembler:
     nodes: dict[str, int]
     assembly: Assembly
     recognised: Recognised
+    prefix: str = ""
+
+    def called(self, name: str) -> str:
+        """Label of a group."""
+        return f"{self.prefix}{name}"
 
     def ends(self, branches: Iterable[Branch]) -> NodePair:
         first, second = np.array([[self.nodes[n] for n in branch.nodes[:2]] for branch in branches], np.int64).T
@@ -216,7 +224,7 @@ class _Assembler:
                 place = trainable[branch.element.name]
                 learnt.setdefault(place.parameter, []).append((branch, place.index))
         if fixed:
-            self.builder.add(Conductances("r", *self.ends(fixed), [1 / b.value for b in fixed]))
+            self.builder.add(Conductances(self.called("r"), *self.ends(fixed), [1 / b.value for b in fixed]))
         for parameter, members in learnt.items():
             branches, index = zip(*members, strict=True)
             siemens = [1 / b.value for b in branches]
@@ -224,32 +232,44 @@ class _Assembler:
         if negative:
             ends = self.ends(negative)
             gains = [1 / b.value for b in negative]
-            self.builder.add(VoltageControlledCurrentSources("rneg", *ends, *ends, gains))
+            self.builder.add(VoltageControlledCurrentSources(self.called("rneg"), *ends, *ends, gains))
 
     def linear(self, inputs: tuple[str, ...]) -> None:
         assembly, add = self.assembly, self.builder.add
         if assembly.capacitors:
-            add(Capacitors("c", *self.ends(assembly.capacitors), [b.value for b in assembly.capacitors]))
+            add(Capacitors(self.called("c"), *self.ends(assembly.capacitors), [b.value for b in assembly.capacitors]))
         sources = [name for name in assembly.sources if name not in self.recognised.sources]
         if sources:
             branches = [assembly.sources[name] for name in sources]
             order = {name: k for k, name in enumerate(inputs)}
             driven = np.array([order.get(name, NONE) for name in sources])
             volts = np.where(driven >= 0, 0.0, [b.value for b in branches])
-            add(VoltageSources("v", *self.ends(branches), volts, driven))
+            add(VoltageSources(self.called("v"), *self.ends(branches), volts, driven))
         if assembly.currents:
-            add(CurrentSources("i", *self.ends(assembly.currents), [b.value for b in assembly.currents]))
+            add(CurrentSources(self.called("i"), *self.ends(assembly.currents), [b.value for b in assembly.currents]))
         kinds = {"e": VoltageControlledVoltageSources, "g": VoltageControlledCurrentSources}
         for letter, every in assembly.voltage_controlled.items():
             if branches := [branch for branch in every if id(branch) not in self.recognised.branches]:
-                add(kinds[letter](letter, *self.ends(branches), *self.controls(branches), [b.value for b in branches]))
+                add(
+                    kinds[letter](
+                        self.called(letter), *self.ends(branches), *self.controls(branches), [b.value for b in branches]
+                    )
+                )
         followers = {"f": CurrentControlledCurrentSources, "h": CurrentControlledVoltageSources}
         place = {name: k for k, name in enumerate(sources)}
         for letter, every in assembly.current_controlled.items():
             if pairs := [pair for pair in every if id(pair[0]) not in self.recognised.branches]:
                 branches = [branch for branch, _ in pairs]
                 controls = [place[source] for _, source in pairs]
-                add(followers[letter](letter, *self.ends(branches), "v", controls, [b.value for b in branches]))
+                add(
+                    followers[letter](
+                        self.called(letter),
+                        *self.ends(branches),
+                        self.called("v"),
+                        controls,
+                        [b.value for b in branches],
+                    )
+                )
 
     def amplifiers(self) -> None:
         every = self.recognised.amplifiers
@@ -257,7 +277,7 @@ class _Assembler:
             inputs, outputs = ([self.nodes[getattr(a, end)] for a in every] for end in ("input", "output"))
             inverted = [self.nodes[a.inverted] if a.inverted else NONE for a in every]
             gains, feedbacks = [a.gain for a in every], [a.feedback for a in every]
-            self.builder.add(Amplifiers("amp", inputs, outputs, gains, feedbacks, inverted))
+            self.builder.add(Amplifiers(self.called("amp"), inputs, outputs, gains, feedbacks, inverted))
 
     def diodes(self) -> None:
         by_kind: dict[type, list[tuple[Element, str, str, Diode]]] = {}
@@ -265,7 +285,9 @@ class _Assembler:
             by_kind.setdefault(type(row[3]), []).append(row)
         for number, rows in enumerate(by_kind.values()):
             anodes, cathodes = [self.nodes[row[1]] for row in rows], [self.nodes[row[2]] for row in rows]
-            self.builder.add_diodes(f"d{number or ''}", np.array(anodes), np.array(cathodes), _together(rows))
+            self.builder.add_diodes(
+                self.called(f"d{number or ''}"), np.array(anodes), np.array(cathodes), _together(rows)
+            )
 
     def expressions(self) -> None:
         groups: dict[tuple, list[tuple[Element, str, str, Formed]]] = {}
@@ -280,7 +302,7 @@ class _Assembler:
             for k in range(key[2]):
                 fields[f"constant_{k}"] = [row[3].constants[k] for row in rows]
             positive, negative = [self.nodes[row[1]] for row in rows], [self.nodes[row[2]] for row in rows]
-            self.builder.add(expression_kind(*key)(f"b{number}", positive, negative, **fields))
+            self.builder.add(expression_kind(*key)(self.called(f"b{number}"), positive, negative, **fields))
 
 
 def _together(rows: list[tuple[Element, str, str, Diode]]) -> Diode:

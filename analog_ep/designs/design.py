@@ -13,25 +13,18 @@ import torch
 from torch import Tensor
 
 from analog_ep.circuit import Circuit, check_circuit
-from analog_ep.constants import DEFAULT_TEMPERATURE, ZERO_CELSIUS
 from analog_ep.designs.amplifiers import recognised
 from analog_ep.designs.assembly import Assembly, assemble
-from analog_ep.designs.definitions import Contents, sort_cards
 from analog_ep.designs.diode_models import Conditions
-from analog_ep.designs.elements import Reader
-from analog_ep.designs.expansion import expand
 from analog_ep.designs.includes import Files
 from analog_ep.designs.marks import Bounds, Marks, Refuse, Wish, matching, output_pairs, read_marks
 from analog_ep.designs.observers import without_observers
-from analog_ep.designs.scopes import Scope
+from analog_ep.designs.reading import read_elements
 from analog_ep.designs.source import Card, Lines, SourceFile, split_lines
 from analog_ep.designs.trainable import Trainable, listed, trainable_parts
 from analog_ep.designs.writing import save_files, written_text
 from analog_ep.errors import CircuitError, NetlistError
 from analog_ep.networks import CircuitNetwork, ConductanceNetwork
-
-_SPICE_GMIN = 1e-12
-"""Conductance across every junction where a deck gives none: SPICE's own, and not the one of circuits here. [S]"""
 
 Output = str | tuple[str, str]
 
@@ -232,15 +225,8 @@ def design_of(
     cards = tuple(files.cards(lines))
     marks = read_marks([mark for known in files.known.values() for mark in known.marks])
     _replace_marks(marks, lines.file.path, trainable, bounds, inputs, outputs)
-    contents = sort_cards(cards)
-    assembly = Assembly()
-    conditions = _conditions(contents)
-    reader = Reader(assembly, conditions)
-    scope: Scope | None = None
-    for element in expand(contents):
-        scope = element.scope
-        reader.read(element)
-    reader.finish()
+    read = read_elements(cards)
+    assembly, conditions, scope = read.assembly, read.conditions, read.scope
     if scope is None:
         raise NetlistError(f"{lines.file.path} must hold elements behind its title, found none")
     names = _inputs(marks, assembly)
@@ -258,7 +244,7 @@ def design_of(
         names,
         pairs,
         parts,
-        (*skipped, *marks.notes, *contents.notes, *assembly.notes),
+        (*skipped, *marks.notes, *read.notes, *assembly.notes),
         np.array([assembly.sources[name].value for name in names]),
         cards,
         tuple(known.file for known in files.known.values()),
@@ -310,25 +296,6 @@ def _bounds_of_each(bounds: Bounds | Sequence[Bounds], count: int, refuse: Refus
         if not 0 < low < high < float("inf"):
             raise refuse(f"bounds must be 0 < g_min < g_max, found {low} and {high} S")
     return [(float(low), float(high)) for low, high in pairs]
-
-
-def _conditions(contents: Contents) -> Conditions:
-    scope = Scope()
-    scope.functions = contents.functions
-    for name, value in contents.top.parameters:
-        scope.bind(name, value, scope)
-    values = {name: scope.read(word).value for name, word in contents.options.items()}
-    # ngspice lets .temp win over the option, wherever it stands.
-    kelvin = values.get(".temp", values.get("temp", DEFAULT_TEMPERATURE - ZERO_CELSIUS)) + ZERO_CELSIUS
-    nominal = values.get("tnom", DEFAULT_TEMPERATURE - ZERO_CELSIUS) + ZERO_CELSIUS
-    for name, number in ((".temp", kelvin), ("tnom", nominal)):
-        word = contents.options.get(name) or contents.options.get("temp")
-        if number <= 0 and word is not None:
-            raise word.refuse(f"a temperature must be above {-ZERO_CELSIUS} °C, found {number - ZERO_CELSIUS:g} °C")
-    gmin = values.get("gmin", _SPICE_GMIN)
-    if gmin < 0:
-        raise contents.options["gmin"].refuse(f"gmin must not be negative, found {gmin:g} S")
-    return Conditions(round(kelvin, 10), round(nominal, 10), gmin)
 
 
 def _counting(
