@@ -3,12 +3,15 @@
 import inspect
 import pkgutil
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
+import pytest
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
@@ -108,3 +111,30 @@ def test_every_command_is_a_public_function_with_a_result():
             for kind in get_args(result) or (result,):
                 assert hasattr(kind, "to_json"), f"{path}: {kind}"
                 assert hasattr(kind, "table"), f"{path}: {kind}"
+
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
+def test_the_search_has_a_worker_in_pages_that_are_opened_as_files(tmp_path):
+    shutil.copy(ROOT / "docs" / "search-from-files.js", tmp_path)
+    (tmp_path / "page.html").write_text(
+        "<body><script src='search-from-files.js'></script><script>const worker = new Worker('worker.js');"
+        "worker.addEventListener('message', (event) => document.body.append(event.data.sum));"
+        "worker.postMessage([2, 3, 5]);</script>"
+    )
+    (tmp_path / "worker.js").write_text(
+        "const lists = importScripts('first.js', 'second.js');"
+        "addEventListener('message', (event) => lists.then(() => postMessage({sum: 'sum ' + summed(event.data)})));"
+    )
+    (tmp_path / "first.js").write_text("const add = (a, b) => a + b;")
+    (tmp_path / "second.js").write_text("const summed = ((adding) => (list) => list.reduce(adding, 0))(add);")
+    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--timeout=2000", "--dump-dom"]
+    shown = subprocess.run(
+        [str(BROWSER), *options, f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "page.html").as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "sum 10" in shown.stdout

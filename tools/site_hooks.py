@@ -12,7 +12,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 # Here and not where they are used: the path above holds only while this file is loaded.
 from latex2mathml.converter import convert
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
+from mkdocs.utils import get_relative_url
 
 from tools.reference import pages
 from tools.tutorial_pages import pages as tutorial_pages
@@ -20,6 +22,8 @@ from tools.tutorial_pages import pages as tutorial_pages
 _INLINE = re.compile(r'<(span|div) class="arithmatex">(?:\\\((.*?)\\\)|\\\[(.*?)\\\])</\1>', re.DOTALL)
 _ROLE = re.compile(r":math:<code>(.*?)</code>", re.DOTALL)
 _BLOCK = re.compile(r"<p>\.\. math::\s*(.*?)</p>", re.DOTALL)
+_ELSEWHERE = re.compile(r'<(?:script|link rel="stylesheet"|img)[^>]* (?:src|href)="(?:https?:)?//[^"]*"')
+_THEMES_WORKER = "https://unpkg.com/iframe-worker/shim"
 _LINK = re.compile(r"\[([^\]]+)\]\((\.\./[^)#\s]*)(?:#[^)]*)?\)")
 
 
@@ -60,6 +64,15 @@ def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
     html = _BLOCK.sub(lambda m: f"<p>{_mathml(m.group(1), True)}</p>", html)
     html = re.sub(r"\.\. \[(\d+)\]", r"[\1]", html)
     return _ROLE.sub(lambda m: _mathml(m.group(1), False), html)
+
+
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """The search needs no network: the theme's script for pages opened as files is one of our own."""
+    output = output.replace(_THEMES_WORKER, get_relative_url("search-from-files.js", page.url))
+    elsewhere = _ELSEWHERE.search(output)
+    if elsewhere:
+        raise PluginError(f"{page.file.src_uri}: the site must work without a network, found {elsewhere.group(0)}")
+    return output
 
 
 def _mathml(tex: str, block: bool) -> str:
