@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         write_adjoint_netlist,
         write_asymmetric_netlist,
         write_netlist,
+        write_samples_netlist,
         write_settling_netlist,
         write_transient_netlist,
     )
@@ -163,6 +164,7 @@ __all__ = [
     "write_adjoint_netlist",
     "write_asymmetric_netlist",
     "write_netlist",
+    "write_samples_netlist",
     "write_settling_netlist",
     "write_transient_netlist",
 ]

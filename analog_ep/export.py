@@ -19,6 +19,7 @@ from analog_ep.errors import StimulusError
 from analog_ep.netlist.adjoint_deck import write_adjoint_deck
 from analog_ep.netlist.deck import Phase, save_deck, write_deck
 from analog_ep.netlist.dialects import DialectName
+from analog_ep.netlist.samples_deck import write_samples_deck
 from analog_ep.netlist.settling_deck import write_settling_deck
 from analog_ep.netlist.timing import TwoPhaseTiming
 from analog_ep.netlist.transient_deck import USUAL_SHARE, usual_rate, write_transient_deck
@@ -81,6 +82,46 @@ def write_netlist(
         nudge = None if nudge is None else system.in_circuit(nudge)
     deck = write_deck(circuit, free.inputs, nudge, outputs, phase, dialect=dialect, start=start)
     save_deck(deck, Path(path))
+    return Path(path)
+
+
+def write_samples_netlist(
+    system: HardwareNetwork | Circuit,
+    inputs: Tensor,
+    *,
+    path: str | Path,
+    targets: Tensor | None = None,
+    chip: Chip | None = None,
+) -> Path:
+    """Write samples in turn as one deck for plain ``ngspice -b FILE``, a row of outputs each; see `write_samples_deck`.
+
+    Parameters
+    ----------
+    system : HardwareNetwork or Circuit
+        What to write, of one equilibrium for each sample.
+    inputs : Tensor (n_samples, n_inputs)
+        Inputs of the samples. [V]
+    path : str or Path
+        The file, written whole or not at all; it is returned.
+    targets : Tensor (n_samples, n_targets), optional
+        What the outputs should be, for the deck's header.
+    chip : Chip, optional
+        Mismatch of the hardware.
+
+    Raises
+    ------
+    StimulusError
+        If shapes do not fit, or the network has several equilibria: a sweep goes on from the last sample's.
+    ConvergenceError
+        If a free state was not reached.
+    """
+    if not isinstance(system, Circuit) and system.several_minima:
+        raise StimulusError(
+            "a deck of several samples needs a network with one equilibrium each, found one with several minima; "
+            "write one sample by `write_netlist`"
+        )
+    circuit, free = _free_state(system, inputs, chip)
+    save_deck(write_samples_deck(circuit, free.inputs, targets), Path(path))
     return Path(path)
 
 

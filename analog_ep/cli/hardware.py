@@ -19,6 +19,7 @@ from analog_ep.netlist.dialects import with_transients
 from analog_ep.runs.choosing import is_netlist
 from analog_ep.runs.learning_export import export_learning
 from analog_ep.runs.progress import sample_bar
+from analog_ep.runs.samples_export import export_samples
 from analog_ep.runs.trained import (
     check_own_netlist,
     cross_checked,
@@ -128,7 +129,7 @@ def export(
         ),
     ] = None,
     samples: Annotated[
-        int | None, typer.Option(min=1, help="Samples from K on that a transient presents; 1 if not given.")
+        int | None, typer.Option(min=1, help="Samples from K on that a transient or a free phase shows in turn.")
     ] = None,
     capacitance: Annotated[
         float | None, typer.Option(help="Capacitance of each node in a transient, 1e-12 if not given. [F]")
@@ -164,13 +165,19 @@ def export(
         raise typer.BadParameter("a netlist that learns presents all samples; leave it out", param_hint="--sample")
     if epochs is not None and phase is not Phase.learning:
         raise typer.BadParameter("has a meaning only with --phase learning", param_hint="--epochs")
-    for option, value in (("--samples", samples), ("--capacitance", capacitance), ("--rate", rate)):
+    if samples is not None and phase not in (Phase.transient, Phase.free):
+        raise typer.BadParameter("has a meaning only with --phase transient or free", param_hint="--samples")
+    if samples is not None and phase is Phase.free and simulator != "ngspice":
+        raise typer.BadParameter(f"free phases in turn are for ngspice alone, found {simulator}; leave --samples out")
+    for option, value in (("--capacitance", capacitance), ("--rate", rate)):
         if value is not None and phase is not Phase.transient:
             raise typer.BadParameter("has a meaning only with --phase transient", param_hint=option)
     if out is not None:
         own = export_own_netlist(run, out) if phase is None and dialect is None else []
         if phase is Phase.transient:
             export_transient(run, slice(sample, sample + (samples or 1)), out, capacitance, rate, simulator)
+        elif phase is Phase.free and samples is not None:
+            export_samples(run, slice(sample, sample + samples), out, array.value)
         elif phase is Phase.learning:
             seconds = export_learning(run, out, epochs, array.value)
             typer.echo(f"ngspice will take about {_lasting(seconds)} for it", err=True)

@@ -148,13 +148,20 @@ def _start(deck: DeckSections, start: np.ndarray | None) -> Iterator[str]:
 
 
 def _analysis(deck: DeckSections, phase: Phase, has_energy: bool) -> Iterator[str]:
-    names, outputs = deck.circuit.node_names, deck.circuit.outputs
+    names = deck.circuit.node_names
     tables: list[list[tuple[str, ...]]] = [[("energy",)]] if has_energy else []
-    if outputs is not None:
-        # A difference with ground is the node's own voltage, and ngspice cannot print it as v(a,0).
-        tables.append([(names[p], names[n]) if n != GROUND else (names[p],) for p, n in zip(*outputs, strict=True)])
+    if deck.circuit.outputs is not None:
+        tables.append(output_table(deck.circuit))
     tables += [[(names[node],) for node in nodes] for nodes in printed_nodes(deck.circuit)]
     yield from deck.section("analysis: a row a phase", deck.dialect.sweep("v_phase", _SWEEPS[phase], tables))
+
+
+def output_table(circuit: Circuit) -> list[tuple[str, ...]]:
+    """Nodes of each output, of a circuit that has some."""
+    assert circuit.outputs is not None
+    names = circuit.node_names
+    # A difference with ground is the node's own voltage, and ngspice cannot print it as v(a,0).
+    return [(names[p], names[n]) if n != GROUND else (names[p],) for p, n in zip(*circuit.outputs, strict=True)]
 
 
 def printed_nodes(circuit: Circuit) -> list[np.ndarray]:

@@ -62,6 +62,35 @@ def header(
         yield from dialect.paragraph(paragraph)
 
 
+def samples_header(
+    circuit: Circuit, samples: np.ndarray, targets: np.ndarray | None, dialect: Dialect
+) -> Iterator[str]:
+    """Comment lines of a deck that shows samples `(n_samples, n_inputs)` [V] in turn; every sample has one."""
+    paragraphs = [
+        "Samples in turn on a circuit that has learnt by equilibrium propagation: free phases, inputs held, outputs "
+        "open. Nothing in it changes any more.",
+        dialect.how_to_run,
+        "It prints the differential outputs [V], a row a sample, whose number v-sweep is.",
+        f"Size: {circuit.n_nodes - 1} nodes, {circuit.n_branches} branches.",
+        _temperature(circuit, has_energy=False),
+        *_layers(circuit),
+        "Samples, inputs [V]" + (":" if targets is None else " -> what the outputs should be [V]; 1 for a class:"),
+    ]
+    for paragraph in paragraphs:
+        yield from dialect.paragraph(paragraph)
+    for index, sample in enumerate(samples[:_MAX_LISTED]):
+        wanted = "" if targets is None else f" -> {_values(targets[index])}"
+        yield from dialect.paragraph(f"{index}: {_values(sample)}{wanted}")
+    if len(samples) > _MAX_LISTED:
+        yield from dialect.paragraph("and so on, on the cards below.")
+
+
+def _values(values: np.ndarray) -> str:
+    if len(values) > _MAX_LISTED:
+        return f"{len(values)} values"
+    return " ".join(f"{value:.9g}" for value in values)
+
+
 def _temperature(circuit: Circuit, has_energy: bool, currents: Sequence[NudgeCurrent] = ()) -> str:
     energy = ", and so does the energy" if has_energy else ""
     constant = currents and all(current.constant for current in currents)
