@@ -72,9 +72,35 @@ def test_controls_are_drawn_dashed_and_parts_without_a_source():
 
 def test_a_large_circuit_is_not_drawn():
     network = aep.ResistiveNetwork([8, 8, 4])
-    with pytest.raises(CircuitError, match="a drawing shows 60 elements at most, found 322"):
+    with pytest.raises(CircuitError, match="a drawing without places shows 60 elements at most, found 322"):
         network.circuit().draw()
     assert "<svg" not in network.circuit()._repr_html_()
+
+
+def test_nodes_stand_where_places_say_and_more_elements_are_drawn_then():
+    builder = CircuitBuilder("lattice")
+    names = [f"n{row}{column}" for row in range(7) for column in range(6)]
+    builder.add_nodes(names)
+    edges = [(f"n{r}{c}", f"n{r}{c + 1}") for r in range(7) for c in range(5)]
+    edges += [(f"n{r}{c}", f"n{r + 1}{c}") for r in range(6) for c in range(6)]
+    builder.add(Conductances("r", [p for p, _ in edges], [n for _, n in edges], 1e-6))
+    builder.add(Conductances("leak", "n20", 0, 1e-9))
+    circuit = builder.build()
+    assert circuit.n_branches == 72
+    places = {name: (int(name[2]) + 3.0, int(name[1]) - 1.0) for name in names}
+    svg = circuit.draw(places).svg
+    found = {each.text: each for each in ElementTree.fromstring(svg).iter() if each.tag.endswith("text")}
+    x, y = ({name: float(found[name].attrib[axis]) for name in names} for axis in "xy")
+    steps_right = {x[f"n{r}{c + 1}"] - x[f"n{r}{c}"] for r in range(7) for c in range(5)}
+    steps_down = {y[f"n{r + 1}{c}"] - y[f"n{r}{c}"] for r in range(6) for c in range(6)}
+    assert (len(steps_right), len(steps_down)) == (1, 1)
+    assert min(steps_right | steps_down) > 100
+    assert min(*x.values(), *y.values()) > 0
+    # What hangs from a node stands beside what leads down from it.
+    down = float(found["r[47] 1 µS"].attrib["x"])
+    assert down - float(found["leak 1 nS"].attrib["x"]) > 20
+    with pytest.raises(CircuitError, match="found none for n00, n01, n02, n03, n04, …; give each"):
+        circuit.draw({name: place for name, place in places.items() if name > "n2"})
 
 
 @pytest.mark.parametrize(

@@ -169,10 +169,21 @@ def test_a_netlist_of_ones_own(tmp_path, monkeypatch):
     spec = choose_spec(tmp_path / "own.cir", str(tmp_path / "own.csv"), epochs=1, columns=columns, circuit=circuit)
     Run.create(tmp_path / "run", spec).train()
     page = report(tmp_path / "run")
-    assert "no layers to draw" in page.left_out["Network"]
     assert "no classes" in page.left_out["Accuracy by class"]
-    assert {"What it is", "Learning curve", "Conductances", "Hardware needed"}.isdisjoint(page.left_out)
+    assert {"What it is", "Network", "Learning curve", "Conductances", "Hardware needed"}.isdisjoint(page.left_out)
     parsed(page.to_html())
+
+
+def test_a_circuit_is_drawn_up_to_what_a_drawing_holds(tmp_path, monkeypatch):
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "/nowhere/ngspice")
+    ladder = "".join(f"R{i} n{i} n{i + 1} 1k\n" for i in range(70))
+    (tmp_path / "own.cir").write_text(f"* ladder\nVx n0 0 0\n{ladder}Rl n70 0 1k\n.end\n")
+    (tmp_path / "own.csv").write_text("vx [V],n70 [V]\n1,0.1\n")
+    columns = {"inputs": ["vx"], "outputs": ["n70"]}
+    circuit = {"trainable": ["R1"], "bounds": [1e-5, 1e-2]}
+    spec = choose_spec(tmp_path / "own.cir", str(tmp_path / "own.csv"), epochs=1, columns=columns, circuit=circuit)
+    Run.create(tmp_path / "run", spec)
+    assert "drawn up to 60 elements, found 72" in report(tmp_path / "run").left_out["Network"]
 
 
 def test_a_run_that_this_version_cannot_read(run, tmp_path):

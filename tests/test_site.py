@@ -16,7 +16,9 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from analog_ep.cli.functions import FUNCTIONS
-from tools import reference, tutorial_pages
+from analog_ep.devices.pulses import MODELS, PRESETS, PulseModel
+from analog_ep.learning.updates.schemes import SCHEMES
+from tools import pulse_reference, reference, tutorial_pages
 
 ROOT = Path(__file__).parent.parent
 SPECS = (reference.Spec, reference.StudySpec, reference.Technology)
@@ -65,6 +67,19 @@ def test_units_are_those_of_the_meanings():
     assert by_name["training", "epochs"].allowed == "whole number, > 0"
 
 
+def test_every_scheme_model_and_preset_is_on_the_page_with_its_fields():
+    page = pulse_reference.pulse_page()
+    for name, kind in {**SCHEMES, **MODELS}.items():
+        part = page.partition(f"\n### `{name}`\n")[2].partition("\n##")[0]
+        assert part, name
+        for field in set(inspect.signature(kind).parameters) - set(inspect.signature(PulseModel).parameters):
+            assert re.search(rf"^\| `{field}` \| .{{5}}", part, re.MULTILINE), (name, field)
+    for field in inspect.signature(PulseModel).parameters:
+        assert f"\n| `{field}` | " in page
+    assert all(f"\n| `{name}` | `" in page for name in PRESETS)
+    assert "reference/pulses.md" in (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+
+
 def test_every_command_and_option_is_on_the_page():
     page = reference.command_page()
     for name, command in reference.commands():
@@ -83,7 +98,7 @@ def test_every_public_name_is_on_a_page_and_documented():
 
 
 def test_every_link_of_the_pages_leads_to_a_file():
-    known = {*reference.pages(), *tutorial_pages.pages()}
+    known = {*reference.pages(), "reference/pulses.md", *tutorial_pages.pages()}
     for page in (ROOT / "docs").rglob("*.md"):
         text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
         for target in re.findall(r"\]\((?!http)([^)#\s]+)", text):

@@ -16,6 +16,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.utils import get_relative_url
 
+from tools.pulse_reference import pulse_page
 from tools.reference import pages
 from tools.tutorial_pages import pages as tutorial_pages
 
@@ -40,7 +41,7 @@ def on_config(config: Any) -> Any:
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the generated pages."""
-    for path, text in {**pages(), **tutorial_pages()}.items():
+    for path, text in {**pages(), "reference/pulses.md": pulse_page(), **tutorial_pages()}.items():
         files.append(File.generated(config, path, content=text))
     return files
 

@@ -91,4 +91,7 @@ def require_signs(table: Table) -> None:
     wrong = np.flatnonzero(~np.isin(table["pulse"], (-1, 0, 1)))
     if len(wrong):
         found, where = table["pulse"][wrong[0]], table.where(wrong[0])
-        raise DataError(f"{table.name}: pulse must be 1, -1, or 0 where a train begins, found {found:g} in {where}")
+        raise DataError(
+            f"{table.name}: pulse must be 1, -1, or 0 where a train begins, found {found:g} in {where}; of a "
+            "column that counts pulses, or has their volts, write each pulse's sign"
+        )

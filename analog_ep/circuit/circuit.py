@@ -78,8 +78,16 @@ class Circuit:
         lines.append(f"  {self.n_inputs} inputs, {len(pairs)} outputs: {', '.join(names) or 'none'}{more}")
         return "\n".join(lines)
 
-    def draw(self) -> Drawing:
+    def draw(self, places: Mapping[str, tuple[float, float]] | None = None) -> Drawing:
         """The circuit drawn: named nodes, elements with symbols and values; controls are dashed.
+
+        The values are those of this circuit; what a network has learnt is in `network.circuit()`.
+
+        Parameters
+        ----------
+        places : mapping of str to (float, float), optional
+            Column and row of every node but ground, by its name, from the upper left: of a lattice, say. Without
+            them inputs stand on the left, and the others by their distance from these.
 
         Returns
         -------
@@ -89,9 +97,9 @@ class Circuit:
         Raises
         ------
         CircuitError
-            If it has more than 60 elements.
+            If it has more than 60 elements and no places are given, or a node has none.
         """
-        return circuit_drawing(self.title, self.node_names, self.groups)
+        return circuit_drawing(self.title, self.node_names, self.groups, places)
 
     def _repr_html_(self) -> str:
         drawing = self.draw().svg if self.n_branches <= MOST_ELEMENTS else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -15,7 +15,7 @@ from analog_ep.support.shown import Drawing
 from analog_ep.support.si import si
 
 MOST_ELEMENTS = 60
-"""Elements that a drawing shows at most: more cannot be told apart."""
+"""Elements that a drawing without places shows at most: more cannot be told apart."""
 
 _ACROSS, _DOWN, _EDGE, _STUB = 190, 150, 70, 62
 """Distances of columns and of rows, of both from the edge, and of ground from its node. [px]"""
@@ -52,7 +52,12 @@ class _Element:
     text: str
 
 
-def circuit_drawing(title: str, names: Sequence[str], groups: Sequence[Branches]) -> Drawing:
+def circuit_drawing(
+    title: str,
+    names: Sequence[str],
+    groups: Sequence[Branches],
+    places: Mapping[str, tuple[float, float]] | None = None,
+) -> Drawing:
     """Draw nodes and elements.
 
     Parameters
@@ -63,20 +68,22 @@ def circuit_drawing(title: str, names: Sequence[str], groups: Sequence[Branches]
         Of its nodes, ground first.
     groups : sequence of Branches
         Its elements.
+    places : mapping of str to (float, float), optional
+        Column and row of every node but ground, from the upper left; without them the drawing finds some.
 
     Raises
     ------
     CircuitError
-        If there are more than `MOST_ELEMENTS`.
+        If there are more than `MOST_ELEMENTS` and no places, or a node has none.
     """
     count = sum(map(len, groups))
-    if count > MOST_ELEMENTS:
+    if count > MOST_ELEMENTS and places is None:
         raise CircuitError(
-            f"a drawing shows {MOST_ELEMENTS} elements at most, found {count} in {title!r}; draw a part, or a layered "
-            "network by network_svg"
+            f"a drawing without places shows {MOST_ELEMENTS} elements at most, found {count} in {title!r}; give "
+            "places, a column and a row for each node, or draw a layered network by network_svg"
         )
     elements = [element for group in groups for element in _elements(group)]
-    place = _places(len(names), elements)
+    place = _places(len(names), elements) if places is None else _given(names, places)
     width = int(max((x for x, _ in place.values()), default=0) + _EDGE + 60)
     height = int(max((y for _, y in place.values()), default=0) + _EDGE + _STUB)
     parts = [*_between(elements, place), *_to_ground(elements, place)]
@@ -103,6 +110,18 @@ def _elements(group: Branches) -> list[_Element]:
         _Element(tuple(each), symbol if symbol in _SYMBOLS else "box", f"{name} {value}".strip())
         for each, name, value in zip(nodes, names, values, strict=True)
     ]
+
+
+def _given(names: Sequence[str], places: Mapping[str, tuple[float, float]]) -> dict[int, tuple[float, float]]:
+    missing = [name for name in names[1:] if name not in places]
+    if missing:
+        shown = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
+        raise CircuitError(f"places must have every node but ground, found none for {shown}; give each (column, row)")
+    left, top = (min(places[name][axis] for name in names[1:]) for axis in (0, 1))
+    return {
+        node: (_EDGE + (places[name][0] - left) * _ACROSS, _EDGE + (places[name][1] - top) * _DOWN)
+        for node, name in enumerate(names[1:], start=1)
+    }
 
 
 def _places(n_nodes: int, elements: Sequence[_Element]) -> dict[int, tuple[float, float]]:
@@ -177,10 +196,12 @@ def _to_ground(elements: Sequence[_Element], place: dict[int, tuple[float, float
         first, second = element.nodes[:2]
         if 0 in (first, second) and max(first, second) > 0:
             hanging.setdefault(max(first, second), []).append(element)
+    below = _with_one_below(elements, place)
     for node, own in hanging.items():
         x, y = place[node]
+        aside = 34 + (len(own) - 1) * 17 if node in below else 0
         for number, element in enumerate(own):
-            at = x + (number - (len(own) - 1) / 2) * 34
+            at = x - aside + (number - (len(own) - 1) / 2) * 34
             middle, foot = (at, y + 34 + 12 * (number % 2)), (at, y + _STUB + 12 * (number % 2))
             turned = 90.0 if element.nodes[1] == 0 else -90.0
             top, bottom = ((x, y), foot) if turned > 0 else (foot, (x, y))
@@ -188,6 +209,12 @@ def _to_ground(elements: Sequence[_Element], place: dict[int, tuple[float, float
             parts.append(f'<path d="M{at - 8:g} {foot[1]:g}h16M{at - 5:g} {foot[1] + 3:g}h10" stroke="#444"/>')
             parts += _controls(element.nodes[2:], middle, place)
     return parts
+
+
+def _with_one_below(elements: Sequence[_Element], place: dict[int, tuple[float, float]]) -> set[int]:
+    """Nodes from which an element leads straight down."""
+    pairs = [(place[a], place[b], a, b) for a, b, *_ in (each.nodes for each in elements) if min(a, b) > 0]
+    return {(a if ya < yb else b) for (xa, ya), (xb, yb), a, b in pairs if xa == xb and ya != yb}
 
 
 def _symbol(

@@ -6,6 +6,7 @@ import csv
 from itertools import pairwise
 from pathlib import Path
 
+from analog_ep.circuit.picture import MOST_ELEMENTS
 from analog_ep.networks import CrossbarNetwork, HardwareNetwork, Network, Question, UnitNetwork
 from analog_ep.networks.diagram import network_svg
 from analog_ep.reporting.page import Section, drawing, facts_table, paragraph, picture, rows_table, unfolded
@@ -52,6 +53,16 @@ def diagram(subject: RunSubject) -> Section:
 class _Drawn(Question[Section]):
     def network(self, network: Network) -> Section:
         return Section("Network", left_out=f"a {type(network).__name__} has no layers to draw")
+
+    def circuit(self, network: HardwareNetwork) -> Section:
+        circuit = network.circuit()
+        if circuit.n_branches > MOST_ELEMENTS:
+            words = (
+                f"a circuit is drawn up to {MOST_ELEMENTS} elements, found {circuit.n_branches}; circuit.draw(places)"
+            )
+            return Section("Network", left_out=f"{words} in Python draws more")
+        words = "The circuit with what it has learnt; inputs stand at what their sources have without a sample."
+        return Section("Network", drawing(circuit.draw()) + paragraph(words), {"elements": circuit.n_branches})
 
     def crossbars(self, network: CrossbarNetwork) -> Section:
         return self._layers(network)
