@@ -12,8 +12,8 @@ from tools.reference import section
 
 _HEAD = """# Devices and schemes
 
-What `[update]` of a spec may name: `device` a model, a preset, a card or a CSV of pulses, with `parameters` for the fields of the
-model; `scheme` what makes pulses of a wanted change, with `options` for its fields.
+What `[update]` of a spec may name: `device` a model, a preset, a card or a CSV of pulses, with `parameters` for the
+fields of the model; `scheme` what makes pulses of a wanted change, with `options` for its fields.
 
 ```toml
 [update]
@@ -23,8 +23,8 @@ scheme = "verify"
 options = { tolerance = 0.5 }
 ```
 
-A device's state w lies between w_min and w_max, which stand for the two ends of its range of conductance; steps are of w.
-Names in parentheses are aihwkit's, with its default where that differs. Generated from the classes."""
+A device's state w lies between w_min and w_max, which stand for the two ends of its range of conductance; steps are
+of w. Names in parentheses are aihwkit's, with its default where that differs. Generated from the classes."""
 
 
 def pulse_page() -> str:

@@ -1,0 +1,52 @@
+"""What docs/howto shows is run as it is written, at small size."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from analog_ep.cli import app
+from analog_ep.spec.study import StudySpec
+from tests.plain_ngspice import run_plain
+
+HOWTO = Path(__file__).parent.parent / "docs" / "howto"
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(
+        rf"^```{language}\n(.*?)^```", (HOWTO / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+
+
+@pytest.mark.ngspice
+def test_the_lattice_of_designers_learns_is_drawn_and_shows_itself_to_ngspice(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (text,) = (each for each in blocks("designers.md", "python") if "SIDE" in each)
+    assert "SIDE, STEPS = 6, 150" in text
+    names: dict[str, object] = {}
+    exec(text.replace("SIDE, STEPS = 6, 150", "SIDE, STEPS = 6, 2"), names)
+    assert len(run_plain(tmp_path / "lattice.cir")["v(n52)-v(n23)"]) == 25
+    assert (tmp_path / "lattice.svg").read_text(encoding="utf-8").count("<circle") == 39
+
+
+@pytest.mark.ngspice
+def test_the_deck_for_a_colleague_shows_all_four_cases(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    commands = re.findall(r"^    analog-ep (.*runs/xor .*|.*runs/xor)$", (HOWTO / "decks.md").read_text(), re.MULTILINE)
+    assert [each.split()[0] for each in commands] == ["train", "export"]
+    for command in commands:
+        small = ["--epochs", "60"] if command.startswith("train") else []
+        done = CliRunner().invoke(app, [*command.split(), *small])
+        assert done.exit_code == 0, done.output
+    table = run_plain(tmp_path / "xor.cir")
+    assert list(table["v(o1_p)-v(o1_n)"] > table["v(o0_p)-v(o0_n)"]) == [False, True, True, False]
+    head = blocks("decks.md", "")[0]
+    assert head in (tmp_path / "xor.cir").read_text()
+
+
+def test_the_study_of_device_physicists_is_one():
+    (text,) = (each for each in blocks("devices.md", "toml") if "[axes.device]" in each)
+    spec = StudySpec.model_validate(tomllib.loads(text))
+    assert len(spec.axes["device"]) == 5
