@@ -7,7 +7,8 @@ The same network from the same seed learns the same batches twice:
 
 ep      nudged phases ±β of every block by the error from behind it, single precision;
 exact   the limit of vanishing nudges in double precision, which is implicit differentiation: `tests/
-        test_equilibrium_block.py` holds it against central differences of a whole model.
+        test_equilibrium_block.py` holds it against central differences of a whole model;
+single  with `--methods single`, that limit in single precision, which shows what rounding alone does.
 
 analog  is one circuit: two resistive convolutions with an average by resistors between, and a dense stage.
 blocks  are three circuits of 3, 3 and 2 convolutions, averages by resistors and a dense stage at the end, with batch
@@ -36,7 +37,7 @@ import analog_ep as aep
 from analog_ep.datasets import Dataset, load_dataset
 from analog_ep.devices import Clamp
 
-METHODS = {"ep": torch.float32, "exact": torch.float64}
+METHODS = {"ep": torch.float32, "single": torch.float32, "exact": torch.float64}
 _PART = 1000
 _LOGIT = 0.05
 """Volts that count as one. [V]"""
@@ -187,6 +188,9 @@ def main() -> None:
     parser.add_argument("--data", default="digits", help="digits, mnist, or a folder of images")
     parser.add_argument("--samples", type=int, default=10_000, help="training images, the first ones")
     parser.add_argument("--structure", choices=STRUCTURES, default="analog")
+    parser.add_argument(
+        "--methods", nargs="+", choices=METHODS, default=["ep", "exact"], help="the first against the last"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--width", type=int, default=4, help="channels of the first stages")
@@ -205,10 +209,10 @@ def main() -> None:
     )
     differences = []
     for seed in range(options.seeds):
-        runs = {method: train(data, method, seed, options) for method in METHODS}
-        (ep, gradients, ep_seconds), (exact, expected, seconds) = runs["ep"], runs["exact"]
-        print(json.dumps({"seed": seed, **compared(gradients, expected), "epoch_seconds": [ep_seconds, seconds]}))
-        differences.append([abs(a - b) for a, b in zip(ep, exact, strict=True)])
+        runs = [train(data, method, seed, options) for method in options.methods]
+        (own, gradients, own_seconds), (other, expected, seconds) = runs[0], runs[-1]
+        print(json.dumps({"seed": seed, **compared(gradients, expected), "epoch_seconds": [own_seconds, seconds]}))
+        differences.append([abs(a - b) for a, b in zip(own, other, strict=True)])
     worst = [max(each) for each in zip(*differences, strict=True)]
     print(json.dumps({"largest_differences_by_epoch": worst}))
 
