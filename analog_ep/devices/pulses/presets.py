@@ -112,6 +112,59 @@ PRESETS: dict[str, PulseModel] = {
         subtract_symmetry_point=True,
         reference_spread=0.05,
     ),
+    # A looser fit to Gong et al. 2018, taken as calibrated to its symmetry point.
+    "ReRamSB": SoftBoundsReference(
+        step=0.002,
+        w_min=-0.75,
+        w_max=1.25,
+        step_spread=0.3,
+        up_down_spread=0.01,
+        w_min_spread=0.3 / 0.75,
+        w_max_spread=0.3 / 1.25,
+        step_noise=3.75,
+        write_noise=56.0,
+        noise_follows_step=False,
+    ),
+    # Capacitor cell, a fit to Li et al., VLSI 2018; it leaks, by 1/lifetime an update.
+    "Capacitor": LinearStep(
+        step=0.005,
+        w_min=-1.0,
+        w_max=1.0,
+        gamma_up=0.05,
+        gamma_down=0.05,
+        step_spread=0.1,
+        up_down_spread=0.06,
+        w_min_spread=0.07,
+        w_max_spread=0.07,
+        gamma_up_spread=0.01,
+        gamma_down_spread=0.01,
+        step_noise=0.3,
+        noise_follows_step=False,
+        nominal_bound=True,
+        lifetime=1e6,
+        lifetime_spread=0.3,
+    ),
+    # Specification of Gokmen & Vlasov, Front. Neurosci. 10:333, 2016, scaled to ±1, with 10,000 symmetric steps.
+    "Idealized": ConstantStep(
+        step=0.0002,
+        w_min=-1.0,
+        w_max=1.0,
+        step_spread=0.3,
+        w_min_spread=0.3,
+        w_max_spread=0.3,
+        step_noise=0.3,
+    ),
+    # The same with its 1,200 steps, and their asymmetry.
+    "GokmenVlasov": ConstantStep(
+        step=0.0016,
+        w_min=-1.0,
+        w_max=1.0,
+        step_spread=0.3,
+        up_down_spread=0.01,
+        w_min_spread=0.3,
+        w_max_spread=0.3,
+        step_noise=0.3,
+    ),
     # Phase-change memory, Nandakumar et al., Front. Neurosci. 14:406, 2020: gradual in potentiation alone, so it is
     # used as one of a pair.
     "PCM": ExpStep(
@@ -132,7 +185,7 @@ PRESETS: dict[str, PulseModel] = {
         noise_slope=0.108,
     ),
 }
-"""Published devices; parameters of the presets of that name in aihwkit's repository, commit 9488fd08."""
+"""Published devices; parameters of the presets of that name in aihwkit 1.1.0, which 1.2.0 has, too."""
 
 
 def pulse_model(name: str, **parameters: Any) -> PulseModel:
