@@ -10,7 +10,7 @@ import torch
 
 from analog_ep.devices.pulses import ConstantStep, PulsedArray, PulseModel, SoftBounds
 from analog_ep.errors import CheckpointError, DeviceParameterError
-from analog_ep.learning.updates.coincidence import outer_pulses
+from analog_ep.learning.updates.coincidence import outer_pulses, row_pulses
 from analog_ep.learning.updates.pulsed import PULSE_COLUMNS, PulsedUpdate
 from analog_ep.learning.updates.schemes import (
     SCHEMES,
@@ -123,20 +123,6 @@ def test_mixed_precision_loses_nothing():
         steps = (siemens - before[name]) / STEP
         assert (steps - 7.5).abs().max().item() <= 1.0
         torch.testing.assert_close(steps, steps.round())
-
-
-def test_tiki_taka_moves_one_column_by_what_the_fast_array_holds():
-    net = network()
-    update = pulsed(net, TikiTaka(transfer_every=2, transfer_rate=0.5))
-    propose(net, 4 * STEP)
-    assert all(bool((change == 0).all()) for change in changes(net, update).values())
-    for column in (0, 1):
-        moved = changes(net, update)["stage1"]
-        expected = torch.zeros_like(moved)
-        # Two updates of 4 steps before the first transfer; two more until the second.
-        expected[:, column] = 4.0 * (column + 1)
-        torch.testing.assert_close(moved, expected)
-        update.step()
 
 
 def test_tiki_takas_fast_array_begins_at_the_symmetry_point():
@@ -288,6 +274,30 @@ def test_coincidences_of_one_sign_never_pulse_against_it():
     assert int(array.potentiations.sum()) > 0
 
 
+def test_a_matrix_is_written_row_by_row_with_binomial_pulses():
+    """Mean and variance of each device are those of its own slots; a row's slots are what its largest change needs."""
+    change = torch.tensor([[2.5, -1.0, 0.0], [0.3, 0.15, -0.3], [0.0, 0.0, 0.0], [40.0, 4.0, -100.0]]).double()
+    slots = torch.tensor([[3.0], [1.0], [1.0], [31.0]]).double()
+    chance = (change.abs() / slots).clamp(max=1)
+    array = PulsedArray.over(EVEN, torch.full((4, 3), 5e-5, dtype=torch.float64), (LOW, HIGH), 0)
+    counts = torch.empty(3000, 4, 3, dtype=torch.float64)
+    for own in counts:
+        before = array.potentiations - array.depressions
+        row_pulses(array, change * STEP, 31, True)
+        own.copy_(array.potentiations - array.depressions - before)
+    variance = slots * chance * (1 - chance)
+    assert ((counts.mean(0) - slots * chance * change.sign()).abs() <= 4.5 * (variance / 3000).sqrt()).all()
+    assert ((counts.var(0) - variance).abs() <= 0.15 * variance + 1e-9).all()
+
+
+def test_a_whole_matrix_arrives_without_singular_pairs():
+    net = ResistiveNetwork([40, 30, 2], conductance_range=(LOW, HIGH), initial_range=(4e-5, 6e-5), dtype=torch.float64)
+    wanted = 3 * torch.randn(82, 30, generator=torch.Generator().manual_seed(1)).double().sign()
+    update = pulsed(net, StochasticCoincidence())
+    net.get_parameter("stage1").grad = -STEP * wanted / net.reference_conductance
+    torch.testing.assert_close(changes(net, update)["stage1"], wanted, rtol=0, atol=1e-6)
+
+
 def test_a_matrix_is_written_as_outer_products():
     net = ResistiveNetwork([40, 30, 2], conductance_range=(LOW, HIGH), initial_range=(4e-5, 6e-5), dtype=torch.float64)
     update = pulsed(net, StochasticCoincidence(rank=2))
@@ -420,6 +430,8 @@ def test_a_state_of_other_hardware_is_refused():
         ("stochastic", {"train_length": 2.5}, "train_length must be a whole number of at least 1, found 2.5"),
         ("stochastic", {"manage_length": 1}, "manage_length must be true or false, found 1"),
         ("verify", {"tolerance": 0}, "ProgramAndVerify: tolerance must be positive and finite, found 0"),
+        ("stochastic", {"rank": -1}, "rank must be a whole number of at least 1, found -1"),
+        ("stochastic", {"rank": False}, "rank must be a whole number of at least 1, found False"),
         ("tiki_taka", {"transfer_rate": 0.0}, "TikiTaka: transfer_rate must be positive and finite, found 0.0"),
     ],
 )

@@ -185,7 +185,8 @@ class _SpecUpdate(Question[ParameterUpdate]):
         device = pulsed_device(table.device, **table.parameters)
         scheme = update_scheme(table.scheme, **table.options)
         scheme = scheme if table.held is None else OneOfPair(scheme, table.held)
-        return PulsedUpdate(self.optimizer, network, device=device, scheme=scheme, seed=seed, chip=self.chip)
+        vectors = self.spec.training.batch_size or len(build_dataset(self.spec, network).train_labels)
+        return PulsedUpdate(self.optimizer, network, device, scheme, seed, self.chip, vectors)
 
 
 def _optimizer(spec: Spec, network: Network) -> torch.optim.Optimizer:

@@ -123,6 +123,11 @@ class PulsedArray:
         self.hidden = self._bounded(self.hidden)
 
     @property
+    def read_offset(self) -> Tensor:
+        """What is subtracted from each state when it is read, scalar or `(n_devices,)`."""
+        return self._offset
+
+    @property
     def step(self) -> float:
         """Conductance that one pulse is taken to change. [S]"""
         return self.model.mean_step * self.map.slope

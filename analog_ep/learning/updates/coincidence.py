@@ -37,6 +37,31 @@ def outer_pulses(array: PulsedArray, rows: Tensor, columns: Tensor, train_length
         array.pulse_at(*found)
 
 
+def row_pulses(array: PulsedArray, change: Tensor, train_length: int, manage_length: bool) -> None:
+    """Pulse an array with any ΔG on average, row by row: the row is held on, its columns have trains of their own.
+
+    A device gets a binomial number of pulses, BL p with p = |ΔG|/(BL ΔG_0), at most BL.
+
+    Parameters
+    ----------
+    array : PulsedArray
+        `(n_rows, n_columns)`.
+    change : Tensor (n_rows, n_columns)
+        ΔG. [S]
+    train_length : int
+        Most slots, BL.
+    manage_length : bool
+        Whether the slots of a row are only as many as its largest change needs.
+    """
+    steps = change.abs() / array.step
+    slots = torch.full_like(steps[:, :1], train_length)
+    if manage_length:
+        slots = steps.amax(1, keepdim=True).ceil().clamp(1, train_length)
+    chance = (steps / slots).clamp(max=1.0)
+    counts = torch.binomial(slots.expand_as(chance).contiguous(), chance, generator=array.generator)
+    array.pulse(counts.copysign_(change).long().reshape(array.shape))
+
+
 @dataclass(frozen=True)
 class _Trains:
     """How products x δ become trains."""

@@ -68,6 +68,8 @@ class PulsedUpdate(ConductanceUpdate):
         Of the drawn devices, their noise and the scheme's random numbers; every crossbar has streams of its own.
     chip : Chip, optional
         Whose cells the devices are.
+    vectors : int
+        Samples whose gradients a step sums up: what schemes count that go by vectors.
 
     Attributes
     ----------
@@ -88,6 +90,7 @@ class PulsedUpdate(ConductanceUpdate):
         scheme: Scheme | str | None = None,
         seed: int = 0,
         chip: Chip | None = None,
+        vectors: int = 1,
     ):
         super().__init__(optimizer, network)
         self.held_cells = None if chip is None else HeldCells(network, chip, seed)
@@ -100,7 +103,7 @@ class PulsedUpdate(ConductanceUpdate):
             array = PulsedArray.over(self.device, conductances, network.range_of(layout.label), own_seed)
             if self.held_cells is not None and layout.label in self.held_cells.stuck:
                 array.stick(self.held_cells.stuck[layout.label])
-            crossbar = PulsedCrossbar(layout, array)
+            crossbar = PulsedCrossbar(layout, array, vectors=vectors)
             self.scheme.prepare(crossbar)
             self.crossbars[layout.label] = crossbar
         self._read_last: dict[str, Tensor] = {}

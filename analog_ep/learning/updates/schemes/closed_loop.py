@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -27,8 +26,7 @@ class ProgramAndVerify(Scheme):
     max_rounds: int = 20
 
     def __post_init__(self):
-        good = isinstance(self.tolerance, (int, float)) and 0 < self.tolerance < math.inf
-        self._require(good, "tolerance must be positive and finite", self.tolerance)
+        self._require_positive("tolerance")
         self._require_count("max_rounds")
 
     def write(self, crossbar: PulsedCrossbar, change: Tensor) -> None:

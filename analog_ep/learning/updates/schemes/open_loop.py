@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from analog_ep.learning.updates.coincidence import outer_pulses
+from analog_ep.learning.updates.coincidence import outer_pulses, row_pulses
 from analog_ep.learning.updates.schemes.scheme import PulsedCrossbar, Scheme, stochastic_rounding
 
 
@@ -77,7 +77,8 @@ class StochasticCoincidence(Scheme):
     """Random pulse trains on rows and columns; a device switches where both meet (Gokmen & Vlasov 2016).
 
     The trains of factors x and δ give a device BL p_x p_δ pulses on average, that is ΔG = x δ. A change that comes as
-    a matrix is written as its `rank` leading singular pairs, one train each.
+    a matrix, from an optimiser, is written row by row, or as its leading singular pairs, one train each: these are
+    fewer trains, but leave out what is not in the leading pairs, which of Adam's steps is most.
 
     Parameters
     ----------
@@ -86,7 +87,7 @@ class StochasticCoincidence(Scheme):
     manage_length : bool
         Whether a train is only as long as the largest product needs.
     rank : int
-        Outer products that stand for a matrix.
+        Outer products that stand for a matrix; 0 for one a row, which is the whole matrix on average.
 
     References
     ----------
@@ -96,16 +97,20 @@ class StochasticCoincidence(Scheme):
 
     train_length: int = 31
     manage_length: bool = True
-    rank: int = 1
+    rank: int = 0
 
     def __post_init__(self):
         self._require_count("train_length")
-        self._require_count("rank")
+        if self.rank != 0 or isinstance(self.rank, bool):
+            self._require_count("rank")
         self._require(isinstance(self.manage_length, bool), "manage_length must be true or false", self.manage_length)
 
     def write(self, crossbar: PulsedCrossbar, change: Tensor) -> None:
         # Single elements are a column: each has a line of its own, and all share the other one.
         matrix = change if change.ndim == 2 else change.flatten()[:, None]
+        if not self.rank:
+            row_pulses(crossbar.array, matrix, self.train_length, self.manage_length)
+            return
         left, sizes, right = torch.linalg.svd(matrix, full_matrices=False)
         for k in range(min(self.rank, len(sizes))):
             root = sizes[k].sqrt()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
@@ -27,12 +28,15 @@ class PulsedCrossbar:
         Devices that the network does not read; Tiki-Taka's fast array.
     memory : dict of str to Tensor
         Digital state of the scheme.
+    vectors : int
+        Samples whose gradients a change sums up; what a scheme counts that goes by vectors.
     """
 
     layout: ArrayLayout
     array: PulsedArray
     hidden_array: PulsedArray | None = None
     memory: dict[str, Tensor] = field(default_factory=dict)
+    vectors: int = 1
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,11 @@ class Scheme(ABC):
     def _require(self, holds: bool, rule: str, found: object) -> None:
         if not holds:
             raise DeviceParameterError(f"{type(self).__name__}: {rule}, found {found!r}")
+
+    def _require_positive(self, name: str) -> None:
+        value = getattr(self, name)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        self._require(number and 0 < value < math.inf, f"{name} must be positive and finite", value)
 
     def _require_count(self, name: str) -> None:
         value = getattr(self, name)
