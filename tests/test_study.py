@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from joblib.externals.loky.process_executor import TerminatedWorkerError
+from scipy import stats
 
 from analog_ep import cli
 from analog_ep.cli import studies
@@ -24,7 +25,7 @@ from analog_ep.spec.study import Study, load_study
 from analog_ep.studies import cluster, cores, grid
 from analog_ep.studies.cell import CELLS, digest, train_cell
 from analog_ep.studies.grid import run_study
-from analog_ep.studies.results import PICTURE, RESULTS, SUMMARY, TIMES
+from analog_ep.studies.results import DEVICES, PICTURE, RESULTS, SUMMARY, TIMES
 
 STUDY = """
 base = "xor"
@@ -103,11 +104,54 @@ def test_a_row_is_what_its_spec_gives_when_it_is_trained_alone(study: Study, who
 def test_summary_and_picture(whole: Path):
     table, lines = rows(whole), (whole / SUMMARY).read_text().splitlines()
     assert lines[0] == "| device | gain | test accuracy [%] | seeds |"
-    for number, line in enumerate(lines[2:]):
+    for number, line in enumerate(lines[2:6]):
         pair = [100 * float(row["test_accuracy"]) for row in table[2 * number : 2 * number + 2]]
         assert f"| {statistics.mean(pair):.2f} ± {statistics.stdev(pair):.2f} | 2 |" in line
+    scores = [[100 * float(row["test_accuracy"]) for row in table[2 * n : 2 * n + 2]] for n in range(4)]
+    assert "95% confidence interval of a mean by Student's t" in lines[7]
+    for own, line in zip(scores, lines[11:15], strict=True):
+        half = stats.t.ppf(0.975, 1) * statistics.stdev(own) / 2**0.5
+        assert f"| {statistics.mean(own):.2f} ± {half:.2f} |" in line
+        less = [value - first for value, first in zip(own, scores[0], strict=True)]
+        assert own is scores[0] or f"| {statistics.mean(less):.2f} ± " in line
+    (pulsed,) = [line for line in lines[16:] if line.startswith("| SoftBounds | gain 3 |")]
+    cosines = [float(row["cosine"]) for row in table if (row["device"], row["gain"]) == ("SoftBounds", "gain 3")]
+    assert f"| {statistics.mean(cosines):.3g} |" in pulsed
+    assert table[0]["cosine"] == ""
     assert (whole / PICTURE).read_bytes().startswith(b"\x89PNG")
     assert len((whole / TIMES).read_text().splitlines()) == 9
+
+
+def test_devices_have_a_row_a_crossbar(study: Study, whole: Path):
+    """The figures of a training are those of its crossbars, by their devices."""
+    found = list(csv.DictReader((whole / DEVICES).read_text().splitlines()))
+    assert [(row["device"], row["seed"], row["parameter"]) for row in found[:3]] == [
+        ("SoftBounds", "3", "stage1"),
+        ("SoftBounds", "3", "stage2"),
+        ("SoftBounds", "4", "stage1"),
+    ]
+    own = found[:2]
+    devices = [int(row["devices"]) for row in own]
+    for name, parts in (("at_bounds", ("at_low", "at_high")), ("worn_out", ("worn_out",)), ("slope", ("slope",))):
+        values = [sum(float(row[part]) for part in parts) for row in own]
+        mean = sum(n * value for n, value in zip(devices, values, strict=True)) / sum(devices)
+        assert float(rows(whole)[4][name]) == pytest.approx(mean)
+    assert float(rows(whole)[4]["pulses"]) == pytest.approx(
+        sum(n * float(row["mean_pulses"]) for n, row in zip(devices, own, strict=True))
+    )
+    assert float(rows(whole)[4]["write_energy"]) == pytest.approx(sum(float(row["energy"]) for row in own))
+
+
+def test_the_table_grows_with_the_trainings(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(grid, "_BETWEEN_TABLES", 0.0)
+    lengths = []
+
+    def seen(done: int, total: int) -> None:
+        if done:
+            lengths.append((done, len(rows(tmp_path / "out"))))
+
+    run_study(study, tmp_path / "out", 1, seen)
+    assert lengths == [(done, done) for done in range(1, 9)]
 
 
 def test_killed_in_the_middle_and_run_again_gives_the_same_table(path: Path, whole: Path, tmp_path: Path):

@@ -22,8 +22,9 @@ PLAIN = {"fast_memory": 0.0, "reference": "symmetry_point", "chopper": 0.0, "uni
 
 def pulsed(scheme: TikiTaka, device: PulseModel = EVEN, vectors: int = 1) -> PulsedUpdate:
     """On one crossbar, 8 rows and 4 columns, that begins in the middle; SGD of rate 1."""
-    window = {"conductance_range": (LOW, HIGH), "initial_range": (5e-5, 5.0001e-5)}
-    net = ResistiveNetwork([3, 2], **window, seed=0, dtype=torch.float64)
+    net = ResistiveNetwork(
+        [3, 2], conductance_range=(LOW, HIGH), initial_range=(5e-5, 5.0001e-5), seed=0, dtype=torch.float64
+    )
     return PulsedUpdate(torch.optim.SGD(net.parameters(), lr=1.0), net, device, scheme, vectors=vectors)
 
 
@@ -106,8 +107,7 @@ def by_hand(changes: list[list[int]], device: SoftBounds, start: list[float], ra
     for update, wanted in enumerate(changes):
         fast = [pulse(fast[k], sign[k] * wanted[k]) for k in range(n)]
         k = update % n
-        if reads[k] > period:
-            buffer[k] += rate * sign[k] * (fast[k] - zero[k])
+        buffer[k] += rate * sign[k] * (fast[k] - zero[k])
         mean[k] += min(5 / period, 1) * (fast[k] - mean[k])
         steps = math.trunc(buffer[k] / device.step + 1e-12)
         buffer[k] -= steps * device.step

@@ -126,6 +126,13 @@ class Trainer:
     persistent_states : bool
         Whether free phases begin where the sample's last one ended; see `PersistentStates`.
 
+    Attributes
+    ----------
+    history : list of EpochRecord
+        Complete epochs.
+    devices : list of dict
+        What the update reports after each epoch, a row a parameter with the number of the epoch.
+
     Raises
     ------
     StimulusError
@@ -158,6 +165,7 @@ class Trainer:
         self.solver = solver_of(network) if solver is None else solver
         self.chip = chip
         self.history: list[EpochRecord] = []
+        self.devices: list[dict[str, object]] = []
         self._rates = [group["lr"] for group in update.param_groups]
         like = next(network.parameters())
         self._train, self._test = (
@@ -193,6 +201,7 @@ class Trainer:
             cost = self._train_epoch(observer)
             scores, test_cost = self._scores()
             self.history.append(EpochRecord(self.epoch + 1, *scores, cost, time.perf_counter() - began, test_cost))
+            self.devices += [{"epoch": self.epoch, **row} for row in self.update.report()]
             observer.epoch_done(self.history[-1])
 
     @property
@@ -260,7 +269,8 @@ class Trainer:
         tensors |= {f"gradient.{name}": value for name, value in self.gradient.state().items()}
         if self.states is not None:
             tensors |= {f"state.{name}": value for name, value in self.states.state().items()}
-        return Checkpoint(tensors, {"history": [asdict(record) for record in self.history]})
+        facts = {"history": [asdict(record) for record in self.history], "devices": self.devices}
+        return Checkpoint(tensors, facts)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Take up where `checkpoint` was made.
@@ -278,6 +288,7 @@ class Trainer:
         if self.states is not None:
             self.states.load_state(under(checkpoint.tensors, "state"))
         self.history = history
+        self.devices = list(checkpoint.facts.get("devices", []))
 
     def _restore_optimizer(self, tensors: dict[str, Tensor], began: bool) -> None:
         state: dict[int, dict[str, Tensor]] = {}

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from analog_ep.errors import AnalogEPError, StudyError
 from analog_ep.reporting.page import Report, Section, facts_table, paragraph, picture, rows_table, unfolded
 from analog_ep.reporting.versions import versions
 from analog_ep.runs.choosing import SPEC, stored_spec
 from analog_ep.studies.cell import CELLS
+from analog_ep.studies.estimate import CONFIDENCE, Estimate
 from analog_ep.studies.results import RESULTS, TIMES
 from analog_ep.studies.summary import ACCURACY, COST, Score
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_CONFIDENCE = 0.95
 
 Labels = tuple[tuple[str, str], ...]
 """Axes and variants of a combination."""
@@ -32,55 +29,6 @@ Labels = tuple[tuple[str, str], ...]
 def is_study(path: Path) -> bool:
     """Whether a folder is one that a study writes, complete or not."""
     return (path / RESULTS).is_file() or (path / CELLS).is_dir()
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean and its confidence interval by Student's t.
-
-    Attributes
-    ----------
-    count : int
-        Values it is of.
-    mean, half : float
-        Half the width of the interval is infinite of a single value.
-    p : float
-        Of the mean being zero; NaN of a single value.
-    """
-
-    count: int
-    mean: float
-    half: float
-    p: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Estimate:
-        """From at least one value.
-
-        Raises
-        ------
-        StudyError
-            If there is none.
-        """
-        # Loaded where it is used: scipy.stats takes half a second.
-        from scipy.stats import t
-
-        n = len(values)
-        if n == 0:
-            raise StudyError("a mean needs a value, found none")
-        mean = float(np.mean(values))
-        if n == 1:
-            return cls(1, mean, math.inf, math.nan)
-        error = float(np.std(values, ddof=1)) / math.sqrt(n)
-        half = float(t.ppf(0.5 + _CONFIDENCE / 2, n - 1)) * error
-        p = (1.0 if mean == 0 else 0.0) if error == 0 else float(2 * t.sf(abs(mean) / error, n - 1))
-        return cls(n, mean, half, p)
-
-    def text(self, score: Score) -> str:
-        """Mean and interval."""
-        if math.isinf(self.half):
-            return f"{score.text(self.mean)}, one seed"
-        return f"{score.text(self.mean)} ± {score.text(self.half)}"
 
 
 @dataclass(frozen=True)
@@ -208,7 +156,7 @@ def _results(table: StudyTable) -> Section:
     rows = [[*(name for _, name in labels), each.text(table.score), str(each.count)] for labels, each in found.items()]
     if not found:
         return Section("Results", left_out="every training failed")
-    words = f"Means over the seeds with {_CONFIDENCE:.0%} intervals by Student's t; dots are single seeds."
+    words = f"Means over the seeds with {CONFIDENCE:.0%} intervals by Student's t; dots are single seeds."
     body = picture(_intervals(table, found), "means with confidence intervals, and single seeds") + paragraph(words)
     figures = {
         _words(labels): {"mean": each.mean, "half": each.half, "seeds": each.count} for labels, each in found.items()
@@ -248,7 +196,7 @@ def _differences(table: StudyTable) -> Section:
         figures[f"{axis}: {name}; {_words(rest)}"] = {"mean": each.mean, "half": each.half, "p": each.p}
     header = ["axis", "difference", *(["others"] if several else []), table.score.name, "p", "seeds"]
     words = (
-        f"Each seed is compared with itself under the first variant of the axis: mean difference, {_CONFIDENCE:.0%} "
+        f"Each seed is compared with itself under the first variant of the axis: mean difference, {CONFIDENCE:.0%} "
         "interval and p of a paired t-test, not corrected for the number of comparisons."
     )
     return Section("Paired differences", paragraph(words) + rows_table(header, rows), figures)

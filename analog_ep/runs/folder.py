@@ -26,13 +26,15 @@ from analog_ep.runs.building import (
 )
 from analog_ep.runs.chips import build_chip, require_chip_of
 from analog_ep.runs.choosing import CHECKPOINT, SPEC, stored_spec
+from analog_ep.runs.devices import device_curves, devices_table
 from analog_ep.runs.progress import learning_curve
 from analog_ep.runs.teaching import trainer_of
 from analog_ep.spec import Spec
 from analog_ep.support.files import draft_folder, is_utf8, remove_abandoned, write_atomically
 
 METRICS, CURVE, CHIP = "metrics.csv", "learning_curve.png", "chip.safetensors"
-"""Files of a run folder beside its spec and checkpoint; the last one where the spec has a chip."""
+DEVICES, DEVICE_CURVES = "devices.csv", "devices.png"
+"""Files of a run folder beside spec and checkpoint; a chip's where there is one, devices' where they are pulsed."""
 
 CALIBRATION = "calibration.safetensors"
 """What is known of the chip, where it was calibrated; trainings that go on correct for it."""
@@ -172,6 +174,9 @@ class Run:
         self.trainer.train(_Saving(self, observers))
         if self.trainer.history and self.trainer.ranks.first:
             write_atomically(self.path / CURVE, learning_curve(self.trainer.history, self.path.name))
+            if self.trainer.devices:
+                picture = device_curves(self.trainer.devices, self.trainer.update.pulses_by_device(), self.path.name)
+                write_atomically(self.path / DEVICE_CURVES, picture)
             self.own_netlist = self.spec.network.save_own(self.trainer.network, self.path)
 
     def save(self) -> None:
@@ -190,6 +195,8 @@ class Run:
         rows = [",".join(columns)]
         rows += [",".join(repr(getattr(record, name)) for name in columns) for record in self.trainer.history]
         write_atomically(self.path / METRICS, "\n".join(rows) + "\n")
+        if self.trainer.devices:
+            write_atomically(self.path / DEVICES, devices_table(self.trainer.devices))
 
     def _make_folder(self) -> None:
         """Fill a folder beside the path, then give it its name: a run folder is complete or not there."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock
 
 from analog_ep.errors import AnalogEPError, StudyError
 from analog_ep.learning.updates.pulsed import PulsedUpdate
+from analog_ep.learning.updates.report import SUMMED, summed
 from analog_ep.runs.choosing import SPEC
 from analog_ep.runs.folder import Run
 from analog_ep.spec import Spec
@@ -19,6 +21,9 @@ from analog_ep.support.files import write_atomically
 
 CELLS = "cells"
 """Folder of the trainings in the folder of a study."""
+
+_LEFT_OUT = ("epoch", "update_seconds")
+"""What of a report is that of the last epoch, or another in every run."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class CellResult:
     train_accuracy, test_accuracy, cost : float, optional
         Of the last epoch; None where the training failed, the accuracies also where samples have targets.
     pulses : int, optional
-        Programming pulses of all devices; None without pulsed devices.
+        Programming pulses of all devices, of those too that the network does not read; None without pulsed devices.
     write_energy : float, optional
         Of these pulses. [J]
     error : str
@@ -39,6 +44,8 @@ class CellResult:
         Wall time of the epochs. [s]
     test_cost : float, optional
         Of the last epoch, where samples have targets in place of classes.
+    devices : list of dict
+        What the last epoch's report says of each parameter's devices, without wall times; none without pulsed devices.
     """
 
     train_accuracy: float | None
@@ -49,6 +56,11 @@ class CellResult:
     error: str
     seconds: float
     test_cost: float | None = None
+    devices: list[dict[str, Any]] = field(default_factory=list)
+
+    def figure(self, name: str) -> Any:
+        """A field by name, or a figure of all its devices together, None where there is none."""
+        return summed(self.devices).get(name) if name in SUMMED else getattr(self, name)
 
 
 def digest(spec: Spec) -> str:
@@ -99,10 +111,12 @@ def _trained(folder: Path, spec: Spec) -> CellResult:
     last, update = run.trainer.history[-1], run.trainer.update
     pulses, energy = None, None
     if isinstance(update, PulsedUpdate):
-        pulses, energy = sum(int(counts.sum()) for counts in update.pulse_counts.values()), update.energy
+        pulses, energy = update.total_pulses, update.energy
     seconds = sum(record.seconds for record in run.trainer.history)
     scores = (last.train_accuracy, last.test_accuracy) if last.test_cost is None else (None, None)
-    return CellResult(*scores, last.cost, pulses, energy, "", seconds, last.test_cost)
+    rows = [row for row in run.trainer.devices if row["epoch"] == last.epoch]
+    devices = [{name: value for name, value in row.items() if name not in _LEFT_OUT} for row in rows]
+    return CellResult(*scores, last.cost, pulses, energy, "", seconds, last.test_cost, devices)
 
 
 def _result_path(folder: Path, spec: Spec) -> Path:

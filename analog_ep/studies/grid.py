@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -16,6 +17,9 @@ from analog_ep.studies.cores import on_cores
 from analog_ep.studies.results import StudyResults
 from analog_ep.support.files import is_utf8
 
+_BETWEEN_TABLES = 2.0
+"""Least time between two tables of what is complete. [s]"""
+
 _Train = Callable[[Path, Sequence[Spec]], Iterator[None]]
 
 
@@ -25,7 +29,8 @@ def run_study(
     """Train what is left of a study and assemble the results.
 
     Each training is a run folder with a checkpoint after every epoch, and its result one file: after a kill, the same
-    call goes on where it was, and what it assembles is to the bit what an uninterrupted study gives. A study that has
+    call goes on where it was, and what it assembles is to the bit what an uninterrupted study gives. Meanwhile
+    `results.csv` has the trainings that are complete. A study that has
     grown keeps what it had. A training that fails is a row with its error.
 
     Parameters
@@ -67,8 +72,12 @@ def _train(study: Study, folder: Path, train: _Train, progress: Callable[[int, i
     done = len(wanted) - len(left)
     if progress is not None:
         progress(done, len(wanted))
+    written = time.monotonic()
     for _ in train(folder, left):
         done += 1
+        if time.monotonic() - written > _BETWEEN_TABLES:
+            StudyResults(study, [read_result(folder, cell.spec) for cell in study.cells]).write_rows(folder)
+            written = time.monotonic()
         if progress is not None:
             progress(done, len(wanted))
 

@@ -13,7 +13,7 @@ _NEAR = 1e-3
 
 
 def symmetry_slopes(array: PulsedArray) -> Tensor:
-    r"""By which share each device comes nearer to its symmetry point under a pulse of either sign, in the array's shape.
+    r"""By which share each device nears its symmetry point under a pulse of either sign, in the array's shape.
 
     :math:`\lambda = -\frac{1}{2} \frac{d}{dw} (\Delta w_+ - \Delta w_-)` there: pulses without a common direction
     take a device back by the factor 1 − λ each, so that it remembers about 1/λ pulses. Zero where steps do not depend

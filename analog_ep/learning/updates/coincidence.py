@@ -13,8 +13,8 @@ from analog_ep.learning.updates.kernels import coincidences, lit_lines
 from analog_ep.support.compiled import runs_compiled
 
 
-def outer_pulses(array: PulsedArray, rows: Tensor, columns: Tensor, train_length: int, manage_length: bool) -> None:
-    """Pulse an array with ΔG = x δᵀ on average.
+def outer_pulses(array: PulsedArray, rows: Tensor, columns: Tensor, train_length: int, manage_length: bool) -> float:
+    """Pulse an array with ΔG = x δᵀ on average; how many pulses that would have taken beyond the longest train.
 
     With BL slots, a row has a pulse in a slot with probability x √(1/(BL ΔG_0)) √(max δ/max x), a column likewise, so
     that a device gets BL p_x p_δ = x δ/ΔG_0 pulses of the mean step ΔG_0; probabilities end at 1.
@@ -33,14 +33,17 @@ def outer_pulses(array: PulsedArray, rows: Tensor, columns: Tensor, train_length
     trains = _Trains(array.step, train_length, manage_length, array.generator)
     one_pass = runs_compiled(rows) and columns.dtype == rows.dtype
     found = (_coincidences_compiled if one_pass else _coincidences)(rows, columns, trains)
-    if found is not None:
-        array.pulse_at(*found)
+    if found is None:
+        return 0.0
+    array.pulse_at(*found.pulses)
+    return found.lost(rows, columns) if found.saturated else 0.0
 
 
-def row_pulses(array: PulsedArray, change: Tensor, train_length: int, manage_length: bool) -> None:
+def row_pulses(array: PulsedArray, change: Tensor, train_length: int, manage_length: bool) -> Tensor:
     """Pulse an array with any ΔG on average, row by row: the row is held on, its columns have trains of their own.
 
-    A device gets a binomial number of pulses, BL p with p = |ΔG|/(BL ΔG_0), at most BL.
+    A device gets a binomial number of pulses, BL p with p = |ΔG|/(BL ΔG_0), at most BL. What that would have taken
+    beyond BL, summed over the devices, is given back.
 
     Parameters
     ----------
@@ -60,6 +63,39 @@ def row_pulses(array: PulsedArray, change: Tensor, train_length: int, manage_len
     chance = (steps / slots).clamp(max=1.0)
     counts = torch.binomial(slots.expand_as(chance).contiguous(), chance, generator=array.generator)
     array.pulse(counts.copysign_(change).long().reshape(array.shape))
+    return (steps - train_length).clamp_(min=0).sum(dtype=torch.float64).cpu()
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Devices whose rows and columns met, and what their trains were.
+
+    Attributes
+    ----------
+    pulses : (Tensor, Tensor)
+        Devices, flat, and their signed pulses.
+    slots : int
+        Of the trains.
+    scales : (float, float)
+        From rows and columns to the chance of a pulse in a slot.
+    saturated : bool
+        Whether a chance is above 1.
+    step : float
+        Mean step. [S]
+    """
+
+    pulses: tuple[Tensor, Tensor]
+    slots: int
+    scales: tuple[float, float]
+    saturated: bool
+    step: float
+
+    def lost(self, rows: Tensor, columns: Tensor) -> float:
+        """Mean pulses that the products would have taken beyond what lines that are always on can give."""
+        wanted = rows.abs().sum(dtype=torch.float64) * columns.abs().sum(dtype=torch.float64) / self.step
+        lines = zip((rows, columns), self.scales, strict=True)
+        on = [(line.abs() * scale).clamp(max=1.0).sum(dtype=torch.float64) for line, scale in lines]
+        return float((wanted - self.slots * on[0] * on[1]).detach())
 
 
 @dataclass(frozen=True)
@@ -81,25 +117,31 @@ class _Trains:
         largest = math.sqrt(steps / slots)
         return slots, largest / most_row, largest / most_column
 
+    def found(self, pulses: tuple[Tensor, Tensor], plan: tuple[int, float, float], most_row: float) -> _Found:
+        """What came of a plan; the largest row and column have the same chance."""
+        slots, *scales = plan
+        return _Found(pulses, slots, (scales[0], scales[1]), most_row * scales[0] > 1, self.step)
+
     def draws(self, slots: int, like: Tensor, n_lines: int) -> Tensor:
         """Uniform numbers in 0…1, (slots, n_lines)."""
         return like.new_empty((slots, n_lines)).uniform_(generator=self.generator)
 
 
-def _coincidences_compiled(rows: Tensor, columns: Tensor, trains: _Trains) -> tuple[Tensor, Tensor] | None:
+def _coincidences_compiled(rows: Tensor, columns: Tensor, trains: _Trains) -> _Found | None:
     row_lines, column_lines = rows.detach().numpy(), columns.detach().numpy()
     lit, n_rows, most_row, most_column = lit_lines(row_lines, column_lines)
-    slots, row_scale, column_scale = trains.plan(most_row, most_column)
+    plan = slots, row_scale, column_scale = trains.plan(most_row, most_column)
     if not slots:
         return None
     draws = trains.draws(slots, rows, len(lit)).numpy()
     index, counts = coincidences(row_lines, column_lines, lit, n_rows, (row_scale, column_scale), draws)
-    return torch.from_numpy(index), torch.from_numpy(counts)
+    return trains.found((torch.from_numpy(index), torch.from_numpy(counts)), plan, most_row)
 
 
 @torch.inference_mode()
-def _coincidences(rows: Tensor, columns: Tensor, trains: _Trains) -> tuple[Tensor, Tensor] | None:
-    slots, row_scale, column_scale = trains.plan(float(rows.abs().max()), float(columns.abs().max()))
+def _coincidences(rows: Tensor, columns: Tensor, trains: _Trains) -> _Found | None:
+    most_row = float(rows.abs().max())
+    plan = slots, row_scale, column_scale = trains.plan(most_row, float(columns.abs().max()))
     if not slots:
         return None
     lines = torch.cat((rows * row_scale, columns * column_scale))
@@ -115,4 +157,4 @@ def _coincidences(rows: Tensor, columns: Tensor, trains: _Trains) -> tuple[Tenso
     row_pulses, column_pulses = pulses.tensor_split((n_rows,), 1)
     counts = row_pulses.T @ column_pulses
     row, column = line[:n_rows].unsqueeze(1), line[n_rows:] - rows.numel()
-    return (row * columns.numel() + column).flatten(), counts.flatten().long()
+    return trains.found(((row * columns.numel() + column).flatten(), counts.flatten().long()), plan, most_row)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from dataclasses import dataclass
+import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from analog_ep.circuit import Cells, Chip
 from analog_ep.devices.pulses import PulsedArray, PulseModel, pulse_model
 from analog_ep.errors import CheckpointError, DeviceParameterError
 from analog_ep.learning.updates.held_cells import HeldCells
+from analog_ep.learning.updates.report import CrossbarWatch
 from analog_ep.learning.updates.schemes import FixedStep, PulsedCrossbar, Scheme, update_scheme
 from analog_ep.learning.updates.update import ConductanceUpdate
 from analog_ep.netlist.form_cards import element_names
@@ -97,6 +99,7 @@ class PulsedUpdate(ConductanceUpdate):
         self.device = pulse_model(device) if isinstance(device, str) else device
         self.scheme = update_scheme(scheme) if isinstance(scheme, str) else scheme or FixedStep()
         self.crossbars: dict[str, PulsedCrossbar] = {}
+        self._watches: dict[str, CrossbarWatch] = {}
         for layout in network.arrays:
             own_seed = int(np.random.default_rng([seed, len(self.crossbars)]).integers(2**62))
             conductances = network.conductances[layout.label]
@@ -106,6 +109,7 @@ class PulsedUpdate(ConductanceUpdate):
             crossbar = PulsedCrossbar(layout, array, vectors=vectors)
             self.scheme.prepare(crossbar)
             self.crossbars[layout.label] = crossbar
+            self._watches[layout.label] = CrossbarWatch(crossbar)
         self._read_last: dict[str, Tensor] = {}
         self._shown: dict[str, Tensor] = {}
         for label in self.crossbars:
@@ -119,7 +123,9 @@ class PulsedUpdate(ConductanceUpdate):
         self.optimizer.step()
         for label, crossbar in self.crossbars.items():
             change = (self.network.get_parameter(label) - self._shown[label]) * self.network.reference_conductance
+            began = time.perf_counter()
             self.scheme.write(crossbar, change)
+            self._watches[label].note(change, time.perf_counter() - began)
             self._rest(crossbar)
             self._read(label)
 
@@ -169,7 +175,22 @@ class PulsedUpdate(ConductanceUpdate):
     @property
     def energy(self) -> float:
         """Of all pulses so far. [J]"""
-        return sum(float(array.energy) for crossbar in self.crossbars.values() for array in _arrays(crossbar))
+        return sum(float(array.energy) for crossbar in self.crossbars.values() for array in crossbar.arrays)
+
+    @property
+    def total_pulses(self) -> int:
+        """Pulses of all devices so far, of those too that the network does not read."""
+        arrays = [array for crossbar in self.crossbars.values() for array in crossbar.arrays]
+        return sum(int(array.potentiations.sum() + array.depressions.sum()) for array in arrays)
+
+    def pulses_by_device(self) -> dict[str, Tensor]:
+        hidden = {label: each.hidden_array for label, each in self.crossbars.items()}
+        found = {f"{label}, fast": array for label, array in hidden.items() if array is not None}
+        return self.pulse_counts | {name: array.potentiations + array.depressions for name, array in found.items()}
+
+    @torch.no_grad()
+    def report(self) -> list[dict[str, object]]:
+        return [asdict(watch.report()) for watch in self._watches.values()]
 
     @property
     def pulse_counts(self) -> dict[str, Tensor]:
@@ -210,9 +231,10 @@ class PulsedUpdate(ConductanceUpdate):
     def hardware_state(self) -> dict[str, Tensor]:
         state: dict[str, Tensor] = {}
         for label, crossbar in self.crossbars.items():
-            for name, array in zip(("array", "hidden_array"), _arrays(crossbar), strict=False):
+            for name, array in zip(("array", "hidden_array"), crossbar.arrays, strict=False):
                 state |= {f"{label}.{name}.{key}": value for key, value in array.state_dict().items()}
-            state |= {f"{label}.memory.{key}": value for key, value in crossbar.memory.items()}
+            state |= {f"{label}.memory.{key}": value.clone() for key, value in crossbar.memory.items()}
+            state |= {f"{label}.tally.{key}": value.clone() for key, value in crossbar.tally.items()}
         if self.held_cells is not None:
             state[_GENERATOR] = self.held_cells.generator.get_state()
         if self._has_levels:
@@ -226,17 +248,20 @@ class PulsedUpdate(ConductanceUpdate):
             different = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
             raise CheckpointError(f"the state must be of these devices and this scheme, found another {different[0]}")
         for label, crossbar in self.crossbars.items():
-            for name, array in zip(("array", "hidden_array"), _arrays(crossbar), strict=False):
+            for name, array in zip(("array", "hidden_array"), crossbar.arrays, strict=False):
                 array.load_state_dict(_under(state, f"{label}.{name}."))
             for key, value in crossbar.memory.items():
                 crossbar.memory[key] = state[f"{label}.memory.{key}"].to(value, copy=True)
+            for key, value in crossbar.tally.items():
+                crossbar.tally[key] = state[f"{label}.tally.{key}"].to(value, copy=True)
+            self._watches[label].begin()
             self._show(label, self._theta(crossbar), state.get(f"{_LEVEL}{label}"))
         if self.held_cells is not None:
             self.held_cells.generator.set_state(state[_GENERATOR])
         self._before_step = self._counts()
 
     def _rest(self, crossbar: PulsedCrossbar) -> None:
-        for array in _arrays(crossbar):
+        for array in crossbar.arrays:
             array.rest()
         cells = Cells() if self.held_cells is None else self.held_cells.cells
         if math.isfinite(cells.retention) or cells.diffusion:
@@ -273,10 +298,6 @@ class PulsedUpdate(ConductanceUpdate):
             label: (crossbar.array.potentiations.clone(), crossbar.array.depressions.clone())
             for label, crossbar in self.crossbars.items()
         }
-
-
-def _arrays(crossbar: PulsedCrossbar) -> list[PulsedArray]:
-    return [array for array in (crossbar.array, crossbar.hidden_array) if array is not None]
 
 
 def _under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -32,6 +32,14 @@ class ParameterUpdate(ABC):
     def follow(self) -> None:  # noqa: B027 - hardware without a state of its own has nothing to follow with
         """Take up parameters that were set from elsewhere, as the hardware can hold them; no step is made."""
 
+    def report(self) -> list[dict[str, object]]:
+        """What became of the steps since the last report, a row a parameter; none where there is nothing to tell."""
+        return []
+
+    def pulses_by_device(self) -> dict[str, Tensor]:
+        """Pulses of each device so far, by array; none where nothing is pulsed."""
+        return {}
+
     def zero_grad(self) -> None:
         """Forget the gradients."""
         self.optimizer.zero_grad(set_to_none=True)

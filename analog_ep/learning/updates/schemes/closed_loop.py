@@ -33,12 +33,16 @@ class ProgramAndVerify(Scheme):
         array = crossbar.array
         low, high = array.map.g_min, array.map.g_max
         target = (array.conductances + change).clamp(low, high).flatten()
+        read = len(target)
         for _ in range(self.max_rounds):
+            crossbar.count(reads=read)
             error = target - array.conductances.flatten()
             index = (error.abs() > self.tolerance * array.step).nonzero().squeeze(1)
             if not len(index):
                 return
             array.pulse_at(index, error[index].sign().long())
+            # What was not pulsed need not be read again.
+            read = len(index)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.learning.updates.coincidence import outer_pulses, row_pulses
-from analog_ep.learning.updates.schemes.scheme import PulsedCrossbar, Scheme, stochastic_rounding
+from analog_ep.learning.updates.schemes.scheme import PulsedCrossbar, Scheme, at_most, stochastic_rounding
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class FixedStep(Scheme):
     def write(self, crossbar: PulsedCrossbar, change: Tensor) -> None:
         steps = change / crossbar.array.step
         counts = steps.round() if self.rounding == "nearest" else stochastic_rounding(steps, crossbar.array.generator)
-        crossbar.array.pulse(counts.clamp(-self.max_pulses, self.max_pulses).long())
+        crossbar.array.pulse(at_most(counts, self.max_pulses, crossbar))
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class StochasticCoincidence(Scheme):
         # Single elements are a column: each has a line of its own, and all share the other one.
         matrix = change if change.ndim == 2 else change.flatten()[:, None]
         if not self.rank:
-            row_pulses(crossbar.array, matrix, self.train_length, self.manage_length)
+            crossbar.count(lost=row_pulses(crossbar.array, matrix, self.train_length, self.manage_length))
             return
         left, sizes, right = torch.linalg.svd(matrix, full_matrices=False)
         for k in range(min(self.rank, len(sizes))):
@@ -117,4 +117,4 @@ class StochasticCoincidence(Scheme):
             self.write_outer(crossbar, left[:, k] * root, right[k] * root)
 
     def write_outer(self, crossbar: PulsedCrossbar, rows: Tensor, columns: Tensor) -> None:
-        outer_pulses(crossbar.array, rows, columns, self.train_length, self.manage_length)
+        crossbar.count(lost=outer_pulses(crossbar.array, rows, columns, self.train_length, self.manage_length))

@@ -30,6 +30,8 @@ class PulsedCrossbar:
         Digital state of the scheme.
     vectors : int
         Samples whose gradients a change sums up; what a scheme counts that goes by vectors.
+    tally : dict of str to Tensor
+        "lost", pulses that changes were worth beyond the most of an update; "reads", reads that the scheme needed.
     """
 
     layout: ArrayLayout
@@ -37,6 +39,22 @@ class PulsedCrossbar:
     hidden_array: PulsedArray | None = None
     memory: dict[str, Tensor] = field(default_factory=dict)
     vectors: int = 1
+    tally: dict[str, Tensor] = field(
+        default_factory=lambda: {
+            "lost": torch.zeros((), dtype=torch.float64),
+            "reads": torch.zeros((), dtype=torch.int64),
+        }
+    )
+
+    @property
+    def arrays(self) -> list[PulsedArray]:
+        """The devices that the network reads, then those that it does not."""
+        return [array for array in (self.array, self.hidden_array) if array is not None]
+
+    def count(self, lost: Tensor | float = 0.0, reads: int = 0) -> None:
+        """Add to the tally."""
+        self.tally["lost"] += lost
+        self.tally["reads"] += reads
 
 
 @dataclass(frozen=True)
@@ -79,6 +97,13 @@ class Scheme(ABC):
         value = getattr(self, name)
         whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
         self._require(whole, f"{name} must be a whole number of at least 1", value)
+
+
+def at_most(steps: Tensor, most: int, crossbar: PulsedCrossbar) -> Tensor:
+    """Whole numbers of pulses (…) as int64, none above `most`; what is above is counted as lost."""
+    within = steps.clamp(-most, most)
+    crossbar.count(lost=(steps - within).abs().sum(dtype=torch.float64).cpu())
+    return within.long()
 
 
 def stochastic_rounding(steps: Tensor, generator: torch.Generator) -> Tensor:

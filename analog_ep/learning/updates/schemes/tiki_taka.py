@@ -12,7 +12,7 @@ from torch import Tensor
 from analog_ep.devices.pulses import PulsedArray
 from analog_ep.devices.pulses.symmetry import find_symmetry, pulse_memory
 from analog_ep.errors import DeviceParameterError
-from analog_ep.learning.updates.schemes.scheme import PulsedCrossbar, Scheme, stochastic_rounding
+from analog_ep.learning.updates.schemes.scheme import PulsedCrossbar, Scheme, at_most, stochastic_rounding
 
 _RECENT = 0.99
 """What is left of the mean size of the changes after each update, as in aihwkit's automatic scale."""
@@ -130,7 +130,7 @@ class TikiTaka(Scheme):
             )
         scale, rate = self._scales(crossbar, change)
         signed = change * memory["sign"] if self.chopper else change
-        fast.pulse(self._whole(scale * signed, fast))
+        fast.pulse(self._whole(scale * signed, fast, crossbar))
         updates = int(memory["updates"])
         memory["updates"] = memory["updates"] + 1
         first, last = (self._read_columns(count, crossbar.vectors) for count in (updates, updates + 1))
@@ -175,11 +175,10 @@ class TikiTaka(Scheme):
         reads = memory["transfers"][columns]
         if self.reference == "dynamic":
             self._follow(memory, columns, read)
-            # Before its second turn, a column is read against nothing that it has been.
-            wanted = torch.where(reads > self._period, wanted, 0.0)
         pulses = torch.zeros(slow.shape, dtype=torch.int64, device=read.device)
-        pulses[..., columns] = self._steps_of(memory, columns, wanted, slow)
+        pulses[..., columns] = self._steps_of(crossbar, columns, wanted)
         slow.pulse(pulses)
+        crossbar.count(reads=read.numel())
         if self.chopper:
             self._turn(memory, columns, fast)
         memory["transfers"][columns] = reads + 1
@@ -192,9 +191,10 @@ class TikiTaka(Scheme):
         share = min(_LAST_READS / self._period, 1.0)
         memory["mean"][..., columns] += share * (read - memory["mean"][..., columns])
 
-    def _steps_of(self, memory: dict[str, Tensor], columns: slice, wanted: Tensor, slow: PulsedArray) -> Tensor:
+    def _steps_of(self, crossbar: PulsedCrossbar, columns: slice, wanted: Tensor) -> Tensor:
+        slow, memory = crossbar.array, crossbar.memory
         if not self.buffered:
-            return self._whole(wanted, slow)
+            return self._whole(wanted, slow, crossbar)
         total = memory["buffer"][..., columns] + wanted
         steps = (total / slow.step).trunc().clamp(-self.max_pulses, self.max_pulses)
         memory["buffer"][..., columns] = total - steps * slow.step
@@ -213,6 +213,5 @@ class TikiTaka(Scheme):
             turned = chance < self.chopper
         memory["sign"][columns] = torch.where(turned, -sign, sign)
 
-    def _whole(self, change: Tensor, array: PulsedArray) -> Tensor:
-        steps = stochastic_rounding(change / array.step, array.generator)
-        return steps.clamp(-self.max_pulses, self.max_pulses).long()
+    def _whole(self, change: Tensor, array: PulsedArray, crossbar: PulsedCrossbar) -> Tensor:
+        return at_most(stochastic_rounding(change / array.step, array.generator), self.max_pulses, crossbar)
