@@ -80,16 +80,18 @@ def test_the_buffer_loses_nothing():
 
 
 @pytest.mark.parametrize("memory", [5.0, 20.0])
-def test_a_steady_change_arrives_in_full(memory: float):
-    """The fast array comes to pulses times memory, whatever the size of the change."""
-    options = {"reference": "symmetry_point", "chopper": 0.0, "columns": 4}
+@pytest.mark.parametrize(
+    "options", [{"reference": "symmetry_point", "chopper": 0.0, "columns": 4}, {"columns": 4}, {"transfer_every": 0.5}]
+)
+def test_a_steady_change_arrives_in_full(memory: float, options: dict[str, Any]):
+    """Whatever the size of the change and the period of the choppers, in whole pairs of periods."""
     update = pulsed(TikiTaka(fast_memory=memory, **options), SoftBounds(step=0.005, w_min=-1.0, w_max=1.0))
-    change, buffer = 1e-5 * (HIGH - LOW), update.crossbars["stage1"].memory["buffer"]
-    for _ in range(int(8 * memory)):
+    change, buffer = 1e-6 * (HIGH - LOW), update.crossbars["stage1"].memory["buffer"]
+    for _ in range(160):
         write(update, change)
     before = buffer.clone()
-    moved = sum(write(update, change) for _ in range(20)) + buffer - before
-    assert (moved / (20 * change)).mean().item() == pytest.approx(1.0, abs=0.01)
+    moved = sum(write(update, change) for _ in range(80)) + buffer - before
+    assert (moved / (80 * change)).mean().item() == pytest.approx(1.0, abs=0.02)
 
 
 def by_hand(changes: list[list[int]], device: SoftBounds, start: list[float], rate: float, period: int) -> tuple:
@@ -148,7 +150,7 @@ def test_what_fast_devices_rest_at_is_no_change(reference: Any, drifts: bool):
     for each in noise - noise.mean(0):
         write(update, each)
     slow = update.crossbars["stage1"].memory["buffer"].mean() + (update.network.conductances["stage1"] - 5e-5).mean()
-    assert (abs(float(slow)) > 0.05 * (HIGH - LOW)) == drifts
+    assert (abs(float(slow)) > 0.1 * (HIGH - LOW)) == drifts
 
 
 def test_the_memory_is_that_of_the_steps_equation():

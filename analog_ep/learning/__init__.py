@@ -17,6 +17,7 @@ from analog_ep.learning.periodic_propagation import PeriodicPropagation
 from analog_ep.learning.phasor_propagation import PhasorPropagation
 from analog_ep.learning.updates.fused import FusedStep
 from analog_ep.learning.updates.pulsed import PulsedUpdate
+from analog_ep.learning.updates.report import CrossbarReport, DeviceFigures
 from analog_ep.learning.updates.update import Update
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "ContrastiveDivergence",
     "ContrastiveHebbian",
     "CoupledLearning",
+    "CrossbarReport",
+    "DeviceFigures",
     "EnergyImplicitDifferentiation",
     "EquilibriumBlock",
     "EquilibriumPropagation",

@@ -6,6 +6,7 @@ from analog_ep.devices.pulses.device import PulseModel
 from analog_ep.devices.pulses.lookup import Lookup
 from analog_ep.devices.pulses.presets import MODELS, PRESETS, pulse_model
 from analog_ep.devices.pulses.steps import ConstantStep, LinearStep, SoftBounds, SoftBoundsReference
+from analog_ep.devices.pulses.symmetry import find_symmetry, pulse_memory, symmetry_slopes
 from analog_ep.devices.pulses.window import ConductanceMap
 
 __all__ = [
@@ -23,5 +24,8 @@ __all__ = [
     "PulsedArray",
     "SoftBounds",
     "SoftBoundsReference",
+    "find_symmetry",
+    "pulse_memory",
     "pulse_model",
+    "symmetry_slopes",
 ]

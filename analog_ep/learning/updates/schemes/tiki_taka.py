@@ -17,6 +17,9 @@ from analog_ep.learning.updates.schemes.scheme import PulsedCrossbar, Scheme, at
 _RECENT = 0.99
 """What is left of the mean size of the changes after each update, as in aihwkit's automatic scale."""
 
+_TURNS = 40
+"""Turns of a chopper after which a device's mean is what it will be."""
+
 _LAST_READS = 5.0
 """By how much more the end of a chopper's period counts in the mean that the next period is read against."""
 
@@ -104,6 +107,8 @@ class TikiTaka(Scheme):
         whole = torch.zeros((), dtype=torch.int64)
         crossbar.memory |= {"zero": zero, "updates": whole, "size": torch.zeros((), dtype=torch.float64)}
         crossbar.memory |= {"pulse_memory": torch.tensor(pulse_memory(fast), dtype=torch.float64)}
+        if self.fast_memory:
+            crossbar.memory["gain"] = torch.tensor(self._gain(crossbar), dtype=torch.float64)
         crossbar.memory |= {"transfers": torch.zeros(n_columns, dtype=torch.int64)}
         if self.buffered:
             crossbar.memory["buffer"] = torch.zeros_like(zero)
@@ -157,12 +162,45 @@ class TikiTaka(Scheme):
             return self.fast_rate, self.transfer_rate / self.fast_rate
         if not mean:
             return 1.0, 0.0
-        remembered = float(memory["pulse_memory"])
-        pulses = min(remembered / self.fast_memory, self.max_pulses)
-        scale = pulses * step / mean
+        scale = self._pulses(crossbar) * step / mean
+        return scale, self.transfer_rate / float(memory["gain"]) / scale
+
+    def _pulses(self, crossbar: PulsedCrossbar) -> float:
+        """Of a fast device in an update, root mean square."""
+        return min(float(crossbar.memory["pulse_memory"]) / self.fast_memory, self.max_pulses)
+
+    def _gain(self, crossbar: PulsedCrossbar) -> float:
+        """What is read in an update of a device to which each update adds 1, choppers at work, on average."""
         counted = crossbar.vectors if self.units == "vectors" else 1
-        sweeps = counted / self.transfer_every * self.columns / change.shape[-1]
-        return scale, self.transfer_rate * min(pulses / remembered, 1.0) / sweeps / scale
+        reads = counted / self.transfer_every * self.columns / crossbar.array.shape[-1]
+        remembered, pulses = float(crossbar.memory["pulse_memory"]), self._pulses(crossbar)
+        if self.reference != "dynamic":
+            # A turn has what was added before count against what follows.
+            return reads / (pulses / remembered + min(2 * self.chopper * reads, 1.0))
+        kept = max(1 - 1 / remembered, 0.0) ** pulses
+        return reads * self._dynamic_gain(kept, (1 - kept) * remembered / pulses, 1 / reads)
+
+    def _dynamic_gain(self, kept: float, added: float, between: float) -> float:
+        """Mean of what a device reads above its reference, its sign taken off, after many turns.
+
+        Parameters
+        ----------
+        kept, added : float
+            Share of its state that an update leaves, and what it adds.
+        between : float
+            Updates between two reads.
+        """
+        gained, kept = added * (1 - kept**between) / (1 - kept), kept**between
+        share, period = min(_LAST_READS / self._period, 1.0), self._period
+        fast = mean = zero = total = 0.0
+        for read in range(_TURNS * period):
+            sign = 1 if read // period % 2 == 0 else -1
+            fast = kept * fast + sign * gained
+            # The last period counts.
+            total += sign * (fast - zero) if read >= (_TURNS - 1) * period else 0.0
+            mean += share * (fast - mean)
+            zero = mean if read % period == period - 1 else zero
+        return total / period
 
     def _transfer(self, crossbar: PulsedCrossbar, columns: slice, rate: float) -> None:
         """Read some columns of the fast array and pulse the slow one by what is read, times the rate."""
