@@ -153,8 +153,7 @@ class FloatingGateMosfets(GatedMosfets):
     @cached_property
     def _parts(self) -> tuple[Branches, ...]:
         device, own = self.device.expand(len(self)), (self.parameter, self.index)
-        channels = FloatingGateChannels(self.label, self.drain, self.source, self.gate_volts, device, *own)
-        return channels, *bulk_diodes(self, device, np.asarray(self.source))
+        return (FloatingGateChannels(self.label, self.drain, self.source, self.gate_volts, device, *own),)
 
     def controls(self) -> Sequence[NodePair]:
         return ((self.drain, self.source),)
@@ -289,16 +288,32 @@ class GatedChannels(_Channels):
 
 @dataclass(frozen=True, eq=False)
 class FloatingGateChannels(_Channels):
-    """The channels of `FloatingGateMosfets`."""
+    """The channels of `FloatingGateMosfets`, and the junctions of their drains, which lie between the same two nodes.
+
+    Where there is a junction its direction is that of the current, so that the exponential rises with the voltage.
+    """
 
     parameter: str | None
     index: Indices | None
 
     terminals: ClassVar[tuple[str, ...]] = ("drain", "source")
 
+    def ends(self) -> NodePair:
+        drain, source = super().ends()
+        return (drain, source) if self._turn > 0 else (source, drain)
+
+    @cached_property
+    def _turn(self) -> float:
+        return self.device.turn
+
+    @cached_property
+    def _junction(self) -> Diodes | None:
+        junctions = self.device.bulk_junctions()
+        return None if junctions is None else Diodes(f"{self.label}.drain", *self.ends(), junctions[0])
+
     def _biases(self, volts: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        (drain,) = _tensors(volts)
-        return self._gates, drain, torch.zeros((), dtype=torch.float64)
+        (across,) = _tensors(volts)
+        return self._gates, self._turn * across, torch.zeros((), dtype=torch.float64)
 
     @cached_property
     def _resistors(self) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
@@ -314,16 +329,39 @@ class FloatingGateChannels(_Channels):
         current, slope = self._resistors(volts[0])
         return current, (slope,)
 
+    def sensitivity(self, *volts: np.ndarray) -> np.ndarray:
+        return self._turn * super().sensitivity(*volts)
+
     def cocontent(self, *volts: np.ndarray) -> np.ndarray:
-        (drain,) = _tensors(volts)
-        return self.device.integral(self.device.current, self._gates, 0 * drain, drain).numpy()
+        gate, drain, _ = self._biases(volts)
+        own = self.device.integral(self.device.current, gate, 0 * drain, drain).numpy()
+        return own if self._junction is None else own + self._junction.cocontent(*volts)
 
     def contrast(self, volts: Sequence[np.ndarray], changes: Sequence[np.ndarray], linear: bool) -> np.ndarray:
         if linear:
             return self.sensitivity(*volts) * changes[0]
-        (drain,), (change,) = _tensors(volts), _tensors(changes)
-        gates = self._gates
-        return self.device.integral(lambda *at: self.device.slopes(*at)[0], gates, drain, drain + change).numpy()
+        gate, drain, _ = self._biases(volts)
+        change = self._turn * _tensors(changes)[0]
+        return self.device.integral(lambda *at: self.device.slopes(*at)[0], gate, drain, drain + change).numpy()
+
+    def noise_density(self, kelvin: float, *volts: np.ndarray) -> np.ndarray:
+        own = super().noise_density(kelvin, *volts)
+        return own if self._junction is None else own + self._junction.noise_density(kelvin, *volts)
+
+    def noise_in_spice(self, *volts: np.ndarray) -> np.ndarray:
+        own = super().noise_in_spice(*volts)
+        return own if self._junction is None else own + self._junction.noise_in_spice(*volts)
+
+    def conducts(self) -> np.ndarray:
+        own = super().conducts()
+        return own if self._junction is None else own | self._junction.conducts()
+
+    def growth_voltages(self) -> tuple[np.ndarray] | None:
+        return None if self._junction is None else self._junction.growth_voltages()
+
+    def require_sound(self) -> None:
+        if self._junction is not None:
+            self._junction.require_sound()
 
     def is_monotone(self) -> bool:
         return True

@@ -12,7 +12,7 @@ from torch import Tensor
 from analog_ep.constants import DEFAULT_TEMPERATURE, SIMULATION_GMIN, thermal_voltage
 from analog_ep.devices.diode import Diode, shot_density, split_at
 
-_REVERSED = -3.0
+REVERSED = -3.0
 """ngspice leaves the exponential at this many V_t."""
 
 
@@ -50,26 +50,26 @@ class BulkJunction(Diode):
 
     def current(self, voltage: Tensor) -> Tensor:
         scaled = voltage / self._thermal
-        forward = torch.expm1(torch.clamp(scaled, min=_REVERSED))
-        return self.saturation_current * torch.where(scaled > _REVERSED, forward, -1.0) + self.gmin * voltage
+        forward = torch.expm1(torch.clamp(scaled, min=REVERSED))
+        return self.saturation_current * torch.where(scaled > REVERSED, forward, -1.0) + self.gmin * voltage
 
     def conductance(self, voltage: Tensor) -> Tensor:
         scaled = voltage / self._thermal
-        rise = torch.exp(torch.clamp(scaled, min=_REVERSED)) / self._thermal
-        return self.saturation_current * torch.where(scaled > _REVERSED, rise, 0.0) + self.gmin
+        rise = torch.exp(torch.clamp(scaled, min=REVERSED)) / self._thermal
+        return self.saturation_current * torch.where(scaled > REVERSED, rise, 0.0) + self.gmin
 
     def cocontent(self, voltage: Tensor) -> Tensor:
         scaled = voltage / self._thermal
-        above = torch.clamp(scaled, min=_REVERSED)
-        content = torch.expm1(above) - above - torch.clamp(scaled - _REVERSED, max=0)
+        above = torch.clamp(scaled, min=REVERSED)
+        content = torch.expm1(above) - above - torch.clamp(scaled - REVERSED, max=0)
         return self.saturation_current * self._thermal * content + 0.5 * self.gmin * voltage**2
 
     def current_difference(self, voltage: Tensor, change: Tensor) -> Tensor:
-        boundary = _REVERSED * self._thermal
+        boundary = REVERSED * self._thermal
         _, above = split_at(voltage - boundary, change)
-        start = torch.exp(torch.clamp(voltage / self._thermal, min=_REVERSED))
+        start = torch.exp(torch.clamp(voltage / self._thermal, min=REVERSED))
         step = (voltage + change > boundary).to(voltage) - (voltage > boundary).to(voltage)
-        rise = start * torch.expm1(above / self._thermal) + math.exp(_REVERSED) * step
+        rise = start * torch.expm1(above / self._thermal) + math.exp(REVERSED) * step
         return self.saturation_current * rise + self.gmin * change
 
     def voltage_estimate(self, current: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Compiled loops over channels of NMOS whose bulk is at their source and whose gate is held: currents and slopes.
+"""Compiled loops over NMOS whose bulk is at their source and whose gate is held: currents and slopes.
 
 The same equations as those of the devices, which the tests compare; a lattice of 20,000 transistors spends half of its
 time here.
@@ -11,6 +11,10 @@ import math
 import numpy as np
 
 from analog_ep.support.compiled import compiled
+from analog_ep.support.exponential import expm1_of
+
+_HIGHEST = 700.0
+"""Logarithm of the largest exponential, nearly: Newton's method follows none that far."""
 
 
 @compiled
@@ -21,33 +25,43 @@ def level1_channels(
     body: np.ndarray,
     factor: np.ndarray,
     modulation: np.ndarray,
+    saturation: np.ndarray,
+    thermal: np.ndarray,
+    gmin: np.ndarray,
+    reversed_: np.ndarray,
     current: np.ndarray,
     slope: np.ndarray,
 ) -> None:
-    """Fill currents and slopes `(n_samples, n_elements)` by `Level1Mosfet`.
+    """Fill currents and slopes `(n_samples, n_elements)` by `Level1Mosfet`, from source to drain.
 
-    Parameters, each `(n_elements,)`: v_G − V_bi [V], √φ [√V], γ [√V], β [A/V²], λ [1/V].
+    The drain's junction, which leads from the source as the bulk is joined to it, is part of them.
+
+    Parameters, each `(n_elements,)`: v_G − V_bi [V], √φ [√V], γ [√V], β [A/V²], λ [1/V]; of the junction I_S [A], V_t
+    [V], gmin [S], and the v/V_t below which it is reversed.
     """
     n_samples, n = volts.shape
+    scaled, grown, room = np.empty(n), np.empty(n), np.empty(n)
     for b in range(n_samples):
         for k in range(n):
-            v = volts[b, k]
-            w, over, rise = v, max(straight[k] - body[k] * root[k], 0.0), 0.0
-            if v < 0:
-                w = -v
-                tangent = root[k] - w / (2 * root[k])
-                rise = body[k] / (2 * root[k]) if tangent > 0 else 0.0
-                over = max(straight[k] + w - body[k] * max(tangent, 0.0), 0.0)
+            scaled[k] = min(max(volts[b, k] / thermal[k], reversed_[k]), _HIGHEST)
+        expm1_of(scaled, grown, room)
+        # Without branches, so that several elements are done at a time.
+        for k in range(n):
+            u = volts[b, k]
+            w, back = abs(u), u > 0
+            lean = body[k] / (2 * root[k])
+            tangent = body[k] * root[k] - (w * lean if back else 0.0)
+            over = max(straight[k] + (w if back else 0.0) - max(tangent, 0.0), 0.0)
+            rise = 1 + (lean if tangent > 0 else 0.0)
             reach = min(w, over)
             area = reach * (over - reach / 2)
             boosted = factor[k] * (1 + modulation[k] * w)
+            forward = scaled[k] > reversed_[k]
+            current[b, k] = gmin[k] * u + (boosted * area if back else -boosted * area)
+            current[b, k] += saturation[k] * (grown[k] if forward else -1.0)
             along = boosted * (over - reach) + modulation[k] * factor[k] * area
-            if v < 0:
-                current[b, k] = -boosted * area
-                slope[b, k] = along + boosted * reach * (1 + rise)
-            else:
-                current[b, k] = boosted * area
-                slope[b, k] = along
+            slope[b, k] = along + (boosted * reach * rise if back else 0.0) + gmin[k]
+            slope[b, k] += saturation[k] / thermal[k] * (grown[k] + 1 if forward else 0.0)
 
 
 @compiled

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from analog_ep.constants import BOLTZMANN, ELEMENTARY_CHARGE, SIMULATION_GMIN, thermal_voltage
-from analog_ep.devices.bulk_junction import BulkJunction
+from analog_ep.devices.bulk_junction import REVERSED, BulkJunction
 from analog_ep.devices.channel_kernels import level1_channels
 from analog_ep.devices.forms import ModelInstance
 from analog_ep.devices.mosfet import Mosfet
@@ -148,9 +148,11 @@ class Level1Mosfet(Mosfet):
         )
 
     def resistors(self, gate: Tensor) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-        at = self._scaled
-        own = at.potential.sqrt(), self.body_effect, at.factor, self.channel_modulation
-        return self._compiled(level1_channels, self.sign * gate - at.built_in, *own)
+        at, junction = self._scaled, self.bulk_junctions()[0]
+        channel = self.sign * gate - at.built_in, at.potential.sqrt(), self.body_effect, at.factor
+        own = junction.saturation_current, junction.growth_voltage, junction.gmin, REVERSED
+        # Of PMOS, too: what flows from source to drain of NMOS is what flows from drain to source there.
+        return self._compiled(level1_channels, *channel, self.channel_modulation, *own, sign=1.0)
 
     def condition(self, gate: Tensor) -> Tensor:
         # Of r (o − r/2) ≥ r o/2 the overdrive o is what is rounded, by half an EPSILON of what it is the difference of.

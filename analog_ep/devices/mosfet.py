@@ -87,8 +87,15 @@ class MosfetModel(PerElement, ABC):
         """How transistors with the terminals `drain`, `gate`, `source` and `bulk` stand in a netlist."""
         return self.model_card() or Expression(self.expressions)
 
+    @property
+    def turn(self) -> float:
+        """+1 where `resistors` count from drain to source, −1 where from source to drain: along the bulk's junction."""
+        return 1.0 if self.bulk_junctions() is None else -self.sign
+
     def resistors(self, gate: Tensor) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-        """Current [A] and slope [S] of channels with their bulks at their sources, as of the voltage across.
+        """Current [A] and slope [S] between the ends as of the voltage across, with bulk and source joined.
+
+        Both are counted as `turn` says; the junction between source and drain is part of them.
 
         Parameters
         ----------
@@ -100,18 +107,26 @@ class MosfetModel(PerElement, ABC):
         callable
             Of voltages `(*batch, n_elements)` [V].
         """
+        turn, junctions = self.turn, self.bulk_junctions()
 
         def found(volts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            drain = torch.from_numpy(np.ascontiguousarray(volts))
-            at = gate, drain, torch.zeros_like(drain)
-            return self.current(*at).numpy(), self.slopes(*at)[1].numpy()
+            across = torch.from_numpy(np.ascontiguousarray(volts))
+            at = gate, turn * across, torch.zeros_like(across)
+            current, slope = turn * self.current(*at), self.slopes(*at)[1]
+            if junctions is not None:
+                more, steeper = junctions[0].current_and_conductance(across)
+                current, slope = current + more, slope + steeper
+            return current.numpy(), slope.numpy()
 
         return found
 
-    def _compiled(self, kernel: Callable[..., None], *parameters: Tensor | float) -> _Resistors:
-        """`resistors` by a compiled loop over NMOS, whose parameters these are."""
+    def _compiled(
+        self, kernel: Callable[..., None], *parameters: Tensor | float, sign: float | None = None
+    ) -> _Resistors:
+        """`resistors` by a compiled loop, of voltages and currents times the sign; by default over NMOS."""
         columns = torch.broadcast_tensors(*(torch.as_tensor(each, dtype=torch.float64) for each in parameters))
-        return _Resistors(self.sign, kernel, tuple(np.ascontiguousarray(column.numpy()) for column in columns))
+        own = self.sign if sign is None else sign
+        return _Resistors(own, kernel, tuple(np.ascontiguousarray(column.numpy()) for column in columns))
 
     def condition(self, gate: Tensor) -> Tensor:
         """Error of the current over that of four roundings where the gate stands so much above source and bulk."""
@@ -255,7 +270,9 @@ class _Resistors:
     parameters: tuple[np.ndarray, ...]
 
     def __call__(self, volts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        across = np.ascontiguousarray(self.sign * volts.reshape(-1, volts.shape[-1]))
+        flat = volts.reshape(-1, volts.shape[-1])
+        across = np.ascontiguousarray(flat if self.sign > 0 else -flat)
         current, slope = np.empty_like(across), np.empty_like(across)
         self.kernel(across, *self.parameters, current, slope)
-        return self.sign * current.reshape(volts.shape), slope.reshape(volts.shape)
+        current = current if self.sign > 0 else -current
+        return current.reshape(volts.shape), slope.reshape(volts.shape)

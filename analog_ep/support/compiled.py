@@ -25,12 +25,20 @@ def before_compiling(function: Callable[[], object]) -> Callable[[], object]:
 
 def compiled_into(function: Callable[P, Any]) -> Callable[P, Any]:
     """The function, which compiled ones of its file may call."""
+    return _registered(function, _FAST)
 
+
+def compiled_in_order(function: Callable[P, Any]) -> Callable[P, Any]:
+    """As `compiled_into`, with sums taken as they are written: for arithmetic that lives on its roundings."""
+    return _registered(function, _FAST - {"reassoc"})
+
+
+def _registered(function: Callable[P, Any], fast: set[str]) -> Callable[P, Any]:
     @before_compiling
     def register() -> None:
         from numba.core.extending import register_jitable
 
-        register_jitable(fastmath=_FAST, error_model="numpy")(function)
+        register_jitable(fastmath=fast, error_model="numpy")(function)
 
     return function
 
