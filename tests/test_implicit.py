@@ -13,6 +13,7 @@ from random_circuits import Recipe, build, inputs_of
 from analog_ep.circuit import Circuit, CircuitBuilder, Conductances, Diodes, VoltageSources
 from analog_ep.devices import ShockleyDiode
 from analog_ep.equilibrium import Newton, solve
+from analog_ep.equilibrium.nodal import jacobian
 from analog_ep.errors import ConvergenceError, StimulusError
 from analog_ep.learning import ImplicitDifferentiation
 from analog_ep.learning.gradients import implicit
@@ -163,7 +164,7 @@ def test_it_is_the_same_in_chunks(monkeypatch):
     circuit = build(Recipe(3, block_sizes=(3, 3)))
     inputs, targets = torch.from_numpy(inputs_of(circuit, 5)), torch.zeros(5, 2, dtype=torch.float64)
     whole = implicit_gradients(circuit, SquaredError(), inputs, targets)["theta"]
-    monkeypatch.setattr(implicit, "_MATRIX_CHUNK", 1)
+    monkeypatch.setattr(jacobian, "_MATRIX_CHUNK", 1)
     monkeypatch.setattr(implicit, "_BRANCH_CHUNK", 1)
     parts = implicit_gradients(circuit, SquaredError(), inputs, targets)["theta"]
     torch.testing.assert_close(parts, whole, rtol=1e-12, atol=0)

@@ -47,6 +47,9 @@ class Circuit:
     ideal : Circuit or None
         What the circuit stands for, where its designer took it for another one: with this one's first nodes, and
         trainable groups of the same labels between them. Contrasts have that one's weights, see `contrast_weights`.
+    origin : Circuit or None
+        The circuit of which this one is by other branches, see `with_groups`: what both have in common solvers form
+        once.
     """
 
     title: str
@@ -56,6 +59,7 @@ class Circuit:
     layers: Mapping[str, np.ndarray] = field(default_factory=dict)
     temperature: float = DEFAULT_TEMPERATURE
     ideal: Circuit | None = None
+    origin: Circuit | None = None
 
     def __post_init__(self):
         require_temperature("a circuit", self.temperature)
@@ -154,7 +158,7 @@ class Circuit:
 
     def with_groups(self, groups: Iterable[Branches]) -> Circuit:
         """The same nodes with other branches."""
-        return replace(self, groups=tuple(groups))
+        return replace(self, groups=tuple(groups), origin=self.origin or self)
 
     def learning_groups(self) -> list[TrainableLaw]:
         """All groups, or parts of them, whose quantity learns, whatever it is: conductances, gate voltages."""

@@ -13,7 +13,7 @@ from analog_ep.circuit import Circuit
 from analog_ep.circuit.noise import NoiseCurrents, johnson_currents, shot_currents
 from analog_ep.equilibrium.nodal.assembly import incidence
 from analog_ep.equilibrium.nodal.equations import Equations
-from analog_ep.equilibrium.nodal.jacobian import Jacobian
+from analog_ep.equilibrium.nodal.jacobian import jacobian_of
 from analog_ep.equilibrium.nodal.reduction import reduced_system
 from analog_ep.errors import ConvergenceError, StimulusError
 
@@ -45,7 +45,7 @@ class Linearised:
         self.circuit, self.voltages = circuit, voltages
         self._system = system = reduced_system(circuit)
         state = Equations.of(system, inputs[None], None, None).at(system.unknowns(voltages[None]))
-        jacobian = Jacobian(system)
+        jacobian = jacobian_of(system)
         self._jacobian = jacobian.sparse(jacobian.values(state.slopes)[0])
         self._inertia = system.inertia
 

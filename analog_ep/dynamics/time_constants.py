@@ -7,7 +7,7 @@ from scipy.linalg import eigvals
 
 from analog_ep.circuit import GROUND, ChargeLaw, Circuit, CurrentLaw, FluxLaw
 from analog_ep.equilibrium.nodal.equations import Equations
-from analog_ep.equilibrium.nodal.jacobian import Jacobian
+from analog_ep.equilibrium.nodal.jacobian import jacobian_of
 from analog_ep.equilibrium.nodal.reduction import reduced_system
 from analog_ep.errors import CircuitError, ConvergenceError
 
@@ -47,7 +47,7 @@ def slowest_time_constant(circuit: Circuit, inputs: np.ndarray, voltages: np.nda
     equations = Equations.of(system, inputs, None, None)
     unknowns = system.unknowns(voltages)
     state = equations.at(unknowns)
-    jacobian = Jacobian(system, False, equations.is_reciprocal)
+    jacobian = jacobian_of(system, False, equations.is_reciprocal)
     capacitance = np.diag(_grounded(circuit, system.unknowns(np.arange(circuit.n_nodes)[None])[0], system.n_voltages))
     slowest = 0.0
     for matrix in jacobian.dense(jacobian.values(state.slopes)).numpy():

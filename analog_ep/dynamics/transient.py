@@ -160,6 +160,7 @@ class _Dynamics:
         self._matrix = _dense(system.matrix)
         self._law, self._controls = _dense(system.nonlinear.law), _dense(system.controls.voltage)
         self._constant = torch.from_numpy(self._drive.residual[0])
+        self._still = system.control_voltages(self._drive.nodes)[0]
 
     def node_voltages(self, states: np.ndarray) -> np.ndarray:
         """Voltages of all nodes, `(n_times, n_nodes)`, from the unknowns at each time."""
@@ -221,7 +222,7 @@ class _Dynamics:
         return None
 
     def _equations(self, state: Tensor) -> tuple[Tensor, Tensor]:
-        volts = (self._controls @ state).numpy() + self._drive.controls[0]
+        volts = (self._controls @ state).numpy() + self._still
         current, slopes = (torch.from_numpy(a[0]) for a in self.system.currents(volts[None]))
         residual = self._matrix @ state + self._constant + self._law @ current
         by_control = self._law[:, torch.from_numpy(self.system.controlled)]

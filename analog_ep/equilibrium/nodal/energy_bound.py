@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +94,14 @@ class EnergyBound:
             self._factorise()
             self._describe(circuit)
 
+    def with_laws(self, circuit: Circuit, system: ReducedSystem) -> EnergyBound:
+        """The bound of a circuit that differs in the laws of nonlinear branches alone, see `differs_in_laws`."""
+        bound = copy.copy(self)
+        bound.system = system
+        if self.has_quick:
+            bound._prepare_quick(circuit)
+        return bound
+
     def _factorise(self) -> None:
         weighted = csr_array(self._weights[:, None] * self.system.matrix)
         symmetric = csr_array(0.5 * (weighted + weighted.T))
@@ -120,7 +129,6 @@ class EnergyBound:
         self._known = np.flatnonzero(known)
         self._known_expansion = csr_array(system.expansion[self._known])
         self._known_sources = csr_array(system.source_expansion[self._known])
-        self._controls = csr_array(system.controls.incidence.T)
         self._outputs = csr_array(system.outputs.incidence.T)
         to_known, terms = np.zeros((2, circuit.n_nodes))
         for group in circuit.of_kind(CurrentLaw):
@@ -254,12 +262,15 @@ class EnergyBound:
 
     def _doubt_of_diodes(self, voltages: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Of the residual [A], and the diodes' slopes at each node [S], both `(n_samples, n_unknowns)`."""
-        system = self.system
-        volts, size = apply(self._controls, voltages), apply(abs(self._controls), np.abs(voltages))
-        current, slopes = system.currents(volts)
-        doubt = current_uncertainty(system.groups, volts, current, slopes, size)
-        # With a symmetric law every branch has one control, its own voltage.
-        return apply(system.magnitudes[1], doubt), apply(system.magnitudes[1], slopes)
+        system, ends = self.system, self.system.controls.ends
+        doubts, steepness = np.empty((2, len(voltages), system.n_unknowns))
+        for part in ends.parts(len(voltages)):
+            volts, size = ends.across(voltages[part]), ends.sizes(voltages[part])
+            current, slopes = system.currents(volts)
+            doubt = current_uncertainty(system.groups, volts, current, slopes, size)
+            # With a symmetric law every branch has one control, its own voltage.
+            doubts[part], steepness[part] = system.sizes_at_unknowns(doubt), system.sizes_at_unknowns(slopes)
+        return doubts, steepness
 
     def _doubt_of_nudge(self, voltages: np.ndarray, nudge: Nudge | None, injected: np.ndarray) -> np.ndarray:
         if nudge is None:

@@ -38,6 +38,18 @@ class State:
     current: np.ndarray
     nudge: np.ndarray | None
 
+    def select(self, samples: np.ndarray) -> State:
+        """The state of some samples; itself where these are all of them."""
+        if len(samples) == len(self.volts) and (samples == np.arange(len(samples))).all():
+            return self
+        return State(*(None if values is None else values[samples] for values in vars(self).values()))
+
+    def put(self, samples: np.ndarray, others: State) -> None:
+        """Replace the state of some samples, in place, by `others`."""
+        for own, new in zip(vars(self).values(), vars(others).values(), strict=True):
+            if own is not None:
+                own[samples] = new
+
 
 class Equations:
     """F of a batch: the reduced system with its sources and its nudge.
@@ -109,7 +121,7 @@ class Equations:
 
     def volts(self, unknowns: np.ndarray) -> np.ndarray:
         """Voltages that control the nonlinear branches, `(n_samples, n_controls)`. [V]"""
-        return apply(self.system.controls.voltage, unknowns) + self.drive.controls
+        return self.system.control_voltages(self.system.node_voltages(unknowns, self.drive))
 
     def output_currents(self, unknowns: np.ndarray) -> np.ndarray | None:
         """Currents of the nudge into v₊ and out of v₋, `(n_samples, n_outputs)`; None without a nudge. [A]"""
@@ -144,7 +156,7 @@ class Equations:
 
     def _state(self, unknowns: np.ndarray, volts: np.ndarray, current: np.ndarray, slopes: np.ndarray) -> State:
         system = self.system
-        residual = apply(system.matrix, unknowns) + self.drive.residual + apply(system.nonlinear.law, current)
+        residual = apply(system.matrix, unknowns) + self.drive.residual + system.into_unknowns(current)
         nudge = self.output_currents(unknowns)
         if nudge is not None:
             residual = residual - apply(system.outputs.law, nudge)
@@ -155,21 +167,24 @@ class Equations:
 
     def scale(self, unknowns: np.ndarray, state: State) -> np.ndarray:
         """Sum of the magnitudes of the terms of F, `(n_samples, n_unknowns)`."""
-        matrix, nonlinear, outputs = self.system.magnitudes
-        total = apply(matrix, np.abs(unknowns)) + np.abs(self.drive.residual) + apply(nonlinear, np.abs(state.current))
+        matrix, _, outputs = self.system.magnitudes
+        total = apply(matrix, np.abs(unknowns)) + np.abs(self.drive.residual)
+        total += self.system.sizes_at_unknowns(state.current)
         return total if state.nudge is None else total + apply(outputs, np.abs(state.nudge))
 
     def first_caps(self, unknowns: np.ndarray | None) -> np.ndarray:
-        """One growth voltage of headroom over the voltages to begin from, or over 0 V. [V]"""
-        growth = self.system.growth
+        """`ReducedSystem.first_caps`, and one growth voltage of headroom over the voltages to begin from. [V]"""
+        growth, caps = self.system.growth, self.system.first_caps
         if unknowns is None:
-            return np.broadcast_to(growth, self.drive.controls.shape).copy()
-        return growth + np.clip(self.volts(unknowns), 0.0, _HIGHEST_START * growth)
+            return np.tile(caps, (len(self.drive.nodes), 1))
+        return np.maximum(growth + np.clip(self.volts(unknowns), 0.0, _HIGHEST_START * growth), caps)
 
     def raised(self, caps: np.ndarray, volts: np.ndarray) -> np.ndarray:
         """Caps where the exponential carries the tangent's current, with one growth voltage to spare. [V]"""
+        if not (beyond := volts > caps).any():
+            return caps
         excess = np.maximum(volts - caps, 0.0) / self.system.growth
-        return np.where(volts > caps, caps + self.system.growth * (np.log1p(excess) + 1), caps)
+        return np.where(beyond, caps + self.system.growth * (np.log1p(excess) + 1), caps)
 
 
 _HIGHEST_START = 40.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from weakref import WeakKeyDictionary
@@ -15,8 +16,8 @@ from analog_ep.equilibrium.nodal.assembly import apply
 from analog_ep.equilibrium.nodal.energy_bound import EnergyBound
 from analog_ep.equilibrium.nodal.equations import Equations
 from analog_ep.equilibrium.nodal.exact_state import exact_state
-from analog_ep.equilibrium.nodal.jacobian import Jacobian
-from analog_ep.equilibrium.nodal.reduction import ReducedSystem, reduced_system
+from analog_ep.equilibrium.nodal.jacobian import jacobian_of
+from analog_ep.equilibrium.nodal.reduction import ReducedSystem, reduced_system, system_of_origin
 from analog_ep.equilibrium.nodal.residual import KirchhoffLaw
 from analog_ep.equilibrium.nodal.spectrum import nearest_weights
 from analog_ep.equilibrium.nodal.tableau import Branching, Sample
@@ -109,6 +110,16 @@ class ErrorBounds:
         self._parts = circuit.title, circuit.node_names, circuit.groups, circuit.outputs
         self.energy = EnergyBound(circuit, system, self._weights())
 
+    def with_laws(self, circuit: Circuit, system: ReducedSystem) -> ErrorBounds:
+        """The bounds of a circuit that differs in the laws of nonlinear branches alone, see `differs_in_laws`."""
+        bounds = copy.copy(self)
+        bounds.system = system
+        bounds._parts = circuit.title, circuit.node_names, circuit.groups, circuit.outputs
+        bounds.energy = self.energy.with_laws(circuit, system)
+        bounds.__dict__["law"] = self.law.with_laws(circuit)
+        bounds.__dict__.pop("branching", None)
+        return bounds
+
     @cached_property
     def law(self) -> KirchhoffLaw:
         """Kirchhoff's law of the circuit."""
@@ -123,7 +134,7 @@ class ErrorBounds:
         system = self.system
         if system.weights is not None or system.n_voltages < system.n_unknowns or not system.n_unknowns:
             return system.weights
-        jacobian = Jacobian(system)
+        jacobian = jacobian_of(system)
         none = np.zeros((1, jacobian.n_slopes))
         return nearest_weights(jacobian, jacobian.values(none)[0])
 
@@ -223,12 +234,12 @@ class ErrorBounds:
         equations = Equations(system, system.drive(stimulus.inputs), stimulus.injected, stimulus.nudge)
         unknowns = system.unknowns(voltages[None])
         state = equations.at(unknowns)
-        jacobian = Jacobian(system, stimulus.nudge is not None)
+        jacobian = jacobian_of(system, stimulus.nudge is not None)
         values = jacobian.values(state.slopes)
         slopes = state.slopes[:, : state.volts.shape[1]]
         size = np.abs(state.volts) + np.abs(voltages).max(initial=0.0)
         doubt = current_uncertainty(system.groups, state.volts, state.current, slopes, size)
-        doubt = apply(system.magnitudes[1], doubt) + sum_uncertainty(len(voltages)) * equations.scale(unknowns, state)
+        doubt = system.sizes_at_unknowns(doubt) + sum_uncertainty(len(voltages)) * equations.scale(unknowns, state)
         force = (np.abs(state.residual) + doubt)[0]
         solve = jacobian.factorised(values[0])
         operator = LinearOperator(  # pyright: ignore[reportCallIssue]
@@ -249,10 +260,18 @@ def _or_infinite(bound: np.ndarray) -> np.ndarray:
 
 
 _BOUNDS: WeakKeyDictionary[Circuit, ErrorBounds] = WeakKeyDictionary()
+_OF_ORIGINS: WeakKeyDictionary[Circuit, ErrorBounds] = WeakKeyDictionary()
 
 
 def error_bounds(circuit: Circuit) -> ErrorBounds:
     """The bounds of a circuit's errors, formed once for each circuit."""
     if circuit not in _BOUNDS:
-        _BOUNDS[circuit] = ErrorBounds(circuit, reduced_system(circuit))
+        system, origin = reduced_system(circuit), circuit.origin
+        shared = system_of_origin(circuit)
+        if origin is None or shared is None:
+            _BOUNDS[circuit] = ErrorBounds(circuit, system)
+        else:
+            if origin not in _OF_ORIGINS:
+                _OF_ORIGINS[origin] = ErrorBounds(origin, shared)
+            _BOUNDS[circuit] = _OF_ORIGINS[origin].with_laws(circuit, system)
     return _BOUNDS[circuit]

@@ -13,13 +13,23 @@ from torch import Tensor
 
 from analog_ep.equilibrium.nodal.assembly import apply
 from analog_ep.equilibrium.nodal.elimination import Elimination, elimination_of
+from analog_ep.equilibrium.nodal.ends import BRANCH_CHUNK
 from analog_ep.equilibrium.nodal.reduction import ReducedSystem
+
+_MATRIX_CHUNK = 2**23
+"""Entries of dense Jacobians held at a time: 64 MiB, and as much again for their factors."""
 
 _SMALL = 96
 """Unknowns up to which dense factorisations are used whatever the pattern."""
 
 _DENSE_LIMIT = 6000
 _DENSE_FILL = 0.05
+
+_LAYERED_FILL = 0.5
+"""Part of the entries that two layers fill at most, which are joined to each other alone."""
+
+_FRONTS_SLOWER = 8
+"""Multiplications that dense factors make in the time of one by fronts."""
 
 
 class Jacobian:
@@ -44,7 +54,8 @@ class Jacobian:
     n_slopes : int
         Number of nonlinear branches.
     is_dense : bool
-        Whether it is factorised as a dense matrix: where it is small, or more than a twentieth full.
+        Whether it is factorised as a dense matrix: where it is small, or more than a twentieth full and without an
+        order that keeps most of the work away, as layers have it.
     """
 
     def __init__(self, system: ReducedSystem, elastic: bool = False, symmetric: bool = False):
@@ -56,8 +67,11 @@ class Jacobian:
             first, second = np.divmod(np.arange(n_outputs**2), n_outputs)
             couplings.append(_coupling(csc_array(system.outputs.law)[:, first], system.outputs.voltage[second]))
         self._set_pattern(system.matrix, couplings)
-        filled = len(self.rows) > _DENSE_FILL * self.size**2
-        self.is_dense = self.size <= _SMALL or (filled and self.size <= _DENSE_LIMIT)
+        filled = len(self.rows) / max(self.size, 1) ** 2
+        dense = (
+            filled > _DENSE_FILL and self.size <= _DENSE_LIMIT and not (filled <= _LAYERED_FILL and self._has_layers())
+        )
+        self.is_dense = self.size <= _SMALL or dense
 
     def _set_pattern(self, matrix: csr_array, couplings: list[_Coupling]) -> None:
         base, diagonal = matrix.tocoo(), np.arange(self.size)
@@ -74,6 +88,20 @@ class Jacobian:
         branch = np.concatenate([start + coupling.branches for start, coupling in zip(first, couplings, strict=False)])
         value = np.concatenate([coupling.values for coupling in couplings])
         self._slopes = csr_array((value, (position[base.nnz + self.size :], branch)), shape=(len(unique), first[-1]))
+
+    def _has_layers(self) -> bool:
+        """Whether an elimination by fronts pays although the matrix is not sparse.
+
+        So it is of a wide layer between narrow ones: its nodes are not joined to each other, and eliminated one by one.
+        """
+        by_fronts = elimination_of(self.rows, self.columns, self.size).n_operations
+        return _FRONTS_SLOWER * by_fronts < self.size**3 / 6
+
+    @property
+    def chunk(self) -> int:
+        """Samples to solve at a time: so many that their matrices, and the values of their branches, are not large."""
+        entries = max(1, len(self.rows), self.size**2 if self.is_dense else 0)
+        return max(1, min(_MATRIX_CHUNK // entries, BRANCH_CHUNK // max(1, self.n_slopes)))
 
     def values(self, slopes: np.ndarray) -> np.ndarray:
         """Entries `(n_samples, n_entries)` for slopes `(n_samples, n_slopes)`, as `State.slopes` gives them."""
@@ -149,6 +177,14 @@ class Jacobian:
 
     def _elimination(self, typical: np.ndarray) -> Elimination:
         return elimination_of(self.rows, self.columns, self.size, None if self.weights is not None else typical)
+
+
+def jacobian_of(system: ReducedSystem, elastic: bool = False, symmetric: bool = False) -> Jacobian:
+    """`Jacobian` with these arguments, formed once for each system and for what it shares with others."""
+    key = elastic, symmetric
+    if key not in system.patterns:
+        system.patterns[key] = Jacobian(system, elastic, symmetric)
+    return system.patterns[key]
 
 
 class _Coupling(NamedTuple):

@@ -12,14 +12,12 @@ from analog_ep.equilibrium.inexactness import allowed_error, inexact_message, ou
 from analog_ep.equilibrium.nodal.assembly import apply
 from analog_ep.equilibrium.nodal.equations import Equations, State
 from analog_ep.equilibrium.nodal.error_bound import Stimulus, error_bounds
-from analog_ep.equilibrium.nodal.jacobian import Jacobian
+from analog_ep.equilibrium.nodal.jacobian import Jacobian, jacobian_of
 from analog_ep.equilibrium.nodal.line_search import search_convex, search_residual
 from analog_ep.equilibrium.nodal.reduction import ReducedSystem, reduced_system
 from analog_ep.equilibrium.nodal.spectrum import stable_samples
+from analog_ep.equilibrium.nodal.trials import Trials
 from analog_ep.stimulus import Nudge
-
-_MATRIX_CHUNK = 2**23
-"""Entries of dense Jacobians held at a time: 64 MiB, and as much again for their factors."""
 
 _PATIENCE = 40
 """Steps without less residual after which a sample is left to the refinement with twice the digits."""
@@ -44,9 +42,9 @@ def unstable_samples(
         return np.zeros(len(inputs), dtype=bool)
     system = reduced_system(circuit)
     equations = Equations.of(system, inputs, nudge, free_outputs)
-    jacobian = Jacobian(system, equations.elastic is not None, equations.is_reciprocal)
+    jacobian = jacobian_of(system, equations.elastic is not None, equations.is_reciprocal)
     unknowns = system.unknowns(voltages)
-    parts = np.array_split(np.arange(len(inputs)), -(-len(inputs) * len(jacobian.rows) // _MATRIX_CHUNK) or 1)
+    parts = np.array_split(np.arange(len(inputs)), -(-len(inputs) // jacobian.chunk) or 1)
     return np.concatenate([~_stable(jacobian, equations.select(part), unknowns[part])[0] for part in parts])
 
 
@@ -76,7 +74,8 @@ class Newton(CircuitSolver):
     (`ErrorBounds`): a sample beyond `accuracy` is solved on with twice the digits, in voltages along the heaviest
     branches, where no ratio of conductances costs a digit. Symmetric factorisations and a line search on the energy are
     used where the circuit has one; LU and a line search on the residual where it has none. Small or full Jacobians are
-    factorised as dense batches, large sparse ones one by one. An unstable equilibrium, which only amplifiers,
+    factorised as dense batches; sparse ones, and those of a wide layer between narrow ones, by an order of elimination
+    that all samples share. An unstable equilibrium, which only amplifiers,
     controlled sources and negative nudges can cause, counts as not converged.
 
     Parameters
@@ -107,7 +106,7 @@ class Newton(CircuitSolver):
     ) -> CircuitState:
         system = reduced_system(circuit)
         equations = Equations.of(system, inputs, nudge, free_outputs)
-        iteration = _Iteration(self, Jacobian(system, equations.elastic is not None, equations.is_reciprocal))
+        iteration = _Iteration(self, jacobian_of(system, equations.elastic is not None, equations.is_reciprocal))
         unknowns = np.zeros((len(inputs), system.n_unknowns)) if start is None else system.unknowns(start)
         outcome = _Outcome(np.zeros(len(inputs), dtype=bool), np.zeros(len(inputs), dtype=bool))
         for begin in range(0, len(inputs), iteration.chunk):
@@ -147,8 +146,8 @@ class Newton(CircuitSolver):
         self, system: ReducedSystem, voltages: np.ndarray, injected: np.ndarray, transposed: bool
     ) -> np.ndarray:
         """Solutions of J x = injected at states, or of Jᵀ x = injected, some at a time."""
-        jacobian = Jacobian(system, symmetric=system.weights is not None)
-        found, step = np.empty((len(voltages), system.n_unknowns)), _Iteration(self, jacobian).chunk
+        jacobian = jacobian_of(system, symmetric=system.weights is not None)
+        found, step = np.empty((len(voltages), system.n_unknowns)), jacobian.chunk
         for begin in range(0, len(voltages), step):
             part = slice(begin, begin + step)
             _, slopes = system.currents(system.control_voltages(voltages[part]))
@@ -193,8 +192,7 @@ class _Iteration:
 
     def __init__(self, newton: Newton, jacobian: Jacobian):
         self.newton, self.jacobian = newton, jacobian
-        entries = max(1, len(jacobian.rows), jacobian.size**2 if jacobian.is_dense else 0)
-        self.chunk = max(1, _MATRIX_CHUNK // entries)
+        self.chunk = jacobian.chunk
 
     # Of a sample that is lost, infinite on its way, its status tells.
     @np.errstate(all="ignore")
@@ -208,25 +206,51 @@ class _Iteration:
         solved, previous = np.zeros(len(x), dtype=bool), np.full(len(x), np.inf)
         moving, steps = np.arange(len(x)), 0
         best, stale = np.full(len(x), np.inf), np.zeros(len(x), dtype=np.int64)
+        state = equations.at(x, caps)
         while len(moving) and steps < self.newton.max_steps:
             steps += 1
-            here = equations.select(moving)
-            state = here.at(x[moving], caps[moving])
+            here, now = equations.select(moving), caps[moving]
             scale = here.scale(x[moving], state)
-            settled, previous[moving] = self._settled(state, scale, caps[moving], previous[moving])
-            direction, length = self._step(here, x[moving], caps[moving], state, settled)
+            settled, previous[moving] = self._settled(state, scale, now, previous[moving])
+            direction, length, searched, trials = self._step(here, x[moving], now, state, settled)
             singular = ~np.isfinite(direction).all(1)
             direction[singular] = 0.0
             x[moving] += length[:, None] * direction
-            caps[moving] = equations.raised(caps[moving], here.volts(x[moving]))
             solved[moving] = settled & ~singular
             better = previous[moving] < 0.9 * best[moving]
             best[moving] = np.where(better, previous[moving], best[moving])
             stale[moving] = np.where(better, 0, stale[moving] + 1)
-            moving = moving[~settled & ~singular & (stale[moving] < _PATIENCE)]
+            goes_on = ~settled & ~singular & (stale[moving] < _PATIENCE)
+            moving = moving[goes_on]
+            if len(moving):
+                state, lost = trials.after(np.flatnonzero(goes_on[searched]), length[goes_on])
+                self._follow(equations, x, caps, moving, state, lost)
         unknowns[samples], outcome.solved[samples] = x, solved
         outcome.steps = max(outcome.steps, steps)
         self._judge(equations.select(np.flatnonzero(solved)), x[solved], samples[solved], outcome)
+
+    def _follow(
+        self,
+        equations: Equations,
+        x: np.ndarray,
+        caps: np.ndarray,
+        moving: np.ndarray,
+        state: State,
+        lost: np.ndarray,
+    ) -> None:
+        """Make `state` that of the moving samples, some of which are `lost`, with caps that are raised, in place."""
+
+        def renew(which: np.ndarray) -> None:
+            samples = moving[which]
+            if len(samples):
+                state.put(np.flatnonzero(which), equations.select(samples).at(x[samples], caps[samples]))
+
+        renew(lost)
+        before = caps[moving]
+        raised = equations.raised(before, state.volts)
+        if raised is not before:
+            caps[moving] = raised
+            renew((raised != before).any(1))
 
     def _leave_holes(self, equations: Equations, x: np.ndarray, caps: np.ndarray) -> None:
         """Step, in place, the samples where a law is not finite by the branches that are, until every law is."""
@@ -267,23 +291,22 @@ class _Iteration:
 
     def _step(
         self, equations: Equations, x: np.ndarray, caps: np.ndarray, state: State, settled: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Newton's direction, and how far to go along it: all the way for settled samples."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Trials]:
+        """Newton's direction, how far to go along it, which samples were searched, and what was found there.
+
+        Settled samples go all the way.
+        """
         values = self.jacobian.values(state.slopes)
         direction = self.jacobian.solve(values, -state.residual)
         length = np.ones(len(x))
         searched = np.flatnonzero(~settled & np.isfinite(direction).all(1))
+        evaluate = Trials(equations.select(searched), x[searched], caps[searched], direction[searched])
         if not len(searched):
-            return direction, length
-        equations, x, caps, ahead = equations.select(searched), x[searched], caps[searched], direction[searched]
-
-        def evaluate(chosen: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-            point = x[chosen] + lengths[:, None] * ahead[chosen]
-            return equations.select(chosen).at(point, caps[chosen]).residual
-
+            return direction, length, searched, evaluate
+        ahead = direction[searched]
         if equations.is_convex and self.jacobian.weights is not None:
             length[searched] = search_convex(evaluate, state.residual[searched], ahead, self.jacobian.weights)
         else:
             norms = self.jacobian.row_norms(values[searched])
             length[searched] = search_residual(evaluate, state.residual[searched], norms)
-        return direction, length
+        return direction, length, searched, evaluate

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csc_array, csr_array
 
 from analog_ep.circuit import GROUND, Circuit, CurrentLaw, VoltageLaw, check_circuit, energy_weights
 from analog_ep.equilibrium.nodal.assembly import Entries, apply, incidence
+from analog_ep.equilibrium.nodal.ends import Ends
 from analog_ep.equilibrium.nodal.inertia import inertia
 from analog_ep.equilibrium.nodal.source_currents import Border, eliminated, put_sources
+
+_HIGHEST_CAP = 32.0
+"""Growth voltages, beyond the first, up to which an exponential is followed at first: it stays harmless."""
 
 
 @dataclass(frozen=True)
@@ -25,15 +32,15 @@ class Drive:
         The inputs, and a last one of 1 V, by which all constant voltages enter. [V]
     residual : ndarray (n_samples, n_unknowns)
         Residual at x = 0 without the nonlinear branches. [A], border rows [V]
-    controls : ndarray (n_samples, n_controls)
-        Voltages that control the nonlinear branches, at x = 0. [V]
+    nodes : ndarray (n_samples, n_nodes)
+        Node voltages at x = 0. [V]
     outputs : ndarray (n_samples, n_outputs)
         Differential outputs at x = 0. [V]
     """
 
     sources: np.ndarray
     residual: np.ndarray
-    controls: np.ndarray
+    nodes: np.ndarray
     outputs: np.ndarray
 
     def select(self, samples: np.ndarray) -> Drive:
@@ -66,6 +73,8 @@ class Port:
 
     Attributes
     ----------
+    ends : Ends
+        Their nodes.
     incidence : csr_array (n_nodes, n_branches)
         N.
     law : csr_array (n_unknowns, n_branches)
@@ -76,6 +85,7 @@ class Port:
         Nᵀ B: the voltage across a branch per source.
     """
 
+    ends: Ends
     incidence: csr_array
     law: csr_array
     voltage: csr_array
@@ -139,7 +149,7 @@ class ReducedSystem:
     growth : ndarray (n_controls,)
         Rise of each control that multiplies a current by e, infinite where slopes are bounded. [V]
     magnitudes : tuple of csr_array
-        |M|, |L N| of the nonlinear branches and of the outputs.
+        |M|, |L|, and |L N| of the outputs.
     weights : ndarray (n_unknowns,) or None
         Energy weight of each row; None without an energy or with a border.
     is_passive : bool
@@ -148,6 +158,8 @@ class ReducedSystem:
         Whether a law may have no value at some voltages.
     output_weights : ndarray (2, n_outputs) or None
         Energy weights of v₊ and v₋; None without an energy.
+    patterns : dict
+        Where Jacobians have entries, see `jacobian_of`.
     """
 
     def __init__(self, circuit: Circuit):
@@ -176,21 +188,32 @@ class ReducedSystem:
         self.n_nonlinear = sum(len(group.law) for group in self.groups)
         self.growth = _growth(self.groups, len(self.controlled))
         self.outputs = self.port([] if circuit.outputs is None else [circuit.outputs])
+        self.magnitudes = abs(self.matrix), abs(self.law), abs(self.outputs.law)
         self.inertia, self.source_inertia = inertia(circuit, self)
-        self.magnitudes = abs(self.matrix), abs(self.nonlinear.law), abs(self.outputs.law)
         weights = energy_weights(circuit).nodes
         self.weights = None if weights is None or border.size else weights[free]
         self.is_passive = all(group.is_monotone() for group in circuit.of_kind(CurrentLaw) if group.controls())
         self.has_holes = not all(group.law.is_defined_everywhere for group in self.groups)
+        self.patterns: dict[tuple[bool, bool], Any] = {}
         self.output_weights = None
         if weights is not None and circuit.outputs is not None:
             self.output_weights = weights[np.stack(circuit.outputs)]
 
+    def with_laws(self, circuit: Circuit) -> ReducedSystem:
+        """The equations of a circuit that differs in the laws of nonlinear branches alone, see `differs_in_laws`."""
+        system = copy.copy(self)
+        system.__dict__.pop("first_caps", None)
+        system.groups = _nonlinear_groups(circuit)
+        system.growth = _growth(system.groups, len(system.controlled))
+        return system
+
     def port(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> Port:
         """Branches between pairs of nodes, each given as the arrays of the first and the second nodes."""
-        branches = incidence(pairs, self.law.shape[1])  # pyright: ignore[reportOptionalSubscript]
+        n_nodes = self.law.shape[1]  # pyright: ignore[reportOptionalSubscript]
+        branches = incidence(pairs, n_nodes)
         across = _transposed(branches)
         return Port(
+            Ends.of(pairs, n_nodes),
             branches,
             csr_array(self.law @ branches),
             csr_array(across @ self.expansion),
@@ -203,13 +226,13 @@ class ReducedSystem:
         return Drive(
             sources,
             apply(self.source_law, sources) + self._constant,
-            apply(self.controls.source_voltage, sources),
+            apply(self.source_expansion, sources),
             apply(self.outputs.source_voltage, sources),
         )
 
     def node_voltages(self, unknowns: np.ndarray, drive: Drive) -> np.ndarray:
         """V = A z + B s, `(n_samples, n_nodes)`. [V]"""
-        return apply(self.expansion, unknowns) + apply(self.source_expansion, drive.sources)
+        return apply(self.expansion, unknowns) + drive.nodes
 
     def unknowns(self, voltages: np.ndarray) -> np.ndarray:
         """Unknowns of given node voltages `(n_samples, n_nodes)`, with zero currents c."""
@@ -218,7 +241,47 @@ class ReducedSystem:
 
     def control_voltages(self, voltages: np.ndarray) -> np.ndarray:
         """What controls the nonlinear branches at node voltages `(n_samples, n_nodes)`. [V]"""
-        return apply(_transposed(self.controls.incidence), voltages)
+        return self.controls.ends.across(voltages)
+
+    def into_unknowns(self, currents: np.ndarray) -> np.ndarray:
+        """What currents of the nonlinear branches `(n_samples, n_nonlinear)` add to F, L N i. [A]"""
+        return apply(self.law, self.nonlinear.ends.outflow(currents))
+
+    def sizes_at_unknowns(self, values: np.ndarray) -> np.ndarray:
+        """Sum of the magnitudes in `into_unknowns`, arguments and shape as there."""
+        return apply(self.magnitudes[1], self.nonlinear.ends.magnitudes(values))
+
+    @cached_property
+    def first_caps(self) -> np.ndarray:
+        """Voltages `(n_controls,)` up to which exponentials are followed from 0 V; infinite where slopes are bounded.
+
+        That is where the slope of one comes to all that there is at its end when the circuit is at rest, but one growth
+        voltage at least: up to there it leads no step astray. SPICE has a junction's critical voltage for this. [V]
+        """
+        some = np.isfinite(self.growth)
+        if not some.any():
+            return self.growth
+        unit, low = np.where(some, self.growth, 0.0), np.ones(len(some))
+        with np.errstate(all="ignore"):
+            least = self._stiffness(self.currents(np.zeros((1, len(some))))[1][0])
+            # By bisection, to one growth voltage.
+            for half in 0.5 ** np.arange(1, 6):
+                middle = low + half * _HIGHEST_CAP
+                low = np.where(self.currents((middle * unit)[None])[1][0] <= least, middle, low)
+        return np.where(some, low * self.growth, np.inf)
+
+    def _stiffness(self, slopes: np.ndarray) -> np.ndarray:
+        """Least diagonal entry of the Jacobian at the ends of each control, `(n_controls,)`, for slopes of them. [S]"""
+        at_node = np.full(self.law.shape[1], np.inf)  # pyright: ignore[reportOptionalSubscript, reportArgumentType]
+        at_node[self._free] = np.abs(self.matrix.diagonal() + self._own_slopes @ slopes)[: self.n_voltages]
+        ends = self.controls.ends
+        return np.minimum(at_node[ends.first], at_node[ends.second])
+
+    @cached_property
+    def _own_slopes(self) -> csr_array:
+        """What each control's slope adds to the diagonal of the Jacobian, `(n_unknowns, n_controls)`."""
+        by_control = csr_array(csc_array(self.nonlinear.law)[:, self.controlled])
+        return csr_array(by_control.multiply(self.controls.voltage.T))
 
     def currents(self, volts: np.ndarray, caps: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Currents `(n_samples, n_nonlinear)` [A] and slopes `(n_samples, n_controls)` [S] of the nonlinear branches.
@@ -230,6 +293,8 @@ class ReducedSystem:
         caps : ndarray (n_samples, n_controls), optional
             Voltages beyond which a current goes on along its tangent. [V]
         """
+        if caps is not None and not (volts > caps).any():
+            caps = None
         bounded = volts if caps is None else np.minimum(volts, caps)
         current, slopes = np.empty((len(volts), self.n_nonlinear)), np.empty_like(volts)
         for group in self.groups:
@@ -329,12 +394,54 @@ def _transposed(matrix: csr_array) -> csr_array:
     return csr_array(matrix.T)
 
 
+def differs_in_laws(circuit: Circuit) -> bool:
+    """Whether a circuit is its `origin` but for what nonlinear branches carry: their nodes and all else are the same.
+
+    So are the circuits of gate voltages that learn, from one step to the next.
+    """
+    origin = circuit.origin
+    if origin is None or circuit.node_names is not origin.node_names or circuit.outputs is not origin.outputs:
+        return False
+    own, its = circuit.of_kind(CurrentLaw), origin.of_kind(CurrentLaw)
+    if len(circuit.parts) != len(origin.parts) or len(own) != len(its):
+        return False
+    if not all(mine is other or _differs_in_law(mine, other) for mine, other in zip(own, its, strict=True)):
+        return False
+    currents = {id(group) for group in own}
+    return all(mine is other or id(mine) in currents for mine, other in zip(circuit.parts, origin.parts, strict=True))
+
+
+def _differs_in_law(own: CurrentLaw, other: CurrentLaw) -> bool:
+    if type(own) is not type(other) or own.linear or len(own) != len(other):
+        return False
+    pairs = zip([own.ends(), *own.controls()], [other.ends(), *other.controls()], strict=True)
+    return (
+        all(np.array_equal(mine, its) for pair in pairs for mine, its in zip(*pair, strict=True))
+        and own.is_monotone() == other.is_monotone()
+        and own.irreciprocity() == other.irreciprocity()
+        and own.is_defined_everywhere == other.is_defined_everywhere
+    )
+
+
 _SYSTEMS: WeakKeyDictionary[Circuit, ReducedSystem] = WeakKeyDictionary()
+_ORIGINS: WeakKeyDictionary[Circuit, ReducedSystem] = WeakKeyDictionary()
+"""Of circuits that need not be sound, as others with their nodes may be."""
 
 
 def reduced_system(circuit: Circuit) -> ReducedSystem:
     """The reduced equations of a circuit, checked and formed once for each circuit."""
     if circuit not in _SYSTEMS:
         check_circuit(circuit)
-        _SYSTEMS[circuit] = ReducedSystem(circuit)
+        shared = system_of_origin(circuit)
+        _SYSTEMS[circuit] = ReducedSystem(circuit) if shared is None else shared.with_laws(circuit)
     return _SYSTEMS[circuit]
+
+
+def system_of_origin(circuit: Circuit) -> ReducedSystem | None:
+    """The equations of what a circuit differs from in laws alone, not checked; None where it differs in more."""
+    origin = circuit.origin
+    if origin is None or not differs_in_laws(circuit):
+        return None
+    if origin not in _ORIGINS:
+        _ORIGINS[origin] = ReducedSystem(origin)
+    return _ORIGINS[origin]

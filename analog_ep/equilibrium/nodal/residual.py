@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 from scipy.sparse import csc_array, csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import SuperLU, splu
 
 from analog_ep.circuit import GROUND, Circuit, CurrentFollower, CurrentLaw, VoltageLaw
-from analog_ep.equilibrium.nodal.assembly import Entries, incidence
+from analog_ep.equilibrium.nodal.assembly import Entries
+from analog_ep.equilibrium.nodal.ends import BRANCH_CHUNK, Ends
 from analog_ep.errors import CircuitError
-
-_CHUNK = 2**19
-"""Branch currents held at a time: 4 MiB, which stay in the processor's cache."""
 
 
 def kirchhoff_residual(
@@ -51,21 +51,22 @@ def kirchhoff_residual(
     return KirchhoffLaw(circuit).residual(voltages, injected)
 
 
-def _branch_current(group: CurrentLaw, volts: np.ndarray) -> np.ndarray:
-    """Currents from the first to the second terminal, `(n_elements, n_samples)`, of node voltages, a row a node."""
-    across = [(volts[first] - volts[second]).T for first, second in group.controls()]
-    return np.broadcast_to(group.current(*across), (volts.shape[1], len(group))).T
-
-
 class KirchhoffLaw:
     """Kirchhoff's current law at the nodes of one circuit, for any number of batches; see `kirchhoff_residual`."""
 
     def __init__(self, circuit: Circuit):
         self._currents = circuit.of_kind(CurrentLaw)
-        self._branches = incidence([group.ends() for group in self._currents], circuit.n_nodes)
+        self._ends = [Ends.of([group.ends()], circuit.n_nodes) for group in self._currents]
+        self._controls = [[Ends.of([pair], circuit.n_nodes) for pair in group.controls()] for group in self._currents]
         self._sources = _VoltageDefined(circuit)
-        self._magnitude, self._magnitude_unknown = abs(self._branches), abs(self._sources.incidence)
-        self._step = max(1, _CHUNK // max(circuit.n_branches, circuit.n_nodes))
+        self._magnitude_unknown = abs(self._sources.incidence)
+        self._step = max(1, BRANCH_CHUNK // max(max(map(len, self._currents), default=0), circuit.n_nodes))
+
+    def with_laws(self, circuit: Circuit) -> KirchhoffLaw:
+        """The law of a circuit that differs in what nonlinear branches carry alone, see `differs_in_laws`."""
+        law = copy.copy(self)
+        law._currents = circuit.of_kind(CurrentLaw)
+        return law
 
     # Voltages of a lost sample may be infinite; what comes out tells of it.
     @np.errstate(all="ignore")
@@ -74,17 +75,17 @@ class KirchhoffLaw:
         residual, scale = np.zeros_like(voltages), np.zeros_like(voltages)
         for begin in range(0, len(voltages), self._step):
             part = slice(begin, begin + self._step)
-            # A row a node: the ends of the branches are then taken from memory row by row, which is several times
-            # faster.
-            volts = np.ascontiguousarray(voltages[part].T)
-            into = np.zeros_like(volts) if injected is None else injected[part].T
-            through = np.concatenate([volts[:0], *(_branch_current(group, volts) for group in self._currents)])
-            outflow = self._branches @ through - into
-            unknown = self._sources.currents(outflow)
-            net = outflow + self._sources.incidence @ unknown
-            residual[part] = np.where(self._sources.is_condition[:, None], net, 0.0).T
-            np.abs(through, out=through)
-            scale[part] = (self._magnitude @ through + self._magnitude_unknown @ np.abs(unknown) + np.abs(into)).T
+            into = np.zeros_like(voltages[part]) if injected is None else injected[part]
+            outflow, size = -into, np.abs(into)
+            for group, ends, controls in zip(self._currents, self._ends, self._controls, strict=True):
+                across = [control.across(voltages[part]) for control in controls]
+                current = np.broadcast_to(group.current(*across), (len(into), len(group)))
+                outflow += ends.outflow(current)
+                size += ends.magnitudes(current)
+            unknown = self._sources.currents(outflow.T)
+            net = outflow + (self._sources.incidence @ unknown).T
+            residual[part] = np.where(self._sources.is_condition, net, 0.0)
+            scale[part] = size + (self._magnitude_unknown @ np.abs(unknown)).T
         return residual, scale
 
 

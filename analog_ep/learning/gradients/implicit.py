@@ -19,7 +19,7 @@ from analog_ep.circuit import Chip, Circuit
 from analog_ep.circuit.reading import driven
 from analog_ep.equilibrium.equilibrium import Equilibrium, Solver, solve
 from analog_ep.equilibrium.nodal.assembly import apply
-from analog_ep.equilibrium.nodal.jacobian import Jacobian
+from analog_ep.equilibrium.nodal.jacobian import jacobian_of
 from analog_ep.equilibrium.nodal.newton import Newton
 from analog_ep.equilibrium.nodal.reduction import reduced_system
 from analog_ep.errors import ConvergenceError, StimulusError
@@ -28,7 +28,6 @@ from analog_ep.networks import HardwareNetwork, Network
 from analog_ep.networks.needs import ranged_of
 from analog_ep.stimulus import Cost, as_inputs, as_targets, require_finite, require_samples
 
-_MATRIX_CHUNK = 2**23
 _BRANCH_CHUNK = 2**22
 
 
@@ -149,11 +148,11 @@ def _stimulus(circuit: Circuit, inputs: Tensor, targets: Tensor) -> tuple[Tensor
 def _adjoint(circuit: Circuit, voltages: np.ndarray, cost: Cost, targets: Tensor) -> np.ndarray:
     """μ = Lᵀ λ, `(n_samples, n_nodes)`."""
     system = reduced_system(circuit)
-    jacobian = Jacobian(system)
+    jacobian = jacobian_of(system)
     outputs = torch.from_numpy(apply(system.outputs.incidence.T, voltages))
     pull = apply(system.outputs.voltage.T, cost.gradient(outputs, targets).numpy())
     adjoint = np.empty_like(pull)
-    step = max(1, _MATRIX_CHUNK // max(1, len(jacobian.rows), jacobian.size**2 if jacobian.is_dense else 0))
+    step = jacobian.chunk
     for begin in range(0, len(pull), step):
         part = slice(begin, begin + step)
         _, slopes = system.currents(system.control_voltages(voltages[part]))
