@@ -14,24 +14,27 @@ import torch
 
 import analog_ep as aep
 from analog_ep.benchmarking.graph import lattice
-from analog_ep.networks import GateNetwork
+from analog_ep.networks import GateNetwork, RangedNetwork
+from analog_ep.networks.needs import ranged_of
 from analog_ep.runs.building import build_cost, build_dataset, build_network, build_solver
 from analog_ep.spec.reading import load_spec, with_values
+
+_Made = tuple[RangedNetwork, aep.SmallSignal, list[tuple[torch.Tensor, torch.Tensor]]]
 
 _SPEC = Path(__file__).parent.parent / "specs" / "digits-nmos.toml"
 
 
-def layers(samples: int, rounds: int) -> tuple[aep.SmallSignal, list[tuple[torch.Tensor, torch.Tensor]]]:
+def layers(samples: int, rounds: int) -> _Made:
     """The recipe of digits with 120 hidden units, and its samples."""
     spec = with_values(load_spec(_SPEC), network={"sizes": [64, 120, 10]})
-    network = build_network(spec)
+    network = ranged_of(build_network(spec), "an update", "take the recipe of digits")
     data = build_dataset(spec, network)
     inputs, targets = data.train_inputs.double(), torch.eye(10, dtype=torch.float64)[data.train_labels]
     parts = zip(inputs.split(samples), targets.split(samples), strict=True)
-    return aep.SmallSignal(network, build_cost(spec), build_solver(spec)), list(parts)[: rounds + 1]
+    return network, aep.SmallSignal(network, build_cost(spec), build_solver(spec)), list(parts)[: rounds + 1]
 
 
-def square(samples: int, rounds: int) -> tuple[aep.SmallSignal, list[tuple[torch.Tensor, torch.Tensor]]]:
+def square(samples: int, rounds: int) -> _Made:
     """The lattice of `analog-ep bench graph --edges level1`."""
     random = torch.Generator().manual_seed(0)
     network = GateNetwork(lattice(20_000, 0, "level1"), (0.5, 3.0))
@@ -42,7 +45,7 @@ def square(samples: int, rounds: int) -> tuple[aep.SmallSignal, list[tuple[torch
         )
         for _ in range(rounds + 1)
     ]
-    return aep.SmallSignal(network, solver=aep.Newton()), parts
+    return network, aep.SmallSignal(network, solver=aep.Newton()), parts
 
 
 def main() -> None:
@@ -52,8 +55,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for name, make in (("layers", layers), ("lattice", square)):
-        method, parts = make(arguments.samples, arguments.rounds)
-        update = aep.Update(torch.optim.Adam(method.network.parameters(), lr=0.02), method.network)
+        network, method, parts = make(arguments.samples, arguments.rounds)
+        update = aep.Update(torch.optim.Adam(network.parameters(), lr=0.02), network)
         seconds = []
         for inputs, targets in parts:
             began = time.process_time()
@@ -61,7 +64,7 @@ def main() -> None:
             method.backward(inputs, targets)
             update.step()
             seconds.append(time.process_time() - began)
-        count = sum(parameter.numel() for parameter in method.network.parameters())
+        count = sum(parameter.numel() for parameter in network.parameters())
         middle = sorted(seconds[1:])[len(seconds[1:]) // 2]
         print(f"{name}, {count} transistors, {arguments.samples} samples: {middle:.3f} s", flush=True)
 

@@ -42,7 +42,8 @@ class State:
         """The state of some samples; itself where these are all of them."""
         if len(samples) == len(self.volts) and (samples == np.arange(len(samples))).all():
             return self
-        return State(*(None if values is None else values[samples] for values in vars(self).values()))
+        chosen = {name: None if values is None else values[samples] for name, values in vars(self).items()}
+        return replace(self, **chosen)
 
     def put(self, samples: np.ndarray, others: State) -> None:
         """Replace the state of some samples, in place, by `others`."""
