@@ -170,6 +170,9 @@ def test_a_netlist_of_ones_own(tmp_path, monkeypatch):
     Run.create(tmp_path / "run", spec).train()
     page = report(tmp_path / "run")
     assert "no classes" in page.left_out["Accuracy by class"]
+    drawn = page.to_html().partition('id="network"')[2].partition("</section>")[0]
+    assert "<svg" in drawn
+    assert "Drawing of" not in drawn
     assert {"What it is", "Network", "Learning curve", "Conductances", "Hardware needed"}.isdisjoint(page.left_out)
     parsed(page.to_html())
 

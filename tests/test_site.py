@@ -145,7 +145,7 @@ def test_the_search_has_a_worker_in_pages_that_are_opened_as_files(tmp_path):
     )
     (tmp_path / "first.js").write_text("const add = (a, b) => a + b;")
     (tmp_path / "second.js").write_text("const summed = ((adding) => (list) => list.reduce(adding, 0))(add);")
-    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--timeout=2000", "--dump-dom"]
+    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000", "--dump-dom"]
     shown = subprocess.run(
         [str(BROWSER), *options, f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "page.html").as_uri()],
         capture_output=True,

@@ -223,6 +223,24 @@ class CircuitNetwork(ConductanceNetwork):
         return tuple(found)
 
 
+def network_on(circuit: Circuit, network: ConductanceNetwork, dtype: torch.dtype) -> CircuitNetwork:
+    """A circuit that takes the place of a network's own, with the ranges of its conductances.
+
+    Parameters
+    ----------
+    circuit : Circuit
+        With the trainable groups of the network's circuit; contrasts are formed as hardware forms them.
+    network : ConductanceNetwork
+        Whose `conductance_range` and `reference_conductance` are taken.
+    dtype : torch.dtype
+        Of the parameters.
+    """
+    reference = network.reference_conductance
+    return CircuitNetwork(
+        circuit, network.conductance_range, reference_conductance=reference, dtype=dtype, reciprocal=False
+    )
+
+
 class _Trainable(NamedTuple):
     """Branches of one group: ends, place in the parameter, and w/w_L."""
 

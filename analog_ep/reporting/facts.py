@@ -62,7 +62,7 @@ class _Drawn(Question[Section]):
             )
             return Section("Network", left_out=f"{words} in Python draws more")
         words = "The circuit with what it has learnt; inputs stand at what their sources have without a sample."
-        return Section("Network", drawing(circuit.draw()) + paragraph(words), {"elements": circuit.n_branches})
+        return Section("Network", drawing(circuit.draw().svg) + paragraph(words), {"elements": circuit.n_branches})
 
     def crossbars(self, network: CrossbarNetwork) -> Section:
         return self._layers(network)

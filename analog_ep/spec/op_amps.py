@@ -14,7 +14,8 @@ from analog_ep.designs.writing import save_files
 from analog_ep.equilibrium.equilibrium import Solver
 from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.equilibrium.nodal.newton import Newton
-from analog_ep.networks import CircuitNetwork, ResistiveNetwork
+from analog_ep.networks import ConductanceNetwork, HardwareNetwork
+from analog_ep.networks.circuit_network import network_on
 from analog_ep.spec.files import FileTable
 
 KEPT = "op_amps"
@@ -43,7 +44,7 @@ class OpAmpsSpec(FileTable):
     pump_capacitance: PositiveFloat = 0.5e-12
     node_capacitance: PositiveFloat = 1e-12
 
-    def wired(self, network: ResistiveNetwork, dtype: torch.dtype) -> CircuitNetwork:
+    def wired(self, network: ConductanceNetwork, dtype: torch.dtype) -> HardwareNetwork:
         """The network with its amplifiers so wired, and the parameters of the ideal one.
 
         Raises
@@ -51,13 +52,7 @@ class OpAmpsSpec(FileTable):
         CircuitError, NetlistError
             See `with_op_amps`.
         """
-        return CircuitNetwork(
-            with_op_amps(network.circuit(), OpAmps(**self.model_dump())),
-            network.conductance_range,
-            reference_conductance=network.reference_conductance,
-            dtype=dtype,
-            reciprocal=False,
-        )
+        return network_on(with_op_amps(network.circuit(), OpAmps(**self.model_dump())), network, dtype)
 
     def build_solver(self, engine: str) -> Solver:
         """The solver of any circuit."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -10,11 +10,30 @@ from scipy.sparse import csr_array
 from analog_ep.circuit import ChargeLaw, Circuit, FluxLaw
 from analog_ep.equilibrium.nodal.assembly import Entries
 
-if TYPE_CHECKING:
-    from analog_ep.equilibrium.nodal.reduction import ReducedSystem
+
+class Port(Protocol):
+    """Branches as the unknowns see them, see `analog_ep.equilibrium.nodal.reduction.Port`."""
+
+    @property
+    def law(self) -> csr_array: ...
+    @property
+    def voltage(self) -> csr_array: ...
+    @property
+    def source_voltage(self) -> csr_array: ...
 
 
-def inertia(circuit: Circuit, system: ReducedSystem) -> tuple[csr_array, csr_array]:
+class Equations(Protocol):
+    """What is asked of the reduced equations, see `ReducedSystem`."""
+
+    n_unknowns: int
+    current_unknowns: dict[str, np.ndarray]
+
+    def port(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> Port:
+        """Branches between pairs of nodes."""
+        ...
+
+
+def inertia(circuit: Circuit, system: Equations) -> tuple[csr_array, csr_array]:
     r"""K and K_s of :math:`F(x) + K \dot x + K_s \dot s = 0`, `(n_unknowns, n_unknowns)` and `(…, n_inputs + 1)`.
 
     A capacitor adds C dv/dt to Kirchhoff's law at its ends. An inductor keeps its current c as an unknown, whose row
@@ -24,7 +43,7 @@ def inertia(circuit: Circuit, system: ReducedSystem) -> tuple[csr_array, csr_arr
     ----------
     circuit : Circuit
         Whose equations are given.
-    system : ReducedSystem
+    system : Equations
         Its equations, with sources s.
     """
     capacitors = circuit.of_kind(ChargeLaw)
