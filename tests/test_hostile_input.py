@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from analog_ep.circuit import Amplifiers, Circuit, CircuitBuilder, Conductances, VoltageSources
@@ -108,6 +108,7 @@ def exposed(siemens: float, volts: float, gain: float, saturation: float) -> Cir
 
 
 @given(values=st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS), hostile=st.integers(0, 3), one=st.booleans())
+@example(values=(0.0, 0.0, 2.3e-311, 0.0), hostile=2, one=True)  # k/a overflows
 @examples(250)
 def test_values(clean, values, hostile, one):
     usual = [1e-4, 1.0, 2.0, 1e-12]

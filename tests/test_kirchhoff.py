@@ -143,7 +143,7 @@ def test_it_is_the_same_in_chunks(monkeypatch):
     circuit = build(Recipe(1, block_sizes=(3, 2), floating=True))
     state = np.random.default_rng(0).normal(size=(7, circuit.n_nodes))
     whole = kirchhoff_residual(circuit, state)
-    monkeypatch.setattr(kirchhoff, "_CHUNK", 2 * circuit.n_branches)
+    monkeypatch.setattr(kirchhoff, "BRANCH_CHUNK", 2 * circuit.n_branches)
     for part, expected in zip(kirchhoff_residual(circuit, state), whole, strict=True):
         np.testing.assert_allclose(part, expected, rtol=1e-12, atol=1e-18)
 

@@ -149,8 +149,10 @@ def _links(circuit: Circuit, held: np.ndarray, block: np.ndarray) -> dict[int, s
         if rows.drawn_from is None or rows.feedback is None or rows.gain is None:
             continue
         source, node = rows.drawn_from, rows.positive
-        free = ~held[source]
-        ratio = rows.feedback / rows.gain
+        with np.errstate(all="ignore"):
+            ratio = rows.feedback / rows.gain
+        # Whoever has one beyond the range of numbers has no energy, and says so.
+        free = ~held[source] & (ratio > 0) & np.isfinite(ratio)
         # Ratios equal to rounding are one link: a million amplifiers make a handful of them.
         rounded = np.round(np.log(ratio) / (0.1 * _RTOL))
         ends = np.stack([block[source[free]], block[node[free]]], axis=1)

@@ -424,7 +424,12 @@ class VoltageLaw(Branches):
         return rows.is_source and len(rows) == len(self)
 
     def irreciprocity(self) -> str:
-        return ONE_WAY if self.rows().is_one_way else ""
+        rows = self.rows()
+        if rows.gain is None or rows.feedback is None:
+            return ONE_WAY if rows.is_one_way else ""
+        with np.errstate(all="ignore"):
+            ratio = rows.feedback / rows.gain
+        return "" if np.all((ratio > 0) & np.isfinite(ratio)) else "has a k/a beyond the range of numbers"
 
     def joins_ends(self) -> bool:
         return self.rows().is_independent

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import torch
 from scipy.linalg import eigvals
@@ -31,7 +33,8 @@ def stable_samples(
 
     The unknowns follow :math:`K \dot x = -F`, so that an equilibrium is stable if the finite eigenvalues λ of
     J x = λ K x have positive real parts. K is the circuit's `inertia`, and at every node a capacitance to ground so
-    small that what has no other follows at once; in a circuit without capacitors and inductors equal ones. Where
+    small that what has no other follows at once. A circuit without capacitors and inductors has equal ones; where some
+    nodes have none, of which hardware has some, unstable is what is so with equal ones as well. Where
     diag(w) J is symmetric, J has to be positive definite. Where it is not, a positive definite
     diag(d) J + Jᵀ diag(d), for the d that makes diag(d) J nearest to symmetric, is enough for capacitances to ground
     (Lyapunov), and the eigenvalues are computed only for samples that fail it, or where K is not diagonal.
@@ -75,7 +78,7 @@ def stable_samples(
         return np.ones(len(values), dtype=bool), bool(stable.all())
     for sample in np.flatnonzero(~stable):
         matrix = jacobian.dense(values[sample : sample + 1])[0].numpy()
-        stable[sample] = _pencil_is_stable(matrix, n_voltages, inertia)
+        stable[sample] = _is_stable(matrix, n_voltages, inertia)
     return stable, True
 
 
@@ -86,9 +89,13 @@ def nearest_weights(jacobian: Jacobian, values: np.ndarray) -> np.ndarray:
     places = upper.tocoo()
     pairs = (places.row < places.col) & (places.data > 0)
     first, second = places.row[pairs], places.col[pairs]
+    with np.errstate(all="ignore"):
+        quotient = np.asarray(matrix[first, second] / matrix[second, first]).ravel()
+    # What is beyond the range of numbers asks for nothing: without weights that fit, eigenvalues decide.
+    known = (quotient > 0) & np.isfinite(quotient)
+    first, second, ratio = first[known], second[known], np.log(quotient[known])
     if not len(first):
         return np.ones(jacobian.size)
-    ratio = np.log(np.asarray(matrix[first, second] / matrix[second, first]).ravel())
     row = np.arange(len(first))
     entries = (
         np.concatenate([-np.ones(len(row)), np.ones(len(row))]),
@@ -127,16 +134,27 @@ def _is_diagonal(inertia: csr_array | None) -> bool:
     return bool((places.row == places.col)[places.data != 0].all())
 
 
-def _pencil_is_stable(matrix: np.ndarray, n_voltages: int, inertia: csr_array | None) -> bool:
+def _is_stable(matrix: np.ndarray, n_voltages: int, inertia: csr_array | None) -> bool:
     """Whether the finite λ of J x = λ K x have positive real parts; K as `stable_samples` has it."""
-    size = len(matrix)
     if not np.isfinite(matrix).all():
         return False
-    matrix, capacitance = _pencil(matrix, n_voltages, inertia)
+    equal = np.diag((np.arange(len(matrix)) < n_voltages) * np.abs(matrix[:n_voltages, :n_voltages]).max(initial=0.0))
+    if inertia is None or not inertia.count_nonzero():
+        return _pencil_is_stable(matrix, equal, n_voltages)
+    if _pencil_is_stable(*_pencil(matrix, n_voltages, inertia), n_voltages):
+        return True
+    at_all = bool((np.asarray(abs(inertia).sum(axis=1))[:n_voltages] > 0).all())
+    return not at_all and _pencil_is_stable(matrix, equal, n_voltages)
+
+
+def _pencil_is_stable(matrix: np.ndarray, capacitance: np.ndarray, n_voltages: int) -> bool:
+    """Whether the finite λ of J x = λ K x, the fastest of which are about 1, have positive real parts."""
+    size = len(matrix)
     if n_voltages == size:
         # Ten times as fast as QZ, and balanced.
-        rates = np.asarray(eigvals(np.linalg.solve(capacitance, matrix)))
-        return bool((np.real(rates) > -1e-14 * size).all())
+        with suppress(np.linalg.LinAlgError):
+            rates = np.asarray(eigvals(np.linalg.solve(capacitance, matrix)))
+            return bool((np.real(rates) > -1e-14 * size).all())
     # By QZ without its vectors, which would take five times as long.
     numerator, denominator = np.asarray(eigvals(matrix, capacitance, homogeneous_eigvals=True))
     finite = np.abs(denominator) * _INFINITE > np.abs(numerator)
@@ -144,11 +162,9 @@ def _pencil_is_stable(matrix: np.ndarray, n_voltages: int, inertia: csr_array | 
     return bool((np.real(numerator * np.conj(denominator)) > -tolerance)[finite].all())
 
 
-def _pencil(matrix: np.ndarray, n_voltages: int, inertia: csr_array | None) -> tuple[np.ndarray, np.ndarray]:
+def _pencil(matrix: np.ndarray, n_voltages: int, inertia: csr_array) -> tuple[np.ndarray, np.ndarray]:
     """J and K in units in which the fastest finite eigenvalues are about 1."""
     voltages = np.arange(len(matrix)) < n_voltages
-    if inertia is None or not inertia.count_nonzero():
-        return matrix, np.diag(voltages * np.abs(matrix[:n_voltages, :n_voltages]).max(initial=0.0))
     # Each row in units of its own largest entry, which leaves the eigenvalues as they are.
     norms = np.abs(matrix).max(axis=1)
     norms[norms == 0] = 1.0
