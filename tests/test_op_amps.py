@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -243,6 +244,11 @@ def test_supplies_give_what_op_amps_draw():
     assert watts[AMPLIFIERS] + power.delivered[power.amplifiers] == pytest.approx(
         8 * supply * current + drawn, rel=1e-9
     )
+
+
+def test_names_alone_make_no_operational_amplifiers():
+    circuit = with_op_amps(amplified(), OpAmps())
+    assert len(outputs_of(replace(circuit, ideal=None))) == 0
 
 
 def test_a_run_keeps_the_library_and_resumes(tmp_path: Path):

@@ -154,10 +154,10 @@ def _links(circuit: Circuit, held: np.ndarray, block: np.ndarray) -> dict[int, s
         # Whoever has one beyond the range of numbers has no energy, and says so.
         free = ~held[source] & (ratio > 0) & np.isfinite(ratio)
         # Ratios equal to rounding are one link: a million amplifiers make a handful of them.
+        ratio, ends = ratio[free], np.stack([block[source[free]], block[node[free]]], axis=1)
         rounded = np.round(np.log(ratio) / (0.1 * _RTOL))
-        ends = np.stack([block[source[free]], block[node[free]]], axis=1)
-        _, at = np.unique(np.column_stack([ends, rounded[free]]), axis=0, return_index=True)
-        for (first, second), value in zip(ends[at], ratio[free][at], strict=True):
+        _, at = np.unique(np.column_stack([ends, rounded]), axis=0, return_index=True)
+        for (first, second), value in zip(ends[at], ratio[at], strict=True):
             links.setdefault(int(first), set()).add((int(second), float(value), group.label))
             links.setdefault(int(second), set()).add((int(first), 1 / float(value), group.label))
     return links

@@ -16,6 +16,7 @@ from analog_ep.circuit import Branches, Circuit, VoltageLaw
 from analog_ep.circuit.copies import moved
 from analog_ep.circuit.drawing import require_spread, stream
 from analog_ep.designs.assembly import Recognised, assemble
+from analog_ep.designs.definitions import sort_cards
 from analog_ep.designs.includes import Files
 from analog_ep.designs.reading import read_elements
 from analog_ep.designs.source import Card, SourceFile, split_lines
@@ -122,6 +123,7 @@ def with_op_amps(circuit: Circuit, op_amps: OpAmps) -> Circuit:
     kept = [group for group in circuit.groups if not _amplifies(group)]
     return replace(
         circuit,
+        title=f"{circuit.title}, operational amplifiers",
         node_names=(*circuit.node_names, *(inner.node_names[node] for node in new)),
         groups=(*kept, *(moved(group, node_of) for group in inner.groups)),
         ideal=circuit,
@@ -129,7 +131,10 @@ def with_op_amps(circuit: Circuit, op_amps: OpAmps) -> Circuit:
 
 
 def outputs_of(circuit: Circuit) -> np.ndarray:
-    """Output node of each operational amplifier of a circuit that `with_op_amps` gave, `(n_op_amps,)`."""
+    """Output node of each operational amplifier, `(n_op_amps,)`: none but in a circuit that `with_op_amps` gave."""
+    if circuit.ideal is None:
+        # The same names may stand in a designer's netlist.
+        return np.zeros(0, np.int64)
     return np.array([n for n, name in enumerate(circuit.node_names) if _OUTPUT.fullmatch(name)], np.int64)
 
 
@@ -153,17 +158,13 @@ def library_of(path: str | os.PathLike[str] | None) -> Library:
     lines = split_lines(SourceFile.read(path), is_main=False)
     files = Files(Path(os.path.realpath(path.parent)))
     cards = tuple(files.cards(lines))
-    if not any(card.kind == "subckt" and card.text.lower().split()[1:2] == [SUBCIRCUIT] for card in cards):
+    top = sort_cards(cards).top
+    if top.subcircuit(SUBCIRCUIT) is None:
         raise NetlistError(f"{path} must have a .subckt {SUBCIRCUIT} inp inn out params: offset=0, found none")
-    if others := [card for card in cards if card.kind == "" and not _inside(cards, card)]:
-        raise others[0].refuse(f"a library must have subcircuits and models alone, found {others[0].text[:40]!r}")
+    if top.elements:
+        found = top.elements[0]
+        raise found.refuse(f"a library must have subcircuits and models alone, found {found.text[:40]!r}")
     return Library(tuple(known.file for known in files.known.values()), cards)
-
-
-def _inside(cards: tuple[Card, ...], card: Card) -> bool:
-    """Whether a card stands in a subcircuit."""
-    before = cards[: cards.index(card)]
-    return sum((each.kind == "subckt") - (each.kind == "ends") for each in before) > 0
 
 
 class _Form(NamedTuple):

@@ -14,8 +14,7 @@ from analog_ep.circuit.energy import why_no_contrast
 from analog_ep.designs import Design, read_netlist
 from analog_ep.designs.checking import Comparison, check_design
 from analog_ep.equilibrium.equilibrium import Solver
-from analog_ep.equilibrium.ngspice import Ngspice
-from analog_ep.equilibrium.nodal.newton import Newton
+from analog_ep.equilibrium.solver_of import circuit_solver
 from analog_ep.errors import SpecError
 from analog_ep.networks import CircuitNetwork, HardwareNetwork, Network
 from analog_ep.networks.needs import conductances_of
@@ -124,7 +123,7 @@ class CircuitSpec(NetworkTable):
 
     def build_solver(self, relaxation: RelaxationSpec, engine: str) -> Solver:
         """The solver of any circuit; ngspice runs the whole of it."""
-        return Ngspice() if engine == "ngspice" else Newton()
+        return circuit_solver(engine)
 
     def keep(self, folder: Path) -> Self:
         design = self.design()

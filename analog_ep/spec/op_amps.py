@@ -12,8 +12,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from analog_ep.designs.op_amps import OpAmps, library_of, with_op_amps
 from analog_ep.designs.writing import save_files
 from analog_ep.equilibrium.equilibrium import Solver
-from analog_ep.equilibrium.ngspice import Ngspice
-from analog_ep.equilibrium.nodal.newton import Newton
+from analog_ep.equilibrium.solver_of import circuit_solver
 from analog_ep.networks import ConductanceNetwork, HardwareNetwork
 from analog_ep.networks.circuit_network import network_on
 from analog_ep.spec.files import FileTable
@@ -36,13 +35,13 @@ class OpAmpsSpec(FileTable):
 
     library: str | None = None
     parameters: dict[str, float] = Field({})
-    offset_spread: NonNegativeFloat = 0.0
-    seed: NonNegativeInt = 0
-    sense_resistance: PositiveFloat = 1e6
-    gain_resistance: PositiveFloat = 1e5
-    hold_capacitance: PositiveFloat = 2e-12
-    pump_capacitance: PositiveFloat = 0.5e-12
-    node_capacitance: PositiveFloat = 1e-12
+    offset_spread: NonNegativeFloat = OpAmps.offset_spread
+    seed: NonNegativeInt = OpAmps.seed
+    sense_resistance: PositiveFloat = OpAmps.sense_resistance
+    gain_resistance: PositiveFloat = OpAmps.gain_resistance
+    hold_capacitance: PositiveFloat = OpAmps.hold_capacitance
+    pump_capacitance: PositiveFloat = OpAmps.pump_capacitance
+    node_capacitance: PositiveFloat = OpAmps.node_capacitance
 
     def wired(self, network: ConductanceNetwork, dtype: torch.dtype) -> HardwareNetwork:
         """The network with its amplifiers so wired, and the parameters of the ideal one.
@@ -56,7 +55,7 @@ class OpAmpsSpec(FileTable):
 
     def build_solver(self, engine: str) -> Solver:
         """The solver of any circuit."""
-        return Ngspice() if engine == "ngspice" else Newton()
+        return circuit_solver(engine)
 
     def keep(self, folder: Path) -> Self:
         if self.library is None:

@@ -12,8 +12,8 @@ from pydantic import BaseModel, Field, PositiveFloat, model_validator
 from analog_ep.devices import EkvMosfet, Level1Mosfet, TabulatedMosfet
 from analog_ep.devices.mosfet import Mosfet, MosfetModel
 from analog_ep.equilibrium.equilibrium import Solver
-from analog_ep.equilibrium.ngspice import Ngspice
 from analog_ep.equilibrium.nodal.newton import Newton
+from analog_ep.equilibrium.solver_of import circuit_solver
 from analog_ep.errors import CardError, DeviceParameterError, SpecError
 from analog_ep.networks import GateNetwork, HardwareNetwork
 from analog_ep.networks.resistive_circuit import transistor_circuit
@@ -233,4 +233,4 @@ class TransistorsSpec(LayeredTable):
         A bound of 1e-6 V on 1 V is asked for. Without a solution in twice the digits none better is had where all but
         a leak may be off. Newton's method makes one more step after a residual of 1e-7, which brings it to rounding.
         """
-        return Ngspice() if engine == "ngspice" else Newton(rtol=_RESIDUAL, accuracy=_ACCURACY)
+        return circuit_solver(engine, Newton(rtol=_RESIDUAL, accuracy=_ACCURACY))
