@@ -1,4 +1,4 @@
-"""Solvers by default: of a network the fast one, by its layers where it has such; of any circuit Newton's method or ngspice."""
+"""Solvers by default: of a network the fast one, by its layers where it has such; of any circuit Newton or ngspice."""
 
 from __future__ import annotations
 
