@@ -5,10 +5,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from analog_ep.devices.pulses import ConstantStep, PulsedArray, PulseModel, SoftBounds
+from analog_ep.devices.pulses.kernels import follow_lines, pulse_rounds
 from analog_ep.errors import CheckpointError, DeviceParameterError
 from analog_ep.learning.updates.coincidence import outer_pulses, row_pulses
 from analog_ep.learning.updates.pulsed import PULSE_COLUMNS, PulsedUpdate
@@ -450,3 +452,20 @@ def test_names_stand_for_devices_and_schemes():
     update = PulsedUpdate(torch.optim.SGD(net.parameters(), lr=1.0), net, device="EcRam", scheme="verify")
     assert isinstance(update.scheme, ProgramAndVerify)
     assert update.device.step_noise == 0.3
+
+
+def test_the_energy_of_pulses_does_not_depend_on_where_arrays_lie_in_memory():
+    draw = np.random.default_rng(0)
+    counts = draw.integers(1, 9, 256)
+    rounds, places = pulse_rounds(counts)
+    drawn = [draw.normal(1, 0.5, rounds[-1]), 0.5 * draw.normal(size=256), draw.random((2, 512)) * [[0.01], [-0.01]]]
+    bounds, index = np.array([[-1.0], [1.0]]).repeat(256, 1), np.arange(256)
+    found = set()
+    for _ in range(1500):
+        room = [np.empty(draw.integers(100, 2000)) for _ in range(draw.integers(0, 4))]
+        factors, state, lines = (each.copy() for each in drawn)
+        history, passed = np.zeros((2, 256), np.int64), np.zeros(())
+        follow_lines(index, counts, rounds, places.copy(), factors, state, bounds, lines, history, passed)
+        found.add(float(passed))
+        del room
+    assert len(found) == 1

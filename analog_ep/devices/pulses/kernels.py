@@ -88,11 +88,14 @@ def follow_lines(
     before = 0.0
     for k in range(len(rounds) - 1):
         first = rounds[k]
+        # Apart from the loop that writes: that one is taken four by four only where no two arrays may overlap, which
+        # depends on where in memory they happen to lie, and with it the last bit of a sum.
+        for n in range(rounds[k + 1] - first):
+            before += w[n]
         for n in range(rounds[k + 1] - first):
             change = step[n] if constant else step[n] + slope[n] * w[n]
             if len(factors):
                 change *= factors[first + n]
-            before += w[n]
             w[n] = min(max(w[n] + change, low[n]), high[n])
     for n in range(n_devices):
         state[index[n]] = w[place[n]]
