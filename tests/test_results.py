@@ -56,3 +56,5 @@ def test_a_fit_as_json_and_as_a_table():
     assert found["estimates"]["series_resistance"]["unit"] == "ohm"
     assert set(found["estimates"]) | set(found["constants"]) == set(fit.values)
     assert "4.352e-09" in fit._repr_html_()  # pyright: ignore[reportAttributeAccessIssue]
+    assert "4.352e-09" in str(fit)
+    assert max(map(len, str(fit).splitlines())) <= 120

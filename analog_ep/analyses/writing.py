@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
-
-from rich.console import Console
 
 from analog_ep.analyses.analyse import OF_SAMPLES, StudyReport
 from analog_ep.analyses.conditions import FOLDER, Conditions, Study, file_stem
 from analog_ep.support.files import write_atomically
+from analog_ep.support.shown import plain_table
 
 _ON = "s from"
 
@@ -41,11 +39,10 @@ def write_report(
 
     folder = path / FOLDER
     folder.mkdir(exist_ok=True)
-    stem, text = file_stem(study, sample, Conditions() if conditions is None else conditions), io.StringIO()
-    Console(file=text, width=120).print(report.table())
+    stem = file_stem(study, sample, Conditions() if conditions is None else conditions)
     contents = {
         "json": report.to_json() + "\n",
-        "txt": text.getvalue(),
+        "txt": plain_table(report.table()),
         "png": study_plot(
             report, f"{path.name}: {study.replace('-', ' ')}, test sample{_ON * (study in OF_SAMPLES)} {sample}"
         ),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
-from rich.console import Console
 
 from analog_ep.cli.app import JsonOption, app, console, interrupted, show
 from analog_ep.cli.progress import CountProgress
@@ -18,6 +16,7 @@ from analog_ep.sizing.size import REPORT, size
 from analog_ep.sizing.task import Task
 from analog_ep.spec.technology import load_technology
 from analog_ep.support.files import write_atomically
+from analog_ep.support.shown import plain_table
 
 
 @app.command("size")
@@ -53,9 +52,7 @@ def size_design(
     except KeyboardInterrupt as error:
         typer.echo(f"analog-ep: interrupted; the same command goes on in {out}", err=True)
         raise interrupted(error) from None
-    text = io.StringIO()
-    Console(file=text, width=140).print(report.table())
-    write_atomically(out / f"{REPORT}.txt", text.getvalue())
+    write_atomically(out / f"{REPORT}.txt", plain_table(report.table(), 140))
     show(report, json)
     if not json:
         typer.echo(f"wrote {report.spec}, {report.run}")

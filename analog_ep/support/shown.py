@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from io import StringIO
 from pathlib import Path
 from typing import Protocol
 
+from rich.console import Console
 from rich.table import Table
 
 from analog_ep.support.files import write_atomically
@@ -31,8 +33,18 @@ class _HasTable(Protocol):
     def table(self) -> Table: ...
 
 
+def plain_table(table: Table, width: int = 120) -> str:
+    """A table that a command prints, as text of at most `width` characters a line."""
+    text = StringIO()
+    Console(file=text, width=width).print(table)
+    return text.getvalue()
+
+
 class Tabled:
-    """A result that notebooks show as the table that its command prints."""
+    """A result that `print` and notebooks show as the table that its command prints."""
+
+    def __str__(self: _HasTable) -> str:
+        return plain_table(self.table()).rstrip("\n")
 
     def _repr_html_(self: _HasTable) -> str:
         return rich_table(self.table())
