@@ -8,7 +8,8 @@ The same network from the same seed learns the same batches twice:
 ep      nudged phases ±β of every block by the error from behind it, single precision;
 exact   the limit of vanishing nudges in double precision, which is implicit differentiation: `tests/
         test_equilibrium_block.py` holds it against central differences of a whole model;
-single  with `--methods single`, that limit in single precision, which shows what rounding alone does.
+ep64    with `--methods ep64 exact`, those phases in double precision: method against method, with hardly any rounding;
+single  with `--methods single exact`, the limit in single precision, which shows what rounding alone does.
 
 analog  is one circuit: two resistive convolutions with an average by resistors between, and a dense stage.
 blocks  are three circuits of 3, 3 and 2 convolutions, averages by resistors and a dense stage at the end, with batch
@@ -37,7 +38,7 @@ import analog_ep as aep
 from analog_ep.datasets import Dataset, load_dataset
 from analog_ep.devices import Clamp
 
-METHODS = {"ep": torch.float32, "single": torch.float32, "exact": torch.float64}
+METHODS = {"ep": torch.float32, "ep64": torch.float64, "single": torch.float32, "exact": torch.float64}
 _PART = 1000
 _LOGIT = 0.05
 """Volts that count as one. [V]"""
@@ -134,7 +135,7 @@ def train(
     """Accuracies after every epoch, the first step's gradients in double precision, seconds of an epoch."""
     dtype = METHODS[method]
     torch.manual_seed(seed)
-    nudging, shape = (options.nudging if method == "ep" else None), data.shape or (1, 28, 28)
+    nudging, shape = (options.nudging if method.startswith("ep") else None), data.shape or (1, 28, 28)
     model = BlockNetwork(shape, options.structure, options.width, nudging, dtype, seed)
     judged = BlockNetwork(shape, options.structure, options.width, None, torch.float32, seed)
     optimizers = model.optimizers(options.rate, options.eps)
