@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="first test images, by default all")
     parser.add_argument("--newton", type=int, default=0, metavar="N", help="images that Newton solves from 0 V")
     parser.add_argument("--ngspice", type=int, default=0, metavar="N", help="images that ngspice solves")
+    parser.add_argument("--at-once", type=int, default=5, metavar="N", help="images of a run, after which it tells")
     parser.add_argument("--processes", type=int, default=1, help="of ngspice")
     options = parser.parse_args()
     spec, trained = trained_network(options.run, torch.float32)
@@ -48,8 +49,7 @@ def main() -> None:
         ("ngspice", options.ngspice, Ngspice(reduced=True, processes=options.processes, timeout=None)),
     ):
         if number:
-            found[name] = _solved(built, exact[:number], solver)
-            print(json.dumps(found), flush=True)
+            found[name] = _solved(name, built, exact[:number], labels[:number], solver, options.at_once)
     print(json.dumps(found, indent=1))
 
 
@@ -76,17 +76,28 @@ def _relaxed(spec, trained, built, inputs, exact, labels) -> dict[str, object]:
     }
 
 
-def _solved(built, inputs, solver) -> dict[str, object]:
-    began = time.perf_counter()
-    state = solve(built, inputs, solver=solver, throw=False)
-    seconds = time.perf_counter() - began
-    relaxed = solve(built, inputs, solver=Relaxation(rtol=1e-13))
+def _solved(name, built, inputs, labels, solver, at_once) -> dict[str, object]:
+    seconds, voltages, outputs, converged = 0.0, [], [], 0
+    for part in inputs.split(at_once):
+        began = time.perf_counter()
+        state = solve(built, part, solver=solver, throw=False)
+        seconds += time.perf_counter() - began
+        converged += int(state.converged.sum())
+        voltages.append(state.voltages)
+        outputs.append(state.outputs)
+        found = _compared(built, inputs, labels, torch.cat(voltages), torch.cat(outputs))
+        found |= {"converged": converged, "seconds_per_image": seconds / found["images"]}
+        print(name, json.dumps(found), flush=True)
+    return found
+
+
+def _compared(built, inputs, labels, voltages, outputs) -> dict[str, object]:
+    relaxed = solve(built, inputs[: len(outputs)], solver=Relaxation(rtol=1e-13))
     return {
-        "images": len(inputs),
-        "converged": int(state.converged.sum()),
-        "classes_differ": int((state.outputs.argmax(1) != relaxed.outputs.argmax(1)).sum()),
-        "largest_difference": float((state.voltages - relaxed.voltages).abs().max()),
-        "seconds_per_image": seconds / len(inputs),
+        "images": len(outputs),
+        "right": int((outputs.argmax(1) == labels[: len(outputs)]).sum()),
+        "classes_differ": int((outputs.argmax(1) != relaxed.outputs.argmax(1)).sum()),
+        "largest_difference": float((voltages - relaxed.voltages).abs().max()),
     }
 
 
