@@ -464,8 +464,8 @@ def test_the_energy_of_pulses_does_not_depend_on_where_arrays_lie_in_memory():
     for _ in range(1500):
         room = [np.empty(draw.integers(100, 2000)) for _ in range(draw.integers(0, 4))]
         factors, state, lines = (each.copy() for each in drawn)
-        history, passed = np.zeros((2, 256), np.int64), np.zeros(())
-        follow_lines(index, counts, rounds, places.copy(), factors, state, bounds, lines, history, passed)
+        weights, history, passed = np.ones(2), np.zeros((2, 256), np.int64), np.zeros(())
+        follow_lines(index, counts, rounds, places.copy(), factors, state, bounds, lines, weights, history, passed)
         found.add(float(passed))
         del room
     assert len(found) == 1

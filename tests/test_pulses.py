@@ -520,6 +520,26 @@ def test_a_pulse_takes_its_energy():
     assert array.energy.item() == pytest.approx(4.0 * 5e-8 * (1e-5 + 2e-5 + 3e-5))
 
 
+@pytest.mark.parametrize("model", [SoftBounds, PowStep])
+def test_depressing_pulses_take_the_energy_of_their_own_voltage(model: type[PulseModel], monkeypatch):
+    """Device by device and pulse by pulse, of straight steps compiled and not, and of curved ones."""
+    device = model(w_min=-1.0, w_max=1.0, step=0.05, pulse_voltage=2.0, depress_voltage=1.5, pulse_width=5e-8)
+    start = torch.tensor([1e-5, 3e-5, 9e-5, 5e-5], dtype=torch.float64)
+    counts = torch.tensor([2, -1, -3, 1])
+    expected = 0.0
+    for g, count in zip(start, counts.tolist(), strict=True):
+        single = PulsedArray.over(device, g[None], (0.0, 1e-4), 0)
+        for _ in range(abs(count)):
+            expected += (2.0 if count > 0 else 1.5) ** 2 * 5e-8 * float(single.conductances)
+            single.pulse(torch.tensor([1 if count > 0 else -1]))
+    for compiled in (True, False):
+        if not compiled:
+            monkeypatch.setattr("analog_ep.devices.pulses.array.runs_compiled", lambda _: False)
+        array = PulsedArray.over(device, start, (0.0, 1e-4), 0)
+        array.pulse(counts)
+        assert array.energy.item() == pytest.approx(expected, rel=1e-12)
+
+
 def test_worn_out_devices_do_not_answer():
     array = devices(ConstantStep(step=0.01, endurance=5), 2)
     array.pulse(torch.tensor([7, 2]))

@@ -95,6 +95,24 @@ def pulsed_device(name: str, **parameters: Any) -> PulseModel:
     return replace(card, parameters={**card.parameters, **changed}).pulse_model()
 
 
+def given_parameters(name: str) -> set[str]:
+    """Parameters that a device's own card gives; none of a device of the literature, or of a CSV of pulses.
+
+    Parameters
+    ----------
+    name : str
+        As `pulsed_device` takes it.
+
+    Raises
+    ------
+    CardError
+        If the card is broken.
+    """
+    if name in MODELS or name in PRESETS or name.endswith(".csv"):
+        return set()
+    return set(load_card(name).parameters)
+
+
 def card_names() -> list[str]:
     """Names of the shipped cards."""
     return sorted(path.stem for path in calibration_folder().glob("*.toml"))

@@ -8,7 +8,9 @@ _DIODE = {
     "saturation_current": "A", "temperature": "K", "series_resistance": "ohm", "gmin": "S", "nominal_temperature": "K",
     "energy_gap": "eV", "thresholds": "V", "increments": "S", "leakage": "S", "offset": "V",
 }  # fmt: skip
-_PULSES = {"conductance_min": "S", "conductance_max": "S", "pulse_voltage": "V", "pulse_width": "s"}
+_PULSES = {
+    "conductance_min": "S", "conductance_max": "S", "pulse_voltage": "V", "depress_voltage": "V", "pulse_width": "s",
+}  # fmt: skip
 _TABLES = {"w_min": "S", "w_max": "S", "table_up": "S", "table_down": "S"}
 _MEMRISTOR = {
     "r_on": "ohm", "r_off": "ohm", "d": "m", "k_off": "m/s", "k_on": "m/s", "v_off": "V", "v_on": "V", "i_off": "A",

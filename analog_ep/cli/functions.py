@@ -19,6 +19,7 @@ FUNCTIONS: dict[str, str] = {
     "demo": "analog_ep.runs.folder.Run",
     "doctor": "analog_ep.checking.doctor.examine",
     "export": "analog_ep.runs.trained.export_deck",
+    "pulses": "analog_ep.runs.step_pulses.step_pulses",
     "report": "analog_ep.reporting.report",
     "size": "analog_ep.sizing.size.size",
     "stationary": "analog_ep.theory.stationary.stochastic_study",

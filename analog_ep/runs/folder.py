@@ -13,7 +13,7 @@ from analog_ep.learning.checkpoint import Checkpoint
 from analog_ep.learning.parallel import Ranks
 from analog_ep.learning.training import EpochRecord, Trainer, TrainingObserver, record_columns
 from analog_ep.netlist.conductance_table import read_conductances
-from analog_ep.networks import HardwareNetwork, Network
+from analog_ep.networks import HardwareNetwork
 from analog_ep.networks.needs import conductances_of
 from analog_ep.runs.building import (
     augmentation_of,
@@ -35,6 +35,9 @@ from analog_ep.support.files import draft_folder, is_utf8, remove_abandoned, wri
 METRICS, CURVE, CHIP = "metrics.csv", "learning_curve.png", "chip.safetensors"
 DEVICES, DEVICE_CURVES = "devices.csv", "devices.png"
 """Files of a run folder beside spec and checkpoint; a chip's where there is one, devices' where they are pulsed."""
+
+START = "start.csv"
+"""Conductances that a run began from, where it was given some."""
 
 CALIBRATION = "calibration.safetensors"
 """What is known of the chip, where it was calibrated; trainings that go on correct for it."""
@@ -114,15 +117,14 @@ class Run:
             raise CheckpointError(f"the path of a run folder must be UTF-8, found {str(path)!r}; choose another")
         if path.exists():
             raise CheckpointError(f"the run folder {path} must be new, found it there; add --resume or choose another")
-        trainer = _trainer(spec, device, ranks=ranks)
+        trainer = build_trainer(spec, device, ranks=ranks)
         if start is not None:
-            _start_from(trainer.network, start, device)
-            trainer.update.follow()
+            start_from(trainer, start, device)
         run = cls(path, spec, trainer)
         # No process may look for the folder when another has made it already.
         trainer.ranks.wait()
         if trainer.ranks.first:
-            run._make_folder()
+            run._make_folder(start)
         return run
 
     @classmethod
@@ -157,7 +159,7 @@ class Run:
             )
         # The files that count from now on are the folder's own copies.
         spec = stored.model_copy(update={"training": spec.training})
-        run = cls(path, spec, _trainer(spec, device, path, ranks))
+        run = cls(path, spec, build_trainer(spec, device, path, ranks))
         run.trainer.restore(checkpoint)
         run.trainer.ranks.wait()
         if run.trainer.ranks.first:
@@ -198,7 +200,7 @@ class Run:
         if self.trainer.devices:
             write_atomically(self.path / DEVICES, devices_table(self.trainer.devices))
 
-    def _make_folder(self) -> None:
+    def _make_folder(self, start: Path | None) -> None:
         """Fill a folder beside the path, then give it its name: a run folder is complete or not there."""
         target = self.path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -208,6 +210,8 @@ class Run:
             self._write_spec()
             if self.trainer.chip is not None:
                 self.trainer.chip.save(self.path / CHIP)
+            if start is not None:
+                shutil.copyfile(start, self.path / START)
             self.save()
             os.rename(self.path, target)
         self.path = target
@@ -266,15 +270,34 @@ def saved_epochs(path: Path) -> int:
     return len(Checkpoint.load(path / CHECKPOINT).facts["history"])
 
 
-def _start_from(network: Network, table: Path, device: str) -> None:
+def start_from(trainer: Trainer, table: Path, device: str = "cpu") -> None:
+    """Set the conductances that a training begins from.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        Before its first step.
+    table : Path
+        As `write_conductances` makes it.
+    device : str
+        Of the tensors.
+
+    Raises
+    ------
+    SpecError
+        If the network has no conductances.
+    DataError, NetworkError
+        If the table is none of this network.
+    """
     need = "a table of conductances to begin from needs a resistive network"
     try:
-        conductances = conductances_of(network, need, "leave --start out")
+        conductances = conductances_of(trainer.network, need, "leave --start out")
     except StimulusError as error:
         raise SpecError(str(error)) from None
     conductances.set_conductances(
         {name: value.to(device) for name, value in read_conductances(conductances, table).items()}
     )
+    trainer.update.follow()
 
 
 def stored_chip(path: Path, spec: Spec, network: HardwareNetwork) -> Chip | None:
@@ -314,8 +337,14 @@ def stored_calibration(path: Path | None, network: HardwareNetwork) -> Chip | No
     return known
 
 
-def _trainer(spec: Spec, device: str, path: Path | None = None, ranks: Ranks | None = None) -> Trainer:
-    """The spec's trainer, on the chip of the run folder `path` where there is one."""
+def build_trainer(spec: Spec, device: str, path: Path | None = None, ranks: Ranks | None = None) -> Trainer:
+    """The spec's trainer, on the chip of the run folder `path` where there is one.
+
+    Raises
+    ------
+    SpecError, DataError, NetworkError, DeviceParameterError
+        If data, network, device or chip cannot be as they are described.
+    """
     require_device(device)
     if ranks is not None and ranks.size > 1 and (spec.chip is not None or spec.converters is not None):
         raise SpecError(f"training on a chip must be one process, found {ranks.size}; start it without torchrun")

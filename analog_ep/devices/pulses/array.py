@@ -62,7 +62,11 @@ class PulsedArray:
         self.generator = torch.Generator(like.device).manual_seed(seed + 1)
         # Row 0 counts depressing pulses, row 1 potentiating ones.
         self._counts = torch.zeros((2, like.numel()), dtype=torch.int64, device=like.device)
+        # Sum of the states before every pulse, depressing ones counted by their V² beside that of potentiating ones.
         self._pulsed_states = torch.zeros((), dtype=torch.float64, device=like.device)
+        up, down = model.voltages
+        self._uneven = up != -down
+        self._weights = torch.tensor([(down / up) ** 2, 1.0], dtype=torch.float64, device=like.device)
         self.hidden = torch.zeros_like(like.flatten())
         self._noise = torch.zeros_like(self.hidden) if self._write_noise else None
         self._stuck: Tensor | None = None
@@ -160,10 +164,11 @@ class PulsedArray:
     @property
     def energy(self) -> Tensor:
         """Of all pulses so far, scalar, float64. [J]"""
-        total, per_device = self._counts.sum(), self._counts.sum(0)
+        per_device = self._weights @ self._counts.double()
+        total = per_device.sum()
         states = self._pulsed_states - (self._offset * per_device).sum(dtype=torch.float64)
         conductance = total * self.map.g_min + self.map.slope * (states - total * self.map.w_min)
-        return self.model.pulse_voltage**2 * self.model.pulse_width * conductance
+        return self.model.voltages[0] ** 2 * self.model.pulse_width * conductance
 
     @property
     def worn_out(self) -> Tensor:
@@ -224,7 +229,7 @@ class PulsedArray:
         factors = self.hidden.new_empty(int(rounds[-1]) if self.model.step_noise else 0)
         factors.normal_(1, self.model.step_noise, generator=self.generator)
         state, bounds, history, passed = self.hidden, self._bounds, self._counts, self._pulsed_states
-        tables = (table.numpy() for table in (factors, state, bounds, lines, history, passed))
+        tables = (table.numpy() for table in (factors, state, bounds, lines, self._weights, history, passed))
         follow_lines(index.numpy(), counts.numpy(), rounds, places, *tables)
         if self._noise is not None:
             order = torch.from_numpy(_most_first(counts.abs().numpy(), rounds))
@@ -245,15 +250,22 @@ class PulsedArray:
                 after.fill_(1)
             lines, bounds = self._lines.index_select(1, directed), self._bounds.index_select(1, index)
             _follow_lines(first, zip(lengths, parts, strict=True), *bounds.unbind(), *lines.unbind())
-        last, before = after, first.sum()
+        last, before = after, self._sum_weighted(first, counts)
         if len(lengths) > 1:
             # Backwards, where a part ends beyond the next one, its devices have had all their pulses.
             last = torch.cat([part[n:] for part, n in zip(parts[::-1], (0, *lengths[:0:-1]), strict=True)])
-            before += after.sum() - last.sum()
+            ordered = torch.cat([counts[:n] for n in lengths]) if self._uneven else counts
+            before += self._sum_weighted(after, ordered) - self._sum_weighted(last, counts)
         self._pulsed_states += before
         self.hidden.scatter_(0, index, last)
         if self._noise is not None:
             self._noise.scatter_(0, index, self._write_noise * self._normal(len(index)))
+
+    def _sum_weighted(self, states: Tensor, counts: Tensor) -> Tensor:
+        """Sum of states before pulses whose directions are those of `counts`; see `_pulsed_states`."""
+        if not self._uneven:
+            return states.sum()
+        return (states * self._weights[(counts > 0).long()].to(states)).sum()
 
     def _follow_curves(self, state: Tensor, index: Tensor, up: Tensor, parts: Iterable[tuple[int, Tensor]]) -> None:
         """Put states after each pulse into the parts, one part a pulse."""

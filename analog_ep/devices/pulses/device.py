@@ -57,7 +57,10 @@ class PulseModel(ABC):
     drift_exponent, drift_exponent_spread : float
         ν of g ∝ (t/t_0)^−ν, and its standard deviation over devices.
     pulse_voltage, pulse_width : float
-        A pulse takes the energy g V² t of the conductance before it. [V], [s]
+        Of a potentiating pulse, row against column; a pulse takes the energy g V² t of the conductance before it.
+        [V], [s]
+    depress_voltage : float
+        Magnitude of a depressing pulse's voltage, which has the other sign; 0 where it is that of the others. [V]
     endurance : float
         Pulses after which a device no longer answers.
 
@@ -93,6 +96,7 @@ class PulseModel(ABC):
     drift_exponent_spread: float = 0.0
     pulse_voltage: float = 1.0
     pulse_width: float = 1e-7
+    depress_voltage: float = 0.0
     endurance: float = math.inf
 
     def __post_init__(self):
@@ -104,6 +108,8 @@ class PulseModel(ABC):
         self._require(
             self.lifetime == 0 or self.lifetime > 1, "lifetime must be 0 for none, or more than 1 rest", self.lifetime
         )
+        for name in ("pulse_voltage", "pulse_width"):
+            self._require(getattr(self, name) > 0, f"{name} must be positive", getattr(self, name))
         self._require(self.endurance >= 1, "endurance must be at least one pulse", self.endurance)
 
     def _require_numbers(self) -> None:
@@ -129,6 +135,11 @@ class PulseModel(ABC):
     def _require(self, holds: bool, rule: str, found: object) -> None:
         if not holds:
             raise DeviceParameterError(f"{type(self).__name__}: {rule}, found {found}")
+
+    @property
+    def voltages(self) -> tuple[float, float]:
+        """Across a device, row against column, of a potentiating and of a depressing pulse; of opposite signs. [V]"""
+        return self.pulse_voltage, -(self.depress_voltage or self.pulse_voltage)
 
     @property
     @abstractmethod

@@ -48,6 +48,7 @@ def follow_lines(
     state: np.ndarray,
     bounds: np.ndarray,
     lines: np.ndarray,
+    weights: np.ndarray,
     history: np.ndarray,
     passed: np.ndarray,
 ) -> None:
@@ -67,21 +68,23 @@ def follow_lines(
         Least and largest w.
     lines : array (1 or 2, 2 n_devices)
         Step, and slope where there is one; depressing first.
+    weights : array (2,)
+        Of depressing and potentiating pulses in the sum.
     history : array (2, n_devices)
         Depressing and potentiating pulses so far; changed.
     passed : array ()
-        Sum of w before every pulse so far; changed.
+        Sum of w before every pulse so far, each times its weight; changed.
     """
     # Devices in the order of their pulses, so that every round is a loop over neighbours.
     n_devices, constant = len(index), len(lines) == 1
-    low, high, step, slope, w = np.empty((5, n_devices), state.dtype)
+    low, high, step, slope, w, weight = np.empty((6, n_devices), state.dtype)
     place = np.empty(n_devices, np.int64)
     for n in range(n_devices):
         device, count, up = index[n], abs(counts[n]), 1 if counts[n] > 0 else 0
         at = places[count]
         places[count] += 1
         place[n], w[at], low[at], high[at] = at, state[device], bounds[0, device], bounds[1, device]
-        step[at] = lines[0, device + up * len(state)]
+        step[at], weight[at] = lines[0, device + up * len(state)], weights[up]
         if not constant:
             slope[at] = lines[1, device + up * len(state)]
         history[up, device] += count
@@ -91,7 +94,7 @@ def follow_lines(
         # Apart from the loop that writes: that one is taken four by four only where no two arrays may overlap, which
         # depends on where in memory they happen to lie, and with it the last bit of a sum.
         for n in range(rounds[k + 1] - first):
-            before += w[n]
+            before += weight[n] * w[n]
         for n in range(rounds[k + 1] - first):
             change = step[n] if constant else step[n] + slope[n] * w[n]
             if len(factors):

@@ -183,10 +183,13 @@ class PulsedUpdate(ConductanceUpdate):
         arrays = [array for crossbar in self.crossbars.values() for array in crossbar.arrays]
         return sum(int(array.potentiations.sum() + array.depressions.sum()) for array in arrays)
 
+    def pulsed_arrays(self) -> dict[str, PulsedArray]:
+        found = {label: each.array for label, each in self.crossbars.items()}
+        hidden = {f"{label}, fast": each.hidden_array for label, each in self.crossbars.items()}
+        return found | {name: array for name, array in hidden.items() if array is not None}
+
     def pulses_by_device(self) -> dict[str, Tensor]:
-        hidden = {label: each.hidden_array for label, each in self.crossbars.items()}
-        found = {f"{label}, fast": array for label, array in hidden.items() if array is not None}
-        return self.pulse_counts | {name: array.potentiations + array.depressions for name, array in found.items()}
+        return {name: array.potentiations + array.depressions for name, array in self.pulsed_arrays().items()}
 
     @torch.no_grad()
     def report(self) -> list[dict[str, object]]:

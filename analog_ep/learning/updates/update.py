@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from analog_ep.devices.pulses import PulsedArray
 from analog_ep.errors import CheckpointError
 from analog_ep.networks import ConductanceNetwork, Network, Question, RangedNetwork
 
@@ -38,6 +39,10 @@ class ParameterUpdate(ABC):
 
     def pulses_by_device(self) -> dict[str, Tensor]:
         """Pulses of each device so far, by array; none where nothing is pulsed."""
+        return {}
+
+    def pulsed_arrays(self) -> dict[str, PulsedArray]:
+        """Pulsed devices by array; none where nothing is pulsed."""
         return {}
 
     def zero_grad(self) -> None:

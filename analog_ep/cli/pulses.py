@@ -1,0 +1,48 @@
+"""The command that lists the pulses of an update: `pulses`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from analog_ep.cli.app import JsonOption, RunFolder, app, console, show
+from analog_ep.cli.progress import CountProgress
+from analog_ep.runs.step_pulses import step_pulses
+
+
+class WriteSchemeChoice(StrEnum):
+    """Voltages of the lines while one device is written."""
+
+    half = "V/2"
+    third = "V/3"
+
+
+@app.command()
+def pulses(
+    run: RunFolder,
+    step: Annotated[int, typer.Option(min=1, metavar="K", help="Number of the update, from 1.")] = 1,
+    write_scheme: Annotated[
+        WriteSchemeChoice, typer.Option(help="Voltage of lines that are not selected: what other devices see.")
+    ] = WriteSchemeChoice.half,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="FILE.csv", help="Pulses to write; FILE.exposure.csv beside them."),
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of PyTorch: those of the training.")] = 1,
+    json: JsonOption = False,
+) -> None:
+    """Say which pulses the drivers of a run's crossbars give in one update, and what the other devices see of them.
+
+    The spec has an `[update]`; its device's card, or `parameters`, says amplitude and width. A step that the run has
+    made is made again from its beginning; one that it would make next goes on from its checkpoint.
+    """
+    torch.set_num_threads(threads)
+    with CountProgress(console, "steps") as progress:
+        found = step_pulses(run, step, write_scheme.value, progress)
+    show(found, json)
+    for path in [] if out is None else found.save(out):
+        typer.echo(f"wrote {path}", err=json)

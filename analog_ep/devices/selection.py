@@ -1,0 +1,67 @@
+"""How one device of a crossbar is written: the voltages of all lines, and what the other devices see of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+WriteScheme = Literal["V/2", "V/3"]
+"""A row at +V/2 and a column at −V/2 in both; all other lines grounded, or rows at −V/6 and columns at +V/6 [1]_.
+
+With V/2 the other devices of the row and the column see V/2, the rest nothing; with V/3 the ones see V/3, and the rest
+−V/3.
+
+.. [1] A. Chen, "A Comprehensive Crossbar Array Model With Solutions for Line Resistance and Nonlinear Device
+   Characteristics," IEEE Trans. Electron Devices 60(4), 2013, doi:10.1109/TED.2013.2246791; here with the mean of the
+   two selected lines as the ground.
+"""
+
+IDLE: dict[WriteScheme, float] = {"V/2": 0.0, "V/3": 1 / 6}
+"""Voltage of columns that are not selected, and minus that of rows, as a share of V."""
+
+
+@dataclass(frozen=True, eq=False)
+class Exposure:
+    """Pulses that devices see of those for others.
+
+    Attributes
+    ----------
+    up : bool
+        Whether the pulses are those that potentiate the others.
+    fraction : float
+        Voltage across the devices over that of the pulse; negative where it has the other sign.
+    counts : Tensor (n_rows, n_columns)
+        Pulses that each device sees, int64.
+    """
+
+    up: bool
+    fraction: float
+    counts: Tensor
+
+
+def exposures(up: Tensor, down: Tensor, scheme: WriteScheme) -> list[Exposure]:
+    """What the devices of a crossbar see of pulses that are given to one device after the other.
+
+    Parameters
+    ----------
+    up, down : Tensor (n_rows, n_columns)
+        Potentiating and depressing pulses that each device gets, int64.
+    scheme : "V/2" or "V/3"
+        Voltages of the lines.
+
+    Returns
+    -------
+    list of Exposure
+        One for each kind of pulse and each voltage.
+    """
+    found = []
+    for potentiating, counts in ((True, up), (False, down)):
+        cross = counts.sum(0, keepdim=True) + counts.sum(1, keepdim=True)
+        if scheme == "V/2":
+            found.append(Exposure(potentiating, 1 / 2, cross - 2 * counts))
+        else:
+            found.append(Exposure(potentiating, 1 / 3, cross - 2 * counts))
+            found.append(Exposure(potentiating, -1 / 3, counts.sum() - cross + counts))
+    return found
