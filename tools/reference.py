@@ -70,7 +70,7 @@ MODULES = {
         "nudging",
         "response",
     ),
-    "runs": ("folder", "choosing", "trained", "building"),
+    "runs": ("folder", "choosing", "trained", "building", "tensorboard"),
     "studies": ("grid", "results", "summary"),
     "datasets": ("dataset", "table", "idx"),
 }
