@@ -3,6 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -50,3 +51,18 @@ def test_the_study_of_device_physicists_is_one():
     (text,) = (each for each in blocks("devices.md", "toml") if "[axes.device]" in each)
     spec = StudySpec.model_validate(tomllib.loads(text))
     assert len(spec.axes["device"]) == 5
+
+
+def test_the_observer_of_a_training_stops_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, second = blocks("training.md", "python")
+    names: dict[str, Any] = {}
+    exec(first, names)
+    accuracies = [each.test_accuracy for each in names["run"].trainer.history]
+    assert max(accuracies[-3:]) <= max(accuracies[:-3])
+    assert 4 <= len(accuracies) < 30
+    assert len(names["patience"].conductances) == len(accuracies)
+    pytest.importorskip("tensorboard")
+    exec(second, names)
+    assert [each.test_accuracy for each in names["again"].trainer.history] == accuracies
+    assert list((tmp_path / "again" / "tensorboard").iterdir())

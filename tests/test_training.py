@@ -11,7 +11,7 @@ import torch
 from resistive import resistive, resistive_network
 
 from analog_ep.errors import CheckpointError, ConvergenceError, DataError, NetworkError, SpecError
-from analog_ep.learning.training import EpochRecord, Trainer, accuracy, predictions
+from analog_ep.learning.training import EpochRecord, Trainer, TrainingObserver, accuracy, predictions
 from analog_ep.netlist.conductance_table import read_conductances, write_conductances
 from analog_ep.runs.building import build_dataset, build_gradient, build_update
 from analog_ep.runs.choosing import CHECKPOINT, SPEC, choose_spec
@@ -193,6 +193,31 @@ def test_a_finished_run_may_be_made_longer(tmp_path: Path):
     assert Run.resume(tmp_path / "short").spec.training.epochs == 4
     for name, value in parameters(straight).items():
         assert torch.equal(value, resumed.trainer.network.get_parameter(name))
+
+
+class StopsAt(TrainingObserver):
+    """Overrides one method alone."""
+
+    def __init__(self, run: Run, epoch: int):
+        self.run, self.epoch = run, epoch
+
+    def epoch_done(self, record: EpochRecord) -> None:
+        if record.epoch == self.epoch:
+            self.run.trainer.stop()
+
+
+def test_a_training_that_an_observer_stops_ends_in_order_and_goes_on(tmp_path: Path):
+    straight = Run.create(tmp_path / "straight", xor())
+    straight.train()
+    run, others = Run.create(tmp_path / "run", xor()), Silent()
+    run.train([StopsAt(run, 3), others])
+    assert [record.epoch for record in others.records] == [1, 2, 3]
+    assert (run.path / CURVE).is_file()
+    assert len((run.path / METRICS).read_text().splitlines()) == 4
+    run.train([others])
+    assert [record.epoch for record in others.records] == [1, 2, 3, 4]
+    for name, value in parameters(straight).items():
+        assert torch.equal(value, run.trainer.network.get_parameter(name))
 
 
 def test_metrics_lost_between_two_files_come_back_on_resume(tmp_path: Path):

@@ -71,6 +71,7 @@ MODULES = {
         "response",
     ),
     "runs": ("folder", "choosing", "trained", "step_pulses", "building"),
+    "runs": ("folder", "choosing", "trained", "building", "tensorboard"),
     "studies": ("grid", "results", "summary"),
     "datasets": ("dataset", "table", "idx"),
 }

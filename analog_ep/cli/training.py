@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,7 @@ from analog_ep.learning.parallel import Ranks
 from analog_ep.runs.choosing import CHECKPOINT, choose_spec, stored_spec
 from analog_ep.runs.folder import Run, saved_epochs
 from analog_ep.runs.progress import TrainingProgress
+from analog_ep.runs.tensorboard import TensorBoard, require_tensorboard
 from analog_ep.runs.trained import cross_checked, export_deck
 
 
@@ -25,6 +27,18 @@ class EquilibriumSolver(StrEnum):
     torch = "torch"
     ngspice = "ngspice"
     ngspice_learning = "ngspice-learning"
+
+
+def _installed(wanted: bool) -> bool:
+    """Ask for TensorBoard's package before a run folder is made."""
+    if wanted:
+        require_tensorboard()
+    return wanted
+
+
+TensorBoardOption = Annotated[
+    bool, typer.Option("--tensorboard", callback=_installed, help="Write RUN/tensorboard, for TensorBoard, as well.")
+]
 
 
 @app.command()
@@ -62,6 +76,7 @@ def train(
     ] = None,
     bounds: Annotated[str | None, typer.Option(metavar="LOW,HIGH", help="Range of their conductances. [S]")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Rate of the optimiser, of θ = g/g_ref.")] = None,
+    tensorboard: TensorBoardOption = False,
 ) -> None:
     """Train a network. RUN gets the spec, a checkpoint each epoch, metrics.csv and a learning curve.
 
@@ -79,7 +94,7 @@ def train(
         wanted = choose_spec(spec, data, seed, epochs, stored, solver, learning_rate, columns, circuit)
         if engine is not None and wanted.gradient.solver == "torch":
             raise typer.BadParameter("has a meaning only with a --solver that is ngspice", param_hint="--engine")
-        _train(Run.opened(out, wanted, resume=resume, device=device, start=start, ranks=ranks))
+        _train(Run.opened(out, wanted, resume=resume, device=device, start=start, ranks=ranks), tensorboard)
 
 
 def _listed(text: str | None) -> list[str] | None:
@@ -124,7 +139,7 @@ def _demo_check(path: Path, samples: int) -> bool:
     return result.passed
 
 
-def _train(run: Run) -> None:
+def _train(run: Run, tensorboard: bool = False) -> None:
     if not run.trainer.ranks.first:
         run.train()
         return
@@ -133,8 +148,8 @@ def _train(run: Run) -> None:
     if done:
         typer.echo(f"{run.path} has {done} of {epochs} epochs")
     try:
-        with TrainingProgress(console, epochs, done) as progress:
-            run.train([progress])
+        with TrainingProgress(console, epochs, done) as progress, ExitStack() as others:
+            run.train([progress, *([others.enter_context(TensorBoard(run))] if tensorboard else [])])
     except KeyboardInterrupt as error:
         typer.echo(
             f"analog-ep: interrupted; {run.path / CHECKPOINT} holds {saved_epochs(run.path)} of {epochs} epochs, "

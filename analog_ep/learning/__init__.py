@@ -15,6 +15,7 @@ from analog_ep.learning.gradients.stochastic import StochasticEquilibriumPropaga
 from analog_ep.learning.gradients.transposed import AdjointNetwork, AsymmetricEquilibriumPropagation
 from analog_ep.learning.periodic_propagation import PeriodicPropagation
 from analog_ep.learning.phasor_propagation import PhasorPropagation
+from analog_ep.learning.training import EpochRecord, Trainer, TrainingObserver
 from analog_ep.learning.updates.fused import FusedStep
 from analog_ep.learning.updates.pulsed import PulsedUpdate
 from analog_ep.learning.updates.report import CrossbarReport, DeviceFigures
@@ -30,6 +31,7 @@ __all__ = [
     "CrossbarReport",
     "DeviceFigures",
     "EnergyImplicitDifferentiation",
+    "EpochRecord",
     "EquilibriumBlock",
     "EquilibriumPropagation",
     "FusedStep",
@@ -45,6 +47,8 @@ __all__ = [
     "RecurrentBackpropagation",
     "SmallSignal",
     "StochasticEquilibriumPropagation",
+    "Trainer",
+    "TrainingObserver",
     "Update",
     "implicit_gradients",
 ]

@@ -79,13 +79,34 @@ def record_columns(classes: bool) -> tuple[str, ...]:
 
 
 class TrainingObserver(Protocol):
-    """Is told what happens; an exception that it raises ends the training."""
+    """Is told what happens in a training; by itself it does nothing.
+
+    Derive from it and give it the method that you need; a class of your own that has both will do as well. What it does
+    while it is told is part of the training: the next step begins when it returns, a parameter that it changes is
+    changed, and an exception that it raises ends the training and reaches the caller of `Trainer.train`, after the
+    checkpoint of the last complete epoch in a `analog_ep.runs.folder.Run`. `Trainer.stop` ends it in order.
+    """
 
     def batch_done(self, epoch: int, batch: int, n_batches: int) -> None:
-        """Batch `batch` of 1…`n_batches` of an epoch has been learnt."""
+        """A batch has been learnt: the update has made its step.
+
+        Parameters
+        ----------
+        epoch : int
+            Number of the epoch that it belongs to, from 1.
+        batch, n_batches : int
+            Number of the batch in its epoch, from 1, and how many an epoch has. A network that learns by itself has one
+            lesson an epoch, which counts as one batch.
+        """
 
     def epoch_done(self, record: EpochRecord) -> None:
-        """An epoch is complete."""
+        """An epoch is complete and, in a run folder, saved.
+
+        Parameters
+        ----------
+        record : EpochRecord
+            What it gave.
+        """
 
 
 class Trainer:
@@ -174,6 +195,7 @@ class Trainer:
         )
         self.batch_size = batch_size or len(self._train[1])
         self.states = self._persistent() if persistent_states else None
+        self._stopped = False
 
     def _persistent(self) -> PersistentStates:
         return PersistentStates(self.gradient.free_phases(), len(self._train[1]))
@@ -188,15 +210,29 @@ class Trainer:
         """Steps of one epoch."""
         return math.ceil(len(self._train[1]) / self.batch_size)
 
+    def stop(self) -> None:
+        """Have `train` return after the epoch that runs, or that has just been told of, as after the last one.
+
+        The next call of `train` runs the epochs that are left. Of several processes all must stop in the same epoch;
+        the records that they are told are equal, but for the seconds.
+        """
+        self._stopped = True
+
     def train(self, observer: TrainingObserver) -> None:
-        """Run the epochs that are left.
+        """Run the epochs that are left, or until `stop`.
+
+        Parameters
+        ----------
+        observer : TrainingObserver
+            Is told of every batch and epoch.
 
         Raises
         ------
         ConvergenceError
             If an equilibrium is not reached, or the cost is no longer finite.
         """
-        while self.epoch < self.epochs:
+        self._stopped = False
+        while self.epoch < self.epochs and not self._stopped:
             began = time.perf_counter()
             cost = self._train_epoch(observer)
             scores, test_cost = self._scores()

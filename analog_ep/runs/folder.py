@@ -172,6 +172,11 @@ class Run:
     def train(self, observers: Sequence[TrainingObserver] = ()) -> None:
         """Run the epochs that are left, each ending in a checkpoint; draw the learning curve, and write the user's own
         netlist with what it learnt, where there is one.
+
+        Parameters
+        ----------
+        observers : sequence of TrainingObserver
+            Told in this order of every batch, and of every epoch when it is saved.
         """
         self.trainer.train(_Saving(self, observers))
         if self.trainer.history and self.trainer.ranks.first:
