@@ -17,7 +17,7 @@ from analog_ep.devices.memristors import VTEAM, memristor
 from analog_ep.devices.memristors.writing import WriteSchedule, WriteVoltages, write_crossbar
 from analog_ep.errors import DeviceParameterError, NgspiceResultError, StimulusError
 from analog_ep.learning.updates.schemes import SignStep
-from analog_ep.ngspice import memristor_deck
+from analog_ep.ngspice import write_deck as write_deck_module
 from analog_ep.ngspice.memristor_deck import memristor_write_deck, ngspice_write_crossbar
 from analog_ep.ngspice.process import find_ngspice
 
@@ -167,6 +167,6 @@ def test_pulses_and_states_of_another_crossbar_are_refused(monkeypatch: pytest.M
         def columns(self, names: list[str]) -> np.ndarray:
             return np.zeros((2, len(names)))
 
-    monkeypatch.setattr(memristor_deck, "run_plots", lambda *_: [Plot()])
+    monkeypatch.setattr(write_deck_module, "run_plots", lambda *_: [Plot()])
     with pytest.raises(NgspiceResultError, match="ngspice must reach 8e-08 s, found its end at 0 s"):
         ngspice_write_crossbar(VTEAM(), START, schedule)

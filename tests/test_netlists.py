@@ -102,6 +102,7 @@ def test_folders_are_found():
         "learning.lib",
         "memristors.lib",
         "operational_amplifier.lib",
+        "pulse_devices.lib",
         "sample_hold.lib",
     ]
     assert specs_folder().name == "specs"

@@ -10,6 +10,7 @@ _DIODE = {
 }  # fmt: skip
 _PULSES = {
     "conductance_min": "S", "conductance_max": "S", "pulse_voltage": "V", "depress_voltage": "V", "pulse_width": "s",
+    "disturb_voltage": "V",
 }  # fmt: skip
 _TABLES = {"w_min": "S", "w_max": "S", "table_up": "S", "table_down": "S"}
 _MEMRISTOR = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +21,33 @@ With V/2 the other devices of the row and the column see V/2, the rest nothing; 
 
 IDLE: dict[WriteScheme, float] = {"V/2": 0.0, "V/3": 1 / 6}
 """Voltage of columns that are not selected, and minus that of rows, as a share of V."""
+
+EDGE = 0.1
+"""Time in which a pulse rises, and in which it falls, over its width."""
+
+
+def voltage_share(voltage: float, full: float, scale: float) -> float:
+    r"""Change by a pulse over that by one of the full voltage, h(v/v_0)/h(V/v_0), at rates ∝ :math:`\sinh(v/v_0)`.
+
+    :math:`h(u) = \sinh u + 2 \epsilon (\cosh u - 1)/u`: the rate over the width, and over edges of ε = `EDGE` of it.
+
+    Parameters
+    ----------
+    voltage, full : float
+        v and V, magnitudes; V positive. [V]
+    scale : float
+        v_0, positive. [V]
+    """
+    if not voltage:
+        return 0.0
+    u, whole = voltage / scale, full / scale
+    # Without e^u, which may be beyond all numbers.
+    return math.exp(u - whole) * _without_growth(u) / _without_growth(whole)
+
+
+def _without_growth(u: float) -> float:
+    """2 h(u) e^−u."""
+    return -math.expm1(-2 * u) + 2 * EDGE * math.expm1(-u) ** 2 / u
 
 
 @dataclass(frozen=True, eq=False)

@@ -186,7 +186,7 @@ class _SpecUpdate(Question[ParameterUpdate]):
         scheme = update_scheme(table.scheme, **table.options)
         scheme = scheme if table.held is None else OneOfPair(scheme, table.held)
         vectors = self.spec.training.batch_size or len(build_dataset(self.spec, network).train_labels)
-        return PulsedUpdate(self.optimizer, network, device, scheme, seed, self.chip, vectors)
+        return PulsedUpdate(self.optimizer, network, device, scheme, seed, self.chip, vectors, table.write_scheme)
 
 
 def _optimizer(spec: Spec, network: Network) -> torch.optim.Optimizer:

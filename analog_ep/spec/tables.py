@@ -20,6 +20,7 @@ from pydantic import (
 
 from analog_ep.cards import pulsed_device
 from analog_ep.devices.pulses import PulseModel
+from analog_ep.devices.selection import WriteScheme
 from analog_ep.errors import CardError, DataError, DeviceParameterError
 from analog_ep.learning.updates.schemes import Scheme, update_scheme
 from analog_ep.spec.chip import ChipSpec, ConvertersSpec
@@ -130,6 +131,8 @@ class UpdateSpec(_Table):
         See `analog_ep.learning.updates.schemes.SCHEMES`.
     options : dict
         Fields of the scheme that differ from its own.
+    write_scheme : "V/2" or "V/3", optional
+        Voltages of a crossbar's lines in a pulse: other devices move by what they see of it. Without it they do not.
     held : "negative" or "positive", optional
         Row of each pair ±u whose devices are held fixed.
     """
@@ -138,6 +141,7 @@ class UpdateSpec(_Table):
     parameters: dict[str, bool | int | float | list[float]] = {}
     scheme: str = "fixed"
     options: dict[str, bool | int | float | str] = {}
+    write_scheme: WriteScheme | None = None
     held: Literal["negative", "positive"] | None = None
 
     @model_validator(mode="after")

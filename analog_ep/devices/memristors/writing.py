@@ -12,6 +12,7 @@ from torch import Tensor
 
 from analog_ep.devices.memristors.integration import integrate
 from analog_ep.devices.memristors.memristor import Memristor, like
+from analog_ep.devices.selection import EDGE, IDLE, WriteScheme
 from analog_ep.errors import DeviceParameterError
 
 
@@ -36,11 +37,12 @@ class PulseOrder(Protocol):
 
 @dataclass(frozen=True)
 class WriteVoltages:
-    """Voltages and times of the V/2 scheme.
+    """Voltages and times of all lines while one device is written, or a row is read.
 
-    A pulse puts half its voltage on the device's row and minus half on its column, all other lines being grounded: the
-    device sees the whole, the others of its row and column half of it, and the rest nothing. A row is read by a
-    small voltage on it; the currents of the grounded columns are those of its devices.
+    A pulse puts half its voltage on the device's row and minus half on its column. By the V/2 scheme all other lines
+    are grounded: the device sees the whole, the others of its row and column half of it, and the rest nothing; by the
+    V/3 scheme see `analog_ep.devices.selection`. A row is read by a small voltage on it; the currents of the grounded
+    columns are those of its devices.
 
     Parameters
     ----------
@@ -50,6 +52,8 @@ class WriteVoltages:
         Of the row that is read; not 0. [V]
     width : float
         Time at full height; a pulse takes a slot of twice that. [s]
+    scheme : "V/2" or "V/3"
+        Voltages of the lines that are not selected.
 
     Raises
     ------
@@ -61,6 +65,7 @@ class WriteVoltages:
     depress: float
     read: float
     width: float
+    scheme: WriteScheme = "V/2"
 
     def __post_init__(self):
         self._require(self.potentiate * self.depress < 0, "potentiate and depress must have opposite signs")
@@ -87,6 +92,8 @@ class WriteSchedule:
         Index of the corner in the middle of each row's read.
     read_voltage : float
         [V]
+    scheme : "V/2" or "V/3"
+        Voltages of the lines that are not selected.
     """
 
     times: np.ndarray
@@ -94,6 +101,7 @@ class WriteSchedule:
     columns: np.ndarray
     read_corners: np.ndarray
     read_voltage: float
+    scheme: WriteScheme = "V/2"
 
     @classmethod
     def of(cls, pulses: Sequence[PulseOrder], shape: tuple[int, int], voltages: WriteVoltages) -> WriteSchedule:
@@ -115,12 +123,13 @@ class WriteSchedule:
         n_slots = len(single) + shape[0]
         rows, columns = np.zeros((n_slots, shape[0])), np.zeros((n_slots, shape[1]))
         for slot, (index, sign) in enumerate(single):
-            half = (voltages.potentiate if sign > 0 else voltages.depress) / 2
-            rows[slot, index // shape[1]], columns[slot, index % shape[1]] = half, -half
+            whole = voltages.potentiate if sign > 0 else voltages.depress
+            rows[slot], columns[slot] = -IDLE[voltages.scheme] * whole, IDLE[voltages.scheme] * whole
+            rows[slot, index // shape[1]], columns[slot, index % shape[1]] = whole / 2, -whole / 2
         rows[len(single) + np.arange(shape[0]), np.arange(shape[0])] = voltages.read
         times, share = _corners(n_slots, voltages.width)
         reads = 1 + 5 * (len(single) + np.arange(shape[0])) + 2
-        return cls(times, _at_corners(rows, share), _at_corners(columns, share), reads, voltages.read)
+        return cls(times, _at_corners(rows, share), _at_corners(columns, share), reads, voltages.read, voltages.scheme)
 
     @property
     def device_voltages(self) -> np.ndarray:
@@ -172,7 +181,7 @@ def write_crossbar(
 
 def _corners(n_slots: int, width: float) -> tuple[np.ndarray, np.ndarray]:
     """Times of all corners, and the share of a slot's voltages at each of its five."""
-    edge = width / 10
+    edge = EDGE * width
     offsets = width / 2 + np.array([0, edge, edge + width / 2, edge + width, 2 * edge + width])
     begins = 2 * width * np.arange(n_slots)
     times = np.concatenate([[0.0], (begins[:, None] + offsets).ravel(), [2 * width * n_slots]])

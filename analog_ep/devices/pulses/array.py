@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from analog_ep.devices.pulses.device import PulseModel
 from analog_ep.devices.pulses.kernels import follow_lines, pulse_rounds
 from analog_ep.devices.pulses.window import ConductanceMap
+from analog_ep.devices.selection import Exposure
 from analog_ep.errors import CheckpointError, DeviceParameterError
 from analog_ep.support.compiled import runs_compiled
 
@@ -274,6 +275,26 @@ class PulsedArray:
             own = {name: value if value.dim() == 0 else value[:n] for name, value in drawn.items()}
             moved = state[:n] + self.model.respond(state[:n], up[:n], own, self.generator)
             state = torch.clamp(moved, own["low"], own["high"], out=part)
+
+    def disturb(self, seen: Sequence[Exposure]) -> None:
+        """Move the devices as pulses for others do, by `PulseModel.disturbance`: without noise, and not counted.
+
+        Parameters
+        ----------
+        seen : sequence of Exposure
+            Pulses that devices see, in the array's shape. They act in parts that move no device by more than a fourth
+            of a step, unless single pulses do.
+        """
+        able = ~self.worn_out.flatten()
+        for each in seen:
+            voltage = each.fraction * self.model.voltages[0 if each.up else 1]
+            counts = (each.counts.flatten() * able).to(self.hidden)
+            once = counts * self.model.disturbance(self.hidden, voltage, self._steps)
+            parts = math.ceil(4 * float(once.abs().max()) / self.model.mean_step)
+            parts = min(parts, int(counts.max()))
+            for _ in range(parts):
+                change = self.model.disturbance(self.hidden, voltage, self._steps)
+                self.hidden = self._bounded(self.hidden + counts / parts * change)
 
     def rest(self) -> None:
         """Let the states decay and diffuse for one of the model's rests."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -38,6 +41,8 @@ class ExpStep(StepModel):
     noise_offset: float = 0.0
     noise_slope: float = 0.0
 
+    subcircuit: ClassVar[str] = "pulse_exp"
+
     def _signed(self) -> tuple[str, ...]:
         return ("a", "b", "amplitude_up", "amplitude_down", "gamma_up", "gamma_down")
 
@@ -54,6 +59,16 @@ class ExpStep(StepModel):
 
     def deviation(self, state: Tensor, up: Tensor, change: Tensor, drawn: Parameters) -> Tensor:
         return self.step_noise * (change.abs() + self.noise_offset + self.noise_slope * state.abs())
+
+    def step_expressions(self) -> tuple[str, str]:
+        place = "({2*a/max(high-low,1e-9)}*v(held)+{b})"
+        return (
+            f"{{up}}*max(1-{{amplitude_up}}*exp({{gamma_up}}*{place}),0)",
+            f"{{down}}*max(1-{{amplitude_down}}*exp(-{{gamma_down}}*{place}),0)",
+        )
+
+    def step_parameters(self, drawn: Parameters) -> dict[str, Tensor]:
+        return super().step_parameters(drawn) | _own(self, (*_SCALE, "amplitude_up", "amplitude_down", *_GROWTH))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +91,8 @@ class PowStep(StepModel):
     gamma_up_down: float = 0.0
     gamma_up_down_spread: float = 0.0
 
+    subcircuit: ClassVar[str] = "pulse_pow"
+
     def _signed(self) -> tuple[str, ...]:
         return ("gamma_up_down",)
 
@@ -94,6 +111,16 @@ class PowStep(StepModel):
     def depression(self, state: Tensor, drawn: Parameters) -> Tensor:
         return drawn["down"] * ((state - drawn["low"]) / _width(drawn)).clamp(min=0) ** drawn["power_down"]
 
+    def step_expressions(self) -> tuple[str, str]:
+        # Not quite 0, where powers below 1 have no slope.
+        return (
+            "{up}*max(({high}-v(held))*{1/max(high-low,1e-9)},1e-12)^{power_up}",
+            "{down}*max((v(held)-{low})*{1/max(high-low,1e-9)},1e-12)^{power_down}",
+        )
+
+    def step_parameters(self, drawn: Parameters) -> dict[str, Tensor]:
+        return super().step_parameters(drawn) | {name: drawn[name] for name in ("power_up", "power_down")}
+
 
 @dataclass(frozen=True, kw_only=True)
 class PiecewiseStep(StepModel):
@@ -107,6 +134,8 @@ class PiecewiseStep(StepModel):
 
     factors_up: tuple[float, ...] = (1.0, 1.0)
     factors_down: tuple[float, ...] = (1.0, 1.0)
+
+    subcircuit: ClassVar[str] = "pulse_piecewise"
 
     def __post_init__(self):
         super().__post_init__()
@@ -128,6 +157,9 @@ class PiecewiseStep(StepModel):
         below = position.floor().clamp(max=len(factors) - 2).long()
         share = position - below
         return nodes[below] * (1 - share) + nodes[below + 1] * share
+
+    def step_expressions(self) -> tuple[str, str]:
+        return f"{{up}}*({_straight_pieces(self.factors_up)})", f"{{down}}*({_straight_pieces(self.factors_down)})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +186,8 @@ class Exponential(PulseModel):
     curvature_up: float = 50.0
     curvature_down: float = 50.0
 
+    subcircuit: ClassVar[str] = "pulse_exponential"
+
     def __post_init__(self):
         super().__post_init__()
         for name in ("pulses", "curvature_up", "curvature_down"):
@@ -174,6 +208,35 @@ class Exponential(PulseModel):
         pulses = torch.tensor(-self.pulses / curvature, dtype=travelled.dtype, device=travelled.device)
         whole_way = -1 / torch.expm1(pulses)
         return self.pulses * -torch.expm1(pulses / self.pulses) * (whole_way - travelled).clamp(min=0)
+
+    def step_expressions(self) -> tuple[str, str]:
+        up, down = (
+            f"{{{side}*pulses*(1-exp(-1/curvature_{side}))}}*max({{1/(1-exp(-pulses/curvature_{side}))}}-%s,0)"
+            for side in ("up", "down")
+        )
+        return up % "(v(held)-{low})*{1/max(high-low,1e-9)}", down % "({high}-v(held))*{1/max(high-low,1e-9)}"
+
+    def step_parameters(self, drawn: Parameters) -> dict[str, Tensor]:
+        return super().step_parameters(drawn) | _own(self, ("pulses", "curvature_up", "curvature_down"))
+
+
+_SCALE, _GROWTH = ("a", "b"), ("gamma_up", "gamma_down")
+
+
+def _own(model: PulseModel, names: Sequence[str]) -> dict[str, Tensor]:
+    """Fields of a model as parameters that all devices share."""
+    return {name: torch.tensor(getattr(model, name), dtype=torch.float64) for name in names}
+
+
+def _straight_pieces(factors: tuple[float, ...]) -> str:
+    """An expression of the place of v(held) between {low} and {high} that is linear between factors."""
+    place, last = "(v(held)-{low})*{1/max(high-low,1e-9)}", len(factors) - 1
+    slopes = [(after - before) * last for before, after in pairwise(factors)]
+    turns = [(k / last, new - old) for k, (old, new) in enumerate(pairwise(slopes), start=1) if new != old]
+    # The place never leaves 0…1: what is held is within the bounds.
+    return "".join(
+        [f"{factors[0]!r}", f"{slopes[0]:+.17g}*{place}", *(f"{by:+.17g}*max({place}-{at!r},0)" for at, by in turns)]
+    )
 
 
 def _width(drawn: Parameters) -> Tensor:

@@ -7,10 +7,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from analog_ep.devices.selection import voltage_share
 from analog_ep.errors import DeviceParameterError
 
 Parameters = Mapping[str, Tensor]
@@ -61,6 +63,10 @@ class PulseModel(ABC):
         [V], [s]
     depress_voltage : float
         Magnitude of a depressing pulse's voltage, which has the other sign; 0 where it is that of the others. [V]
+    disturb_voltage : float
+        v_0: a pulse of another voltage v makes a step sinh(v/v_0)/sinh(V/v_0) times as large, in the direction of its
+        sign, as ions hop [2]_; positive. The default is k T t_ox/(q γ a_0) of a filament [3]_, see
+        `analog_ep.devices.memristors.Stanford`, in the middle of its gap at 298 K. [V]
     endurance : float
         Pulses after which a device no longer answers.
 
@@ -73,7 +79,14 @@ class PulseModel(ABC):
     ----------
     .. [1] M. J. Rasch et al., "A Flexible and Fast PyTorch Toolkit for Simulating Training and Inference on Analog
        Crossbar Arrays," AICAS 2021, arXiv:2104.02184; the step equations were compared with traces of release 1.1.0.
+    .. [2] D. B. Strukov, R. S. Williams, "Exponential ionic drift: fast switching and low volatility of thin-film
+       memristors," Appl. Phys. A 94, 515–519, 2009, doi:10.1007/s00339-008-4975-3.
+    .. [3] X. Guan, S. Yu, H.-S. P. Wong, "A SPICE Compact Model of Metal Oxide Resistive Switching Memory With
+       Variations," IEEE Electron Device Lett. 33(10), 1405–1407, 2012.
     """
+
+    subcircuit: ClassVar[str] = ""
+    """Name of the netlist's subcircuit with these steps; none where there is no such one."""
 
     w_min: float = -0.6
     w_max: float = 0.6
@@ -97,6 +110,7 @@ class PulseModel(ABC):
     pulse_voltage: float = 1.0
     pulse_width: float = 1e-7
     depress_voltage: float = 0.0
+    disturb_voltage: float = 0.08
     endurance: float = math.inf
 
     def __post_init__(self):
@@ -108,7 +122,7 @@ class PulseModel(ABC):
         self._require(
             self.lifetime == 0 or self.lifetime > 1, "lifetime must be 0 for none, or more than 1 rest", self.lifetime
         )
-        for name in ("pulse_voltage", "pulse_width"):
+        for name in ("pulse_voltage", "pulse_width", "disturb_voltage"):
             self._require(getattr(self, name) > 0, f"{name} must be positive", getattr(self, name))
         self._require(self.endurance >= 1, "endurance must be at least one pulse", self.endurance)
 
@@ -185,6 +199,40 @@ class PulseModel(ABC):
             return change
         noise = torch.randn(state.shape, generator=generator, dtype=state.dtype, device=state.device)
         return change + self.deviation(state, up, change, drawn) * noise
+
+    def disturbance(self, state: Tensor, voltage: float, drawn: Parameters) -> Tensor:
+        """Mean signed change of the state by one pulse of any voltage, as devices see them that are not selected.
+
+        Parameters
+        ----------
+        state : Tensor (n,)
+            w.
+        voltage : float
+            Across the device, row against column, for the width of a pulse. [V]
+        drawn : mapping of str to Tensor, scalar or (n,)
+            What `draw` gave, at the same devices.
+        """
+        up, down = self.voltages
+        if voltage * up > 0:
+            return voltage_share(abs(voltage), abs(up), self.disturb_voltage) * self.potentiation(state, drawn)
+        return -voltage_share(abs(voltage), abs(down), self.disturb_voltage) * self.depression(state, drawn)
+
+    def step_expressions(self) -> tuple[str, str]:
+        """Steps up and down as ngspice's expressions of v(held), the state before the pulse, and {low}, {high}.
+
+        Raises
+        ------
+        DeviceParameterError
+            If the model has no subcircuit.
+        """
+        raise DeviceParameterError(
+            f"a netlist needs steps in closed form, found the model {type(self).__name__}; fit one of the others by "
+            "analog-ep calibrate pulses"
+        )
+
+    def step_parameters(self, drawn: Parameters) -> dict[str, Tensor]:
+        """Parameters of the expressions by name, `()` or `(n_devices,)`; arguments as for `potentiation`."""
+        return {name: drawn[name] for name in ("up", "down")}
 
     @property
     def is_noisy(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -36,6 +37,8 @@ class StepModel(PulseModel):
 class ConstantStep(StepModel):
     """Steps of one size between hard bounds: Δw = +up or −down."""
 
+    subcircuit: ClassVar[str] = "pulse_constant"
+
     def potentiation(self, state: Tensor, drawn: Parameters) -> Tensor:
         return drawn["up"]
 
@@ -45,6 +48,9 @@ class ConstantStep(StepModel):
     def straight_steps(self, drawn: Parameters) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         flat = torch.zeros_like(drawn["up"])
         return (-drawn["down"], flat), (drawn["up"], flat)
+
+    def step_expressions(self) -> tuple[str, str]:
+        return "{up}", "{down}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +75,8 @@ class LinearStep(StepModel):
     gamma_down_spread: float = 0.0
     nominal_bound: bool = False
     noise_follows_step: bool = True
+
+    subcircuit: ClassVar[str] = "pulse_linear"
 
     def __post_init__(self):
         super().__post_init__()
@@ -96,6 +104,12 @@ class LinearStep(StepModel):
         if self.is_noisy and not self.noise_follows_step:
             return None
         return (-drawn["down"], drawn["slope_down"]), (drawn["up"], -drawn["slope_up"])
+
+    def step_expressions(self) -> tuple[str, str]:
+        return "{up}-{slope_up}*v(held)", "{down}-{slope_down}*v(held)"
+
+    def step_parameters(self, drawn: Parameters) -> dict[str, Tensor]:
+        return super().step_parameters(drawn) | {name: drawn[name] for name in ("slope_up", "slope_down")}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,8 @@ import csv
 import io
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from analog_ep.circuit import Cells, Chip
 from analog_ep.devices.pulses import PulsedArray, PulseModel, pulse_model
+from analog_ep.devices.selection import WriteScheme, exposures
 from analog_ep.errors import CheckpointError, DeviceParameterError
 from analog_ep.learning.updates.held_cells import HeldCells
 from analog_ep.learning.updates.report import CrossbarWatch
@@ -72,6 +75,9 @@ class PulsedUpdate(ConductanceUpdate):
         Whose cells the devices are.
     vectors : int
         Samples whose gradients a step sums up: what schemes count that go by vectors.
+    write_scheme : "V/2" or "V/3", optional
+        How devices of a crossbar are selected: after the pulses of a step the others move by what they have seen of
+        them, see `PulsedArray.disturb`. Without it pulses leave them alone.
 
     Attributes
     ----------
@@ -93,8 +99,10 @@ class PulsedUpdate(ConductanceUpdate):
         seed: int = 0,
         chip: Chip | None = None,
         vectors: int = 1,
+        write_scheme: WriteScheme | None = None,
     ):
         super().__init__(optimizer, network)
+        self.write_scheme: WriteScheme | None = write_scheme
         self.held_cells = None if chip is None else HeldCells(network, chip, seed)
         self.device = pulse_model(device) if isinstance(device, str) else device
         self.scheme = update_scheme(scheme) if isinstance(scheme, str) else scheme or FixedStep()
@@ -124,7 +132,8 @@ class PulsedUpdate(ConductanceUpdate):
         for label, crossbar in self.crossbars.items():
             change = (self.network.get_parameter(label) - self._shown[label]) * self.network.reference_conductance
             began = time.perf_counter()
-            self.scheme.write(crossbar, change)
+            with self._disturbing(crossbar):
+                self.scheme.write(crossbar, change)
             self._watches[label].note(change, time.perf_counter() - began)
             self._rest(crossbar)
             self._read(label)
@@ -169,7 +178,8 @@ class PulsedUpdate(ConductanceUpdate):
                 f"{tuple(rows.shape)} and {tuple(columns.shape)}"
             )
         self.follow()
-        self.scheme.write_outer(crossbar, rows, columns)
+        with self._disturbing(crossbar):
+            self.scheme.write_outer(crossbar, rows, columns)
         self._read(label)
 
     @property
@@ -262,6 +272,17 @@ class PulsedUpdate(ConductanceUpdate):
         if self.held_cells is not None:
             self.held_cells.generator.set_state(state[_GENERATOR])
         self._before_step = self._counts()
+
+    @contextmanager
+    def _disturbing(self, crossbar: PulsedCrossbar) -> Iterator[None]:
+        """Let the devices see what pulses for others are given meanwhile; single elements have lines of their own."""
+        if self.write_scheme is None or len(crossbar.layout.shape) != 2:
+            yield
+            return
+        before = [(array.potentiations.clone(), array.depressions.clone()) for array in crossbar.arrays]
+        yield
+        for array, (up, down) in zip(crossbar.arrays, before, strict=True):
+            array.disturb(exposures(array.potentiations - up, array.depressions - down, self.write_scheme))
 
     def _rest(self, crossbar: PulsedCrossbar) -> None:
         for array in crossbar.arrays:
