@@ -2,7 +2,9 @@
 
 import csv
 import json
+import re
 import shutil
+import subprocess
 from collections import Counter
 from itertools import product
 from pathlib import Path
@@ -17,6 +19,7 @@ from analog_ep.devices.selection import WriteScheme, exposures
 from analog_ep.errors import CheckpointError, SpecError, StimulusError
 from analog_ep.learning.checkpoint import Checkpoint
 from analog_ep.netlist.conductance_table import write_conductances
+from analog_ep.ngspice.process import find_ngspice
 from analog_ep.runs.building import build_conductances
 from analog_ep.runs.choosing import CHECKPOINT
 from analog_ep.runs.folder import CALIBRATION, CHIP, Run
@@ -33,9 +36,10 @@ def run(
     stop: int | None = None,
     start: Path | None = None,
     chip: dict | None = None,
+    rate: float = 0.03,
 ) -> Run:
     tables = default_spec("iris").model_dump(exclude_none=True)
-    tables["training"] |= {"epochs": epochs, "batch_size": 40, "learning_rate": [0.03]}
+    tables["training"] |= {"epochs": epochs, "batch_size": 40, "learning_rate": [rate]}
     tables["network"] |= {"sizes": [4, 3, 3]}
     if update:
         tables["update"] = update
@@ -192,7 +196,7 @@ def test_a_card_of_the_users_own_says_amplitudes_and_width(tmp_path: Path):
     card.write_text(
         'name = "mine"\nkind = "pulses"\nmodel = "SoftBounds"\n[parameters]\nstep = {value = 0.02}\n'
         'pulse_voltage = {value = 900, unit = "mV"}\ndepress_voltage = {value = 1.1, unit = "V"}\n'
-        'pulse_width = {value = 2, unit = "us"}\n'
+        'pulse_width = {value = 2, unit = "us"}\ndisturb_voltage = {value = 90, unit = "mV"}\n'
     )
     run(tmp_path / "run", {"device": str(card)}, epochs=1)
     found = step_pulses(tmp_path / "run")
@@ -223,3 +227,46 @@ def test_runs_and_steps_that_cannot_be_are_refused(trained: Path, tmp_path: Path
     shutil.copyfile(other.path / CHIP, other.path / CALIBRATION)
     with pytest.raises(CheckpointError, match=r"only where its chip was not calibrated"):
         step_pulses(other.path, 1)
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("scheme", ["V/2", "V/3"])
+def test_the_deck_of_a_step_writes_what_the_run_wrote(scheme: WriteScheme, tmp_path: Path):
+    """A crossbar of 10 × 3 devices that differ, disturbed in the run and in plain ngspice."""
+    parameters = {"step": 0.02, "step_spread": 0.2, "w_max_spread": 0.1, "disturb_voltage": 0.17}
+    run(
+        tmp_path / "run",
+        {"device": "SoftBounds", "parameters": parameters, "write_scheme": scheme},
+        epochs=1,
+        rate=0.012,
+    )
+    path = tmp_path / "write.cir"
+    done = CliRunner().invoke(app, ["pulses", str(tmp_path / "run"), "--step", "1", "--deck", str(path)])
+    assert done.exit_code == 0, done.output
+    step = step_pulses(tmp_path / "run", 1)
+    array = step.arrays[0]
+    assert step.write_scheme == scheme
+    assert array.n_pulses > 20
+    ended = subprocess.run([find_ngspice(), "-b", path], cwd="/", capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found = np.zeros(tuple(array.up.shape))
+    for row, column, text in re.findall(r"^g_(\d+)_(\d+)\s*=\s*(\S+)$", ended.stdout, re.MULTILINE):
+        found[int(row), int(column)] = float(text)
+    expected = array.array.conductances.double().numpy()
+    before = array.array.map.conductance(array.before).reshape(array.up.shape).double().numpy()
+    np.testing.assert_allclose(found, expected, rtol=0.02)
+    quiet = (array.up + array.down).numpy() == 0
+    assert np.abs(expected - before)[quiet].max() > 0.02 * before[quiet].min()
+    assert np.linalg.norm(found - expected) < 0.05 * np.linalg.norm(expected - before)
+
+
+def test_decks_that_cannot_be_are_refused(trained: Path, monkeypatch):
+    step = step_pulses(trained)
+    with pytest.raises(StimulusError, match="the array must be one of stage1, stage2, found 'stage3'"):
+        step.deck("stage3")
+    monkeypatch.setattr("analog_ep.runs.step_pulses._MOST_CORNERS", 10)
+    with pytest.raises(StimulusError, match="a deck must have at most 10 pulses times lines, found"):
+        step.deck("stage1")
+    done = CliRunner().invoke(app, ["pulses", str(trained), "--array", "stage1"])
+    assert done.exit_code == 2
+    assert "has a meaning only with --deck" in done.output

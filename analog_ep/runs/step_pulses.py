@@ -16,11 +16,14 @@ from rich.table import Table
 from torch import Tensor
 
 from analog_ep.cards import given_parameters
+from analog_ep.devices.memristors.writing import WriteSchedule, WriteVoltages
 from analog_ep.devices.pulses import PulsedArray
 from analog_ep.devices.selection import Exposure, WriteScheme, exposures
 from analog_ep.errors import CheckpointError, SpecError, StimulusError
 from analog_ep.learning.checkpoint import Checkpoint
 from analog_ep.learning.training import EpochRecord, Trainer
+from analog_ep.learning.updates.pulsed import DevicePulses
+from analog_ep.ngspice.pulse_deck import pulse_write_deck
 from analog_ep.runs.choosing import CHECKPOINT, stored_spec
 from analog_ep.runs.folder import CALIBRATION, START, build_trainer, start_from
 from analog_ep.spec import Spec
@@ -38,7 +41,14 @@ EXPOSURE_COLUMNS = ("array", "row", "column", "voltage [V]", "count")
 Progress = Callable[[int, int], object]
 """Told how many of how many steps are done."""
 
-_ELECTRICAL = ("pulse_voltage", "depress_voltage", "pulse_width")
+_ELECTRICAL = ("pulse_voltage", "depress_voltage", "pulse_width", "disturb_voltage")
+
+
+_MOST_CORNERS = 200_000
+"""Pulses times lines of a deck: with V/3 all lines have corners in every pulse."""
+
+_READ = 0.01
+"""Voltage of a read over that of a pulse."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +96,34 @@ class ArrayPulses:
         signed = torch.stack([self.up, self.down], dim=2).cpu().numpy()
         for row, column, down in np.argwhere(signed):
             yield int(row), int(column), -1 if down else 1, int(signed[row, column, down])
+
+    def schedule(self, scheme: WriteScheme) -> WriteSchedule:
+        """What the lines do over time, with a read of every row behind it.
+
+        Raises
+        ------
+        StimulusError
+            If the devices do not share lines, or there are too many pulses for a deck.
+        """
+        n_rows, n_columns = self.up.shape
+        if not self.is_crossbar:
+            raise StimulusError(
+                f"a deck writes a crossbar, found single elements in {self.label}; choose another array"
+            )
+        if self.n_pulses * (n_rows + n_columns) > _MOST_CORNERS:
+            raise StimulusError(
+                f"a deck must have at most {_MOST_CORNERS:,} pulses times lines, found {self.n_pulses} pulses on "
+                f"{n_rows + n_columns} lines of {self.label}; choose a step or an array with fewer"
+            )
+        orders = [
+            DevicePulses(f"x_{row}_{column}", self.label, row * n_columns + column, sign, count)
+            for row, column, sign, count in self.orders()
+        ]
+        model = self.array.model
+        up, down = model.voltages
+        return WriteSchedule.of(
+            orders, (n_rows, n_columns), WriteVoltages(up, down, _READ * up, model.pulse_width, scheme)
+        )
 
     def exposures(self, scheme: WriteScheme) -> list[Exposure]:
         """What devices see of pulses for others; nothing where each has lines of its own."""
@@ -160,6 +198,26 @@ class StepPulses(Tabled):
         write_atomically(beside, _csv(EXPOSURE_COLUMNS, self.exposure_rows()))
         return [path, beside]
 
+    def deck(self, label: str) -> str:
+        """A deck for plain ``ngspice -b`` that gives the pulses of a crossbar to its devices; see `pulse_write_deck`.
+
+        Parameters
+        ----------
+        label : str
+            Of the array.
+
+        Raises
+        ------
+        StimulusError
+            If there is no such crossbar, or its pulses are too many.
+        DeviceParameterError
+            If the devices have no subcircuit.
+        """
+        named = {each.label: each for each in self.arrays}
+        if label not in named:
+            raise StimulusError(f"the array must be one of {', '.join(named)}, found {label!r}")
+        return pulse_write_deck(named[label].array, named[label].before, named[label].schedule(self.write_scheme))
+
     def to_json(self) -> str:
         """All rows and figures as a JSON object."""
         figures = {
@@ -225,7 +283,7 @@ _SHOWN = {
 
 
 def step_pulses(
-    path: Path, step: int = 1, write_scheme: WriteScheme = "V/2", progress: Progress | None = None
+    path: Path, step: int = 1, write_scheme: WriteScheme | None = None, progress: Progress | None = None
 ) -> StepPulses:
     """The pulses of an update of a run: of one that it made, or of one that it would make next.
 
@@ -238,8 +296,8 @@ def step_pulses(
         The run folder, of a spec with an `update` table.
     step : int
         Number of the update, from 1.
-    write_scheme : "V/2" or "V/3"
-        Voltages of the lines; see `analog_ep.devices.selection`.
+    write_scheme : "V/2" or "V/3", optional
+        Voltages of the lines, see `analog_ep.devices.selection`; by default the spec's, or V/2.
     progress : callable, optional
         Told of every step.
 
@@ -268,6 +326,7 @@ def step_pulses(
     watch = _Watch(trainer, step, history, progress)
     with suppress(_Reached):
         trainer.train(watch)
+    write_scheme = write_scheme or spec.update.write_scheme or "V/2"
     epoch, batch = divmod(step - 1, trainer.n_batches)
     return StepPulses(step, epoch + 1, batch + 1, write_scheme, watch.pulses(), _defaults(spec), _notes(spec))
 
