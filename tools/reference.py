@@ -70,8 +70,7 @@ MODULES = {
         "nudging",
         "response",
     ),
-    "runs": ("folder", "choosing", "trained", "step_pulses", "building"),
-    "runs": ("folder", "choosing", "trained", "building", "tensorboard"),
+    "runs": ("folder", "choosing", "trained", "step_pulses", "building", "tensorboard"),
     "studies": ("grid", "results", "summary"),
     "datasets": ("dataset", "table", "idx"),
 }

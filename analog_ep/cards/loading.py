@@ -5,13 +5,14 @@ from __future__ import annotations
 import reprlib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from analog_ep.cards.card import Card, Quantity, is_name
 from analog_ep.cards.measured_steps import measured_steps
-from analog_ep.devices.pulses import MODELS, PRESETS, PulseModel, pulse_model
+from analog_ep.devices.memristors import MEMRISTORS
+from analog_ep.devices.pulses import MODELS, PRESETS, MemristorSteps, PulseModel, pulse_model
 from analog_ep.errors import CardError, DeviceParameterError
 from analog_ep.measurements.content import read_limited
 from analog_ep.support.resources import calibration_folder
@@ -66,10 +67,12 @@ def pulsed_device(name: str, **parameters: Any) -> PulseModel:
     Parameters
     ----------
     name : str
-        A model or preset, see `analog_ep.devices.pulses.pulse_model`; a card, see `load_card`; or the path of a CSV of
+        A model or preset, see `analog_ep.devices.pulses.pulse_model`; a memristor, see
+        `analog_ep.devices.memristors.MEMRISTORS`; a card of either kind, see `load_card`; or the path of a CSV of
         pulses, see `analog_ep.cards.measured_steps`.
     **parameters
-        Fields of the model that differ.
+        Fields of the model that differ; of a memristor those of `MemristorSteps` and its own, `potentiate` and
+        `depress` among them.
 
     Raises
     ------
@@ -82,17 +85,50 @@ def pulsed_device(name: str, **parameters: Any) -> PulseModel:
     """
     if name in MODELS or name in PRESETS:
         return pulse_model(name, **parameters)
+    if name in MEMRISTORS:
+        return _memristor_steps(Card("memristor", "memristor", name, {}), parameters)
     if name.endswith(".csv"):
         return measured_steps(Path(name), **parameters)
     if name not in card_names() and not name.endswith(".toml"):
-        known, cards = ", ".join([*MODELS, *PRESETS]), ", ".join(card_names())
+        known, cards = ", ".join([*MODELS, *PRESETS, *MEMRISTORS]), ", ".join(card_names())
         raise DeviceParameterError(
             f"device must be one of {known}, the path of a CSV of pulses, a card ({cards}) or the path of one, "
             f"found {name!r}"
         )
     card = load_card(name)
+    if card.kind == "memristor":
+        return _memristor_steps(card, parameters)
     changed = {key: Quantity(value) for key, value in parameters.items()}
     return replace(card, parameters={**card.parameters, **changed}).pulse_model()
+
+
+def _memristor_steps(card: Card, parameters: Mapping[str, Any]) -> MemristorSteps:
+    """Steps of the memristor of a card, where parameters of both may differ."""
+    known = [field.name for field in fields(MemristorSteps) if field.init and field.name != "memristor"]
+    own = {key: Quantity(value) for key, value in parameters.items() if key not in known}
+    device = replace(card, parameters={**card.parameters, **own}).memristor()
+    pulse = {key: value for key, value in parameters.items() if key in known}
+    if missing := sorted({"potentiate", "depress"} - pulse.keys()):
+        raise DeviceParameterError(
+            f"pulses of a memristor need their voltages, potentiate and depress, found no {missing[0]}; give it in "
+            "parameters, and pulse_width"
+        )
+    return MemristorSteps(memristor=device, **pulse)
+
+
+def require_device(name: str) -> None:
+    """Refuse a name that is none of `pulsed_device`, whatever its parameters.
+
+    Raises
+    ------
+    DeviceParameterError, CardError, DataError
+        As `pulsed_device`.
+    """
+    card = load_card(name) if name.endswith(".toml") or name in card_names() else None
+    if card is not None and card.kind == "memristor":
+        card.memristor()
+    elif name not in MEMRISTORS:
+        pulsed_device(name)
 
 
 def given_parameters(name: str) -> set[str]:
@@ -108,7 +144,7 @@ def given_parameters(name: str) -> set[str]:
     CardError
         If the card is broken.
     """
-    if name in MODELS or name in PRESETS or name.endswith(".csv"):
+    if name in MODELS or name in PRESETS or name in MEMRISTORS or name.endswith(".csv"):
         return set()
     return set(load_card(name).parameters)
 

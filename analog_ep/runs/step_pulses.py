@@ -17,7 +17,8 @@ from torch import Tensor
 
 from analog_ep.cards import given_parameters
 from analog_ep.devices.memristors.writing import WriteSchedule, WriteVoltages
-from analog_ep.devices.pulses import PulsedArray
+from analog_ep.devices.pulses import PulsedArray, PulseModel
+from analog_ep.devices.pulses.memristor_steps import READ
 from analog_ep.devices.selection import Exposure, WriteScheme, exposures
 from analog_ep.errors import CheckpointError, SpecError, StimulusError
 from analog_ep.learning.checkpoint import Checkpoint
@@ -41,14 +42,9 @@ EXPOSURE_COLUMNS = ("array", "row", "column", "voltage [V]", "count")
 Progress = Callable[[int, int], object]
 """Told how many of how many steps are done."""
 
-_ELECTRICAL = ("pulse_voltage", "depress_voltage", "pulse_width", "disturb_voltage")
-
 
 _MOST_CORNERS = 200_000
 """Pulses times lines of a deck: with V/3 all lines have corners in every pulse."""
-
-_READ = 0.01
-"""Voltage of a read over that of a pulse."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +118,7 @@ class ArrayPulses:
         model = self.array.model
         up, down = model.voltages
         return WriteSchedule.of(
-            orders, (n_rows, n_columns), WriteVoltages(up, down, _READ * up, model.pulse_width, scheme)
+            orders, (n_rows, n_columns), WriteVoltages(up, down, READ * up, model.pulse_width, scheme)
         )
 
     def exposures(self, scheme: WriteScheme) -> list[Exposure]:
@@ -177,7 +173,8 @@ class StepPulses(Tabled):
             model, slot = each.array.model, 0
             for row, column, sign, count in each.orders():
                 amplitude = model.voltages[0 if sign > 0 else 1]
-                start = (2 * slot + 0.5) * model.pulse_width
+                # Without the last digits of the product, which a table would show.
+                start = float(f"{(2 * slot + 0.5) * model.pulse_width:.12g}")
                 yield each.label, row, column, sign, count, amplitude, model.pulse_width, start, self.write_scheme
                 slot += count
 
@@ -275,7 +272,7 @@ _SHOWN = {
     "pulsed_devices": "devices with pulses",
     "potentiating": "pulses up",
     "depressing": "pulses down",
-    "seconds": "time [s]",
+    "seconds": "time \\[s]",
     "energy": "energy [J]",
     "most_seen": "most that a device sees of others",
     "seen_energy": "energy in those that see them [J]",
@@ -327,8 +324,11 @@ def step_pulses(
     with suppress(_Reached):
         trainer.train(watch)
     write_scheme = write_scheme or spec.update.write_scheme or "V/2"
+    arrays = watch.pulses()
     epoch, batch = divmod(step - 1, trainer.n_batches)
-    return StepPulses(step, epoch + 1, batch + 1, write_scheme, watch.pulses(), _defaults(spec), _notes(spec))
+    return StepPulses(
+        step, epoch + 1, batch + 1, write_scheme, arrays, _defaults(spec, arrays[0].array.model), _notes(spec)
+    )
 
 
 def _from_the_beginning(spec: Spec, path: Path) -> Trainer:
@@ -392,10 +392,10 @@ class _Watch:
         return tuple(found)
 
 
-def _defaults(spec: Spec) -> tuple[str, ...]:
+def _defaults(spec: Spec, model: PulseModel) -> tuple[str, ...]:
     assert spec.update is not None
     given = {*spec.update.parameters, *given_parameters(spec.update.device)}
-    return tuple(name for name in _ELECTRICAL if name not in given)
+    return tuple(name for name in model.electrical if name not in given)
 
 
 def _notes(spec: Spec) -> tuple[str, ...]:

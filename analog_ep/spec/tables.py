@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from analog_ep.cards import pulsed_device
+from analog_ep.cards import pulsed_device, require_device
 from analog_ep.devices.pulses import PulseModel
 from analog_ep.devices.selection import WriteScheme
 from analog_ep.errors import CardError, DataError, DeviceParameterError
@@ -124,7 +124,7 @@ class UpdateSpec(_Table):
     Attributes
     ----------
     device : str
-        A pulse model, a preset, a card or a CSV of pulses; see `analog_ep.cards.pulsed_device`.
+        A pulse model, a preset, a memristor, a card of one, or a CSV of pulses; see `analog_ep.cards.pulsed_device`.
     parameters : dict
         Fields of the model that differ from its own.
     scheme : str
@@ -147,7 +147,7 @@ class UpdateSpec(_Table):
     @model_validator(mode="after")
     def _named(self) -> UpdateSpec:
         try:
-            pulsed_device(self.device)
+            require_device(self.device)
         except (CardError, DataError) as error:
             raise ValueError(f"device: {error}") from None
         update_scheme(self.scheme)

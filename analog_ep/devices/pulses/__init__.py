@@ -4,6 +4,7 @@ from analog_ep.devices.pulses.array import PulsedArray
 from analog_ep.devices.pulses.curved import Exponential, ExpStep, PiecewiseStep, PowStep
 from analog_ep.devices.pulses.device import PulseModel
 from analog_ep.devices.pulses.lookup import Lookup
+from analog_ep.devices.pulses.memristor_steps import MemristorSteps
 from analog_ep.devices.pulses.presets import MODELS, PRESETS, pulse_model
 from analog_ep.devices.pulses.steps import ConstantStep, LinearStep, SoftBounds, SoftBoundsReference
 from analog_ep.devices.pulses.symmetry import find_symmetry, pulse_memory, symmetry_slopes
@@ -18,6 +19,7 @@ __all__ = [
     "Exponential",
     "LinearStep",
     "Lookup",
+    "MemristorSteps",
     "PiecewiseStep",
     "PowStep",
     "PulseModel",

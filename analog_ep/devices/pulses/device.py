@@ -12,6 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from analog_ep.devices.memristors import Memristor
 from analog_ep.devices.selection import voltage_share
 from analog_ep.errors import DeviceParameterError
 
@@ -154,6 +155,26 @@ class PulseModel(ABC):
     def voltages(self) -> tuple[float, float]:
         """Across a device, row against column, of a potentiating and of a depressing pulse; of opposite signs. [V]"""
         return self.pulse_voltage, -(self.depress_voltage or self.pulse_voltage)
+
+    @property
+    def electrical(self) -> tuple[str, ...]:
+        """Fields that say what a pulse is, and what others do to a device."""
+        return ("pulse_voltage", "depress_voltage", "pulse_width", "disturb_voltage")
+
+    @property
+    def underlying(self) -> Memristor | None:
+        """The memristor whose steps these are; None of a model of steps."""
+        return None
+
+    def states_of(self, conductance: Tensor) -> Tensor:
+        """The underlying memristor's states at conductances [S], `(n,)`, float64.
+
+        Raises
+        ------
+        DeviceParameterError
+            If there is none.
+        """
+        raise DeviceParameterError(f"states of a memristor need one, found {type(self).__name__}")
 
     @property
     @abstractmethod
