@@ -78,16 +78,16 @@ def fit_train(train: PulseTrain, family: StepFamily) -> TrainFit:
     The start is the closed form: least squares of the steps on the states, with noise from the covariance of
     neighbouring residuals, which write noise alone makes negative.
     """
-    fit = _most_likely(train, family)
+    fit = most_likely_fit(train, family)
     coordinates, covariance = restricted(fit.likelihood, fit.coordinates, fit.covariance)
     return dataclasses.replace(fit, coordinates=coordinates, covariance=covariance)
 
 
 @lru_cache(maxsize=64)
-def _most_likely(train: PulseTrain, family: StepFamily) -> TrainFit:
+def most_likely_fit(train: PulseTrain, family: StepFamily) -> TrainFit:
     """Largest likelihood; kept, since the fit of a family begins at that of a simpler one too."""
     x, variance, correlation = _start(train, family)
-    inner = _most_likely(train, family.inner) if family.inner else None
+    inner = most_likely_fit(train, family.inner) if family.inner else None
     written = _fit_written(train, family, variance, min(correlation, -_LEAST_WRITTEN), inner)
     if correlation < _CLEARLY_WRITTEN:
         return written
