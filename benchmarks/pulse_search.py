@@ -4,8 +4,8 @@ python benchmarks/pulse_search.py --draws 50
 
 Twenty kinds of train: six models, noise of 0.1 to 10 steps, some with write noise. Steps, simulation, likelihood and
 search are of this file alone. Without write noise the likelihood is exact; with it, it is that of an extended Kalman
-filter. The search takes the best of many points about the truth, near and far, and of scipy's minimiser from the best of
-these.
+filter. The search takes the best of many points about the truth, near and far, and of scipy's minimiser from the best
+of these.
 
 Wrong models: those whose best likelihood a likelihood-ratio test tells from that of the true model in at least 95 % of
 draws, at 1 % of the trains that the wrong model itself makes, must be called inadequate.
