@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from analog_ep.calibration.pulse_fit import _maximise, _most_likely
+from analog_ep.calibration.pulse_fit import _maximise, most_likely_fit
 from analog_ep.calibration.pulse_likelihood import PulseLikelihood, PulseTrain
 from analog_ep.calibration.step_families import FAMILIES, StepFamily
 
@@ -69,7 +69,7 @@ def main() -> None:
                 for _ in range(options.draws):
                     train = drawn(FAMILIES[name], x, noise, write, random)
                     began = time.process_time()
-                    fit = _most_likely(train, FAMILIES[name])
+                    fit = most_likely_fit(train, FAMILIES[name])
                     seconds += time.process_time() - began
                     short.append((fit.bayes_information - best(train, FAMILIES[name], x, noise, random)) / 2)
                 print(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from analog_ep.calibration import Fit, Table, fit_memristor, read_table, write_card
+from analog_ep.calibration import Fit, Table, fit_memristor, memristor, read_table, write_card
+from analog_ep.calibration.fit import Estimate
 from analog_ep.calibration.memristor import COLUMNS
+from analog_ep.calibration.writing import fault_of
 from analog_ep.cards import load_card
 from analog_ep.devices.memristors import VTEAM
 from analog_ep.errors import DataError
@@ -222,3 +225,38 @@ def test_unknown_models_and_parameters_are_refused():
         fit_memristor(table, model="diode")
     with pytest.raises(DataError, match=r"vteam has no parameter 'mu'; it has .*v_off"):
         fit_memristor(table, start={"mu": 1.0})
+
+
+def test_a_search_ends_after_so_many_steps(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(memristor, "_FEWEST_STEPS", 300)
+    monkeypatch.setattr(memristor, "_STEPS", 1)
+    table = Table("trace.csv", {"time": TIME, "voltage": VOLTAGE, "current": noisy(vteam_current(), 0)})
+    with pytest.raises(DataError, match=r"trace\.csv: vteam must be found near the trace within 300 steps"):
+        fit_memristor(table)
+
+
+def test_what_the_data_do_not_tell_is_not_exact_in_a_card(tmp_path: Path):
+    table = Table("trace.csv", {"time": TIME, "voltage": VOLTAGE, "current": noisy(vteam_current(), 0)})
+    fit = fit_memristor(table)
+    lost = {name: Estimate(e.value, np.inf, e.unit) for name, e in fit.estimates.items()}
+    untold = dataclasses.replace(fit, estimates=lost)
+    told = dataclasses.replace(fit, estimates={**fit.estimates, "r_on": lost["r_on"]})
+    assert fault_of(told, tmp_path / "cell.toml") is None
+    write_card(told, tmp_path / "cell.toml", Path("trace.csv"))
+    quantities = load_card(tmp_path / "cell.toml").parameters
+    assert quantities["r_on"].uncertainty == np.inf
+    assert 0 < quantities["r_off"].uncertainty < np.inf
+    assert quantities["d"].uncertainty == 0
+    # A card of which nothing is known is none.
+    assert "the data tell none of the parameters of vteam" in str(fault_of(untold, tmp_path / "cell.toml"))
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("r_on", 1e-3, 2e9), ("v_on", -0.9e6, -0.4e-6)])
+def test_no_parameter_leaves_the_range_that_a_trace_suggests(name: str, low: float, high: float):
+    """Cells that VTEAM does not come near were given an r_on of 1e-199 ohm, or of 0."""
+    guesses = [{"r_on": 1e3, "v_on": -0.4}, {"r_on": 2e3, "v_on": -0.9}]
+    unknown = memristor._unknown(VTEAM, name, [guess[name] for guess in guesses])
+    reached = sorted(unknown.outside(end) for end in unknown.ends)
+    np.testing.assert_allclose(reached, [low, high], rtol=1e-9)
+    assert unknown.inside(guesses[0][name]) == pytest.approx(np.log(abs(guesses[0][name])))
+    assert unknown.inside(1e30 * guesses[0][name]) == max(unknown.ends)

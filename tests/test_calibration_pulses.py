@@ -16,7 +16,7 @@ from analog_ep.calibration.pulses import COLUMNS
 from analog_ep.calibration.step_families import FAMILIES, SoftBoundsFamily
 from analog_ep.cards import load_card
 from analog_ep.cli import main
-from analog_ep.devices.pulses import PulsedArray, PulseModel, SoftBounds, pulse_model
+from analog_ep.devices.pulses import ConstantStep, PulsedArray, PulseModel, SoftBounds, pulse_model
 from analog_ep.errors import DataError
 from analog_ep.runs.building import build_network, build_update
 from analog_ep.spec import parse_spec
@@ -209,3 +209,12 @@ def test_bad_tables_are_refused_in_one_line(tmp_path: Path, text: str, words: st
 def test_unknown_models_are_refused():
     with pytest.raises(DataError, match=r"model must be one of ConstantStep, .*, found 'Memristor'"):
         fit_pulses(simulated(pulse_model("ConstantStep"), 0), model="Memristor")
+
+
+def test_trains_that_go_against_their_sign_are_refused():
+    table = simulated(SoftBounds(step=0.015, step_noise=0.3), 3)
+    backwards = Table("train.csv", {**table.columns, "pulse": -table["pulse"]})
+    with pytest.raises(DataError, match=r"pulses up must not on the whole .* found that it was lowered by"):
+        fit_pulses(backwards, model="ConstantStep")
+    noisy = simulated(ConstantStep(step=0.002, step_noise=5.0), 3)
+    fit_pulses(noisy, model="ConstantStep")

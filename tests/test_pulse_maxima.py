@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analog_ep.calibration.pulse_fit import _maximise, _most_likely
+from analog_ep.calibration.pulse_fit import _maximise, fit_train, most_likely_fit
 from analog_ep.calibration.pulse_likelihood import PulseLikelihood, PulseTrain
 from analog_ep.calibration.step_families import FAMILIES
 
@@ -30,7 +30,7 @@ def train_of(name: str, x: np.ndarray, noise: float, write: float, seed: int) ->
 )
 def test_write_noise_is_found_below_steps_that_drown(name, x, noise, seed):
     train, family = train_of(name, x, noise, 0.005, seed), FAMILIES[name]
-    fit = _most_likely(train, family)
+    fit = most_likely_fit(train, family)
     from_the_truth = [
         _maximise(PulseLikelihood(train, family, write=write), np.concatenate([x, [np.log(noise)], written]))
         for write, written in ((True, [np.log(0.005)]), (False, []))
@@ -40,3 +40,29 @@ def test_write_noise_is_found_below_steps_that_drown(name, x, noise, seed):
     mean = [family.step(each, states, states < 9)[0].mean() for each in (fit.steps, x)]
     # 1600 pulses of so much noise tell the mean step to a quarter at best.
     assert 0.5 < mean[0] / mean[1] < 2
+
+
+@pytest.fixture(scope="module")
+def drowned() -> PulseTrain:
+    """As of RRAM cells: steps of a thousandth of the window, noise of twenty steps, reads noisier still."""
+    return train_of("ConstantStep", np.log([0.0015, 0.0015]), 22.0, 0.08, 3)
+
+
+@pytest.mark.parametrize("name", ["LinearStep", "ExpStep", "PowStep", "PiecewiseStep"])
+def test_a_family_fits_as_well_as_the_one_within_it(drowned: PulseTrain, name: str):
+    family = FAMILIES[name]
+    assert family.inner is not None
+    fit, inner = (most_likely_fit(drowned, each) for each in (family, family.inner))
+    # Steps between nodes, and those of a bound far away, are only nearly lines.
+    assert fit.surprise < inner.surprise + 0.1
+    assert fit.cycle_noise > 1
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_the_restricted_likelihood_leaves_the_steps_where_they_are(drowned: PulseTrain, name: str):
+    family = FAMILIES[name]
+    fits = [each(drowned, family) for each in (most_likely_fit, fit_train)]
+    up, down = drowned.up, ~drowned.up
+    for sign in (up, down):
+        most_likely, restricted = (family.step(f.steps, drowned.before, drowned.up)[0][sign].mean() for f in fits)
+        assert restricted == pytest.approx(most_likely, rel=0.1)

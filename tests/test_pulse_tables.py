@@ -37,6 +37,14 @@ def read(tmp_path: Path, content: str, **options) -> Table:
         ("LTP,LTD\n0,1\n0.5,0.25\n1,\n", {"window": (1e-6, 3e-6)}),
         ("LTP (a.u.),LTD (norm.)\n0,1\n0.5,0.25\n1,\n", {"window": (1e-6, 3e-6)}),
         ("0,1\n1,2\n1,3\n0,3\n-1,1.5\n", {"header": "pulse,conductance [uS]"}),
+        ("0   1\n1   2\n1 3\n0 3\n-1 1.5\n", {"header": "pulse,conductance [uS]"}),
+        (
+            "Time[ns]_LTP\tG_LTP\tTime[ns]_LTD\tG_LTD\n0\t1\t0\t3\n9\t2\t9\t1.5\n18\t3\t\t\n",
+            {"header": ",up [uS],,down [uS]"},
+        ),
+        ("Time[ns]_LTP\tG[uS]_LTP\tTime[ns]_LTD\tG[uS]_LTD\n0\t1\t0\t3\n9\t2\t9\t1.5\n18\t3\t\t\n", {}),
+        ("\ufeff1;3\n2;1,5\n3;\n", {"header": "up [uS],down [uS]"}),
+        ("rmp1,rmp2\n1,3\n2,1.5\n3,\n", {"header": "up [uS],down [uS]"}),
     ],
 )
 def test_trains_are_read_in_every_form(tmp_path: Path, content: str, options):
@@ -69,7 +77,8 @@ def test_cycles_may_stand_in_columns(tmp_path: Path):
         ("pulse,resistance [ohm]\n0,1\n1,-2\n", {}, "line 3: a resistance must be positive, found -2 ohm"),
         ("pulse,x\n0,1\n", {}, r"must have the columns 'pulse', 'conductance \[S\]', found no conductance"),
         ("up [uS]\n1\nOVLD\n", {}, "line 3: up .uS. must be a finite number, found 'OVLD'"),
-        ("1,2\n", {"header": "up [S],down [S]"}, "columns of whole trains must be named in the file's own header"),
+        ("a,b\n", {"header": "up [S],down [S]"}, "must have rows with numbers in cells 1, 2, as the columns given say"),
+        ("Time[ns]_LTP\tG_LTP\n0\t1\n", {}, "the column 'G_LTP' must say its unit"),
     ],
 )
 def test_what_is_no_train_is_named(tmp_path: Path, content: str, options, words: str):

@@ -28,7 +28,7 @@ class Unknown:
     logarithmic : bool
         Whether it has one sign and is fitted as the logarithm of its size.
     lower, upper : float
-        Bounds of one that is not.
+        Bounds, of one that is fitted as a logarithm those of its size.
     sign : float
         +1 or −1, of one that is.
     """
@@ -42,7 +42,14 @@ class Unknown:
 
     def inside(self, value: float) -> float:
         """The coordinate in which the fit works."""
-        return float(np.log(self.sign * value)) if self.logarithmic else float(np.clip(value, self.lower, self.upper))
+        return float(np.clip(np.log(self.sign * value) if self.logarithmic else value, *self.ends))
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Bounds of the coordinate."""
+        if not self.logarithmic:
+            return self.lower, self.upper
+        return (float(np.log(self.lower)) if self.lower > 0 else -np.inf), float(np.log(self.upper))
 
     def outside(self, coordinate: float) -> float:
         """The parameter of a coordinate."""

@@ -36,8 +36,14 @@ _STEP = 1e-4
 _FAR_STEP = 1e-3
 """Of those that must agree with them where the trace is smooth."""
 
-_FARTHEST = 300.0
-"""Of the logarithm of a parameter from 0: a search may ask for one without bounds."""
+_AWAY = 1e6
+"""A parameter is looked for within this factor of what the trace suggests."""
+
+_STEPS, _FEWEST_STEPS = 100, 20_000
+"""Steps of the integrator, for each point of a trace and at least: fits take 5,000 to 15,000, a millisecond each."""
+
+_OFF = 0.5
+"""Root mean square of what is left, relative to that of the current, beyond which a model is not near a trace."""
 
 _PARENTS, _CHILDREN, _GENERATIONS = 6, 16, 5
 """Of the search about the guesses: members that are kept, changes of each, and how often."""
@@ -83,27 +89,32 @@ def fit_memristor(
     ------
     DataError
         If the model is unknown, times do not increase, points are too few, currents have the wrong sign or stand still
-        as in the compliance of an instrument, the trace shows no resistance that changes, or no start near the data is
-        found.
+        as in the compliance of an instrument, the trace shows no resistance that changes, or the model is not found
+        near the trace.
     """
     if model not in _FITTED:
         raise DataError(f"model must be one of {', '.join(_FITTED)}, found {model!r}")
     _require_trace(table)
-    time, voltage, current = table["time"], table["voltage"], table["current"]
-    deviation = table.get("current_std")
+    current, deviation = table["current"], table.get("current_std")
     noise = Noise(deviation=deviation) if deviation is not None else noise or Noise()
-    trace = _Trace(model, time, voltage, start or {})
-    unknowns = trace.unknowns
-    found = trace.best(_guesses(table, model, trace.given), current, table.name)
-    begin = [u.outside(x) for u, x in zip(unknowns, found, strict=True)]
-    result = regress(unknowns, trace.current, begin, current, noise, trace.slopes, tolerance=1e-6)
+    trace = _Trace(model, table, start or {})
+    found = trace.best(current)
+    begin = [u.outside(x) for u, x in zip(trace.unknowns, found, strict=True)]
+    result = regress(trace.unknowns, trace.current, begin, current, noise, trace.slopes, tolerance=1e-6)
+    off = float(np.sqrt(((result.prediction - current) ** 2).sum() / (current**2).sum()))
+    if not off < _OFF:
+        raise DataError(
+            f"{table.name}: {model} must come near the trace, found it off by {off:.0%} of the current (rms); another "
+            "model, or a start near the trace, may come nearer"
+        )
     return _described(table, model, trace, result, noise)
 
 
 def _described(table: Table, model: str, trace: _Trace, result: Regression, noise: Noise) -> Fit:
     time, voltage, unknowns = table["time"], table["voltage"], trace.unknowns
     jumps = trace.jumps(result.coordinates)
-    result = dataclasses.replace(result, covariance=_without(result.covariance, jumps))
+    unseen = jumps | trace.at_ends(result.coordinates)
+    result = dataclasses.replace(result, covariance=_without(result.covariance, unseen))
     estimates, correlation, untold = estimates_of(unknowns, result.coordinates, result.covariance)
     untold += (_KEPT[model],)
     alternatives = {
@@ -150,24 +161,24 @@ def _held(model: str, device: Memristor, fitted: set[str]) -> dict[str, Estimate
 class _Trace:
     """Currents of many members of a model at once under the measured voltage."""
 
-    def __init__(self, model: str, time: np.ndarray, voltage: np.ndarray, given: dict[str, float]):
-        self.kind = MEMRISTORS[model]
+    def __init__(self, model: str, table: Table, given: dict[str, float]):
+        self.kind, self._name, self._model = MEMRISTORS[model], table.name, model
         known = {field.name for field in dataclasses.fields(self.kind)}
         if unknown := sorted(given.keys() - known):
             raise DataError(f"{model} has no parameter {unknown[0]!r}; it has {', '.join(sorted(known))}")
         self.given = given
-        self.unknowns = tuple(_unknown(self.kind, name) for name in _FITTED[model])
+        self._guesses = [{**guess, **given} for guess in _guesses(table, model, given)]
+        self.unknowns = tuple(_unknown(self.kind, name, [g[name] for g in self._guesses]) for name in _FITTED[model])
         self._last: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
-        self._time, self._voltage = torch.from_numpy(time), torch.from_numpy(voltage)
+        self._time, self._voltage = torch.from_numpy(table["time"]), torch.from_numpy(table["voltage"])
+        self._most = self._left = max(_STEPS * len(table), _FEWEST_STEPS)
 
     def device(self, coordinates: np.ndarray) -> Memristor:
         """The member at coordinates `(n_unknowns,)`, or members at `(n_unknowns, n)`."""
         values = {}
         for unknown, column in zip(self.unknowns, coordinates, strict=True):
-            if unknown.logarithmic:
-                value = unknown.sign * np.exp(np.clip(column, -_FARTHEST, _FARTHEST))
-            else:
-                value = np.clip(column, unknown.lower, unknown.upper)
+            inside = np.clip(column, *unknown.ends)
+            value = unknown.sign * np.exp(inside) if unknown.logarithmic else inside
             values[unknown.name] = torch.from_numpy(value) if isinstance(value, np.ndarray) else float(value)
         held = {name: value for name, value in self.given.items() if name not in values}
         return self.kind(**{**held, **values})
@@ -175,7 +186,17 @@ class _Trace:
     def currents(self, coordinates: np.ndarray) -> np.ndarray:
         """`(n_times, n)` at coordinates `(n_unknowns, n)`."""
         voltages = self._voltage[:, None].expand(-1, coordinates.shape[1])
-        return integrate(self.device(coordinates), self._time, voltages, tolerance=_TOLERANCE).currents.numpy()
+        path = integrate(self.device(coordinates), self._time, voltages, tolerance=_TOLERANCE, on_step=self._spend)
+        return path.currents.numpy()
+
+    def _spend(self) -> None:
+        """Raise `DataError` where the search has had its steps."""
+        self._left -= 1
+        if self._left < 0:
+            raise DataError(
+                f"{self._name}: {self._model} must be found near the trace within {self._most} steps of integration, "
+                "found none that stands; another model, or a start near the trace, may be"
+            )
 
     def current(self, coordinates: np.ndarray) -> np.ndarray:
         """`(n_times,)`."""
@@ -204,8 +225,7 @@ class _Trace:
         shifted = np.concatenate([coordinates + steps, coordinates - steps, coordinates[None]]).T
         # A parameter at its bound is differentiated inward.
         for k, unknown in enumerate(self.unknowns):
-            if not unknown.logarithmic:
-                shifted[k] = shifted[k].clip(unknown.lower, unknown.upper)
+            shifted[k] = shifted[k].clip(*unknown.ends)
         try:
             currents = self.currents(shifted)
         except (ConvergenceError, DeviceParameterError):
@@ -213,13 +233,22 @@ class _Trace:
         widths = np.diag(shifted[:, :n]) - np.diag(shifted[:, n : 2 * n])
         return currents[:, -1], (currents[:, :n] - currents[:, n : 2 * n]) / widths
 
-    def best(self, guesses: Sequence[dict[str, float]], current: np.ndarray, name: str) -> np.ndarray:
+    def at_ends(self, coordinates: np.ndarray) -> np.ndarray:
+        """Whether a parameter that is fitted as a logarithm lies where the search ends, `(n_unknowns,)`."""
+        return np.array(
+            [
+                u.logarithmic and bool(np.abs(x - np.array(u.ends)).min() < 1e-3)
+                for u, x in zip(self.unknowns, coordinates, strict=True)
+            ]
+        )
+
+    def best(self, current: np.ndarray) -> np.ndarray:
         """Coordinates near the data: the best guesses, changed at random by less and less."""
-        points = np.array([[u.inside({**guess, **self.given}[u.name]) for u in self.unknowns] for guess in guesses])
+        points = np.array([[u.inside(guess[u.name]) for u in self.unknowns] for guess in self._guesses])
         try:
             misfits = self._misfits(points, current)
         except (ConvergenceError, DeviceParameterError) as error:
-            raise DataError(f"{name}: no start near the data was found ({error}); give one") from None
+            raise DataError(f"{self._name}: no start near the data was found ({error}); give one") from None
         generator = np.random.default_rng(0)
         for generation in range(_GENERATIONS):
             order = np.argsort(misfits)[:_PARENTS]
@@ -227,8 +256,7 @@ class _Trace:
             changes = generator.standard_normal((_CHILDREN, *points.shape)) * 0.5 * 0.7**generation
             children = (points + changes).reshape(-1, points.shape[1])
             for k, unknown in enumerate(self.unknowns):
-                if not unknown.logarithmic:
-                    children[:, k] = children[:, k].clip(unknown.lower, unknown.upper)
+                children[:, k] = children[:, k].clip(*unknown.ends)
             # A child that cannot be followed takes its generation with it; the parents stay.
             with contextlib.suppress(ConvergenceError, DeviceParameterError):
                 misfits = np.concatenate([misfits, self._misfits(children, current)])
@@ -255,7 +283,7 @@ def _guesses(table: Table, model: str, given: dict[str, float]) -> list[dict[str
     r_on, r_off = 1 / float(np.quantile(conductance, 0.98)), 1 / float(np.quantile(conductance, 0.02))
     begin = float(np.clip((1 / conductance[0] - r_on) / (r_off - r_on), 0.02, 0.98))
     duration = float(table["time"][-1] - table["time"][0])
-    high, low = float(voltage.max()), float(voltage.min())
+    high, low = _both_signs(voltage)
     base = {"r_on": r_on, "r_off": r_off, "x0": begin}
     cls = MEMRISTORS[model]
     d = given.get("d", getattr(cls, "d", 1.0))
@@ -272,7 +300,7 @@ def _guesses(table: Table, model: str, given: dict[str, float]) -> list[dict[str
              "amplitude_n": s / duration, "x0": x0}
             for b in (0.05, 0.5, 2.0) for p in (0.3, 0.6) for s in (1, 10, 100, 1e3) for x0 in (0.1, 0.5)
         ]  # fmt: skip
-    top, bottom = (high, low) if model == "vteam" else (float(current.max()), float(current.min()))
+    top, bottom = (high, low) if model == "vteam" else _both_signs(current)
     letter = "v" if model == "vteam" else "i"
     return [
         {**base, f"{letter}_off": p * top, f"{letter}_on": n * bottom, "alpha_off": alpha, "alpha_on": alpha,
@@ -281,12 +309,20 @@ def _guesses(table: Table, model: str, given: dict[str, float]) -> list[dict[str
     ]  # fmt: skip
 
 
-def _unknown(kind: type[Memristor], name: str) -> Unknown:
+def _both_signs(values: np.ndarray) -> tuple[float, float]:
+    """Largest and smallest value; where there are none of a sign, what the other one has."""
+    high, low = float(values.max()), float(values.min())
+    return (high if high > 0 else -low), (low if low < 0 else -high)
+
+
+def _unknown(kind: type[Memristor], name: str, guesses: Sequence[float]) -> Unknown:
     if name == "x0":
         return Unknown(name, "1", logarithmic=False, lower=0.0, upper=1.0)
     if name in kind.exponents:
         return Unknown(name, "1", logarithmic=False, lower=1.0)
-    return Unknown(name, unit_of("memristor", "", name), sign=-1.0 if name in kind.negative else 1.0)
+    sizes = np.abs(guesses)
+    unit, sign = unit_of("memristor", "", name), -1.0 if name in kind.negative else 1.0
+    return Unknown(name, unit, lower=float(sizes.min()) / _AWAY, upper=float(sizes.max()) * _AWAY, sign=sign)
 
 
 def _curve(table: Table, trace: _Trace, result: Regression) -> Curve:

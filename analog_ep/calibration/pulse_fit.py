@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import chdtrc
 
 from analog_ep.calibration.adequacy import Adequacy, judge, lack_of_fit, waves
-from analog_ep.calibration.differences import curvature, derivatives, inverse, minimum
+from analog_ep.calibration.differences import curvature, derivatives, inverse, most_likely
 from analog_ep.calibration.fit import UNTOLD
 from analog_ep.calibration.pulse_likelihood import Linearised, PulseLikelihood, PulseTrain
 from analog_ep.calibration.pulse_restricted import restricted
@@ -19,9 +20,6 @@ _ROUNDS = 5
 _LAGS = 5
 _LEAST_WRITTEN = 0.02
 """Of the variance: write noise to begin with where neighbouring residuals show none."""
-
-_DROWNED = 0.5
-"""Cycle-to-cycle noise, in steps, from which on a likelihood may have several maxima."""
 
 _CLEARLY_WRITTEN = -0.25
 """Correlation of neighbouring residuals below which nothing but write noise explains it; alone it gives −½."""
@@ -80,55 +78,60 @@ def fit_train(train: PulseTrain, family: StepFamily) -> TrainFit:
     The start is the closed form: least squares of the steps on the states, with noise from the covariance of
     neighbouring residuals, which write noise alone makes negative.
     """
-    fit = _most_likely(train, family)
+    fit = most_likely_fit(train, family)
     coordinates, covariance = restricted(fit.likelihood, fit.coordinates, fit.covariance)
     return dataclasses.replace(fit, coordinates=coordinates, covariance=covariance)
 
 
-def _most_likely(train: PulseTrain, family: StepFamily) -> TrainFit:
+@lru_cache(maxsize=64)
+def most_likely_fit(train: PulseTrain, family: StepFamily) -> TrainFit:
+    """Largest likelihood; kept, since the fit of a family begins at that of a simpler one too."""
     x, variance, correlation = _start(train, family)
-    written = _fit_written(train, family, variance, min(correlation, -_LEAST_WRITTEN))
+    inner = most_likely_fit(train, family.inner) if family.inner else None
+    written = _fit_written(train, family, variance, min(correlation, -_LEAST_WRITTEN), inner)
     if correlation < _CLEARLY_WRITTEN:
         return written
-    return min(written, _fit_steady(train, family, x, variance), key=lambda f: f.bayes_information)
+    return min(written, _fit_steady(train, family, x, variance, inner), key=lambda f: f.bayes_information)
 
 
-def _fit_steady(train: PulseTrain, family: StepFamily, x: np.ndarray, variance: float) -> TrainFit:
+def _fit_steady(
+    train: PulseTrain, family: StepFamily, x: np.ndarray, variance: float, inner: TrainFit | None
+) -> TrainFit:
     """Without write noise."""
     likelihood = PulseLikelihood(train, family, write=False)
-    noisy = [np.append(start, _log_noise(variance, start, likelihood)) for start in (x, _flat(family, train))]
-    return _best(likelihood, noisy)
+    starts = [x, _flat(family, train), *([family.around(inner.steps)] if inner else [])]
+    return _best(likelihood, [np.append(start, _log_noise(variance, start, likelihood)) for start in starts])
 
 
-def _fit_written(train: PulseTrain, family: StepFamily, variance: float, correlation: float) -> TrainFit:
-    """With write noise, and with cycle-to-cycle noise where the data tell it."""
+def _fit_written(
+    train: PulseTrain, family: StepFamily, variance: float, correlation: float, inner: TrainFit | None
+) -> TrainFit:
+    """With write noise, and with cycle-to-cycle noise where that makes the data likelier."""
     likelihood = PulseLikelihood(train, family)
     read = np.sqrt(-correlation * variance)
-    likelihood.states = _smoothed(train, read, np.sqrt(max(variance - 2 * read**2, 0.01 * variance)))
-    moved = train.sign * (_following(likelihood.states, train) - likelihood.states)
     rest = max(variance - 2 * read**2, 0.01 * variance)
+    likelihood.states = _smoothed(train, read, np.sqrt(rest))
+    moved = train.sign * (_following(likelihood.states, train) - likelihood.states)
     starts = [family.start(likelihood.states, moved, train.up), _flat(family, train)]
     noisy = [np.concatenate([x, [_log_noise(rest, x, likelihood)], [np.log(read)]]) for x in starts]
+    if inner:
+        x = family.around(inner.steps)
+        cycle = np.log(inner.cycle_noise) if inner.likelihood.cycle else _log_noise(rest, x, likelihood)
+        write = inner.write_noise if inner.likelihood.write else read
+        noisy.append(np.concatenate([x, [cycle], [np.log(write)]]))
     fit = _best(likelihood, noisy)
     n = family.n_coordinates
     if fit.covariance[n, n] < UNTOLD**2:
         return fit
+    # Where steps drown, their noise may be told well though not how many steps it is.
     alone = PulseLikelihood(train, family, cycle=False)
     alone.states = fit.likelihood.states
-    return _maximise(alone, np.delete(fit.coordinates, n))
+    return min(fit, _maximise(alone, np.delete(fit.coordinates, n)), key=lambda each: each.bayes_information)
 
 
 def _best(likelihood: PulseLikelihood, starts: list[np.ndarray]) -> TrainFit:
-    """The largest likelihood that any start leads to.
-
-    Where steps stand out of their noise, the likelier start is the better one. Where they do not, the likelihood has
-    several maxima, of small steps with much noise among them, and every start is followed to its end.
-    """
-    likelier = min(starts, key=likelihood.surprise)
-    if np.exp(likelier[likelihood.family.n_coordinates]) < _DROWNED:
-        return _maximise(likelihood, likelier)
-    fits = [_maximise(likelihood.copy(), start) for start in starts]
-    return min(fits, key=lambda fit: fit.surprise)
+    """The largest likelihood that any start leads to: it has several maxima, of small steps with much noise too."""
+    return min((_maximise(likelihood.copy(), start) for start in starts), key=lambda fit: fit.surprise)
 
 
 def adequacy_of(fit: TrainFit) -> Adequacy:
@@ -203,11 +206,11 @@ def _log_noise(variance: float, x: np.ndarray, likelihood: PulseLikelihood) -> f
 
 def _maximise(likelihood: PulseLikelihood, x: np.ndarray) -> TrainFit:
     for _ in range(_ROUNDS):
-        x = minimum(likelihood.surprise, x)
+        x = most_likely(likelihood.surprise, likelihood.innovations, x)
         # States within a hundredth of the read's noise leave the likelihood as it is.
         if likelihood.smooth(x) < 0.01 * (np.exp(x[-1]) if likelihood.write else 1.0):
             break
-    x = minimum(likelihood.surprise, x)
+    x = most_likely(likelihood.surprise, likelihood.innovations, x)
     hessian = curvature(likelihood.surprise, x, 1e-3)[1]
     return TrainFit(likelihood, x, inverse(hessian), likelihood.surprise(x))
 

@@ -160,6 +160,11 @@ class PulseLikelihood:
                 return np.inf
         return value if np.isfinite(value) else np.inf
 
+    def innovations(self, x: np.ndarray) -> np.ndarray:
+        """Log of the deviation of each change given those before it, and the change in these deviations, `(2, n)`."""
+        linear = self.at(x)
+        return np.stack([np.log(linear.factor[0]), linear.whitened(linear.residuals)])
+
     def smooth(self, x: np.ndarray) -> float:
         """Move `states` to what the data say at these parameters; returns the largest move."""
         if not self.write:

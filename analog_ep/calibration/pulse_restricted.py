@@ -6,7 +6,9 @@ steps then take a third of its uncertainty. The restricted likelihood is that of
 
 .. math:: -\ln L(x, θ) + ½ \ln\det J^T V(θ)^{-1} J
 
-at the best steps x of each noise θ, J the derivatives of the residuals by x and V their covariance.
+at the best steps x of each noise θ, J the derivatives of the residuals by x and V their covariance. Noise that counts
+in steps makes V one of x too: what the determinant says of the noise it says of σ times the steps, and leaves it to
+the residuals how many steps that is.
 
 References
 ----------
@@ -44,31 +46,28 @@ def restricted(likelihood: PulseLikelihood, x: np.ndarray, covariance: np.ndarra
     covariance : ndarray (n_coordinates, n_coordinates)
         Infinite where the data do not tell.
     """
-    n = likelihood.family.n_coordinates
     finite = np.where(np.isfinite(covariance), covariance, 0.0)
     for _ in range(_ROUNDS):
-        slope = derivatives(likelihood.surprise, x, 1e-4)
-        slope[n:] += derivatives(_taken(likelihood, x), x[n:], 1e-3)
+        slope = derivatives(likelihood.surprise, x, 1e-4) + derivatives(_taken(likelihood, x), x, 1e-3)
         step = -finite @ slope
         x = x + step * min(1.0, 0.5 / max(np.abs(step).max(), 1e-300))
         # What was left to win, in units of ln likelihood.
         if -slope @ step < _CLOSE:
             break
-    hessian = curvature(likelihood.surprise, x, 1e-3)[1]
-    hessian[n:, n:] += curvature(_taken(likelihood, x), x[n:], 1e-3)[1]
+    hessian = curvature(likelihood.surprise, x, 1e-3)[1] + curvature(_taken(likelihood, x), x, 1e-3)[1]
     return x, inverse(hessian)
 
 
 def _taken(likelihood: PulseLikelihood, x: np.ndarray) -> Callable[[np.ndarray], float]:
-    """½ ln det JᵀV⁻¹J as a function of the noise, up to a constant."""
+    """½ ln det JᵀV⁻¹J as a function of V, which is one of steps and noise, up to a constant."""
     n = likelihood.family.n_coordinates
     slopes = derivatives(lambda steps: likelihood.at(np.concatenate([steps, x[n:]])).residuals, x[:n])
     u, s, _ = np.linalg.svd(slopes / np.maximum(np.linalg.norm(slopes, axis=0), 1e-300), full_matrices=False)
     # An orthonormal basis spans the same, and leaves out what the data do not see.
     basis = u[:, s > 1e-8 * s[0]]
 
-    def half_log_determinant(noise: np.ndarray) -> float:
-        whitened = likelihood.at(np.concatenate([x[:n], noise])).whitened(basis)
+    def half_log_determinant(at: np.ndarray) -> float:
+        whitened = likelihood.at(at).whitened(basis)
         return 0.5 * float(np.linalg.slogdet(whitened.T @ whitened)[1])
 
     return half_log_determinant

@@ -26,6 +26,9 @@ _PLATEAU = 3
 _JUDGES = 4
 """Devices on which the models compete; the winner is fitted to all."""
 
+_AGAINST = 3.0
+"""Standard errors, of independent changes, by which a mean step is against its sign; noise of reads makes it fewer."""
+
 _REACH = 1.5
 """Soft bounds further out than this, in half windows, are an extrapolation that the data do not back."""
 
@@ -155,10 +158,23 @@ def _train(name: str, pulse: np.ndarray, state: np.ndarray, device: float) -> Pu
             f"{name}, device {device:g}: {_FEWEST} pulses, {_FEWEST // 3} of each sign, are needed inside the bounds, "
             f"found {up.sum()} up and {(~up).sum()} down"
         )
+    for sign, word in ((up, "up"), (~up, "down")):
+        _require_direction(f"{name}, device {device:g}", word, (state[real] - state[real - 1])[sign])
     if not np.ptp(state[real]):
         raise DataError(f"{name}, device {device:g}: pulses must change the conductance, found one value throughout")
     follows = np.concatenate([[False], np.diff(real) == 1])
     return PulseTrain(state[real - 1], state[real], up, follows)
+
+
+def _require_direction(where: str, word: str, change: np.ndarray) -> None:
+    """Raise `DataError` where pulses of a sign on the whole take the conductance against it."""
+    ahead, less = (1, "lowered") if word == "up" else (-1, "raised")
+    mean, error = ahead * float(change.mean()), float(change.std()) / np.sqrt(len(change))
+    if mean < -_AGAINST * error:
+        raise DataError(
+            f"{where}: pulses {word} must not on the whole take the conductance against their sign, found that it was "
+            f"{less} by {-mean / 2:.2g} of the range a pulse; check the signs, and whether a column goes backwards"
+        )
 
 
 def _clipped(state: np.ndarray) -> np.ndarray:
@@ -212,6 +228,9 @@ def _notes(chosen: Candidate, adequacy: Adequacy, candidates: Sequence[Candidate
         notes.append(f"BIC above the smallest: {', '.join(listed)}")
         if not adequacy.adequate:
             notes.append("no model is adequate: the residual tests reject every one of them")
+            notes.append(
+                'an update draws steps as they were measured where the table is its device: device = "train.csv"'
+            )
     if chosen.family.name in ("SoftBounds", "LinearStep"):
         notes.append(
             "SoftBounds and LinearStep have the same steps inside the data; only the reach of the bounds differs"

@@ -158,8 +158,7 @@ def _least_squares(
     tolerance: float,
 ) -> np.ndarray:
     """Coordinates of the least weighted squares near a start."""
-    lower = [-np.inf if u.logarithmic else u.lower for u in unknowns]
-    upper = [np.inf if u.logarithmic else u.upper for u in unknowns]
+    lower, upper = zip(*(u.ends for u in unknowns), strict=True)
     solution = least_squares(
         lambda at: _bounded((predict(at) - data) * weights),
         start,

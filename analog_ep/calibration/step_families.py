@@ -6,6 +6,13 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+_LEAST_SLOPE = 0.02
+"""Of steps relative to that at w = 0, over w: bounds 50 half windows away leave steps nearly constant."""
+
+
+_AT_BOUND = 1e-9
+"""Share of the window that is left where a power law is at its bound."""
+
 
 class StepFamily(ABC):
     """Steps up and down as a function of w and of the fit's coordinates.
@@ -16,10 +23,13 @@ class StepFamily(ABC):
         Of the pulse model that a member of the family is.
     n_coordinates : int
         How many numbers choose a member.
+    inner : StepFamily or None
+        A simpler family near whose best member one of this family's lies: where to begin too.
     """
 
     name: str
     n_coordinates: int
+    inner: StepFamily | None = None
 
     @abstractmethod
     def step(self, x: np.ndarray, w: np.ndarray, up: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -32,6 +42,10 @@ class StepFamily(ABC):
     @abstractmethod
     def flat(self, up: float, down: float) -> np.ndarray:
         """Coordinates of steps that hardly depend on the state: where to start when the closed form fails."""
+
+    def around(self, x: np.ndarray) -> np.ndarray:
+        """Coordinates of this family's member that has, or nearly has, the steps of the inner one's at `x`."""
+        raise NotImplementedError(f"{self.name} has no inner family")
 
     @abstractmethod
     def fields(self, x: np.ndarray) -> dict[str, float]:
@@ -66,6 +80,7 @@ class LinearFamily(StepFamily):
 
     name = "LinearStep"
     n_coordinates = 4
+    inner = ConstantFamily()
 
     def step(self, x: np.ndarray, w: np.ndarray, up: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         size, slope = np.where(up, np.exp(x[0]), np.exp(x[2])), np.where(up, -x[1], x[3])
@@ -78,6 +93,9 @@ class LinearFamily(StepFamily):
 
     def flat(self, up: float, down: float) -> np.ndarray:
         return np.array([np.log(up), 0.0, np.log(down), 0.0])
+
+    def around(self, x: np.ndarray) -> np.ndarray:
+        return np.array([x[0], 0.0, x[1], 0.0])
 
     def fields(self, x: np.ndarray) -> dict[str, float]:
         slopes = {"gamma_up": float(x[1]), "gamma_down": float(x[3])}
@@ -92,6 +110,7 @@ class SoftBoundsFamily(StepFamily):
 
     name = "SoftBounds"
     n_coordinates = 4
+    inner = LinearFamily()
 
     def step(self, x: np.ndarray, w: np.ndarray, up: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rate = np.where(up, *np.exp(x[:2]))
@@ -107,6 +126,11 @@ class SoftBoundsFamily(StepFamily):
     def flat(self, up: float, down: float) -> np.ndarray:
         return np.array([np.log(up / 5), np.log(down / 5), 5.0, -5.0])
 
+    def around(self, x: np.ndarray) -> np.ndarray:
+        # Steps that grow towards the bound ahead are nearest to those of a bound far away.
+        up, down = max(x[1], _LEAST_SLOPE), max(x[3], _LEAST_SLOPE)
+        return np.array([x[0] + np.log(up), x[2] + np.log(down), 1 / up, -1 / down])
+
     def fields(self, x: np.ndarray) -> dict[str, float]:
         return {**_steps(*np.exp(x[:2])), "low": float(x[3]), "high": float(x[2])}
 
@@ -116,6 +140,7 @@ class ExpFamily(StepFamily):
 
     name = "ExpStep"
     n_coordinates = 6
+    inner = LinearFamily()
 
     def step(self, x: np.ndarray, w: np.ndarray, up: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         ahead = np.where(up, w, -w)
@@ -142,6 +167,9 @@ class ExpFamily(StepFamily):
 
     def flat(self, up: float, down: float) -> np.ndarray:
         return np.array([np.log(up), -0.1, -1.0, np.log(down), -0.1, -1.0])
+
+    def around(self, x: np.ndarray) -> np.ndarray:
+        return np.array([x[0], -x[1], 0.0, x[2], -x[3], 0.0])
 
     def fields(self, x: np.ndarray) -> dict[str, float]:
         # v (1 + m (e^γw − 1)/γ) = p (1 − A e^γw) with p = v (1 − m/γ), A = −(m/γ)/(1 − m/γ).
@@ -170,12 +198,15 @@ class PowFamily(StepFamily):
 
     name = "PowStep"
     n_coordinates = 6
+    inner = SoftBoundsFamily()
 
     def step(self, x: np.ndarray, w: np.ndarray, up: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         size, power = np.where(up, *np.exp(x[:2])), np.where(up, *np.exp(x[2:4]))
         width = max(x[4] - x[5], 1e-9)
-        left = np.clip(np.where(up, x[4] - w, w - x[5]) / width, 1e-9, None)
-        return size * left**power, size * power * left ** (power - 1) / width * np.where(up, -1, 1)
+        left = np.maximum(np.where(up, x[4] - w, w - x[5]) / width, _AT_BOUND)
+        slope = size * power * left ** (power - 1) / width * np.where(up, -1, 1)
+        # Beyond its bound a step is none, whatever the state.
+        return size * left**power, np.where(left > _AT_BOUND, slope, 0.0)
 
     def start(self, w: np.ndarray, size: np.ndarray, up: np.ndarray) -> np.ndarray:
         soft = SoftBoundsFamily().start(w, size, up)
@@ -191,6 +222,10 @@ class PowFamily(StepFamily):
 
     def flat(self, up: float, down: float) -> np.ndarray:
         return np.array([np.log(2 * up), np.log(2 * down), 0.0, 0.0, 2.0, -2.0])
+
+    def around(self, x: np.ndarray) -> np.ndarray:
+        width = np.log(max(x[2] - x[3], _LEAST_SLOPE))
+        return np.array([x[0] + width, x[1] + width, 0.0, 0.0, x[2], x[3]])
 
     def fields(self, x: np.ndarray) -> dict[str, float]:
         # A step of the whole window is one of 2 in w.
@@ -208,6 +243,7 @@ class PiecewiseFamily(StepFamily):
     name = "PiecewiseStep"
     n_nodes = 5
     n_coordinates = 2 * n_nodes
+    inner = LinearFamily()
     _nodes = np.linspace(-1, 1, n_nodes)
 
     def step(self, x: np.ndarray, w: np.ndarray, up: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -232,6 +268,10 @@ class PiecewiseFamily(StepFamily):
 
     def flat(self, up: float, down: float) -> np.ndarray:
         return np.log(np.repeat([up, down], self.n_nodes))
+
+    def around(self, x: np.ndarray) -> np.ndarray:
+        sizes = [LinearFamily().step(x, self._nodes, np.full(self.n_nodes, up))[0] for up in (True, False)]
+        return np.log(np.concatenate([np.maximum(each, 0.02 * each.mean() + 1e-300) for each in sizes]))
 
     def fields(self, x: np.ndarray) -> dict[str, float]:
         up, down = np.exp(x).reshape(2, -1)

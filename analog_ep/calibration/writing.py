@@ -39,7 +39,8 @@ def card_of(fit: Fit, name: str, data: str, description: str, date: datetime.dat
         fit.kind,
         fit.model,
         {
-            key: Quantity(e.value, 0.0 if not math.isfinite(e.uncertainty) else e.uncertainty, e.unit)
+            # Without a number an uncertainty is not 0, as of what is exact.
+            key: Quantity(e.value, math.inf if math.isnan(e.uncertainty) else e.uncertainty, e.unit)
             for key, e in entries.items()
         },
         {key: [float(low), float(high)] for key, (low, high) in fit.validity.items()},
@@ -83,7 +84,9 @@ def write_card(fit: Fit, path: Path, data: Path, description: str = "", plot: Pa
 
 
 def fault_of(fit: Fit, path: Path) -> str | None:
-    """Why no device has the parameters of a fit; None where one has."""
+    """Why a fit is of no use: no device has its parameters, or the data tell none of them; None where it is of use."""
+    if fit.estimates and not any(e.uncertainty < abs(e.value) for e in fit.estimates.values()):
+        return f"the data tell none of the parameters of {fit.model} to better than its size"
     card = card_of(fit, card_name(path), "", "")
     build = {"diode": card.diode, "pulses": card.pulse_model, "memristor": card.memristor}
     try:

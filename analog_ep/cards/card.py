@@ -46,7 +46,7 @@ class Quantity:
     value : float, int, bool, or a list of them or of lists
         In `unit`; not NaN.
     uncertainty : float
-        1 σ in the same unit; 0 where exact.
+        1 σ in the same unit; 0 where exact, infinite where the data do not tell the value.
     unit : str
         With an SI prefix where wanted, such as "nA"; empty for the SI unit of the parameter.
 
@@ -64,7 +64,7 @@ class Quantity:
         if not _numeric(self.value):
             raise CardError(f"value must be a number or a list of them, found {reprlib.repr(self.value)}")
         sigma = self.uncertainty
-        if isinstance(sigma, bool) or not (_is_number(sigma) and 0 <= sigma < math.inf):
+        if isinstance(sigma, bool) or not (_is_number(sigma) and sigma >= 0):
             raise CardError(f"uncertainty must be a number of at least 0, found {reprlib.repr(sigma)}")
 
     def in_si(self, unit: str, depth: int = 0) -> Any:

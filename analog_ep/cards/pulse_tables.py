@@ -10,7 +10,7 @@ import numpy as np
 from analog_ep.errors import DataError
 from analog_ep.measurements import Column, Table, read_table, si_scale
 from analog_ep.measurements.headings import matched, parted, words_of
-from analog_ep.measurements.rows import Rows, number_in, read_rows
+from analog_ep.measurements.rows import Rows, number_in, read_headless, read_rows
 
 _CONDUCTANCE, _RESISTANCE = Column("conductance", "S", others=("g",)), Column("resistance", "ohm", others=("r",))
 _PULSE, _DEVICE = Column("pulse", "1"), Column("device", "1", required=False)
@@ -23,6 +23,9 @@ _TRAINS = {
     "down": {"down", "depression", "dep", "ltd", "reset"},
 }
 """Words by which a column tells that its pulses raise or lower the conductance."""
+
+_NO_TRAIN = frozenset({"time", "number", "no", "index", "count", "voltage", "cycle"})
+"""What a column counts that tells of a train, and is none: ``Time[ns]_LTP``, ``Pulse number (LTD)``."""
 
 _NO_UNIT = frozenset({"1", "a.u.", "au", "norm", "norm.", "normalized", "normalised"})
 """What stands in place of the unit of shares."""
@@ -50,13 +53,12 @@ def read_pulses(path: Path, header: str | None = None, window: tuple[float, floa
         If the file is no such table; naming the line at fault.
     """
     rows = read_rows(path, _known, _EXAMPLE, lambda cells: None) if header is None else None
-    cells = rows.header if rows is not None else str(header).split(",")
+    cells = rows.header if rows is not None else [cell.strip() for cell in str(header).split(",")]
     has_conductance, has_resistance = (
         any(_is(cell, column) for cell in cells) for column in (_CONDUCTANCE, _RESISTANCE)
     )
     if any(map(_sign, cells)) and not has_conductance and not has_resistance:
-        if rows is None:
-            raise DataError(f"{path}: columns of whole trains must be named in the file's own header, found {header!r}")
+        rows = rows or read_headless(path, cells, [place for place, cell in enumerate(cells) if _sign(cell)])
         return _of_trains(path, rows, window)
     if has_conductance or not has_resistance:
         return read_table(path, PULSE_COLUMNS, header)
@@ -80,6 +82,8 @@ def _is(cell: str, column: Column) -> bool:
 def _sign(cell: str) -> int:
     """+1 or −1 of a column of a train, 0 of others."""
     words = set(words_of(parted(cell)[0]))
+    if words & _NO_TRAIN:
+        return 0
     up, down = bool(words & _TRAINS["up"]), bool(words & _TRAINS["down"])
     return int(up) - int(down)
 

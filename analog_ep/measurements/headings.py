@@ -9,6 +9,12 @@ from dataclasses import dataclass
 _NUMBERS = re.compile(r"\d+$")
 _BETWEEN = re.compile(r"[\s\-_.:]+")
 _LONGEST = 200
+_PLACES = re.compile(r"(\[\d+\]){2,}$")
+"""What instruments count their measurements by, as in ``Smu1.Time[1][1]``."""
+
+_MIDDLE = re.compile(r"^([^\[(]+)[\[(]([^\])]*)[\])]_(.+)$")
+"""A unit within a heading, as in ``Conductance[S]_LTP``."""
+
 _OF_AN_INSTRUMENT = frozenset({"ch", "channel", "smu", "measured", "meas"})
 
 IsUnit = Callable[[str], bool]
@@ -63,6 +69,9 @@ def matched(cell: str, name: str, others: tuple[str, ...], is_unit: IsUnit) -> M
 
 def parted(cell: str) -> tuple[str, str | None]:
     """Name and unit of a cell with brackets or a slash; without them all of it, and None."""
+    cell = _PLACES.sub("", cell)
+    if within := _MIDDLE.match(cell):
+        return f"{within[1].strip()}_{within[3].strip()}", within[2]
     for opening, closing in ("[]", "()"):
         text, mark, rest = cell.partition(opening)
         if mark and rest.endswith(closing):

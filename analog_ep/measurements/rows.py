@@ -12,6 +12,9 @@ from analog_ep.measurements.content import decoded, read_limited
 from analog_ep.measurements.sheets import SUFFIXES, sheet_lines
 
 _DELIMITERS = (",", ";", "\t")
+_SPACES = " "
+"""Between cells that nothing else parts: any number of them."""
+
 _PREAMBLE = 500
 """Lines among which the header is looked for."""
 
@@ -74,7 +77,11 @@ def read_rows(
         for i, (n, line) in enumerate(lines[:_PREAMBLE])
         for mark in delimiters
     ]
-    _, at, delimiter = max(split, key=lambda found: found[:2])
+    named, at, delimiter = max(split, key=lambda found: found[:2])
+    spaced = max((known(line.split()), -i) for i, (_, line) in enumerate(lines[:_PREAMBLE]))
+    # A sentence may hold one such word.
+    if spaced[0] > max(named, 1):
+        at, delimiter = spaced[1], _SPACES
     header = _cells(path, *lines[-at], delimiter)
     while header and not header[-1]:
         header.pop()
@@ -129,7 +136,7 @@ def read_headless(path: Path, header: Sequence[str], places: Sequence[int]) -> R
     """
     lines, delimiters = lines_of(path)
     found: list[tuple[int, str, list[tuple[int, list[str]]]]] = []
-    for mark in delimiters:
+    for mark in (*delimiters, _SPACES):
         rows = [(number, _cells_if_any(path, number, line, mark)) for number, line in lines]
         fits = [all(i < len(cells) and _parsed(cells[i], mark) is not None for i in places) for _, cells in rows]
         first = fits.index(True) if any(fits) else len(fits)
@@ -172,6 +179,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _cells(path: Path, number: int, line: str, delimiter: str) -> list[str]:
+    if delimiter == _SPACES:
+        return line.split()
     if '"' not in line:
         return [cell.strip() for cell in line.split(delimiter)]
     try:

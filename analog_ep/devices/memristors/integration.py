@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -53,7 +54,12 @@ class Trajectory:
 
 
 def integrate(
-    memristor: Memristor, times: Tensor, voltages: Tensor, start: Tensor | None = None, tolerance: float = 1e-7
+    memristor: Memristor,
+    times: Tensor,
+    voltages: Tensor,
+    start: Tensor | None = None,
+    tolerance: float = 1e-7,
+    on_step: Callable[[], object] | None = None,
 ) -> Trajectory:
     """Follow the states under voltages that are linear between their corners, as SPICE's PWL sources are.
 
@@ -72,6 +78,8 @@ def integrate(
         States at the first corner; by default the model's x0.
     tolerance : float
         Largest estimated error of a step, as a share of the range of states; not below ten roundings of the dtype.
+    on_step : callable, optional
+        Called before each step; what it raises ends the integration.
 
     Raises
     ------
@@ -83,7 +91,7 @@ def integrate(
     _check(times, voltages)
     low, high = (like(bound, voltages) for bound in memristor.bounds)
     state = like(memristor.x0 if start is None else start, voltages).expand(voltages.shape[1:])
-    steps = _Steps(memristor, low, high, max(tolerance, 10 * torch.finfo(voltages.dtype).eps))
+    steps = _Steps(memristor, low, high, max(tolerance, 10 * torch.finfo(voltages.dtype).eps), on_step)
     states, instants = [state], times.tolist()
     for k in range(len(instants) - 1):
         state = steps.cross(state, voltages[k], voltages[k + 1], instants[k + 1] - instants[k])
@@ -137,8 +145,15 @@ def _check(times: Tensor, voltages: Tensor) -> None:
 class _Steps:
     """Steps through one segment after the other; the length of the last one begins the next."""
 
-    def __init__(self, memristor: Memristor, low: Tensor, high: Tensor, tolerance: float):
-        self.memristor, self.low, self.high = memristor, low, high
+    def __init__(
+        self,
+        memristor: Memristor,
+        low: Tensor,
+        high: Tensor,
+        tolerance: float,
+        on_step: Callable[[], object] | None = None,
+    ):
+        self.memristor, self.low, self.high, self.on_step = memristor, low, high, on_step
         self.allowed = tolerance * (high - low)
         self.length = float("inf")
 
@@ -146,6 +161,8 @@ class _Steps:
         """The state at the end of a segment over which the voltage goes from `first` to `last`."""
         done = 0.0
         while done < duration:
+            if self.on_step is not None:
+                self.on_step()
             length = min(self.length, duration - done)
             stages = self._stages(state, first, (last - first) / duration, done, length)
             error = self._error(stages, length)
