@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="first test images, by default all")
     parser.add_argument("--newton", type=int, default=0, metavar="N", help="images that Newton solves from 0 V")
     parser.add_argument("--ngspice", type=int, default=0, metavar="N", help="images that ngspice solves")
+    parser.add_argument("--nodeset", action="store_true", help="ngspice begins at the relaxed state")
     parser.add_argument("--at-once", type=int, default=5, metavar="N", help="images of a run, after which it tells")
     parser.add_argument("--processes", type=int, default=1, help="of ngspice")
     options = parser.parse_args()
@@ -46,10 +47,15 @@ def main() -> None:
     found = {"images": count, **_relaxed(spec, trained, built, inputs, exact, labels)}
     for name, number, solver in (
         ("newton", options.newton, Newton()),
-        ("ngspice", options.ngspice, Ngspice(reduced=True, processes=options.processes, timeout=None)),
+        (
+            "ngspice",
+            options.ngspice,
+            Ngspice(reduced=True, nodeset=options.nodeset, processes=options.processes, timeout=None),
+        ),
     ):
         if number:
-            found[name] = _solved(name, built, exact[:number], labels[:number], solver, options.at_once)
+            nodeset = options.nodeset and name == "ngspice"
+            found[name] = _solved(name, built, exact[:number], labels[:number], solver, options.at_once, nodeset)
     print(json.dumps(found, indent=1))
 
 
@@ -76,11 +82,13 @@ def _relaxed(spec, trained, built, inputs, exact, labels) -> dict[str, object]:
     }
 
 
-def _solved(name, built, inputs, labels, solver, at_once) -> dict[str, object]:
+def _solved(name, built, inputs, labels, solver, at_once, nodeset) -> dict[str, object]:
     seconds, voltages, outputs, converged = 0.0, [], [], 0
     for part in inputs.split(at_once):
+        # Newton's and, without nodesets, ngspice's search is their own: from 0 V.
+        start = solve(built, part, solver=Relaxation(rtol=1e-13)) if nodeset else None
         began = time.perf_counter()
-        state = solve(built, part, solver=solver, throw=False)
+        state = solve(built, part, solver=solver, start=start, throw=False)
         seconds += time.perf_counter() - began
         converged += int(state.converged.sum())
         voltages.append(state.voltages)
