@@ -94,7 +94,7 @@ def _solved(name, built, inputs, labels, solver, at_once, nodeset) -> dict[str, 
         voltages.append(state.voltages)
         outputs.append(state.outputs)
         found = _compared(built, inputs, labels, torch.cat(voltages), torch.cat(outputs))
-        found |= {"converged": converged, "seconds_per_image": seconds / found["images"]}
+        found |= {"converged": converged, "seconds_per_image": seconds / len(torch.cat(outputs))}
         print(name, json.dumps(found), flush=True)
     return found
 

@@ -151,8 +151,9 @@ def test_the_pulse_list_of_an_update_is_what_a_schedule_takes():
     ],
 )
 def test_voltages_that_cannot_be_are_refused(values: dict[str, Any], message: str):
+    given: dict[str, Any] = {"potentiate": -0.3, "depress": 0.06, "read": 0.01, "width": 1e-8}
     with pytest.raises(DeviceParameterError, match=message):
-        WriteVoltages(**{"potentiate": -0.3, "depress": 0.06, "read": 0.01, "width": 1e-8} | values)
+        WriteVoltages(**given | values)
 
 
 def test_pulses_and_states_of_another_crossbar_are_refused(monkeypatch: pytest.MonkeyPatch):

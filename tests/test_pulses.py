@@ -521,7 +521,7 @@ def test_a_pulse_takes_its_energy():
 
 
 @pytest.mark.parametrize("model", [SoftBounds, PowStep])
-def test_depressing_pulses_take_the_energy_of_their_own_voltage(model: type[PulseModel], monkeypatch):
+def test_depressing_pulses_take_the_energy_of_their_own_voltage(model: type[SoftBounds | PowStep], monkeypatch):
     """Device by device and pulse by pulse, of straight steps compiled and not, and of curved ones."""
     device = model(w_min=-1.0, w_max=1.0, step=0.05, pulse_voltage=2.0, depress_voltage=1.5, pulse_width=5e-8)
     start = torch.tensor([1e-5, 3e-5, 9e-5, 5e-5], dtype=torch.float64)
