@@ -290,7 +290,10 @@ def written_train(n: int, seed: int) -> PulseTrain:
 
 
 def dense_covariance(train: PulseTrain, at: np.ndarray) -> np.ndarray:
-    """Inverse of the second differences of −ln L and of what the steps take, in ln up, ln down, ln σ, ln e."""
+    """Inverse of the second differences of −ln L and of what the steps take, in ln up, ln down, ln σ, ln e.
+
+    Noise counts in steps, so that the covariance is one of the steps in both; their derivatives are those at `at`.
+    """
     n, up, reads = len(train), train.up, np.append(train.before, train.after[-1])
     sums = np.eye(n, n + 1, 1) - np.eye(n, n + 1)
     best = np.where(up, np.exp(at[0]), -np.exp(at[1]))
@@ -299,9 +302,9 @@ def dense_covariance(train: PulseTrain, at: np.ndarray) -> np.ndarray:
     def criterion(x: np.ndarray) -> float:
         mean = np.where(up, np.exp(x[0]), -np.exp(x[1]))
         noise = np.exp(2 * x[3]) * sums @ sums.T
-        whole, fixed = (np.diag(np.exp(2 * x[2]) * size**2 + 1e-14) + noise for size in (mean, best))
+        whole = np.diag(np.exp(2 * x[2]) * mean**2 + 1e-14) + noise
         residuals = np.diff(reads) - mean
-        taken = np.linalg.slogdet(columns.T @ np.linalg.solve(fixed, columns))[1]
+        taken = np.linalg.slogdet(columns.T @ np.linalg.solve(whole, columns))[1]
         return 0.5 * float(np.linalg.slogdet(whole)[1] + residuals @ np.linalg.solve(whole, residuals) + taken)
 
     def second(a: np.ndarray, b: np.ndarray) -> float:
