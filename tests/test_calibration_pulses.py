@@ -15,6 +15,7 @@ from analog_ep.calibration.pulse_likelihood import PulseLikelihood, PulseTrain
 from analog_ep.calibration.pulses import COLUMNS
 from analog_ep.calibration.step_families import FAMILIES, SoftBoundsFamily
 from analog_ep.cards import load_card
+from analog_ep.cards.pulse_tables import read_pulses
 from analog_ep.cli import main
 from analog_ep.devices.pulses import ConstantStep, PulsedArray, PulseModel, SoftBounds, pulse_model
 from analog_ep.errors import DataError
@@ -218,3 +219,17 @@ def test_trains_that_go_against_their_sign_are_refused():
         fit_pulses(backwards, model="ConstantStep")
     noisy = simulated(ConstantStep(step=0.002, step_noise=5.0), 3)
     fit_pulses(noisy, model="ConstantStep")
+
+
+def test_the_mean_step_of_a_train_without_a_header_that_drowns_in_noise(tmp_path: Path):
+    """As RRAM is published: conductances up and down in two columns, and no word of what they are."""
+    random = np.random.default_rng(5)
+    steps = 3e-8 * (np.repeat([1, -1], 500) + 15 * random.normal(size=1000))
+    reads = 5e-5 + np.concatenate([[0], np.cumsum(steps)]) + 1e-6 * random.normal(size=1001)
+    trains = np.column_stack([reads[:501], reads[500:]]) * 1e6
+    np.savetxt(tmp_path / "train.csv", trains, delimiter=";", fmt="%.4f")
+    table = read_pulses(tmp_path / "train.csv", "up [uS],down [uS]")
+    fit = fit_pulses(table, model="ExpStep")
+    for curve, train in zip(fit.curves, trains.T, strict=True):
+        steps = np.interp(curve.x, curve.grid, curve.mean)
+        assert steps.mean() * 1e6 == pytest.approx((train[-1] - train[0]) / 500, rel=0.2)
