@@ -137,6 +137,8 @@ def train(
     torch.manual_seed(seed)
     nudging, shape = (options.nudging if method.startswith("ep") else None), data.shape or (1, 28, 28)
     model = BlockNetwork(shape, options.structure, options.width, nudging, dtype, seed)
+    twin = BlockNetwork(shape, options.structure, options.width, options.nudging, dtype, seed)
+    follows = options.follow and nudging is None
     judged = BlockNetwork(shape, options.structure, options.width, None, torch.float32, seed)
     optimizers = model.optimizers(options.rate, options.eps)
     groups = [group for each in optimizers for group in each.param_groups]
@@ -156,7 +158,13 @@ def train(
             for group in groups:
                 group["lr"] = options.rate * 0.5 * (1 + math.cos(math.pi * done / steps))
             cross_entropy(model(inputs[index].to(dtype)), labels[index]).backward()
-            first = first or {n: theta.grad.double() for n, theta in model.named_parameters() if theta.grad is not None}
+            first = first or gradients_of(model)
+            if follows:
+                twin.load_state_dict(model.state_dict())
+                twin.zero_grad()
+                cross_entropy(twin(inputs[index].to(dtype)), labels[index]).backward()
+                errors = compared(gradients_of(twin), gradients_of(model))["relative_errors"]
+                print(json.dumps({"seed": seed, "step": done, "largest_error_of_a_stage": max(errors)}), flush=True)
             for each in optimizers:
                 each.step()
             done += 1
@@ -166,6 +174,11 @@ def train(
             json.dumps({"seed": seed, "method": method, "epoch": len(accuracies), "test": accuracies[-1]}), flush=True
         )
     return accuracies, first, (time.perf_counter() - begin) / options.epochs
+
+
+def gradients_of(model: BlockNetwork) -> dict[str, Tensor]:
+    """By parameters, in double precision."""
+    return {name: theta.grad.double() for name, theta in model.named_parameters() if theta.grad is not None}
 
 
 @torch.no_grad()
@@ -202,6 +215,9 @@ def main() -> None:
     )
     parser.add_argument("--volts", type=float, default=20.0, help="of a white pixel")
     parser.add_argument("--nudging", type=float, default=1e-6, help="β [S] at the largest error of a batch")
+    parser.add_argument(
+        "--follow", action="store_true", help="at every step of exact gradients also nudged ones of the same type"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     whole = load_dataset(options.data)
