@@ -71,17 +71,7 @@ def read_rows(
     lines, delimiters = lines_of(path)
     if not lines:
         raise DataError(f"{path} must have a header such as {example}, found an empty file")
-    # What an instrument writes above its columns names none of them.
-    split = [
-        (known(_cells_if_any(path, n, line, mark)), -i, mark)
-        for i, (n, line) in enumerate(lines[:_PREAMBLE])
-        for mark in delimiters
-    ]
-    named, at, delimiter = max(split, key=lambda found: found[:2])
-    spaced = max((known(line.split()), -i) for i, (_, line) in enumerate(lines[:_PREAMBLE]))
-    # A sentence may hold one such word.
-    if spaced[0] > max(named, 1):
-        at, delimiter = spaced[1], _SPACES
+    at, delimiter = _header_of(path, lines, delimiters, known)
     header = _cells(path, *lines[-at], delimiter)
     while header and not header[-1]:
         header.pop()
@@ -106,6 +96,24 @@ def read_rows(
     if not rows:
         raise DataError(f"{path} must have rows below its header, found none")
     return Rows(path, delimiter, header, rows)
+
+
+def _header_of(
+    path: Path, lines: list[tuple[int, str]], delimiters: Sequence[str], known: Callable[[list[str]], int]
+) -> tuple[int, str]:
+    """Minus the place of the header among the lines, and what parts its cells."""
+    # What an instrument writes above its columns names none of them.
+    split = [
+        (known(_cells_if_any(path, n, line, mark)), -i, mark)
+        for i, (n, line) in enumerate(lines[:_PREAMBLE])
+        for mark in delimiters
+    ]
+    named, at, delimiter = max(split, key=lambda found: found[:2])
+    spaced = max((known(line.split()), -i) for i, (_, line) in enumerate(lines[:_PREAMBLE]))
+    # A sentence may hold one such word.
+    if spaced[0] > max(named, 1):
+        at, delimiter = spaced[1], _SPACES
+    return at, delimiter
 
 
 def _with_units(path: Path, header: list[str], below: list[tuple[int, str]], delimiter: str) -> list[str]:
