@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from analog_ep.cards import pulsed_device
 from analog_ep.cli import app
+from analog_ep.devices.selection import voltage_share
+from analog_ep.runs.step_pulses import EXPOSURE_COLUMNS, PULSE_COLUMNS
 from analog_ep.spec.study import StudySpec
 from tests.plain_ngspice import run_plain
 
@@ -66,3 +69,19 @@ def test_the_observer_of_a_training_stops_it(tmp_path, monkeypatch):
     exec(second, names)
     assert [each.test_accuracy for each in names["again"].trainer.history] == accuracies
     assert list((tmp_path / "again" / "tensorboard").iterdir())
+
+
+def test_the_study_of_half_selected_devices_is_one():
+    update, study = (tomllib.loads(text) for text in blocks("raw-to-deck.md", "toml"))
+    spec = StudySpec.model_validate(study)
+    assert [each.get("update", {}).get("write_scheme") for each in spec.axes["device"].values()] == [
+        None, "V/2", "V/3", "V/2", None,
+    ]  # fmt: skip
+    device = pulsed_device("LinearStep", **update["update"]["parameters"])
+    assert device.voltages == (2.0, -2.0)
+    assert voltage_share(1.0, 2.0, 0.8) == pytest.approx(1 / 4, abs=0.03)
+
+
+def test_the_tables_of_a_step_are_headed_as_they_are_written():
+    lines = (HOWTO / "raw-to-deck.md").read_text(encoding="utf-8").splitlines()
+    assert [",".join(each) in lines for each in (PULSE_COLUMNS, EXPOSURE_COLUMNS)] == [True, True]
