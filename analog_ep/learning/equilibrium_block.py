@@ -39,7 +39,8 @@ class EquilibriumBlock(torch.nn.Module):
         `Update(optimizer, block.network)` to keep the conductances in their range.
     nudging : float, optional
         β [S] of centered nudges ±β, the largest error of a batch counting as 1 V; by default the limit of vanishing
-        nudges, by one linear solve.
+        nudges, by one linear solve. With ideal diodes the bias is that of those that switch between the phases, 0 where
+        none does: so the smaller the better, 1e-9 S in float32 too, as responses are solved for by themselves.
     solver : Solver, optional
         By default that of the kind of network; `Newton` and `Ngspice` too.
 
