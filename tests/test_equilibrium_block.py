@@ -77,6 +77,20 @@ def test_finite_nudges_come_near():
         assert (nudged - exact).norm() < 1e-4 * exact.norm()
 
 
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_nudges_that_switch_no_ideal_diode_are_exact(dtype, error):
+    x = torch.rand(32, 6, dtype=torch.float64)
+    found = []
+    for nudging, own in ((None, torch.float64), (1e-9, dtype), (1e-3, torch.float64)):
+        block = block_of((6, 9, 7, 4), nudging, own, diode=aep.IdealDiode())
+        inputs = x.to(own, copy=True).requires_grad_()
+        torch.cos(block(inputs)).sum().backward()
+        found.append([torch.as_tensor(each.grad).double() for each in (inputs, *block.parameters())])
+    for exact, small, large in zip(*found, strict=True):
+        assert (small - exact).norm() <= error * exact.norm()
+        assert (large - exact).norm() > 1e-5 * exact.norm()
+
+
 @pytest.mark.ngspice
 @pytest.mark.parametrize("solver", [aep.Newton(), aep.Ngspice()], ids=["newton", "ngspice"])
 def test_other_solvers_give_the_same_gradients(solver):
