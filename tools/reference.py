@@ -167,7 +167,7 @@ def _form(name: str, tag: str, table: type[BaseModel], only: set[str] | None = N
 
 
 def _key(name: str, field: FieldInfo, meaning: str) -> Key:
-    unit = re.findall(r"\[([^\[\]]{1,12})\]", meaning)
+    unit = re.findall(r"\[([^\[\],\\]{1,12})\]", meaning)
     default = "required" if field.is_required() else _written(field.get_default(call_default_factory=True))
     allowed = _allowed(field)
     shown = example(name, allowed, default, field)
@@ -246,7 +246,7 @@ def _tries(key: str, allowed: str, default: str) -> Iterator[str]:
         yield f"{key} = {match.group(1)}"
     if default not in ("required", "left out", "its defaults"):
         yield f"{key} = {default}"
-    for literal in re.findall(r'"[^"]+"', allowed):
+    for literal in re.findall(r'"[^"]+"|^\d+(?= or )', allowed):
         yield f"{key} = {literal}"
     yield f"{key} = {_sample(allowed)}"
 
