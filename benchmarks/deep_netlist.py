@@ -83,30 +83,23 @@ def _relaxed(spec, trained, built, inputs, exact, labels) -> dict[str, object]:
 
 
 def _solved(name, built, inputs, labels, solver, at_once, nodeset) -> dict[str, object]:
-    seconds, voltages, outputs, converged = 0.0, [], [], 0
-    for part in inputs.split(at_once):
-        # Newton's and, without nodesets, ngspice's search is their own: from 0 V.
-        start = solve(built, part, solver=Relaxation(rtol=1e-13)) if nodeset else None
+    seconds, right, differ, farthest, converged, done = 0.0, 0, 0, 0.0, 0, 0
+    found: dict[str, object] = {}
+    for part, classes in zip(inputs.split(at_once), labels.split(at_once), strict=True):
+        relaxed = solve(built, part, solver=Relaxation(rtol=1e-13))
         began = time.perf_counter()
-        state = solve(built, part, solver=solver, start=start, throw=False)
+        # Newton's and, without nodesets, ngspice's search is their own: from 0 V.
+        state = solve(built, part, solver=solver, start=relaxed if nodeset else None, throw=False)
         seconds += time.perf_counter() - began
+        done += len(part)
         converged += int(state.converged.sum())
-        voltages.append(state.voltages)
-        outputs.append(state.outputs)
-        found = _compared(built, inputs, labels, torch.cat(voltages), torch.cat(outputs))
-        found |= {"converged": converged, "seconds_per_image": seconds / len(torch.cat(outputs))}
+        right += int((state.outputs.argmax(1) == classes).sum())
+        differ += int((state.outputs.argmax(1) != relaxed.outputs.argmax(1)).sum())
+        farthest = max(farthest, float((state.voltages - relaxed.voltages).abs().max()))
+        found = {"images": done, "converged": converged, "right": right, "classes_differ": differ}
+        found |= {"largest_difference": farthest, "seconds_per_image": seconds / done}
         print(name, json.dumps(found), flush=True)
     return found
-
-
-def _compared(built, inputs, labels, voltages, outputs) -> dict[str, object]:
-    relaxed = solve(built, inputs[: len(outputs)], solver=Relaxation(rtol=1e-13))
-    return {
-        "images": len(outputs),
-        "right": int((outputs.argmax(1) == labels[: len(outputs)]).sum()),
-        "classes_differ": int((outputs.argmax(1) != relaxed.outputs.argmax(1)).sum()),
-        "largest_difference": float((voltages - relaxed.voltages).abs().max()),
-    }
 
 
 if __name__ == "__main__":
