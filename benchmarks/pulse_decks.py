@@ -20,7 +20,7 @@ from analog_ep.devices.pulses import PulsedArray, SoftBounds
 from analog_ep.devices.selection import WriteScheme, exposures, voltage_share
 from analog_ep.ngspice.pulse_deck import ngspice_pulse_crossbar
 from tests.memristor_decks import Order
-from tests.test_pulse_decks import MODELS, RANGE, array_of, one_train, voltages_of
+from tests.test_pulse_decks import MODELS, RANGE, array_of, one_train, reads_of, voltages_of
 
 
 def trains() -> None:
@@ -28,17 +28,8 @@ def trains() -> None:
     found = one_train(arrays, 50, 50)
     print("| model | steps travelled | worst conductance, relative |\n|---|---|---|")
     for (name, array), states in zip(arrays.items(), found.T, strict=True):
-        expected = []
-        for sign in [1] * 50 + [-1] * 50:
-            array.pulse(torch.tensor([[sign, 0]]))
-            expected.append(array.hidden[0].item())
-        offset, window = array.read_offset.flatten()[0], array.map
-        theirs, ours = (
-            window.conductance((torch.as_tensor(w) - offset).clamp(window.w_min, window.w_max))
-            for w in (states, np.array(expected))
-        )
-        travelled = np.ptp(expected) / array.model.mean_step
-        print(f"| {name} | {travelled:.0f} | {float((theirs / ours - 1).abs().max()):.1e} |")
+        theirs, ours, travelled = reads_of(array, states, [1] * 50 + [-1] * 50)
+        print(f"| {name} | {travelled:.0f} | {float(np.abs(theirs / ours - 1).max()):.1e} |")
 
 
 def crossbars(seeds: int) -> None:

@@ -87,22 +87,28 @@ def one_train(arrays: dict[str, PulsedArray], ups: int, downs: int) -> np.ndarra
     return np.stack([np.interp(ends, times, state) for state in plot.columns(names).T], axis=1)
 
 
+def reads_of(array: PulsedArray, states: np.ndarray, signs: list[int]) -> tuple[np.ndarray, np.ndarray, float]:
+    """Conductances after each pulse of the first device, from ngspice's states and from its own; steps travelled."""
+    expected = []
+    for sign in signs:
+        array.pulse(torch.tensor([[sign, 0]]))
+        expected.append(array.hidden[0].item())
+    offset, window = array.read_offset.flatten()[0], array.map
+    theirs, ours = (
+        window.conductance((torch.as_tensor(w) - offset).clamp(window.w_min, window.w_max)).numpy()
+        for w in (states, np.array(expected))
+    )
+    return theirs, ours, float(np.ptp(expected)) / array.model.mean_step
+
+
 @pytest.mark.ngspice
 def test_fifty_pulses_up_and_fifty_down():
     arrays = {name: array_of(model) for name, model in MODELS.items()}
     found = one_train(arrays, 50, 50)
     for (name, array), states in zip(arrays.items(), found.T, strict=True):
-        expected = []
-        for sign in [1] * 50 + [-1] * 50:
-            array.pulse(torch.tensor([[sign, 0]]))
-            expected.append(array.hidden[0].item())
-        offset, window = array.read_offset.flatten()[0], array.map
-        reads = [
-            window.conductance((torch.as_tensor(w) - offset).clamp(window.w_min, window.w_max))
-            for w in (states, np.array(expected))
-        ]
-        assert np.ptp(expected) > 10 * array.model.mean_step, name
-        np.testing.assert_allclose(reads[0].numpy(), reads[1].numpy(), rtol=0.01, err_msg=name)
+        theirs, ours, travelled = reads_of(array, states, [1] * 50 + [-1] * 50)
+        assert travelled > 10, name
+        np.testing.assert_allclose(theirs, ours, rtol=0.01, err_msg=name)
 
 
 @pytest.mark.ngspice
