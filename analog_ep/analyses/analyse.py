@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -86,7 +87,7 @@ def analyse(
     conditions : Conditions, optional
         Capacitances, amplifiers, converter, temperatures, chips.
     workplace : Workplace, optional
-        Of a Monte Carlo, which goes on where it was interrupted.
+        Of a Monte Carlo, which goes on where it was interrupted, and of noise: its processes.
 
     Raises
     ------
@@ -100,17 +101,50 @@ def analyse(
         If there is no ngspice, or no solution.
     """
     conditions = Conditions() if conditions is None else conditions
-    spec, network = trained_conductances(path)
-    if study == "monte-carlo":
-        return _monte_carlo(path, sample, conditions, Workplace() if workplace is None else workplace)
-    count = conditions.samples if study in OF_SAMPLES else 1
-    chip = stored_chip(path, spec, network)
-    inputs, targets = test_samples(spec, network, slice(sample, None if count is None else sample + count), chip)
-    # The inputs are those that the DACs drive: no study converts them again.
-    converters = None if chip is None else chip.converters
-    chip = None if chip is None else replace(chip, converters=None)
-    subject = _Subject(spec, network.as_built(), chip, inputs, targets, conditions, converters)
-    return _STUDIES[study](subject)
+    workplace = Workplace() if workplace is None else workplace
+    return RunStudies(Path(path), sample, conditions, workplace).find(study)
+
+
+@dataclass(frozen=True, eq=False)
+class RunStudies:
+    """Studies of one run from a test sample on; what several of them need, such as its settling, is found once.
+
+    Attributes
+    ----------
+    path, sample, conditions, workplace
+        See `analyse`.
+    """
+
+    path: Path
+    sample: int
+    conditions: Conditions
+    workplace: Workplace
+
+    def find(self, study: Study) -> StudyReport:
+        """Figures of a study, see `analyse`, whose errors are raised."""
+        if study == "monte-carlo":
+            trained_conductances(self.path)  # which refuses what has no conductances, as it does for every study
+            return _monte_carlo(self.path, self.sample, self.conditions, self.workplace)
+        return _STUDIES[study](self._several if study in OF_SAMPLES else self._one)
+
+    @cached_property
+    def _one(self) -> _Subject:
+        return self._subject(1)
+
+    @cached_property
+    def _several(self) -> _Subject:
+        return self._subject(self.conditions.samples)
+
+    def _subject(self, count: int | None) -> _Subject:
+        spec, network = trained_conductances(self.path)
+        chip = stored_chip(self.path, spec, network)
+        samples = slice(self.sample, None if count is None else self.sample + count)
+        inputs, targets = test_samples(spec, network, samples, chip)
+        # The inputs are those that the DACs drive: no study converts them again.
+        converters = None if chip is None else chip.converters
+        chip = None if chip is None else replace(chip, converters=None)
+        jobs = self.workplace.jobs or os.cpu_count() or 1
+        return _Subject(spec, network.as_built(), chip, inputs, targets, self.conditions, converters, jobs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +157,8 @@ class _Subject:
     inputs: Tensor
     targets: Tensor
     conditions: Conditions
-    converters: Converters | None = None
+    converters: Converters | None
+    jobs: int
 
     @property
     def reads(self) -> Reads:
@@ -193,7 +228,7 @@ def _gradient(subject: _Subject) -> SmallSignalGradient:
 
 
 def _noise(subject: _Subject) -> OutputNoise:
-    return output_noise(subject.loaded, subject.values, reduced=True)
+    return output_noise(subject.loaded, subject.values, reduced=True, processes=subject.jobs)
 
 
 def _transient_noise(subject: _Subject) -> TransientNoise:

@@ -125,7 +125,7 @@ class Workplace:
     folder : Path, optional
         Where a study may keep what a repeated call goes on from; none where nothing shall be written.
     jobs : int, optional
-        Processes; by default one a core.
+        Processes of a Monte Carlo, or of ngspice in a study of noise; by default one a core.
     progress : callable, optional
         Told how many parts of how many are done.
     """

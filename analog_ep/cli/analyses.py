@@ -60,7 +60,9 @@ def analyse_run(
     check_chips: Annotated[
         int | None, typer.Option(min=0, metavar="M", help="How many of these chips ngspice solves too.")
     ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes of monte-carlo; by default one a core.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes of monte-carlo and noise; by default one a core.")
+    ] = None,
     temperature: Annotated[
         str | None, typer.Option(metavar="T,T", help="Temperatures of corners, 0,27,85 if not given. [°C]")
     ] = None,
@@ -154,7 +156,8 @@ _OPTIONS = {"amplifiers": "--bandwidth"}
 def _require_meaning(study: StudyName, asked: Sequence[str]) -> None:
     """Refuse options that would change nothing."""
     for name in asked:
-        studies = ["monte-carlo"] if name == "jobs" else [each for each, own in PARAMETERS.items() if name in own]
+        own = [each for each, conditions in PARAMETERS.items() if name in conditions]
+        studies = ["monte-carlo", "noise"] if name == "jobs" else own
         if study.value not in studies:
             option = _OPTIONS.get(name, f"--{name.replace('_', '-')}")
             raise typer.BadParameter(f"has a meaning only with {', '.join(sorted(studies))}", param_hint=option)

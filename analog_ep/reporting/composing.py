@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from analog_ep.analyses.analyse import analyse
-from analog_ep.analyses.conditions import Conditions, Study
+from analog_ep.analyses.analyse import RunStudies
+from analog_ep.analyses.conditions import Conditions, Study, Workplace
 from analog_ep.analyses.noise import output_noise
 from analog_ep.analyses.plots import study_plot
 from analog_ep.circuit.node_capacitance import with_node_capacitance
@@ -28,19 +29,19 @@ _POINTS = 8
 """Frequencies a decade at which the noise is found: its rms is then within 1 %."""
 
 
-def settling(subject: RunSubject) -> Section:
+def settling(studies: RunStudies) -> Section:
     """Settling of both phases."""
-    return _study(subject, "settling", "Settling", "distance of every layer from its equilibrium over time")
+    return _study(studies, "settling", "Settling", "distance of every layer from its equilibrium over time")
 
 
-def power(subject: RunSubject) -> Section:
+def power(studies: RunStudies) -> Section:
     """Power by class of branches, and energies."""
-    return _study(subject, "power", "Power", "power by class of branches, and energies")
+    return _study(studies, "power", "Power", "power by class of branches, and energies")
 
 
-def _study(subject: RunSubject, study: Study, title: str, alt: str) -> Section:
-    found = analyse(subject.path, study, subject.sample)
-    words = f"Test sample {subject.sample}; the conditions are the usual ones of analog-ep analyse RUN {study}."
+def _study(studies: RunStudies, study: Study, title: str, alt: str) -> Section:
+    found = studies.find(study)
+    words = f"Test sample {studies.sample}; the conditions are the usual ones of analog-ep analyse RUN {study}."
     body = picture(study_plot(found, ""), alt) + paragraph(words) + rich_table(found.table())
     return Section(title, body, json.loads(found.to_json()))
 
@@ -52,7 +53,8 @@ def noise(subject: RunSubject) -> Section:
     ).as_built()
     circuit = with_node_capacitance(network.circuit(subject.chip), Conditions().capacitance)
     # Fewer points than `analyse`, which takes as long as all other sections together.
-    found = output_noise(circuit, subject.one.numpy(), points_per_decade=_POINTS, reduced=True)
+    jobs = os.cpu_count() or 1
+    found = output_noise(circuit, subject.one.numpy(), points_per_decade=_POINTS, reduced=True, processes=jobs)
     ratio = np.abs(found.outputs) / found.rms
     decibels = 20 * np.log10(np.maximum(ratio, 1e-300))
     rows = [
@@ -69,21 +71,22 @@ def noise(subject: RunSubject) -> Section:
     return Section("Noise", body + rows_table(["output", "voltage", "rms noise", "SNR"], rows), figures)
 
 
-_PARTS: dict[str, Callable[[RunSubject], Section]] = {
-    "What it is": facts.overview,
-    "Network": facts.diagram,
-    "Learning curve": facts.learning,
-    "Accuracy by class": circuits.classes,
-    "Voltage map": circuits.maps,
-    "Conductances": circuits.histograms,
-    "Diodes": circuits.diodes,
-    "Settling": settling,
-    "Noise": noise,
-    "Power": power,
-    "Cross-check": circuits.agreement,
-    "Hardware needed": facts.hardware,
-}
-"""Sections of a run, in the order of the page."""
+def _parts(studies: RunStudies) -> dict[str, Callable[[RunSubject], Section]]:
+    """Sections of a run, in the order of the page."""
+    return {
+        "What it is": facts.overview,
+        "Network": facts.diagram,
+        "Learning curve": facts.learning,
+        "Accuracy by class": circuits.classes,
+        "Voltage map": circuits.maps,
+        "Conductances": circuits.histograms,
+        "Diodes": circuits.diodes,
+        "Settling": lambda _: settling(studies),
+        "Noise": noise,
+        "Power": lambda _: power(studies),
+        "Cross-check": circuits.agreement,
+        "Hardware needed": facts.hardware,
+    }
 
 
 def report(
@@ -137,11 +140,12 @@ def report(
 
 def _sections(path: Path, spec: Spec, sample: int, samples: int, tell: Callable[[int, int], None]) -> Iterator[Section]:
     subject = RunSubject(path, spec, sample, samples)
-    for number, (title, part) in enumerate(_PARTS.items()):
-        tell(number, len(_PARTS))
+    parts = _parts(RunStudies(path, sample, Conditions(), Workplace()))
+    for number, (title, part) in enumerate(parts.items()):
+        tell(number, len(parts))
         try:
             yield part(subject)
         except (AnalogEPError, OSError) as error:
             yield Section(title, left_out=" ".join(str(error).split()))
     yield versions()
-    tell(len(_PARTS), len(_PARTS))
+    tell(len(parts), len(parts))
