@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -84,10 +85,15 @@ def as_targets(values: object, inputs: Tensor, n_outputs: int, shape: tuple[int,
     return targets
 
 
+def all_finite(values: Tensor) -> bool:
+    """Whether no value is NaN or infinite."""
+    # A sum carries both, in a tenth of the time of `isfinite`; of large numbers it may itself be infinite.
+    return cmath.isfinite(values.sum().item()) or bool(torch.isfinite(values).all())
+
+
 def require_finite(name: str, values: Tensor) -> None:
     """Raise `StimulusError` where a value is NaN or infinite."""
-    # A sum carries both, in a tenth of the time of `isfinite`; of large numbers it may itself be infinite.
-    if not math.isfinite(values.sum().item()) and not bool(torch.isfinite(values).all()):
+    if not all_finite(values):
         raise StimulusError(f"{name} must be finite, found NaN or infinity in {values.dtype}")
 
 

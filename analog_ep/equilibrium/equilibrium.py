@@ -18,7 +18,7 @@ from analog_ep.equilibrium.oscillation import Oscillation, Swing
 from analog_ep.errors import ConvergenceError, StimulusError
 from analog_ep.networks.network import Network
 from analog_ep.ngspice.process import EngineReport
-from analog_ep.stimulus import Nudge, as_inputs, require_finite
+from analog_ep.stimulus import Nudge, all_finite, as_inputs, require_finite
 from analog_ep.support.shown import rows_table
 
 _SHOWN = 10
@@ -427,7 +427,7 @@ def clamped_response(free: Equilibrium, change: Tensor, *, solver: Solver) -> tu
 
 
 def _require_outputs_shape(what: str, free: Equilibrium, values: Tensor) -> None:
-    finite = bool(torch.isfinite(values).all())
+    finite = all_finite(values)
     if values.shape != free.outputs.shape or not finite:
         raise StimulusError(
             f"{what} must be finite and of shape {tuple(free.outputs.shape)}, "

@@ -129,9 +129,9 @@ class StageLayout(ABC):
 
     def split(self, rows: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Views of the +u rows, the −u rows and the two bias rows of `rows` (n_rows, …)."""
-        negative_end = 2 * self.n_taps if self.differential else self.n_taps
-        negative = rows[self.n_taps : negative_end] if self.differential else None
-        return rows[: self.n_taps], negative, rows[negative_end:] if self.biased else None
+        n = self.n_taps
+        end = 2 * n if self.differential else n
+        return rows[:n], rows[n:end] if self.differential else None, rows[end:] if self.biased else None
 
 
 def cells_by_column(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Generic, Self, TypeVar
 
 import torch
@@ -295,7 +296,7 @@ class CrossbarNetwork(ConductanceNetwork):
     def answer(self, question: Question[Answer]) -> Answer:
         return question.crossbars(self)
 
-    @property
+    @cached_property
     def image_shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         first, last = (extent.shape if extent.is_maps else () for extent in (self.extents[0], self.extents[-1]))
         return first, last

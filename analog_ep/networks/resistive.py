@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from typing import Self
 
 import torch
@@ -263,13 +263,14 @@ class ResistiveNetwork(CrossbarNetwork):
 
     def crossbar(self, s: int, chip: Chip | None = None) -> Crossbar:
         """Crossbar s, from 0 on, with the conductances as they are now, or as a chip has them."""
-        layout, last = self.layouts[s], self._formed.get(s)
-        siemens = cache(partial(self._siemens, s, chip))
-        if last is not None and last[0] is chip and last[1].has(siemens()):
+        layout, lines, bias = self.layouts[s], self.lines, self.bias_voltage or 0.0
+        if lines.ideal:
+            return lines.crossbar(layout, partial(self._siemens, s, chip), bias, chip)
+        siemens, last = self._siemens(s, chip), self._formed.get(s)
+        if last is not None and last[0] is chip and last[1].has(siemens):
             return last[1]
-        crossbar = self.lines.crossbar(layout, siemens, self.bias_voltage or 0.0, chip)
-        if not self.lines.ideal:
-            self._formed[s] = chip, crossbar
+        crossbar = lines.crossbar(layout, lambda: siemens, bias, chip)
+        self._formed[s] = chip, crossbar
         return crossbar
 
     def _siemens(self, s: int, chip: Chip | None) -> Tensor:
