@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,16 @@ from hypothesis import given
 from layered_networks import examples
 from random_circuits import circuits, inputs_of
 
-from analog_ep.circuit import Circuit, CircuitBuilder, Conductances, CurrentControlledCurrentSources, VoltageSources
+from analog_ep.circuit import (
+    Amplifiers,
+    Circuit,
+    CircuitBuilder,
+    Conductances,
+    CurrentControlledCurrentSources,
+    VoltageControlledCurrentSources,
+    VoltageLaw,
+    VoltageSources,
+)
 from analog_ep.devices import ShockleyDiode
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.ngspice import Ngspice
@@ -35,6 +45,7 @@ from analog_ep.ngspice import sweep
 from analog_ep.ngspice.batch import run_parallel
 from analog_ep.ngspice.norton import NortonReduction
 from analog_ep.ngspice.process import Stop, engine_version, has_klu, run_ngspice
+from analog_ep.ngspice.small_signal import small_signal_response
 from analog_ep.ngspice.sweep import Batch, Sweep
 from analog_ep.stimulus import CrossEntropy, Nudge, SquaredError
 
@@ -93,6 +104,82 @@ def test_what_a_reduction_leaves():
     # Without the inputs' and the bias rows: 6 amplifier outputs on 4 output nodes, and one conductance a node.
     assert sum(len(group) for group in reduced.of_kind(Conductances)) == 6 * 4 + 3 + 4
     assert not reduced.of_kind(VoltageSources)
+
+
+def test_amplifiers_whose_outputs_only_resistors_touch_are_folded():
+    circuit = ResistiveNetwork([5, 3, 2], dtype=torch.float64).circuit()
+    folded = NortonReduction.of(circuit).without_amplifiers()
+    # One conductance a node, and one transconductance each way for the three pairs with four output nodes.
+    assert sum(len(group) for group in folded.circuit.of_kind(VoltageControlledCurrentSources)) == 2 * 3 * 4
+    assert sum(len(group) for group in folded.circuit.of_kind(Conductances)) == 2 * (3 + 4)
+    assert not folded.circuit.of_kind(VoltageLaw)
+    assert len(folded.folded.nodes) == 6
+
+
+def amplified() -> Circuit:
+    """Amplifiers with offsets: one of a crossbar, one behind another, one with a diode at its output."""
+    builder = CircuitBuilder("t")
+    names = ["x", "a", "ap", "an", "b", "bo", "c", "co", "d", "do", "e"]
+    x, a, ap, an, b, bo, c, co, d, do, e = builder.add_nodes(names).tolist()
+    builder.add(VoltageSources("x", x, 0, 0.0, 0))
+    builder.add(Amplifiers("crossbar", [a], [ap], [4.0], [0.25], [an], [0.02]))
+    builder.add(Amplifiers("first", [b], [bo], [3.0], [0.5], offset=[-0.01]))
+    builder.add(Amplifiers("second", [bo], [co], [2.0], [0.3]))
+    builder.add(Amplifiers("diode", [d], [do], [2.0], [0.5], offset=[0.03]))
+    ends = [
+        (x, a),
+        (a, 0),
+        (ap, b),
+        (an, b),
+        (ap, an),
+        (b, 0),
+        (bo, c),
+        (co, c),
+        (c, 0),
+        (co, d),
+        (d, 0),
+        (do, e),
+        (e, 0),
+    ]
+    first, second = zip(*ends, strict=True)
+    builder.add(Conductances("r", first, second, 1e-5 * np.arange(1, len(ends) + 1)))
+    builder.add_diodes("c", c, 0, ShockleyDiode(saturation_current=1e-9))
+    builder.add_diodes("d", do, 0, ShockleyDiode(saturation_current=1e-9))
+    builder.set_outputs([c, e], [d, 0])
+    return builder.build()
+
+
+def test_what_is_folded_has_the_voltages_and_the_response_of_the_whole():
+    circuit = amplified()
+    folded = NortonReduction.of(circuit).without_amplifiers().folded
+    assert {circuit.node_names[node] for node in folded.nodes} == {"ap", "an", "co"}
+    inputs = torch.linspace(-1, 1, 5, dtype=torch.float64)[:, None]
+    expected = solve(circuit, inputs, solver=Newton())
+    found = solve(circuit, inputs, solver=Ngspice(options=TIGHT, reduced=True))
+    torch.testing.assert_close(found.voltages, expected.voltages, rtol=0, atol=1e-11)
+    currents = np.full((5, 2), 1e-6)
+    response = small_signal_response(circuit, inputs.numpy(), currents, options=TIGHT, reduced=True)
+    whole = small_signal_response(circuit, inputs.numpy(), currents, options=TIGHT)
+    np.testing.assert_allclose(response, whole, rtol=1e-7, atol=1e-13)
+
+
+def test_the_verdict_on_folded_amplifiers_is_that_of_the_whole_circuit(monkeypatch):
+    """What ngspice solved is judged on the amplifiers' own circuit: a wrong transconductance cannot pass."""
+    right = NortonReduction.without_amplifiers
+
+    def wrong(self):
+        found = right(self)
+        groups = [
+            replace(group, gain=1.001 * group.gain)
+            if group.label.startswith("folded") and "gain" in group.values
+            else group
+            for group in found.circuit.groups
+        ]
+        return replace(found, circuit=found.circuit.with_groups(groups))
+
+    monkeypatch.setattr(NortonReduction, "without_amplifiers", wrong)
+    found = solve(amplified(), INPUTS, solver=Ngspice(options=TIGHT, reduced=True), throw=False)
+    assert not found.converged.any()
 
 
 def test_rows_whose_current_controls_a_source_stay():

@@ -74,8 +74,9 @@ class Ngspice(CircuitSolver):
         Largest bound on the error of a node's voltage, relative to the largest voltage of the sample, at which the
         sample counts as converged; ngspice's own absolute tolerance of voltages is forgiven.
     reduced : bool
-        Whether resistors to nodes that sources hold are replaced by Norton equivalents: the same voltages, several
-        times faster, but another netlist than the hardware's. See `NortonReduction`.
+        Whether resistors to nodes that sources hold are replaced by Norton equivalents, and ideal amplifiers by
+        transconductances: the same voltages, several times faster, but another netlist than the hardware's. See
+        `NortonReduction`.
     nodeset : bool
         Whether the search for every sample begins at the state that `solve` is given, as ngspice's ``.nodeset`` has it:
         a circuit with several equilibria then shows whether that state is one, and otherwise which lies near.
@@ -128,7 +129,9 @@ class Ngspice(CircuitSolver):
             raise StimulusError("Ngspice with nodeset needs a state to begin from, found none; give it as start")
         batch = nudged_batch(circuit, inputs, nudge, free_outputs, start if self.nodeset else None, self.forms_nudges)
         reduction = NortonReduction.of(circuit) if self.reduced else None
-        sweep = Sweep(circuit, self.options, reduction, self.executable, self.timeout)
+        # What is judged has its amplifiers, whatever is run.
+        run = None if reduction is None else reduction.without_amplifiers()
+        sweep = Sweep(circuit, self.options, run, self.executable, self.timeout)
         judge = Judge(circuit, reduction, batch, self.rtol, self.options, self.accuracy, sweep.program)
         points = min(self.max_points, max(_NODE_POINTS // circuit.n_nodes, 1))
         result = run_batch(sweep, batch, points, self.processes, self.progress, judge)

@@ -61,8 +61,11 @@ def small_signal_response(
     if circuit.outputs is None:
         raise StimulusError(f"a nudge needs outputs, found none in {circuit.title!r}; declare them with set_outputs")
     circuit = circuit.with_groups(group for group in circuit.groups if not group.is_open_at_rest)
-    sweep = Sweep(circuit, options, NortonReduction.of(circuit) if reduced else None, executable, timeout)
-    return _responses(sweep, inputs, currents, processes)
+    reduction = NortonReduction.of(circuit).without_amplifiers() if reduced else None
+    response = _responses(Sweep(circuit, options, reduction, executable, timeout), inputs, currents, processes)
+    if reduction is not None:
+        reduction.folded.fill_changes(response)
+    return response
 
 
 def _responses(sweep: Sweep, inputs: np.ndarray, currents: np.ndarray, processes: int) -> np.ndarray:

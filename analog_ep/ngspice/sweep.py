@@ -111,7 +111,7 @@ class Sweep:
     written : Circuit
         What the deck holds: the circuit or its reduction.
     free : ndarray (n_free,)
-        Nodes that no grounded independent source holds.
+        Nodes that no grounded independent source holds, and that the reduction did not fold.
     saved : list of str
         Their names as the engine's vectors.
     program : str
@@ -140,7 +140,10 @@ class Sweep:
         # Side by side, threads that write would all be late; in turn, ngspice runs the first deck meanwhile.
         self._turn = threading.Lock()
         self.written = circuit if reduction is None else reduction.circuit
-        self.free = np.flatnonzero(~held_nodes(circuit))
+        free = ~held_nodes(circuit)
+        if reduction is not None:
+            free[reduction.folded.nodes] = False
+        self.free = np.flatnonzero(free)
         self.saved = [self.sweeps.vector(circuit.node_names[node]) for node in self.free]
         writer = NetlistWriter(self.written, lambda group: np.zeros(len(group)), self.options, self.dialect)
         shared, self._driven = [], []
@@ -193,6 +196,8 @@ class Sweep:
             )
         found = raw.columns(self.saved)
         voltages[:, self.free] = found[1::2] if started else found
+        if self.reduction is not None:
+            self.reduction.folded.fill(voltages)
         return voltages
 
     def _index(self) -> Iterator[str]:
