@@ -195,7 +195,9 @@ class Branching:
         kept[self.n_fixed :] &= weight[order[self.n_fixed :] - self.n_fixed] > 0
         place = np.flatnonzero(kept)
         pair, first = np.unique(edges[0, kept] * self.n_nodes + edges[1, kept], return_index=True)
-        graph = csr_array((place[first] + 1.0, np.divmod(pair, self.n_nodes)), shape=(self.n_nodes, self.n_nodes))
+        # Indices of 32 bits: SciPy 1.13 forms trees of no others.
+        ends = np.stack(np.divmod(pair, self.n_nodes)).astype(np.int32)
+        graph = csr_array((place[first] + 1.0, tuple(ends)), shape=(self.n_nodes, self.n_nodes))
         _, before = breadth_first_order(minimum_spanning_tree(graph), GROUND, directed=False)
         return np.maximum(before, GROUND)
 
