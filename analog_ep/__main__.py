@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -41,12 +42,16 @@ def main() -> None:
     # Also where the command was started in the background by a script, which has it ignore interrupts.
     _answer(leave)
     _require_folder()
-    # Takes seconds, in which a user may change their mind.
-    from analog_ep.cli import main as run
+    # Takes seconds, in which a user may change their mind. What is imported stays: no collection needs to look at it.
+    gc.disable()
+    from analog_ep import cli
 
+    cli.load(sys.argv[1:])
+    gc.freeze()
+    gc.enable()
     try:
         _answer(interrupt)
-        run()
+        cli.main()
     except KeyboardInterrupt as error:
         leave((error.args or _SIGNALS)[0], None)
     finally:

@@ -17,6 +17,7 @@ import typer
 
 from analog_ep import cli
 from analog_ep.checking import CrossCheck
+from analog_ep.cli.common import COMMANDS
 from analog_ep.errors import DataError, NgspiceNotFoundError
 from analog_ep.runs import trained as trained_runs
 from analog_ep.runs.folder import CHECKPOINT, METRICS, SPEC, saved_epochs
@@ -336,3 +337,16 @@ def test_ctrl_c_leaves_a_checkpoint_that_resumes(spec: Path, tmp_path: Path, inv
 def test_module_and_command_are_one():
     result = subprocess.run([sys.executable, "-m", "analog_ep", "--version"], capture_output=True, text=True)
     assert result.stdout == f"analog-ep {version('analog-ep')}\n"
+
+
+def test_a_command_imports_its_own_module_and_help_has_them_in_order():
+    for name, module in COMMANDS.items():
+        command = typer.main.get_command(cli.app).commands[name]  # pyright: ignore[reportAttributeAccessIssue]
+        callbacks = [each.callback for each in getattr(command, "commands", {"": command}).values()]
+        assert {callback.__module__ for callback in callbacks} == {f"analog_ep.cli.{module}"}
+    assert [*typer.main.get_command(cli.app).list_commands(None)] == [*COMMANDS]  # pyright: ignore
+    code = "import sys; from analog_ep.cli import load; load(['--quiet', 'pulses', 'x']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name for name in done.stdout.split() if name.startswith("analog_ep.cli.")}
+    assert "analog_ep.cli.pulses" in loaded
+    assert not loaded & {f"analog_ep.cli.{name}" for name in {*COMMANDS.values()} - {"pulses"}}

@@ -401,7 +401,8 @@ def test_a_path_that_is_no_utf8_and_a_name_of_250_characters(tmp_path: Path, cap
 
 def test_a_narrow_stream(trained: Path):
     encoding = "ascii"
-    code = f"import sys; sys.argv = ['x']; from analog_ep.cli.app import console, main\n{SPEAK}"
+    imports = "import sys; sys.argv = ['x']; from analog_ep.cli import main; from analog_ep.cli.common import console"
+    code = f"{imports}\n{SPEAK}"
     found = subprocess.run(
         [sys.executable, "-c", code, str(trained)],
         env={**os.environ, "PYTHONIOENCODING": encoding, "LC_ALL": "C"},

@@ -13,7 +13,7 @@ from analog_ep.analyses.analyse import analyse
 from analog_ep.analyses.conditions import FOLDER, PARAMETERS, Conditions, Workplace
 from analog_ep.analyses.writing import write_report
 from analog_ep.circuit.real_amplifiers import AmplifierModel
-from analog_ep.cli.app import EngineOption, JsonOption, RunFolder, app, console, show
+from analog_ep.cli.common import EngineOption, JsonOption, RunFolder, app, console, show
 from analog_ep.cli.notices import warn_of_weak_responses_of
 from analog_ep.cli.progress import CountProgress
 

@@ -13,7 +13,7 @@ from analog_ep.benchmarking.graph import benchmark_graph
 from analog_ep.benchmarking.recipe import bench_recipe, bench_spec
 from analog_ep.benchmarking.spice import benchmark_spice
 from analog_ep.benchmarking.wires import benchmark_wires
-from analog_ep.cli.app import EngineOption, JsonOption, app, layer_sizes, show
+from analog_ep.cli.common import EngineOption, JsonOption, app, layer_sizes, show
 from analog_ep.spec import load_spec, with_values
 
 bench = typer.Typer(help="Measure speed.", no_args_is_help=True, rich_markup_mode=None)

@@ -22,7 +22,7 @@ from analog_ep.calibration.solver import LOAD, calibrate_device, read_device
 from analog_ep.calibration.step_families import FAMILIES
 from analog_ep.calibration.writing import fault_of, fit_table, write_card
 from analog_ep.cards.pulse_tables import read_pulses
-from analog_ep.cli.app import RunFolder, app, console
+from analog_ep.cli.common import RunFolder, app, console
 from analog_ep.constants import DEFAULT_TEMPERATURE
 from analog_ep.devices.foundry_card import save_tables
 from analog_ep.measurements import Column, Table, read_table

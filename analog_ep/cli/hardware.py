@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from analog_ep.checking.doctor import examine
-from analog_ep.cli.app import EngineOption, JsonOption, RunFolder, app, console, show
+from analog_ep.cli.common import EngineOption, JsonOption, RunFolder, app, console, show
 from analog_ep.cli.notices import warn_of_weak_responses_of
 from analog_ep.designs import read_netlist
 from analog_ep.designs.checking import Comparison, check_design

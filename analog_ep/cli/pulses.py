@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 import typer
 
-from analog_ep.cli.app import JsonOption, RunFolder, app, console, show
+from analog_ep.cli.common import JsonOption, RunFolder, app, console, show
 from analog_ep.cli.progress import CountProgress
 from analog_ep.runs.step_pulses import step_pulses
 from analog_ep.support.files import write_atomically

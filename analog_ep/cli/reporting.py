@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from analog_ep.cli.app import EngineOption, JsonOption, app, console
+from analog_ep.cli.common import EngineOption, JsonOption, app, console
 from analog_ep.cli.progress import CountProgress
 from analog_ep.reporting.composing import report
 

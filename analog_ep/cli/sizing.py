@@ -8,7 +8,7 @@ from typing import Annotated
 import torch
 import typer
 
-from analog_ep.cli.app import JsonOption, app, console, interrupted, show
+from analog_ep.cli.common import JsonOption, app, console, interrupted, show
 from analog_ep.cli.progress import CountProgress
 from analog_ep.errors import BudgetError
 from analog_ep.sizing.candidates import Workers

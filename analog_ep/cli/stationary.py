@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from analog_ep.cli.app import JsonOption, app, console, show
+from analog_ep.cli.common import JsonOption, app, console, show
 from analog_ep.runs.progress import sample_bar
 from analog_ep.support.files import write_atomically
 from analog_ep.theory.amplitude import harmonic_study, holomorphic_study

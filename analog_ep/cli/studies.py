@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from analog_ep.cli.app import app, console, interrupted
+from analog_ep.cli.common import app, console, interrupted
 from analog_ep.cli.progress import CountProgress
 from analog_ep.spec.study import load_study
 from analog_ep.studies.grid import run_study

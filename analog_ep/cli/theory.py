@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from analog_ep.cli.app import JsonOption, app, layer_sizes, show
+from analog_ep.cli.common import JsonOption, app, layer_sizes, show
 from analog_ep.theory import check_theory
 
 

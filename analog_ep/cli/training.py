@@ -10,7 +10,7 @@ from typing import Annotated
 import torch
 import typer
 
-from analog_ep.cli.app import EngineOption, app, console, interrupted
+from analog_ep.cli.common import EngineOption, app, console, interrupted
 from analog_ep.cli.notices import warn_of_weak_responses
 from analog_ep.errors import NgspiceNotFoundError, SpecError
 from analog_ep.learning.parallel import Ranks

@@ -10,16 +10,45 @@ from collections.abc import Sequence
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperGroup
 
 from analog_ep.errors import AnalogEPError
 from analog_ep.ngspice.engines import SystemNgspice, Vacask, WasmNgspice, choice_kept, choose_engine
 
+COMMANDS = {
+    "analyse": "analyses",
+    "check": "hardware",
+    "export": "hardware",
+    "doctor": "hardware",
+    "pulses": "pulses",
+    "report": "reporting",
+    "size": "sizing",
+    "stationary": "stationary",
+    "amplitudes": "stationary",
+    "study": "studies",
+    "theory": "theory",
+    "train": "training",
+    "demo": "training",
+    "bench": "benchmarks",
+    "calibrate": "calibration",
+}
+"""The module of each command, in the order in which `--help` has them."""
+
+
+class _InOrder(TyperGroup):
+    """Commands in one order, whichever module was imported first."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=[*COMMANDS].index)
+
+
 app = typer.Typer(
+    cls=_InOrder,
     name="analog-ep",
     help="Train resistive crossbar networks by equilibrium propagation, and check them against ngspice.",
     no_args_is_help=True,
