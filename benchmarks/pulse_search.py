@@ -29,7 +29,8 @@ import numba
 import numpy as np
 from scipy.optimize import minimize
 
-from analog_ep.calibration.pulse_fit import TrainFit, adequacy_of, fit_train, most_likely_fit
+from analog_ep.calibration.pulse_adequacy import adequacy_of
+from analog_ep.calibration.pulse_fit import TrainFit, fit_train, most_likely_fit
 from analog_ep.calibration.pulse_likelihood import PulseTrain
 from analog_ep.calibration.step_families import FAMILIES
 
