@@ -1,6 +1,6 @@
 """Are fits of pulse trains as likely as anything a search finds, do their intervals hold, are wrong models found out?
 
-python benchmarks/pulse_search.py --draws 50
+python benchmarks/pulse_search.py --draws 50 --power 50 --out trains.jsonl
 
 Twenty kinds of train: six models, noise of 0.1 to 10 steps, some with write noise. Steps, simulation, likelihood and
 search are of this file alone. Without write noise the likelihood is exact; with it, it is that of an extended Kalman
@@ -9,20 +9,28 @@ of these.
 
 Wrong models: those whose best likelihood a likelihood-ratio test tells from that of the true model in at least 95 % of
 draws, at 1 % of the trains that the wrong model itself makes, must be called inadequate.
+
+What is found goes to `--out`, a line a draw, as it comes; draws that stand there are not done again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
+import numba
 import numpy as np
 from scipy.optimize import minimize
 
-from analog_ep.calibration.pulse_fit import TrainFit, adequacy_of, fit_train, most_likely_fit
+from analog_ep.calibration.pulse_adequacy import adequacy_of
+from analog_ep.calibration.pulse_fit import TrainFit, fit_train, most_likely_fit
 from analog_ep.calibration.pulse_likelihood import PulseTrain
 from analog_ep.calibration.step_families import FAMILIES
 
@@ -31,41 +39,49 @@ POINTS, POLISHED = 400, 5
 RESOLUTION = 1e-7
 LEVEL, POWER = 0.01, 0.95
 
-Steps = Callable[[np.ndarray, np.ndarray, bool], np.ndarray]
-"""Sizes `(n_points, n_states)` at coordinates `(n_points, n)` and states `(n_points or 1, n_states)` under one sign."""
+Steps = Callable[[np.ndarray, float, bool], float]
+"""Size of the step at coordinates `(n,)` and a state, up or down."""
+
+compiled = numba.njit(error_model="numpy")
 
 
-def constant(x: np.ndarray, w: np.ndarray, up: bool) -> np.ndarray:
-    return np.exp(x[:, [0 if up else 1]]) + 0 * w
+@compiled
+def constant(x: np.ndarray, w: float, up: bool) -> float:
+    return math.exp(x[0] if up else x[1])
 
 
-def linear(x: np.ndarray, w: np.ndarray, up: bool) -> np.ndarray:
-    size, slope = (x[:, [0]], -x[:, [1]]) if up else (x[:, [2]], x[:, [3]])
-    return np.maximum(np.exp(size) * (1 + slope * w), 0)
+@compiled
+def linear(x: np.ndarray, w: float, up: bool) -> float:
+    size, slope = (x[0], -x[1]) if up else (x[2], x[3])
+    return max(math.exp(size) * (1 + slope * w), 0.0)
 
 
-def soft(x: np.ndarray, w: np.ndarray, up: bool) -> np.ndarray:
-    return np.maximum(np.exp(x[:, [0]]) * (x[:, [2]] - w) if up else np.exp(x[:, [1]]) * (w - x[:, [3]]), 0)
+@compiled
+def soft(x: np.ndarray, w: float, up: bool) -> float:
+    return max(math.exp(x[0]) * (x[2] - w) if up else math.exp(x[1]) * (w - x[3]), 0.0)
 
 
-def exponential(x: np.ndarray, w: np.ndarray, up: bool) -> np.ndarray:
-    size, slope, gamma = (x[:, [k]] for k in ((0, 1, 2) if up else (3, 4, 5)))
+@compiled
+def exponential(x: np.ndarray, w: float, up: bool) -> float:
+    size, slope, gamma = (x[0], x[1], x[2]) if up else (x[3], x[4], x[5])
     ahead = w if up else -w
-    gamma = np.where(np.abs(gamma) < 1e-8, 1e-8, gamma)
-    return np.maximum(np.exp(size) * (1 + slope * np.expm1(np.clip(gamma * ahead, -50, 50)) / gamma), 0)
+    gamma = 1e-8 if abs(gamma) < 1e-8 else gamma
+    return max(math.exp(size) * (1 + slope * math.expm1(min(max(gamma * ahead, -50.0), 50.0)) / gamma), 0.0)
 
 
-def power(x: np.ndarray, w: np.ndarray, up: bool) -> np.ndarray:
-    width = np.maximum(x[:, [4]] - x[:, [5]], 1e-9)
-    left = (x[:, [4]] - w if up else w - x[:, [5]]) / width
-    return np.exp(x[:, [0 if up else 1]]) * np.maximum(left, 1e-9) ** np.exp(x[:, [2 if up else 3]])
+@compiled
+def power(x: np.ndarray, w: float, up: bool) -> float:
+    left = (x[4] - w if up else w - x[5]) / max(x[4] - x[5], 1e-9)
+    return math.exp(x[0] if up else x[1]) * max(left, 1e-9) ** math.exp(x[2] if up else x[3])
 
 
-def piecewise(x: np.ndarray, w: np.ndarray, up: bool) -> np.ndarray:
-    values = np.exp(x[:, :5] if up else x[:, 5:10])
-    place = np.clip((w + 1) * 2, 0, 4)
-    hats = np.maximum(0, 1 - np.abs(place[..., None] - np.arange(5)))
-    return np.einsum("pk,psk->ps", values, np.broadcast_to(hats, (len(x), *hats.shape[1:])))
+@compiled
+def piecewise(x: np.ndarray, w: float, up: bool) -> float:
+    place = min(max((w + 1) * 2, 0.0), 4.0)
+    k = min(int(place), 3)
+    first = k if up else 5 + k
+    low, high = math.exp(x[first]), math.exp(x[first + 1])
+    return low + (place - k) * (high - low)
 
 
 @dataclass(frozen=True)
@@ -101,51 +117,57 @@ UP = np.tile(np.repeat([True, False], PULSES), CYCLES)
 
 
 def drawn(
-    name: str, x: np.ndarray, noise: float, write: float, random: np.random.Generator, n: int, begin: float = -0.8
+    name: str, x: np.ndarray, noise: float, write: float, random: np.random.Generator, begin: float = -0.8
 ) -> np.ndarray:
-    """Reads `(n_pulses + 1, n)` of cycles up and down."""
-    states = np.full(n, begin)
-    path = [states]
-    for sign in UP:
-        size = STEPS[name](x[None], states[None], bool(sign))[0]
-        states = states + (1 if sign else -1) * size * (1 + noise * random.normal(size=n))
-        path.append(states)
-    return np.array(path) + write * random.normal(size=(len(UP) + 1, n))
+    """Reads `(n_pulses + 1,)` of cycles up and down."""
+    size, state = STEPS[name], begin
+    path = [state]
+    for sign, fluctuation in zip(UP, random.normal(size=len(UP)), strict=True):
+        state += (1 if sign else -1) * size(x, state, sign) * (1 + noise * fluctuation)
+        path.append(state)
+    return np.array(path) + write * random.normal(size=len(path))
 
 
 def surprise(name: str, points: np.ndarray, reads: np.ndarray, write: bool) -> np.ndarray:
     """−ln likelihood `(n_points,)` of reads `(n_pulses + 1,)`: points are steps, ln σ and, with write noise, ln e."""
-    steps = points[:, : -1 - write]
-    with np.errstate(all="ignore"):
-        value = _filtered(name, steps, points, reads) if write else _exact(name, steps, np.exp(points[:, -1:]), reads)
+    value = (_filtered if write else _exact)(STEPS[name], points, reads)
     return np.where(np.isfinite(value), value, 1e10)
 
 
-def _exact(name: str, x: np.ndarray, noise: np.ndarray, reads: np.ndarray) -> np.ndarray:
-    before, change = reads[:-1], np.diff(reads)
-    total = np.zeros(len(x))
-    for sign, up in ((1, True), (-1, False)):
-        size = STEPS[name](x, before[None, up == UP], up)
-        variance = (noise * size) ** 2 + RESOLUTION**2
-        total += 0.5 * (np.log(2 * np.pi * variance) + (change[up == UP] - sign * size) ** 2 / variance).sum(1)
-    return total
+@compiled
+def _exact(steps: Steps, points: np.ndarray, reads: np.ndarray) -> np.ndarray:
+    totals = np.zeros(len(points))
+    for p in range(len(points)):
+        x, noise = points[p], math.exp(points[p, -1])
+        for k in range(len(UP)):
+            size = steps(x, reads[k], UP[k])
+            variance = (noise * size) ** 2 + RESOLUTION**2
+            missed = reads[k + 1] - reads[k] - (size if UP[k] else -size)
+            totals[p] += 0.5 * (math.log(2 * math.pi * variance) + missed**2 / variance)
+    return totals
 
 
-def _filtered(name: str, x: np.ndarray, points: np.ndarray, reads: np.ndarray) -> np.ndarray:
-    noise, read = np.exp(points[:, -2]), np.exp(2 * points[:, -1])
-    # Of the first state nothing is known but its read.
-    state, variance, total = np.full(len(x), reads[0]), read.copy(), np.zeros(len(x))
-    h = 1e-5
-    for up, row in zip(UP, reads[1:], strict=True):
-        sign = 1 if up else -1
-        low, size, high = STEPS[name](x, np.stack([state - h, state, state + h], axis=1), bool(up)).T
-        state = state + sign * size
-        variance = (1 + sign * (high - low) / (2 * h)) ** 2 * variance + (noise * size) ** 2 + RESOLUTION**2
-        innovation, spread = row - state, variance + read
-        total += 0.5 * (np.log(2 * np.pi * spread) + innovation**2 / spread)
-        gain = variance / spread
-        state, variance = state + gain * innovation, gain * read
-    return total
+@compiled
+def _filtered(steps: Steps, points: np.ndarray, reads: np.ndarray) -> np.ndarray:
+    totals, h = np.zeros(len(points)), 1e-5
+    for p in range(len(points)):
+        x, noise, read = points[p], math.exp(points[p, -2]), math.exp(2 * points[p, -1])
+        # Of the first state nothing is known but its read.
+        state, variance = reads[0], read
+        for k in range(len(UP)):
+            sign = 1 if UP[k] else -1
+            size = steps(x, state, UP[k])
+            slope = (steps(x, state + h, UP[k]) - steps(x, state - h, UP[k])) / (2 * h)
+            state += sign * size
+            variance = (1 + sign * slope) ** 2 * variance + (noise * size) ** 2 + RESOLUTION**2
+            innovation, spread = reads[k + 1] - state, variance + read
+            totals[p] += 0.5 * (math.log(2 * math.pi * spread) + innovation**2 / spread)
+            gain = variance / spread
+            state, variance = state + gain * innovation, gain * read
+            if not math.isfinite(state):
+                totals[p] = np.inf
+                break
+    return totals
 
 
 def searched(
@@ -171,7 +193,7 @@ def _polished(name: str, start: np.ndarray, reads: np.ndarray, write: bool) -> f
         n = len(x)
         return float(values[0]), (values[1 : n + 1] - values[n + 1 :]) / 2e-5
 
-    found = minimize(both, start, jac=True, method="BFGS", options={"maxiter": 60 if write else 300})
+    found = minimize(both, start, jac=True, method="BFGS", options={"maxiter": 300})
     return float(found.fun)
 
 
@@ -179,16 +201,12 @@ def train_of(reads: np.ndarray) -> PulseTrain:
     return PulseTrain(reads[:-1], reads[1:], UP, np.arange(len(UP)) > 0)
 
 
-def shortfall(kind: Kind, reads: np.ndarray, seed: int) -> tuple[float, TrainFit, float]:
-    """What the fit falls short of the search, in BIC/2; the fit; its seconds.
+def shortfall(kind: Kind, reads: np.ndarray, fit: TrainFit, seed: int) -> float:
+    """What a fit falls short of the search, in BIC/2.
 
     The fit may leave a noise out: the search is of both likelihoods, each with the price of its parameters.
     """
-    train = train_of(reads)
-    began = time.process_time()
-    fit = most_likely_fit(train, FAMILIES[kind.name])
-    seconds = time.process_time() - began
-    price = 0.5 * np.log(len(train))
+    price = 0.5 * np.log(len(UP))
     noise = fit.cycle_noise or 1e-6
     own = np.concatenate([fit.steps, [np.log(noise)], [np.log(fit.write_noise)] if fit.write_noise else []])
     mine = float(surprise(kind.name, own[None], reads, bool(fit.write_noise))[0])
@@ -197,80 +215,113 @@ def shortfall(kind: Kind, reads: np.ndarray, seed: int) -> tuple[float, TrainFit
         truth = np.concatenate([TRUTH[kind.name], [np.log(kind.noise)], [np.log(kind.write)] if write else []])
         further = [own] if len(own) == len(truth) else []
         best = min(best, searched(kind.name, truth, reads, write, further, seed) + price * len(truth))
-    return mine + price * (len(own) - (not fit.cycle_noise)) - best, fit, seconds
+    return mine + price * (len(own) - (not fit.cycle_noise)) - best
 
 
-def covered(kind: Kind, train: PulseTrain) -> list[float]:
-    """Errors in standard deviations of what the data tell: steps, ln σ, ln e."""
+def reads_of(number: int, draw: int) -> np.ndarray:
+    """Of a draw of a kind."""
+    kind = KINDS[number]
+    return drawn(kind.name, TRUTH[kind.name], kind.noise, kind.write, np.random.default_rng([number, draw]))
+
+
+def study(number: int, draw: int) -> dict[str, Any]:
+    """Shortfall, seconds of the fit, errors in σ of what the data tell, and whether the fit is rejected."""
+    kind, reads = KINDS[number], reads_of(number, draw)
+    train = train_of(reads)
+    began = time.process_time()
+    likeliest = most_likely_fit(train, FAMILIES[kind.name])
+    seconds = time.process_time() - began
     fit = fit_train(train, FAMILIES[kind.name])
     truth = list(TRUTH[kind.name])
     truth += [np.log(kind.noise)] if fit.cycle_noise else []
     truth += [np.log(kind.write or np.nan)] if fit.write_noise else []
     deviations = np.sqrt(np.diag(fit.covariance))
     errors = (fit.coordinates - truth) / deviations
-    return [float(e) for e, d in zip(errors, deviations, strict=True) if np.isfinite(d) and np.isfinite(e)]
+    told = [float(e) for e, d in zip(errors, deviations, strict=True) if np.isfinite(d) and np.isfinite(e)]
+    short = shortfall(kind, reads, likeliest, draw)
+    return {"short": short, "seconds": seconds, "errors": told, "rejected": not adequacy_of(fit).adequate}
 
 
-def told_apart(kind: Kind, all_reads: np.ndarray, draws: int) -> list[dict[str, float | str]]:
-    """Of every wrong model: power of the likelihood ratio, and how often the fit of it is called inadequate."""
-    rows = []
-    trains = [train_of(column) for column in all_reads.T[:draws]]
-    right = [most_likely_fit(train, FAMILIES[kind.name]) for train in trains]
-    for name in FAMILIES:
-        if name == kind.name:
-            continue
-        wrong = [most_likely_fit(train, FAMILIES[name]) for train in trains]
-        ratios = np.array([w.surprise - r.surprise for w, r in zip(wrong, right, strict=True)])
-        null = _null_ratios(name, wrong[0], kind, all_reads[0, 0], draws)
-        share = float((ratios > np.quantile(null, 1 - LEVEL)).mean())
-        called = float(np.mean([not adequacy_of(fit_train(t, FAMILIES[name])).adequate for t in trains]))
-        rows.append({"wrong": name, "power": share, "called": called})
-    return rows
+def wrong_models(number: int, draw: int) -> dict[str, Any]:
+    """Of each: ln likelihood ratio to the true one, of the draw and of a train that it made; whether it is rejected."""
+    kind, train, found = KINDS[number], train_of(reads_of(number, draw)), {}
+    for wrong in FAMILIES.keys() - {kind.name}:
+        random = np.random.default_rng([99, number, draw])
+        null = train_of(drawn(wrong, *made_by(number, wrong), random, reads_of(number, 0)[0]))
+        called = not adequacy_of(fit_train(train, FAMILIES[wrong])).adequate
+        ratios = [
+            most_likely_fit(each, FAMILIES[wrong]).surprise - most_likely_fit(each, FAMILIES[kind.name]).surprise
+            for each in (train, null)
+        ]
+        found[wrong] = {"ratio": ratios[0], "null": ratios[1], "called": called}
+    return found
 
 
-def _null_ratios(name: str, fit: TrainFit, kind: Kind, begin: float, draws: int) -> np.ndarray:
-    random = np.random.default_rng(99)
-    reads = drawn(name, fit.steps, fit.cycle_noise, fit.write_noise, random, draws, begin)
-    trains = [train_of(column) for column in reads.T]
-    pairs = [[most_likely_fit(t, FAMILIES[each]).surprise for each in (name, kind.name)] for t in trains]
-    return np.array([wrong - right for wrong, right in pairs])
+@lru_cache
+def made_by(number: int, wrong: str) -> tuple[np.ndarray, float, float]:
+    """Steps and noises of a wrong model as it was fitted to the first draw."""
+    fit = most_likely_fit(train_of(reads_of(number, 0)), FAMILIES[wrong])
+    return fit.steps, fit.cycle_noise, fit.write_noise
+
+
+class Records:
+    """What was found of draws, by what was asked, kind and draw; kept in a file where one is given."""
+
+    def __init__(self, path: Path | None):
+        self._path = path
+        lines = path.read_text().splitlines() if path is not None and path.exists() else []
+        self._found = {tuple(of): found for of, found in map(json.loads, lines)}
+
+    def get(self, ask: Callable[[int, int], dict[str, Any]], number: int, draw: int) -> dict[str, Any]:
+        """A draw's record, made where there is none."""
+        of = (ask.__name__, number, draw)
+        if of not in self._found:
+            self._found[of] = ask(number, draw)
+            if self._path is not None:
+                with self._path.open("a") as file:
+                    file.write(json.dumps([of, self._found[of]]) + "\n")
+        return self._found[of]
+
+
+def row(kind: Kind, found: list[dict[str, Any]]) -> str:
+    """A kind's line of the table."""
+    errors = np.concatenate([each["errors"] for each in found])
+    short, share = max(each["short"] for each in found), float((np.abs(errors) < 1).mean())
+    rejected, seconds = (np.mean([each[name] for each in found]) for name in ("rejected", "seconds"))
+    return (
+        f"{kind.name:14}  {kind.noise:6}  {kind.write:5}  {short:18.2g}  {100 * share:9.0f}  {100 * rejected:10.0f}"
+        f"  {seconds:13.2f}"
+    )
+
+
+def wrong_row(wrong: str, found: list[dict[str, Any]]) -> str:
+    """Of a wrong model: power of the likelihood ratio, and how often the fit of it is called inadequate."""
+    limit = np.quantile([each[wrong]["null"] for each in found], 1 - LEVEL)
+    apart = np.mean([each[wrong]["ratio"] > limit for each in found])
+    called = np.mean([each[wrong]["called"] for each in found])
+    missed = "  missed" if apart >= POWER > called else ""
+    return f"    {wrong:14} told apart {apart:.2f}  called inadequate {called:.2f}{missed}"
 
 
 def main() -> None:
-    """A line a kind of train, and one of JSON for `--out`."""
+    """A line a kind of train, and one a wrong model of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--power", type=int, default=0, help="draws of the comparison with wrong models")
     parser.add_argument("--only", type=int, nargs="*", help="numbers of kinds")
-    parser.add_argument("--out", help="a file for a line of JSON a kind")
+    parser.add_argument("--out", type=Path, help="a file for a line of JSON a draw; what it holds is not done again")
     options = parser.parse_args()
+    records = Records(options.out)
     print("kind             noise  write  shortfall: largest  covered %  rejected %  seconds a fit")
     for number, kind in enumerate(KINDS):
         if options.only is not None and number not in options.only:
             continue
-        random = np.random.default_rng(number)
-        n = max(options.draws, options.power)
-        reads = drawn(kind.name, TRUTH[kind.name], kind.noise, kind.write, random, n)
-        found = [shortfall(kind, column, k) for k, column in enumerate(reads.T[: options.draws])]
-        trains = [train_of(column) for column in reads.T[: options.draws]]
-        errors = np.concatenate([covered(kind, train) for train in trains])
-        rejected = np.mean([not adequacy_of(fit_train(train, FAMILIES[kind.name])).adequate for train in trains])
-        short, share = max(each[0] for each in found), float((np.abs(errors) < 1).mean())
-        seconds = float(np.mean([each[2] for each in found]))
-        print(
-            f"{kind.name:14}  {kind.noise:6}  {kind.write:5}  {short:18.3f}  {100 * share:9.0f}  {100 * rejected:10.0f}"
-            f"  {seconds:13.2f}",
-            flush=True,
-        )
-        wrong = told_apart(kind, reads, options.power) if options.power else []
-        for row in wrong:
-            print(
-                f"    {row['wrong']:14} told apart {row['power']:.2f} called inadequate {row['called']:.2f}", flush=True
-            )
-        if options.out:
-            record = {**vars(kind), "short": [each[0] for each in found], "errors": list(errors), "wrong": wrong}
-            with open(options.out, "a") as file:
-                file.write(json.dumps({**record, "rejected": float(rejected), "seconds": seconds}) + "\n")
+        if options.draws:
+            print(row(kind, [records.get(study, number, k) for k in range(options.draws)]), flush=True)
+        if options.power:
+            found = [records.get(wrong_models, number, k) for k in range(options.power)]
+            print(f"{kind.name}, noise of {kind.noise}, write noise of {kind.write}")
+            print(*(wrong_row(wrong, found) for wrong in FAMILIES if wrong != kind.name), sep="\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from analog_ep.calibration.adequacy import judge, lack_of_fit
 from analog_ep.calibration.chip import calibrate_chip
 from analog_ep.calibration.fit import Unknown, covariance_of, estimates_of
 from analog_ep.calibration.population import combine, spread_of
-from analog_ep.calibration.pulse_fit import adequacy_of, fit_train
+from analog_ep.calibration.pulse_adequacy import adequacy_of
+from analog_ep.calibration.pulse_fit import fit_train
 from analog_ep.calibration.pulse_likelihood import PulseTrain
 from analog_ep.calibration.regression import regress
 from analog_ep.calibration.step_families import ConstantFamily

@@ -15,6 +15,7 @@ from analog_ep.calibration.amplifier import COLUMNS as AMPLIFIER
 from analog_ep.calibration.diode import COLUMNS, fit_diode
 from analog_ep.calibration.memristor import COLUMNS as MEMRISTOR
 from analog_ep.calibration.memristor import fit_memristor
+from analog_ep.calibration.plausible import require_no_plateau
 from analog_ep.calibration.pulses import COLUMNS as PULSES
 from analog_ep.calibration.pulses import fit_pulses
 from analog_ep.cards.measured_steps import measured_steps
@@ -175,7 +176,25 @@ def test_a_memristors_trace_without_signs_or_clipped_is_refused():
         fit_memristor(Table("abs.csv", {**columns, "current": np.abs(current)}))
     with pytest.raises(DataError, match=r"found it at 0.0001 A over \d+ rows from .* compliance of an instrument"):
         fit_memristor(Table("held.csv", {**columns, "current": current.clip(-1e-4, 1e-4)}))
+    # Limited at one polarity, behind noise, and beside larger currents of the other.
+    random = np.random.default_rng(0)
+    for noise in (0.0, 0.003, 0.01, 0.02):
+        limited = np.where(time < 0.5, voltage / 2e3, current).clip(-1, 1e-4)
+        held = limited * (1 + noise * random.standard_normal(len(time)))
+        with pytest.raises(DataError, match=r"found it at (9\.\d+e-05|0\.00010?\d?) A over \d+ rows .* compliance"):
+            fit_memristor(Table("held.csv", {**columns, "current": held}))
     assert {column.name for column in MEMRISTOR} >= columns.keys()
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.003, 0.01, 0.03])
+def test_a_current_with_a_broad_maximum_is_no_compliance(noise: float):
+    # A device that switches off under a sine, whose current turns round while the voltage goes on.
+    time = np.linspace(0, 1, 200)
+    voltage = np.sin(2 * np.pi * time)
+    current = voltage * np.exp(-3 * np.cumsum(np.abs(voltage)) / len(time)) * 1e-3
+    for seed in range(20):
+        noisy = current * (1 + noise * np.random.default_rng(seed).standard_normal(200))
+        require_no_plateau(Table("turns.csv", {"voltage": voltage, "current": noisy}))
 
 
 def trains(with_start: bool) -> str:

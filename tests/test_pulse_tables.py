@@ -11,7 +11,8 @@ from analog_ep.cards.measured_steps import pulses_of
 from analog_ep.cards.pulse_tables import read_pulses
 from analog_ep.cli import main
 from analog_ep.errors import DataError
-from analog_ep.measurements import Table
+from analog_ep.measurements import Table, rows
+from analog_ep.measurements.content import read_limited
 
 UP, DOWN = [1e-6, 2e-6, 3e-6], [3e-6, 1.5e-6]
 PULSE, CONDUCTANCE = [0, 1, 1, 0, -1], [*UP, *DOWN]
@@ -55,6 +56,14 @@ def test_trains_are_read_in_every_form(tmp_path: Path, content: str, options):
     np.testing.assert_allclose(before, [1e-6, 2e-6, 3e-6], rtol=1e-12)
     np.testing.assert_allclose(after, [2e-6, 3e-6, 1.5e-6], rtol=1e-12)
     assert up.tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("head", ["pulse,conductance [uS]", "pulse,resistance [Mohm]", "up [uS],down [uS]"])
+def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str):
+    reads = []
+    monkeypatch.setattr(rows, "read_limited", lambda path: reads.append(path) or read_limited(path))
+    read(tmp_path, f"{head}\n0,1\n1,2\n")
+    assert reads == [tmp_path / "train.csv"]
 
 
 def test_cycles_may_stand_in_columns(tmp_path: Path):

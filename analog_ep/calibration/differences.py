@@ -50,8 +50,7 @@ def most_likely(
         if not (np.isfinite(gradient).all() and np.isfinite(information).all() and scale.all()):
             return x
         for _ in range(_DAMPINGS):
-            step = -np.linalg.solve(information + damping * np.diag(scale), gradient)
-            step *= min(1.0, _FARTHEST / max(np.abs(step).max(), 1e-300))
+            step = _limited(information + damping * np.diag(scale), gradient)
             better = surprise(x + step)
             if better < value:
                 break
@@ -64,6 +63,18 @@ def most_likely(
         if idle == _IDLE:
             return x
     return x
+
+
+def _limited(information: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    """Step towards the optimum, no coordinate farther than it may change."""
+    step = -np.linalg.solve(information, gradient)
+    far = np.abs(step) > _FARTHEST
+    step = step.clip(-_FARTHEST, _FARTHEST)
+    # What the data hardly see would go far, and must not hold up the others: they go where they are best beside it.
+    if far.any() and not far.all():
+        left = gradient[~far] + information[np.ix_(~far, far)] @ step[far]
+        step[~far] = np.linalg.solve(information[np.ix_(~far, ~far)], -left).clip(-_FARTHEST, _FARTHEST)
+    return step
 
 
 def derivatives(

@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import chdtrc
 
-from analog_ep.calibration.adequacy import Adequacy, judge, lack_of_fit, waves
-from analog_ep.calibration.differences import curvature, derivatives, inverse, most_likely
+from analog_ep.calibration.differences import curvature, inverse, most_likely
 from analog_ep.calibration.fit import UNTOLD
 from analog_ep.calibration.pulse_likelihood import Linearised, PulseLikelihood, PulseTrain
 from analog_ep.calibration.pulse_restricted import restricted
 from analog_ep.calibration.step_families import ConstantFamily, StepFamily
 
 _ROUNDS = 5
-_LAGS = 5
 _LEAST_WRITTEN = 0.02
 """Of the variance: write noise to begin with where neighbouring residuals show none."""
 
@@ -134,33 +131,6 @@ def _best(likelihood: PulseLikelihood, starts: list[np.ndarray]) -> TrainFit:
     return min((_maximise(likelihood.copy(), start) for start in starts), key=lambda fit: fit.surprise)
 
 
-def adequacy_of(fit: TrainFit) -> Adequacy:
-    """Residual tests: trends of the steps with state, order and history, of their spread, and serial correlation."""
-    likelihood, train, n = fit.likelihood, fit.likelihood.train, fit.family.n_coordinates
-    linear = likelihood.at(fit.coordinates)
-    z = linear.whitened(linear.residuals)
-
-    def residuals(x: np.ndarray) -> np.ndarray:
-        return likelihood.at(np.concatenate([x, fit.coordinates[n:]])).residuals
-
-    slopes = linear.whitened(-derivatives(residuals, fit.steps))
-    # Smoothed states hold the future, and with it the residual itself: what orders the tests must not.
-    states = train.before - linear.read_noise_so_far(train.follows)
-    size = train.sign * fit.family.step(fit.steps, states, train.up)[0]
-    order = np.arange(len(train), dtype=float)
-    alternatives = {
-        "trend with conductance": waves(states, train.up),
-        "trend with order": waves(order),
-        "trend since the last reversal": _history(train),
-    }
-    bent = {name: linear.whitened(size[:, None] * columns) for name, columns in alternatives.items() if columns.size}
-    spread = lack_of_fit(z**2 - (z**2).mean(), np.ones((len(z), 1)), waves(states, train.up), False)
-    further = [("serial correlation", _ljung_box(z))]
-    if spread is not None:
-        further.append(("spread with conductance", spread))
-    return judge(z, slopes, bent, False, further)
-
-
 def standardised(fit: TrainFit) -> tuple[np.ndarray, Linearised]:
     """Residuals of unit variance `(n,)`, and what they come from."""
     linear = fit.likelihood.at(fit.coordinates)
@@ -213,21 +183,3 @@ def _maximise(likelihood: PulseLikelihood, x: np.ndarray) -> TrainFit:
     x = most_likely(likelihood.surprise, likelihood.innovations, x)
     hessian = curvature(likelihood.surprise, x, 1e-3)[1]
     return TrainFit(likelihood, x, inverse(hessian), likelihood.surprise(x))
-
-
-def _history(train: PulseTrain) -> np.ndarray:
-    """Alternatives in which a step depends on how many pulses of its sign came just before."""
-    same = np.concatenate([[False], train.up[1:] == train.up[:-1]]) & train.follows
-    position = np.zeros(len(train))
-    for k in range(1, len(train)):
-        position[k] = position[k - 1] + 1 if same[k] else 0
-    columns = [np.exp(-position / scale) * (train.up == up) for scale in (0.3, 3.0, 30.0) for up in (False, True)]
-    return np.column_stack(columns)
-
-
-def _ljung_box(z: np.ndarray) -> float:
-    n, centred = len(z), z - z.mean()
-    total = centred @ centred
-    correlations = [centred[k:] @ centred[:-k] / total for k in range(1, _LAGS + 1)]
-    statistic = n * (n + 2) * sum(c**2 / (n - k) for k, c in enumerate(correlations, start=1))
-    return float(chdtrc(_LAGS, statistic))

@@ -10,7 +10,8 @@ import numpy as np
 from analog_ep.calibration.adequacy import Adequacy
 from analog_ep.calibration.fit import Axes, Curve, Fit, deviations_of_mean
 from analog_ep.calibration.population import Population, combine
-from analog_ep.calibration.pulse_fit import TrainFit, adequacy_of, fit_train, standardised
+from analog_ep.calibration.pulse_adequacy import adequacy_of
+from analog_ep.calibration.pulse_fit import TrainFit, fit_train, standardised
 from analog_ep.calibration.pulse_likelihood import PulseTrain
 from analog_ep.calibration.pulse_parameters import pulse_estimates
 from analog_ep.calibration.step_families import FAMILIES, StepFamily

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from analog_ep.errors import DataError
-from analog_ep.measurements import Column, Table, read_table, si_scale
+from analog_ep.measurements import Column, Table, si_scale
 from analog_ep.measurements.headings import matched, parted, words_of
-from analog_ep.measurements.rows import Rows, number_in, read_headless, read_rows
+from analog_ep.measurements.rows import Rows, number_in, read_headless, read_rows, read_source
+from analog_ep.measurements.table import table_of
 
 _CONDUCTANCE, _RESISTANCE = Column("conductance", "S", others=("g",)), Column("resistance", "ohm", others=("r",))
 _PULSE, _DEVICE = Column("pulse", "1"), Column("device", "1", required=False)
@@ -52,17 +53,18 @@ def read_pulses(path: Path, header: str | None = None, window: tuple[float, floa
     DataError
         If the file is no such table; naming the line at fault.
     """
-    rows = read_rows(path, _known, _EXAMPLE, lambda cells: None) if header is None else None
+    source = read_source(path)
+    rows = read_rows(source, _known, _EXAMPLE, lambda cells: None) if header is None else None
     cells = rows.header if rows is not None else [cell.strip() for cell in str(header).split(",")]
     has_conductance, has_resistance = (
         any(_is(cell, column) for cell in cells) for column in (_CONDUCTANCE, _RESISTANCE)
     )
     if any(map(_sign, cells)) and not has_conductance and not has_resistance:
-        rows = rows or read_headless(path, cells, [place for place, cell in enumerate(cells) if _sign(cell)])
+        rows = rows or read_headless(source, cells, [place for place, cell in enumerate(cells) if _sign(cell)])
         return _of_trains(path, rows, window)
     if has_conductance or not has_resistance:
-        return read_table(path, PULSE_COLUMNS, header)
-    return _from_resistances(read_table(path, (_PULSE, _RESISTANCE, _DEVICE), header))
+        return table_of(source, PULSE_COLUMNS, header)
+    return _from_resistances(table_of(source, (_PULSE, _RESISTANCE, _DEVICE), header))
 
 
 def _from_resistances(found: Table) -> Table:

@@ -26,6 +26,25 @@ _OVERFLOW = 9e36
 
 
 @dataclass(frozen=True)
+class Source:
+    """A file as it was read, which is done once.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    lines : list of (int, str)
+        Numbers of lines and lines, without empty ones and comments; of a workbook, rows of the first sheet.
+    delimiters : sequence of str
+        What may lie between cells.
+    """
+
+    path: Path
+    lines: list[tuple[int, str]]
+    delimiters: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Rows:
     """A header and what follows it.
 
@@ -48,13 +67,13 @@ class Rows:
 
 
 def read_rows(
-    path: Path, known: Callable[[list[str]], int], example: str, require: Callable[[list[str]], object]
+    source: Source, known: Callable[[list[str]], int], example: str, require: Callable[[list[str]], object]
 ) -> Rows:
     """Find the header of a file, and its rows.
 
     Parameters
     ----------
-    path : Path
+    source : Source
         The file.
     known : callable
         How many of the columns looked for a row of cells names.
@@ -66,12 +85,12 @@ def read_rows(
     Raises
     ------
     DataError
-        If the file cannot be read, is empty, or a row has more cells than the header.
+        If the file is empty, or a row has more cells than the header.
     """
-    lines, delimiters = lines_of(path)
+    path, lines = source.path, source.lines
     if not lines:
         raise DataError(f"{path} must have a header such as {example}, found an empty file")
-    at, delimiter = _header_of(path, lines, delimiters, known)
+    at, delimiter = _header_of(source, known)
     header = _cells(path, *lines[-at], delimiter)
     while header and not header[-1]:
         header.pop()
@@ -98,18 +117,17 @@ def read_rows(
     return Rows(path, delimiter, header, rows)
 
 
-def _header_of(
-    path: Path, lines: list[tuple[int, str]], delimiters: Sequence[str], known: Callable[[list[str]], int]
-) -> tuple[int, str]:
+def _header_of(source: Source, known: Callable[[list[str]], int]) -> tuple[int, str]:
     """Minus the place of the header among the lines, and what parts its cells."""
+    first = source.lines[:_PREAMBLE]
     # What an instrument writes above its columns names none of them.
     split = [
-        (known(_cells_if_any(path, n, line, mark)), -i, mark)
-        for i, (n, line) in enumerate(lines[:_PREAMBLE])
-        for mark in delimiters
+        (known(_cells_if_any(source.path, n, line, mark)), -i, mark)
+        for i, (n, line) in enumerate(first)
+        for mark in source.delimiters
     ]
     named, at, delimiter = max(split, key=lambda found: found[:2])
-    spaced = max((known(line.split()), -i) for i, (_, line) in enumerate(lines[:_PREAMBLE]))
+    spaced = max((known(line.split()), -i) for i, (_, line) in enumerate(first))
     # A sentence may hold one such word.
     if spaced[0] > max(named, 1):
         at, delimiter = spaced[1], _SPACES
@@ -125,12 +143,12 @@ def _with_units(path: Path, header: list[str], below: list[tuple[int, str]], del
     return [f"{name} [{unit}]" if unit else name for name, unit in zip(header, units, strict=False)]
 
 
-def read_headless(path: Path, header: Sequence[str], places: Sequence[int]) -> Rows:
+def read_headless(source: Source, header: Sequence[str], places: Sequence[int]) -> Rows:
     """Rows under a header that the file lacks, or has in other words: from the first one with numbers in it on.
 
     Parameters
     ----------
-    path : Path
+    source : Source
         The file.
     header : sequence of str
         Cells of the header.
@@ -140,12 +158,12 @@ def read_headless(path: Path, header: Sequence[str], places: Sequence[int]) -> R
     Raises
     ------
     DataError
-        If the file cannot be read, or no row has numbers at all these places.
+        If no row has numbers at all these places.
     """
-    lines, delimiters = lines_of(path)
+    path = source.path
     found: list[tuple[int, str, list[tuple[int, list[str]]]]] = []
-    for mark in (*delimiters, _SPACES):
-        rows = [(number, _cells_if_any(path, number, line, mark)) for number, line in lines]
+    for mark in (*source.delimiters, _SPACES):
+        rows = [(number, _cells_if_any(path, number, line, mark)) for number, line in source.lines]
         fits = [all(i < len(cells) and _parsed(cells[i], mark) is not None for i in places) for _, cells in rows]
         first = fits.index(True) if any(fits) else len(fits)
         found.append((sum(fits), mark, [row for row in rows[first:] if any(row[1])]))
@@ -162,14 +180,20 @@ def _of_cells(numbers: Sequence[int]) -> str:
     return f"cell {numbers[0]}" if len(numbers) == 1 else f"cells {', '.join(map(str, numbers))}"
 
 
-def lines_of(path: Path) -> tuple[list[tuple[int, str]], Sequence[str]]:
-    """Lines of a table, or rows of a workbook's first sheet, with their numbers, and what may lie between cells."""
+def read_source(path: Path) -> Source:
+    """Read a file.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
+    """
     try:
         if path.suffix.lower() in SUFFIXES:
-            return list(sheet_lines(path)), "\t"
+            return Source(path, list(sheet_lines(path)), "\t")
         if path.suffix.lower() == ".xls":
             raise DataError(f"{path} must be CSV or a workbook .xlsx, found .xls; save it as one of them")
-        return list(_lines(path)), _DELIMITERS
+        return Source(path, list(_lines(path)), _DELIMITERS)
     except OSError as error:
         raise DataError(f"{path} must be a readable CSV file, found: {error.strerror}") from None
     except UnicodeDecodeError:

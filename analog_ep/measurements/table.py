@@ -11,7 +11,15 @@ from rich.table import Table as RichTable
 
 from analog_ep.errors import DataError
 from analog_ep.measurements.headings import Match, matched
-from analog_ep.measurements.rows import Rows, number_in, read_headless, read_rows, require_one_point
+from analog_ep.measurements.rows import (
+    Rows,
+    Source,
+    number_in,
+    read_headless,
+    read_rows,
+    read_source,
+    require_one_point,
+)
 from analog_ep.measurements.units import si_scale
 
 
@@ -122,13 +130,19 @@ def read_table(path: Path, columns: tuple[Column, ...], header: str | None = Non
         If the file cannot be read, lacks a column or its unit, has another unit, or holds anything but finite numbers;
         naming the line at fault.
     """
+    return table_of(read_source(path), columns, header)
+
+
+def table_of(source: Source, columns: tuple[Column, ...], header: str | None = None) -> Table:
+    """The table of a file that was read, as `read_table` makes it."""
+    path = source.path
     if header is None:
         rows = read_rows(
-            path, lambda cells: _known(cells, columns), _example(columns), lambda cells: _places(path, cells, columns)
+            source, lambda cells: _known(cells, columns), _example(columns), lambda cells: _places(path, cells, columns)
         )
     else:
         cells = [cell.strip() for cell in header.split(",")]
-        rows = read_headless(path, cells, [place for _, place, _ in _places(path, cells, columns)])
+        rows = read_headless(source, cells, [place for _, place, _ in _places(path, cells, columns)])
     places = _places(path, rows.header, columns)
     require_one_point(rows, [place for _, place, _ in places])
     values = {column.name: _column(rows, column, place, scale) for column, place, scale in places}
