@@ -37,8 +37,10 @@ package: setup
 lowest: setup
 	@$(VENV)/python tools/lowest.py
 
+# Containers often forbid bytecode: each of hundreds of processes would compile all the sources. Tests of a file share
+# what its fixtures make, which worksteal has them do in one process.
 test: setup
-	OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n $(WORKERS) $(TESTS)
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
 lint: setup
 	$(VENV)/ruff check .
