@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -143,7 +143,7 @@ def _check(times: Tensor, voltages: Tensor) -> None:
 
 
 class _Steps:
-    """Steps through one segment after the other; the length of the last one begins the next."""
+    """Steps through one segment after the other; the length and the last rate of a step begin the next."""
 
     def __init__(
         self,
@@ -156,18 +156,22 @@ class _Steps:
         self.memristor, self.low, self.high, self.on_step = memristor, low, high, on_step
         self.allowed = tolerance * (high - low)
         self.length = float("inf")
+        self.rate: Tensor | None = None
 
     def cross(self, state: Tensor, first: Tensor, last: Tensor, duration: float) -> Tensor:
         """The state at the end of a segment over which the voltage goes from `first` to `last`."""
-        done = 0.0
+        done, slope = 0.0, (last - first) / duration
+        if self.rate is None:
+            self.rate = self.memristor.rate(first, torch.clamp(state, self.low, self.high))
         while done < duration:
             if self.on_step is not None:
                 self.on_step()
             length = min(self.length, duration - done)
-            stages = self._stages(state, first, (last - first) / duration, done, length)
-            error = self._error(stages, length)
+            rates, point = self._stages(state, self.rate, first, slope, done, length)
+            error = self._error(rates, length)
             if error <= 1:
-                state = torch.clamp(stages[1], self.low, self.high)
+                # The last stage of a step is the first one of the next, across a corner too: voltages are continuous.
+                state, self.rate = torch.clamp(point, self.low, self.high), rates[-1]
                 # Rounding must not leave a sliver of the segment.
                 done = duration if length >= (duration - done) * (1 - 1e-12) else done + length
             elif length < _SHORTEST * duration:
@@ -182,18 +186,26 @@ class _Steps:
         return state
 
     def _stages(
-        self, state: Tensor, first: Tensor, slope: Tensor, done: float, length: float
+        self, state: Tensor, rate: Tensor, first: Tensor, slope: Tensor, done: float, length: float
     ) -> tuple[list[Tensor], Tensor]:
-        """Rates of the seven stages, and the state at the end of the step."""
-        rates: list[Tensor] = []
-        point = state
-        for node, weights in zip(_NODES, _STAGES, strict=True):
-            point = state + length * sum(w * r for w, r in zip(weights, rates, strict=True) if w)
+        """Rates of the seven stages, of which the first is given, and the state at the end of the step."""
+        rates, point = [rate], state
+        for node, weights in zip(_NODES[1:], _STAGES[1:], strict=True):
+            point = _combined(state, length, weights, rates)
             voltage = first + slope * (done + node * length)
             rates.append(self.memristor.rate(voltage, torch.clamp(point, self.low, self.high)))
         return rates, point
 
-    def _error(self, stages: tuple[list[Tensor], Tensor], length: float) -> float:
+    def _error(self, rates: list[Tensor], length: float) -> float:
         with torch.no_grad():
-            error = length * sum(w * r for w, r in zip(_ERROR, stages[0], strict=True) if w)
-            return float((torch.as_tensor(error).abs() / self.allowed).max())
+            error = _combined(torch.zeros_like(rates[0]), length, _ERROR, rates)
+            return float((error.abs() / self.allowed).max())
+
+
+def _combined(state: Tensor, length: float, weights: Sequence[float], rates: list[Tensor]) -> Tensor:
+    """The state after a step with a weighted sum of rates."""
+    for weight, rate in zip(weights, rates, strict=True):
+        if weight:
+            # A product and a sum in one call: calls are what small tensors take the time of.
+            state = torch.add(state, rate, alpha=length * weight)
+    return state
