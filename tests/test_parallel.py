@@ -14,8 +14,8 @@ from analog_ep import CrossEntropy, ResistiveNetwork, ShockleyDiode, SmallSignal
 from analog_ep.errors import ParallelError, SpecError
 from analog_ep.learning.checkpoint import Checkpoint
 from analog_ep.learning.parallel import DataParallel, Ranks
-from analog_ep.runs.folder import CHECKPOINT, METRICS
-from analog_ep.spec import default_spec, parse_spec
+from analog_ep.runs.folder import CHECKPOINT, METRICS, Run
+from analog_ep.spec import default_spec, with_values
 
 
 @pytest.mark.parametrize(("samples", "size"), [(10, 3), (2, 3), (7, 1)])
@@ -107,20 +107,6 @@ def free_port() -> int:
         return free.getsockname()[1]
 
 
-def _train(tmp_path: Path, name: str, *launcher: str) -> dict[str, torch.Tensor]:
-    spec = tmp_path / "tiny.toml"
-    tables = default_spec("iris").to_dict()
-    tables["training"] |= {"epochs": 2, "dtype": "float64", "input_noise": 0.1}
-    spec.write_text(parse_spec(tables, "test").to_toml())
-    command = [sys.executable, *launcher, "-m", "analog_ep", "train", str(spec), "--out", str(tmp_path / name)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("run folder:") == 1
-    return Checkpoint.load(tmp_path / name / CHECKPOINT).tensors
-
-
 @pytest.mark.parametrize("device", ["cuda", "cuda:0"])
 def test_processes_do_not_share_a_cuda_device(monkeypatch, device: str):
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -131,10 +117,19 @@ def test_processes_do_not_share_a_cuda_device(monkeypatch, device: str):
 
 
 def test_two_processes_train_to_the_same_conductances(tmp_path: Path):
-    port = free_port()
-    alone = _train(tmp_path, "alone")
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}", "--master-addr=127.0.0.1"]
-    both = _train(tmp_path, "both", *launcher)
+    spec = with_values(default_spec("iris"), training={"epochs": 2, "dtype": "float64", "input_noise": 0.1})
+    (tmp_path / "tiny.toml").write_text(spec.to_toml())
+    Run.create(tmp_path / "alone", spec).train()
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}"]
+    command = [sys.executable, *launcher, "--master-addr=127.0.0.1", "-m", "analog_ep", "train", "tiny.toml"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [*command, "--out", "both"], capture_output=True, text=True, timeout=240, env=environment, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("run folder:") == 1
+    alone, both = (Checkpoint.load(tmp_path / name / CHECKPOINT).tensors for name in ("alone", "both"))
+    assert alone.keys() == both.keys()
     for name, value in alone.items():
         torch.testing.assert_close(both[name], value, rtol=1e-9, atol=1e-12)
     metrics = [(tmp_path / name / METRICS).read_text().splitlines() for name in ("alone", "both")]
