@@ -10,6 +10,7 @@ from analog_ep.analyses.characteristics import characteristics
 from analog_ep.analyses.class_scores import CONFIDENCE, class_scores
 from analog_ep.analyses.map_plots import conductance_histograms
 from analog_ep.analyses.voltage_map import changes_of_cells, voltage_map
+from analog_ep.checking import CrossCheck, HopfieldCrossCheck
 from analog_ep.equilibrium.equilibrium import solve
 from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.networks.needs import conductances_of
@@ -72,10 +73,14 @@ def diodes(subject: RunSubject) -> Section:
     return Section("Diodes", body + paragraph(words) + rich_table(found.table()), json.loads(found.to_json()))
 
 
-def agreement(subject: RunSubject) -> Section:
-    """PyTorch against ngspice."""
+def checked(subject: RunSubject) -> CrossCheck | HopfieldCrossCheck:
+    """Test samples compared with ngspice."""
     available = len(build_dataset(subject.spec, subject.network).test_labels)
-    found = cross_checked(subject.path, min(subject.samples, available), decks=False)
+    return cross_checked(subject.path, min(subject.samples, available), decks=False)
+
+
+def agreement(found: CrossCheck | HopfieldCrossCheck) -> Section:
+    """PyTorch against ngspice."""
     words = "Exported netlists are run and compared by analog-ep check RUN."
     return Section("Cross-check", rich_table(found.table()) + paragraph(words), json.loads(found.to_json()))
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from analog_ep.analyses.analyse import RunStudies
+from analog_ep.analyses.analyse import RunStudies, StudyReport
 from analog_ep.analyses.conditions import Conditions, Study, Workplace
-from analog_ep.analyses.noise import output_noise
+from analog_ep.analyses.noise import OutputNoise, output_noise
 from analog_ep.analyses.plots import study_plot
 from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.errors import AnalogEPError, CheckpointError
@@ -29,32 +30,35 @@ _POINTS = 8
 """Frequencies a decade at which the noise is found: its rms is then within 1 %."""
 
 
-def settling(studies: RunStudies) -> Section:
+def settling(found: StudyReport, sample: int) -> Section:
     """Settling of both phases."""
-    return _study(studies, "settling", "Settling", "distance of every layer from its equilibrium over time")
+    return _study(found, sample, "settling", "Settling", "distance of every layer from its equilibrium over time")
 
 
-def power(studies: RunStudies) -> Section:
+def power(found: StudyReport, sample: int) -> Section:
     """Power by class of branches, and energies."""
-    return _study(studies, "power", "Power", "power by class of branches, and energies")
+    return _study(found, sample, "power", "Power", "power by class of branches, and energies")
 
 
-def _study(studies: RunStudies, study: Study, title: str, alt: str) -> Section:
-    found = studies.find(study)
-    words = f"Test sample {studies.sample}; the conditions are the usual ones of analog-ep analyse RUN {study}."
+def _study(found: StudyReport, sample: int, study: Study, title: str, alt: str) -> Section:
+    words = f"Test sample {sample}; the conditions are the usual ones of analog-ep analyse RUN {study}."
     body = picture(study_plot(found, ""), alt) + paragraph(words) + rich_table(found.table())
     return Section(title, body, json.loads(found.to_json()))
 
 
-def noise(subject: RunSubject) -> Section:
-    """Noise of the outputs, and the signal against it."""
+def noise_of(subject: RunSubject) -> OutputNoise:
+    """Noise of the outputs for the sample that is shown."""
     network = conductances_of(
         subject.network, "noise needs a circuit of conductances", "look at its settling"
     ).as_built()
     circuit = with_node_capacitance(network.circuit(subject.chip), Conditions().capacitance)
     # Fewer points than `analyse`, which takes as long as all other sections together.
     jobs = os.cpu_count() or 1
-    found = output_noise(circuit, subject.one.numpy(), points_per_decade=_POINTS, reduced=True, processes=jobs)
+    return output_noise(circuit, subject.one.numpy(), points_per_decade=_POINTS, reduced=True, processes=jobs)
+
+
+def noise(found: OutputNoise) -> Section:
+    """Noise of the outputs, and the signal against it."""
     ratio = np.abs(found.outputs) / found.rms
     decibels = 20 * np.log10(np.maximum(ratio, 1e-300))
     rows = [
@@ -71,21 +75,24 @@ def noise(subject: RunSubject) -> Section:
     return Section("Noise", body + rows_table(["output", "voltage", "rms noise", "SNR"], rows), figures)
 
 
-def _parts(studies: RunStudies) -> dict[str, Callable[[RunSubject], Section]]:
-    """Sections of a run, in the order of the page."""
+def _parts(subject: RunSubject, pool: ThreadPoolExecutor) -> dict[str, Callable[[], Section]]:
+    """Sections of a run, in the order of the page; what ngspice finds is begun at once, one after the other."""
+    studies = RunStudies(subject.path, subject.sample, Conditions(), Workplace())
+    settled, dissipated = (pool.submit(studies.find, study) for study in ("settling", "power"))
+    spectra, agreed = pool.submit(noise_of, subject), pool.submit(circuits.checked, subject)
     return {
-        "What it is": facts.overview,
-        "Network": facts.diagram,
-        "Learning curve": facts.learning,
-        "Accuracy by class": circuits.classes,
-        "Voltage map": circuits.maps,
-        "Conductances": circuits.histograms,
-        "Diodes": circuits.diodes,
-        "Settling": lambda _: settling(studies),
-        "Noise": noise,
-        "Power": lambda _: power(studies),
-        "Cross-check": circuits.agreement,
-        "Hardware needed": facts.hardware,
+        "What it is": lambda: facts.overview(subject),
+        "Network": lambda: facts.diagram(subject),
+        "Learning curve": lambda: facts.learning(subject),
+        "Accuracy by class": lambda: circuits.classes(subject),
+        "Voltage map": lambda: circuits.maps(subject),
+        "Conductances": lambda: circuits.histograms(subject),
+        "Diodes": lambda: circuits.diodes(subject),
+        "Settling": lambda: settling(settled.result(), subject.sample),
+        "Noise": lambda: noise(spectra.result()),
+        "Power": lambda: power(dissipated.result(), subject.sample),
+        "Cross-check": lambda: circuits.agreement(agreed.result()),
+        "Hardware needed": lambda: facts.hardware(subject),
     }
 
 
@@ -139,13 +146,17 @@ def report(
 
 
 def _sections(path: Path, spec: Spec, sample: int, samples: int, tell: Callable[[int, int], None]) -> Iterator[Section]:
-    subject = RunSubject(path, spec, sample, samples)
-    parts = _parts(RunStudies(path, sample, Conditions(), Workplace()))
-    for number, (title, part) in enumerate(parts.items()):
-        tell(number, len(parts))
+    with ThreadPoolExecutor(1) as pool:
+        parts = _parts(RunSubject(path, spec, sample, samples), pool)
         try:
-            yield part(subject)
-        except (AnalogEPError, OSError) as error:
-            yield Section(title, left_out=" ".join(str(error).split()))
+            for number, (title, part) in enumerate(parts.items()):
+                tell(number, len(parts))
+                try:
+                    yield part()
+                except (AnalogEPError, OSError) as error:
+                    yield Section(title, left_out=" ".join(str(error).split()))
+        finally:
+            # Where the page is given up, what has not begun is not waited for.
+            pool.shutdown(wait=False, cancel_futures=True)
     yield versions()
     tell(len(parts), len(parts))
