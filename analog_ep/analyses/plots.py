@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +22,7 @@ from analog_ep.analyses.response import SmallSignalGradient
 from analog_ep.analyses.settling_report import SettlingReport
 from analog_ep.analyses.transient_noise import TransientNoise
 from analog_ep.analyses.wires import WireReport
+from analog_ep.support.png import png_of
 
 _SHOWN = 4
 """Outputs whose course is drawn."""
@@ -32,9 +32,7 @@ def study_plot(report: object, title: str) -> bytes:
     """The picture that goes with a report of a study."""
     figure = _PLOTS[type(report)](report)
     figure.suptitle(title)
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=120)
-    return image.getvalue()
+    return png_of(figure)
 
 
 def _settling(report: SettlingReport) -> Figure:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analog_ep.calibration.fit import Fit
+from analog_ep.support.png import png_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as Panel
@@ -45,9 +45,7 @@ def fit_figure(fit: Fit, title: str) -> bytes:
     lower.set(xlabel=fit.axes.x, ylabel="residual [σ]", ylim=(-largest, largest))
     verdict = "adequate" if fit.adequacy.adequate else "NOT adequate"
     figure.suptitle(f"{title}: {fit.model}, {verdict}")
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=120)
-    return image.getvalue()
+    return png_of(figure)
 
 
 def _band(

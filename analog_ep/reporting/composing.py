@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +26,8 @@ from analog_ep.runs.choosing import SPEC, stored_spec
 from analog_ep.spec import Spec
 from analog_ep.support.si import si
 
-_POINTS = 8
-"""Frequencies a decade at which the noise is found: its rms is then within 1 %."""
+_POINTS = 4
+"""Frequencies a decade at which the noise is found: its rms is then within 1 %, wherever one corner lies."""
 
 
 def settling(found: StudyReport, sample: int) -> Section:
@@ -52,7 +52,7 @@ def noise_of(subject: RunSubject) -> OutputNoise:
         subject.network, "noise needs a circuit of conductances", "look at its settling"
     ).as_built()
     circuit = with_node_capacitance(network.circuit(subject.chip), Conditions().capacitance)
-    # Fewer points than `analyse`, which takes as long as all other sections together.
+    # Fewer points than `analyse`, where it takes as long as all other sections together.
     jobs = os.cpu_count() or 1
     return output_noise(circuit, subject.one.numpy(), points_per_decade=_POINTS, reduced=True, processes=jobs)
 
@@ -76,10 +76,15 @@ def noise(found: OutputNoise) -> Section:
 
 
 def _parts(subject: RunSubject, pool: ThreadPoolExecutor) -> dict[str, Callable[[], Section]]:
-    """Sections of a run, in the order of the page; what ngspice finds is begun at once, one after the other."""
+    """Sections of a run, in the order of the page; what ngspice finds is begun at once."""
     studies = RunStudies(subject.path, subject.sample, Conditions(), Workplace())
-    settled, dissipated = (pool.submit(studies.find, study) for study in ("settling", "power"))
-    spectra, agreed = pool.submit(noise_of, subject), pool.submit(circuits.checked, subject)
+
+    def after_settling() -> StudyReport:
+        wait([settled])
+        return studies.find("power")
+
+    settled, spectra = pool.submit(studies.find, "settling"), pool.submit(noise_of, subject)
+    agreed, dissipated = pool.submit(circuits.checked, subject), pool.submit(after_settling)
     return {
         "What it is": lambda: facts.overview(subject),
         "Network": lambda: facts.diagram(subject),
@@ -146,7 +151,7 @@ def report(
 
 
 def _sections(path: Path, spec: Spec, sample: int, samples: int, tell: Callable[[int, int], None]) -> Iterator[Section]:
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(2) as pool:
         parts = _parts(RunSubject(path, spec, sample, samples), pool)
         try:
             for number, (title, part) in enumerate(parts.items()):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import re
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from analog_ep.support.files import write_atomically
+from analog_ep.support.png import png_of
 from analog_ep.support.shown import rich_table, rows_table
 
 if TYPE_CHECKING:
@@ -150,12 +150,7 @@ def facts_table(rows: Iterable[tuple[str, object]]) -> str:
 
 def picture(drawing: Figure | bytes, alt: str) -> str:
     """A figure, or a PNG, inside the page."""
-    if isinstance(drawing, bytes):
-        content = drawing
-    else:
-        file = io.BytesIO()
-        drawing.savefig(file, format="png", dpi=_DPI)
-        content = file.getvalue()
+    content = drawing if isinstance(drawing, bytes) else png_of(drawing, _DPI)
     data = base64.b64encode(content).decode("ascii")
     return f'<figure><img alt="{escape(alt)}" src="data:image/png;base64,{data}"></figure>'
 

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from analog_ep.learning.updates.report import REPORT_COLUMNS
+from analog_ep.support.png import png_of
 
 _BINS = 40
 
@@ -61,9 +62,7 @@ def device_curves(rows: Sequence[Mapping[str, object]], pulses: Mapping[str, Ten
         panel.grid(alpha=0.3)
         panel.legend(fontsize="small")
     figure.suptitle(title)
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=120)
-    return image.getvalue()
+    return png_of(figure)
 
 
 def _cell(value: object) -> str:

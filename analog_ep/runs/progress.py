@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from analog_ep.learning.training import EpochRecord
+from analog_ep.support.png import png_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,9 +97,7 @@ def learning_curve(history: Sequence[EpochRecord], title: str) -> bytes:
         _costs(scores, epochs, [record.test_cost or 0.0 for record in history], "mean test cost", marker)
     _costs(costs, epochs, [record.cost for record in history], "mean training cost", marker)
     figure.suptitle(title)
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=120)
-    return image.getvalue()
+    return png_of(figure)
 
 
 def _costs(axes: Axes, epochs: Sequence[int], costs: Sequence[float], what: str, marker: str) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from analog_ep.studies.summary import Summary
+from analog_ep.support.png import png_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,9 +40,7 @@ def accuracy_picture(
         _panel(panel, axes, one_at_a_time, summaries, axis)
     drawn[-1].set_xlabel(summaries[0].score.name)
     figure.suptitle(title)
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=120)
-    return image.getvalue()
+    return png_of(figure)
 
 
 def _panel(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -28,6 +27,7 @@ from analog_ep.learning.gradients.propagation import EquilibriumPropagation, Sma
 from analog_ep.networks import HopfieldNetwork, ResistiveNetwork
 from analog_ep.ngspice.lock_in import lock_in
 from analog_ep.stimulus import SquaredError
+from analog_ep.support.png import png_of
 from analog_ep.support.shown import Tabled
 
 _HIGHEST = 15
@@ -90,9 +90,7 @@ class AmplitudeStudy(Tabled):
             axes.loglog(x, y, line, marker="os^vDPX"[number % 7], markersize=5, fillstyle="none", label=method)
         axes.set(xlabel="largest nudge |β|", ylabel="distance to the exact gradient, relative", title=self.title)
         figure.legend(loc="outside right upper")
-        image = io.BytesIO()
-        figure.savefig(image, format="png", dpi=120)
-        return image.getvalue()
+        return png_of(figure)
 
 
 def holomorphic_study(nudges: Sequence[float] = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3)) -> AmplitudeStudy:

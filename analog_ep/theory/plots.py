@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.typing import ColorType
 
+from analog_ep.support.png import png_of
 from analog_ep.theory.gradient import GradientCurves
 from analog_ep.theory.stdp import PlasticityCurves
 from analog_ep.theory.velocities import VelocityCurves
@@ -78,6 +77,4 @@ def _slope(axes: Axes, steps: tuple[float, ...], last: float, power: int, color:
 
 
 def _png(figure: Figure) -> bytes:
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=120)
-    return image.getvalue()
+    return png_of(figure)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +32,7 @@ from analog_ep.networks import HopfieldNetwork, Network, Question, UnitNetwork
 from analog_ep.runs.building import build_network
 from analog_ep.spec import default_spec, with_values
 from analog_ep.stimulus import SquaredError
+from analog_ep.support.png import png_of
 from analog_ep.support.shown import Tabled
 
 HIDDEN = 100
@@ -322,9 +322,7 @@ class Comparison(Tabled):
             axes.minorticks_off()
             axes.legend(fontsize="x-small", loc="upper right")
         panels[0].set_ylabel("test error [%]")
-        image = io.BytesIO()
-        figure.savefig(image, format="png", dpi=120)
-        return image.getvalue()
+        return png_of(figure)
 
 
 COLUMNS = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from analog_ep.equilibrium.solver_of import solver_of
 from analog_ep.learning.gradients.stochastic import Estimator, GradientEstimate, StochasticEquilibriumPropagation
 from analog_ep.networks import HardwareNetwork, HopfieldNetwork, Network, ResistiveNetwork, Sigmoid, Tanh
 from analog_ep.stimulus import SquaredError
+from analog_ep.support.png import png_of
 from analog_ep.support.shown import Tabled
 from analog_ep.theory.quadrature import GibbsGrid
 
@@ -140,9 +140,7 @@ class StochasticStudy(Tabled):
         right.set(xlabel="distance / standard error", ylabel="density", xlim=(-4.5, 4.5))
         right.legend()
         figure.suptitle(f"{len(self.cases)} networks, χ² = {self.chi_square:.1f} of {self.degrees} degrees")
-        image = io.BytesIO()
-        figure.savefig(image, format="png", dpi=120)
-        return image.getvalue()
+        return png_of(figure)
 
 
 def stochastic_study(

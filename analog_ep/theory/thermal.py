@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import asdict, dataclass
 
@@ -13,6 +12,7 @@ from rich.table import Table
 from analog_ep.circuit import Capacitors, Circuit, CircuitBuilder, Conductances, VoltageSources, johnson_currents
 from analog_ep.dynamics.linear_noise import LinearNoise
 from analog_ep.ngspice.transient_noise import transient_noise
+from analog_ep.support.png import png_of
 from analog_ep.support.shown import Tabled
 
 _RESOLUTION = 0.1
@@ -90,9 +90,7 @@ class ThermalStudy(Tabled):
             axes.legend()
         figure.axes[0].set_ylabel("covariance of the voltages [µV²]")
         figure.suptitle("one set of capacitors, different conductances")
-        image = io.BytesIO()
-        figure.savefig(image, format="png", dpi=120)
-        return image.getvalue()
+        return png_of(figure)
 
 
 def thermal_study(networks: int = 2, *, samples: int = 20_000, n_copies: int = 64, seed: int = 1) -> ThermalStudy:
