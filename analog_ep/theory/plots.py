@@ -24,7 +24,7 @@ def gradient_plot(curves: GradientCurves) -> bytes:
         _slope(axes, curves.nudgings, errors[-1], power, line.get_color())
     axes.set(xlabel="nudging β", ylabel="relative error of the contrast", title="EP contrast and the gradient")
     axes.legend()
-    return _png(figure)
+    return png_of(figure)
 
 
 def velocity_plot(curves: VelocityCurves) -> bytes:
@@ -47,7 +47,7 @@ def velocity_plot(curves: VelocityCurves) -> bytes:
     panels[-1].axhline(1e-3, color="grey", linestyle=":")
     panels[-1].set(xlabel="step", title="relative difference")
     panels[-1].legend(loc="lower right")
-    return _png(figure)
+    return png_of(figure)
 
 
 _LABELS = {"states": "states, BPTT", "parameters": "parameters, BPTT", "adjoint": "states, recurrent backprop"}
@@ -68,13 +68,9 @@ def plasticity_plot(curves: PlasticityCurves) -> bytes:
         axes.set(xlabel="dt [time constants]", title=f"{form} form, {title}, both ways")
         axes.legend()
     panels[0].set_ylabel("relative error of the integral")
-    return _png(figure)
+    return png_of(figure)
 
 
 def _slope(axes: Axes, steps: tuple[float, ...], last: float, power: int, color: ColorType) -> None:
     """A dashed line of this power through the last point."""
     axes.loglog(steps, [last * (step / steps[-1]) ** power for step in steps], "--", color=color, linewidth=0.8)
-
-
-def _png(figure: Figure) -> bytes:
-    return png_of(figure)
