@@ -11,6 +11,7 @@ from memristor_decks import BENCHES, MEMRISTOR_DECKS, N_PULSES, Bench, deck
 from scipy.integrate import solve_ivp
 
 from analog_ep.devices.memristors import integrate, memristor, pulse_train
+from analog_ep.errors import StimulusError
 from analog_ep.ngspice.process import find_ngspice
 
 
@@ -107,3 +108,24 @@ def test_staircases_are_monotone(name: str):
     assert np.diff(levels[:N_PULSES]).min() > 0
     assert np.diff(levels[N_PULSES:]).max() < 0
     assert levels[N_PULSES - 1] - levels[0] > 0.02
+
+
+@pytest.mark.parametrize("name", BENCHES)
+def test_arrays_are_followed_as_tensors_are(name: str):
+    bench = BENCHES[name]
+    times = np.linspace(0.0, 1.5 * bench.period, 40)
+    voltages = waveform(bench, "loop", times)[:, None] * np.array([0.5, 1.0, 1.1])
+    start = np.array([0.2, 0.5, 0.8]) * (bench.bounds[1] - bench.bounds[0]) + bench.bounds[0]
+    model = memristor(name)
+    found = integrate(model, times, voltages, start)
+    expected = integrate(model, torch.from_numpy(times), torch.from_numpy(voltages), torch.from_numpy(start))
+    assert isinstance(found.states, np.ndarray)
+    # Two ways to round an exponential: the lengths of the steps follow, so the tolerance of a step is what is left.
+    np.testing.assert_allclose(found.states, expected.states.numpy(), rtol=0, atol=1e-6 * start.max())
+    np.testing.assert_allclose(found.currents, expected.currents.numpy(), rtol=1e-5)
+
+
+def test_a_tensor_beside_an_array_is_refused_in_a_line():
+    times = np.linspace(0.0, 1.0, 3)
+    with pytest.raises(StimulusError, match="two tensors or two arrays"):
+        integrate(memristor("vteam"), torch.from_numpy(times), times[:, None])

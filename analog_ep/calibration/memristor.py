@@ -7,7 +7,6 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from analog_ep.calibration.adequacy import judge, waves
 from analog_ep.calibration.fit import Axes, Curve, Estimate, Fit, Unknown, deviations_of_mean, estimates_of
@@ -170,7 +169,7 @@ class _Trace:
         self._guesses = [{**guess, **given} for guess in _guesses(table, model, given)]
         self.unknowns = tuple(_unknown(self.kind, name, [g[name] for g in self._guesses]) for name in _FITTED[model])
         self._last: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
-        self._time, self._voltage = torch.from_numpy(table["time"]), torch.from_numpy(table["voltage"])
+        self._time, self._voltage = table["time"], table["voltage"]
         self._most = self._left = max(_STEPS * len(table), _FEWEST_STEPS)
 
     def device(self, coordinates: np.ndarray) -> Memristor:
@@ -179,15 +178,16 @@ class _Trace:
         for unknown, column in zip(self.unknowns, coordinates, strict=True):
             inside = np.clip(column, *unknown.ends)
             value = unknown.sign * np.exp(inside) if unknown.logarithmic else inside
-            values[unknown.name] = torch.from_numpy(value) if isinstance(value, np.ndarray) else float(value)
+            values[unknown.name] = value if isinstance(value, np.ndarray) else float(value)
         held = {name: value for name, value in self.given.items() if name not in values}
         return self.kind(**{**held, **values})
 
     def currents(self, coordinates: np.ndarray) -> np.ndarray:
         """`(n_times, n)` at coordinates `(n_unknowns, n)`."""
-        voltages = self._voltage[:, None].expand(-1, coordinates.shape[1])
+        voltages = np.repeat(self._voltage[:, None], coordinates.shape[1], axis=1)
         path = integrate(self.device(coordinates), self._time, voltages, tolerance=_TOLERANCE, on_step=self._spend)
-        return path.currents.numpy()
+        with np.errstate(all="ignore"):
+            return path.currents
 
     def _spend(self) -> None:
         """Raise `DataError` where the search has had its steps."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from analog_ep.devices.memristors.memristor import Memristor, like
+from analog_ep.devices.memristors.memristor import Memristor, Values, like
 from analog_ep.errors import ConvergenceError, StimulusError
 
 # Dormand & Prince 1980: nodes, stages, and the weights of the error estimate.
@@ -36,45 +37,46 @@ class Trajectory:
     ----------
     memristor : Memristor
         The model.
-    times : Tensor (n_times,)
+    times : Tensor or ndarray (n_times,)
         [s]
-    voltages, states : Tensor (n_times, *devices)
+    voltages, states : Tensor or ndarray (n_times, *devices)
         Voltage across each device [V], and its state.
     """
 
     memristor: Memristor
-    times: Tensor
-    voltages: Tensor
-    states: Tensor
+    times: Values
+    voltages: Values
+    states: Values
 
     @property
-    def currents(self) -> Tensor:
+    def currents(self) -> Values:
         """`(n_times, *devices)`. [A]"""
         return self.memristor.current(self.voltages, self.states)
 
 
 def integrate(
     memristor: Memristor,
-    times: Tensor,
-    voltages: Tensor,
-    start: Tensor | None = None,
+    times: Values,
+    voltages: Values,
+    start: Values | None = None,
     tolerance: float = 1e-7,
     on_step: Callable[[], object] | None = None,
 ) -> Trajectory:
     """Follow the states under voltages that are linear between their corners, as SPICE's PWL sources are.
 
     The fifth-order steps of Dormand and Prince, one length for all devices, never across a corner; the state is held
-    within its bounds after each. Gradients with respect to parameters, voltages and start pass through the steps.
+    within its bounds after each. Gradients with respect to parameters, voltages and start pass through the steps of
+    tensors; NumPy arrays have none, and take a fraction of the time where devices are few.
 
     Parameters
     ----------
     memristor : Memristor
-        The model; its parameters broadcast with the devices.
-    times : Tensor (n_times,)
+        The model; its parameters broadcast with the devices, and are numbers or of the voltages' kind.
+    times : Tensor or ndarray (n_times,)
         Corners, increasing. [s]
-    voltages : Tensor (n_times, *devices)
-        dtype and device of the result. [V]
-    start : Tensor (*devices), optional
+    voltages : Tensor or ndarray (n_times, *devices)
+        Kind, dtype and device of the result. [V]
+    start : Tensor or ndarray (*devices), optional
         States at the first corner; by default the model's x0.
     tolerance : float
         Largest estimated error of a step, as a share of the range of states; not below ten roundings of the dtype.
@@ -89,14 +91,20 @@ def integrate(
         If steps become too short, where a rate is not finite.
     """
     _check(times, voltages)
+    arrays = isinstance(voltages, np.ndarray)
+    eps = (np.finfo if arrays else torch.finfo)(voltages.dtype).eps
     low, high = (like(bound, voltages) for bound in memristor.bounds)
-    state = like(memristor.x0 if start is None else start, voltages).expand(voltages.shape[1:])
-    steps = _Steps(memristor, low, high, max(tolerance, 10 * torch.finfo(voltages.dtype).eps), on_step)
-    states, instants = [state], times.tolist()
-    for k in range(len(instants) - 1):
-        state = steps.cross(state, voltages[k], voltages[k + 1], instants[k + 1] - instants[k])
-        states.append(state)
-    return Trajectory(memristor, times, voltages, torch.stack(states))
+    begin = like(memristor.x0 if start is None else start, voltages)
+    state: Values = (np.broadcast_to if arrays else torch.broadcast_to)(begin, voltages.shape[1:])
+    steps = _Steps(memristor, low, high, max(tolerance, 10 * float(eps)), on_step)
+    states: list[Values] = [state]
+    instants = times.tolist()
+    # A rate that overflows is told of by the length of the steps.
+    with np.errstate(all="ignore"):
+        for k in range(len(instants) - 1):
+            state = steps.cross(state, voltages[k], voltages[k + 1], instants[k + 1] - instants[k])
+            states.append(state)
+    return Trajectory(memristor, times, voltages, (np.stack if arrays else torch.stack)(states))
 
 
 def pulse_train(heights: Tensor, width: float, edge: float | None = None) -> tuple[Tensor, Tensor]:
@@ -132,13 +140,16 @@ def pulse_train(heights: Tensor, width: float, edge: float | None = None) -> tup
     return times, torch.cat([zero[:1], corners, zero[:1]])
 
 
-def _check(times: Tensor, voltages: Tensor) -> None:
-    if times.dim() != 1 or len(times) < 2 or len(times) != len(voltages):
+def _check(times: Values, voltages: Values) -> None:
+    if isinstance(times, Tensor) != isinstance(voltages, Tensor):
+        raise StimulusError("times and voltages must be two tensors or two arrays, found one of each")
+    if times.ndim != 1 or len(times) < 2 or len(times) != len(voltages):
         raise StimulusError(
             f"voltages must have a row for each of at least two times, found {tuple(voltages.shape)} and "
             f"{tuple(times.shape)}"
         )
-    if not bool((times.diff() > 0).all()) or not bool(torch.isfinite(voltages).all()):
+    finite = (torch if isinstance(voltages, Tensor) else np).isfinite(voltages)
+    if not bool((times[1:] > times[:-1]).all()) or not bool(finite.all()):
         raise StimulusError("times must increase and voltages be finite, found others")
 
 
@@ -148,21 +159,21 @@ class _Steps:
     def __init__(
         self,
         memristor: Memristor,
-        low: Tensor,
-        high: Tensor,
+        low: Values,
+        high: Values,
         tolerance: float,
         on_step: Callable[[], object] | None = None,
     ):
         self.memristor, self.low, self.high, self.on_step = memristor, low, high, on_step
         self.allowed = tolerance * (high - low)
         self.length = float("inf")
-        self.rate: Tensor | None = None
+        self.rate: Values | None = None
 
-    def cross(self, state: Tensor, first: Tensor, last: Tensor, duration: float) -> Tensor:
+    def cross(self, state: Values, first: Values, last: Values, duration: float) -> Values:
         """The state at the end of a segment over which the voltage goes from `first` to `last`."""
         done, slope = 0.0, (last - first) / duration
         if self.rate is None:
-            self.rate = self.memristor.rate(first, torch.clamp(state, self.low, self.high))
+            self.rate = self.memristor.rate(first, state.clip(self.low, self.high))
         while done < duration:
             if self.on_step is not None:
                 self.on_step()
@@ -171,7 +182,7 @@ class _Steps:
             error = self._error(rates, length)
             if error <= 1:
                 # The last stage of a step is the first one of the next, across a corner too: voltages are continuous.
-                state, self.rate = torch.clamp(point, self.low, self.high), rates[-1]
+                state, self.rate = point.clip(self.low, self.high), rates[-1]
                 # Rounding must not leave a sliver of the segment.
                 done = duration if length >= (duration - done) * (1 - 1e-12) else done + length
             elif length < _SHORTEST * duration:
@@ -186,26 +197,28 @@ class _Steps:
         return state
 
     def _stages(
-        self, state: Tensor, rate: Tensor, first: Tensor, slope: Tensor, done: float, length: float
-    ) -> tuple[list[Tensor], Tensor]:
+        self, state: Values, rate: Values, first: Values, slope: Values, done: float, length: float
+    ) -> tuple[list[Values], Values]:
         """Rates of the seven stages, of which the first is given, and the state at the end of the step."""
         rates, point = [rate], state
         for node, weights in zip(_NODES[1:], _STAGES[1:], strict=True):
             point = _combined(state, length, weights, rates)
             voltage = first + slope * (done + node * length)
-            rates.append(self.memristor.rate(voltage, torch.clamp(point, self.low, self.high)))
+            rates.append(self.memristor.rate(voltage, point.clip(self.low, self.high)))
         return rates, point
 
-    def _error(self, rates: list[Tensor], length: float) -> float:
+    def _error(self, rates: list[Values], length: float) -> float:
         with torch.no_grad():
-            error = _combined(torch.zeros_like(rates[0]), length, _ERROR, rates)
-            return float((error.abs() / self.allowed).max())
+            error = _combined(0 * rates[0], length, _ERROR, rates)
+            return float((abs(error) / self.allowed).max())
 
 
-def _combined(state: Tensor, length: float, weights: Sequence[float], rates: list[Tensor]) -> Tensor:
+def _combined(state: Values, length: float, weights: Sequence[float], rates: list[Values]) -> Values:
     """The state after a step with a weighted sum of rates."""
     for weight, rate in zip(weights, rates, strict=True):
-        if weight:
+        if weight and isinstance(state, Tensor):
             # A product and a sum in one call: calls are what small tensors take the time of.
             state = torch.add(state, rate, alpha=length * weight)
+        elif weight:
+            state = state + length * weight * rate
     return state

@@ -6,10 +6,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
-from analog_ep.devices.memristors.memristor import Memristor, Parameter
+from analog_ep.devices.memristors.memristor import Memristor, Parameter, Values, like
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,15 +40,15 @@ class LinearDrift(Memristor):
     positive: ClassVar[tuple[str, ...]] = ("r_on", "r_off", "d", "mu")
     exponents: ClassVar[tuple[str, ...]] = ("p",)
 
-    def current(self, voltage: Tensor, state: Tensor) -> Tensor:
+    def current(self, voltage: Values, state: Values) -> Values:
         return voltage / (self.r_on * state + self.r_off * (1 - state))
 
-    def rate(self, voltage: Tensor, state: Tensor) -> Tensor:
+    def rate(self, voltage: Values, state: Values) -> Values:
         drift = self.mu * self.r_on / (self.d * self.d) * self.current(voltage, state)
         return drift * self.window(voltage, state)
 
     @abstractmethod
-    def window(self, voltage: Tensor, state: Tensor) -> Tensor:
+    def window(self, voltage: Values, state: Values) -> Values:
         """f(x), which may depend on the direction of the current; arguments as for `current`."""
 
 
@@ -67,8 +64,8 @@ class Joglekar(LinearDrift):
 
     subcircuit: ClassVar[str] = "memristor_joglekar"
 
-    def window(self, voltage: Tensor, state: Tensor) -> Tensor:
-        return 1 - torch.square(2 * state - 1) ** self.p
+    def window(self, voltage: Values, state: Values) -> Values:
+        return 1 - ((2 * state - 1) ** 2) ** self.p
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,8 +80,8 @@ class Biolek(LinearDrift):
 
     subcircuit: ClassVar[str] = "memristor_biolek"
 
-    def window(self, voltage: Tensor, state: Tensor) -> Tensor:
-        return 1 - torch.square(state - (voltage < 0).to(state)) ** self.p
+    def window(self, voltage: Values, state: Values) -> Values:
+        return 1 - ((state - like(voltage < 0, state)) ** 2) ** self.p
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,5 +104,5 @@ class Prodromakis(LinearDrift):
     subcircuit: ClassVar[str] = "memristor_prodromakis"
     positive: ClassVar[tuple[str, ...]] = (*LinearDrift.positive, "j")
 
-    def window(self, voltage: Tensor, state: Tensor) -> Tensor:
-        return self.j * (1 - (torch.square(state - 0.5) + 0.75) ** self.p)
+    def window(self, voltage: Values, state: Values) -> Values:
+        return self.j * (1 - ((state - 0.5) ** 2 + 0.75) ** self.p)

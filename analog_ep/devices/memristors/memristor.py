@@ -5,14 +5,18 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from analog_ep.errors import DeviceParameterError
 
-Parameter = float | Tensor
+Values = Any
+"""Tensors, or NumPy arrays: operators and methods that both have; arrays of few devices take a fraction of the time."""
+
+Parameter = float | Values
 """One value for all devices, or one each, `(*devices)`."""
 
 
@@ -26,7 +30,7 @@ class Memristor(ABC):
 
     Parameters
     ----------
-    x0 : float or Tensor (*devices)
+    x0 : float, Tensor or ndarray (*devices)
         State at the beginning, within the bounds.
 
     Raises
@@ -71,24 +75,24 @@ class Memristor(ABC):
         return 0.0, 1.0
 
     @abstractmethod
-    def current(self, voltage: Tensor, state: Tensor) -> Tensor:
+    def current(self, voltage: Values, state: Values) -> Values:
         """Current from plus to minus.
 
         Parameters
         ----------
-        voltage : Tensor (*batch, *devices)
+        voltage : Tensor or ndarray (*batch, *devices)
             Of plus against minus. [V]
-        state : Tensor (*batch, *devices)
+        state : Tensor or ndarray (*batch, *devices)
             x, within the bounds.
 
         Returns
         -------
-        Tensor (*batch, *devices)
+        Tensor or ndarray (*batch, *devices)
             [A]
         """
 
     @abstractmethod
-    def rate(self, voltage: Tensor, state: Tensor) -> Tensor:
+    def rate(self, voltage: Values, state: Values) -> Values:
         """dx/dt, in the unit of the state a second; arguments as for `current`."""
 
     def conductance(self, state: Tensor, voltage: float) -> Tensor:
@@ -96,6 +100,18 @@ class Memristor(ABC):
         return self.current(torch.full_like(state, voltage), state) / voltage
 
 
-def like(value: Parameter, tensor: Tensor) -> Tensor:
-    """A parameter as a tensor of another's dtype and device."""
-    return torch.as_tensor(value, dtype=tensor.dtype, device=tensor.device)
+def like(value: Parameter, values: Values) -> Values:
+    """A parameter as a tensor or array of another's dtype and device."""
+    if isinstance(values, np.ndarray):
+        return np.asarray(value, dtype=values.dtype)
+    return torch.as_tensor(value, dtype=values.dtype, device=values.device)
+
+
+def exp(values: Values) -> Values:
+    """Exponential of a tensor or an array."""
+    return np.exp(values) if isinstance(values, np.ndarray) else torch.exp(values)
+
+
+def sinh(values: Values) -> Values:
+    """Hyperbolic sine of a tensor or an array."""
+    return np.sinh(values) if isinstance(values, np.ndarray) else torch.sinh(values)

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
-from analog_ep.devices.memristors.memristor import Memristor, Parameter
+from analog_ep.devices.memristors.memristor import Memristor, Parameter, Values, exp, like, sinh
 
 _BOLTZMANN = 8.617333e-5
 """k, as in the subcircuit. [eV/K]"""
@@ -81,15 +78,15 @@ class Stanford(Memristor):
     def bounds(self) -> tuple[Parameter, Parameter]:
         return self.g_min, self.g_max
 
-    def current(self, voltage: Tensor, state: Tensor) -> Tensor:
-        return self.i0 * torch.exp(-state / self.g0) * torch.sinh(voltage / self.v0)
+    def current(self, voltage: Values, state: Values) -> Values:
+        return self.i0 * exp(-state / self.g0) * sinh(voltage / self.v0)
 
-    def rate(self, voltage: Tensor, state: Tensor) -> Tensor:
-        heat = (voltage * self.current(voltage, state)).abs()
+    def rate(self, voltage: Values, state: Values) -> Values:
+        heat = abs(voltage * self.current(voltage, state))
         thermal = _BOLTZMANN * (self.ambient + self.r_th * heat)
         gamma = self.gamma0 - self.beta * state**3
         # From metres to nanometres.
-        hop = torch.sinh(gamma * self.a0 / self.t_ox * voltage / thermal)
-        speed = -1e9 * self.velocity * torch.exp(-self.e_a / thermal) * hop
-        ahead = (state - self.g_min) / (self.g_max - self.g_min) - (voltage > 0).to(state)
-        return speed * (1 - torch.square(ahead) ** self.p)
+        hop = sinh(gamma * self.a0 / self.t_ox * voltage / thermal)
+        speed = -1e9 * self.velocity * exp(-self.e_a / thermal) * hop
+        ahead = (state - self.g_min) / (self.g_max - self.g_min) - like(voltage > 0, state)
+        return speed * (1 - (ahead**2) ** self.p)

@@ -6,10 +6,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
-from analog_ep.devices.memristors.memristor import Memristor, Parameter
+from analog_ep.devices.memristors.memristor import Memristor, Parameter, Values
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,17 +45,17 @@ class Threshold(Memristor):
     negative: ClassVar[tuple[str, ...]] = ("k_on",)
     exponents: ClassVar[tuple[str, ...]] = ("alpha_off", "alpha_on", "p")
 
-    def current(self, voltage: Tensor, state: Tensor) -> Tensor:
+    def current(self, voltage: Values, state: Values) -> Values:
         return voltage / (self.r_on * (1 - state) + self.r_off * state)
 
-    def rate(self, voltage: Tensor, state: Tensor) -> Tensor:
+    def rate(self, voltage: Values, state: Values) -> Values:
         off, on = self._beyond(voltage, state)
-        rise = self.k_off / self.d * off.clamp(min=0) ** self.alpha_off * (1 - torch.square(state) ** self.p)
-        fall = self.k_on / self.d * on.clamp(min=0) ** self.alpha_on * (1 - torch.square(1 - state) ** self.p)
+        rise = self.k_off / self.d * off.clip(min=0) ** self.alpha_off * (1 - (state**2) ** self.p)
+        fall = self.k_on / self.d * on.clip(min=0) ** self.alpha_on * (1 - ((1 - state) ** 2) ** self.p)
         return rise + fall
 
     @abstractmethod
-    def _beyond(self, voltage: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def _beyond(self, voltage: Values, state: Values) -> tuple[Values, Values]:
         """u/u_off − 1 and u/u_on − 1."""
 
 
@@ -85,7 +82,7 @@ class TEAM(Threshold):
     positive: ClassVar[tuple[str, ...]] = (*Threshold.positive, "i_off")
     negative: ClassVar[tuple[str, ...]] = (*Threshold.negative, "i_on")
 
-    def _beyond(self, voltage: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def _beyond(self, voltage: Values, state: Values) -> tuple[Values, Values]:
         current = self.current(voltage, state)
         return current / self.i_off - 1, current / self.i_on - 1
 
@@ -112,5 +109,5 @@ class VTEAM(Threshold):
     positive: ClassVar[tuple[str, ...]] = (*Threshold.positive, "v_off")
     negative: ClassVar[tuple[str, ...]] = (*Threshold.negative, "v_on")
 
-    def _beyond(self, voltage: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def _beyond(self, voltage: Values, state: Values) -> tuple[Values, Values]:
         return voltage / self.v_off - 1, voltage / self.v_on - 1

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
-from analog_ep.devices.memristors.memristor import Memristor, Parameter, like
+from analog_ep.devices.memristors.memristor import Memristor, Parameter, Values, exp, like, sinh
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,13 +56,13 @@ class Yakopcic(Memristor):
         super().__post_init__()
         self._require(lambda value: (value >= 0) & (value < 1), ("x_p", "x_n"), "lie in 0…1, 1 excluded")
 
-    def current(self, voltage: Tensor, state: Tensor) -> Tensor:
-        return self.a * state * torch.sinh(self.b * voltage)
+    def current(self, voltage: Values, state: Values) -> Values:
+        return self.a * state * sinh(self.b * voltage)
 
-    def rate(self, voltage: Tensor, state: Tensor) -> Tensor:
-        up, down = (state - self.x_p).clamp(min=0), (1 - self.x_n - state).clamp(min=0)
-        beyond_p = (torch.exp(voltage) - torch.exp(like(self.v_p, voltage))).clamp(min=0)
-        beyond_n = (torch.exp(-voltage) - torch.exp(like(self.v_n, voltage))).clamp(min=0)
-        rise = self.amplitude_p * beyond_p * torch.exp(-self.alpha_p * up) * (1 - up / (1 - self.x_p))
-        fall = self.amplitude_n * beyond_n * torch.exp(-self.alpha_n * down) * (1 - down / (1 - self.x_n))
+    def rate(self, voltage: Values, state: Values) -> Values:
+        up, down = (state - self.x_p).clip(min=0), (1 - self.x_n - state).clip(min=0)
+        beyond_p = (exp(voltage) - exp(like(self.v_p, voltage))).clip(min=0)
+        beyond_n = (exp(-voltage) - exp(like(self.v_n, voltage))).clip(min=0)
+        rise = self.amplitude_p * beyond_p * exp(-self.alpha_p * up) * (1 - up / (1 - self.x_p))
+        fall = self.amplitude_n * beyond_n * exp(-self.alpha_n * down) * (1 - down / (1 - self.x_n))
         return rise - fall
