@@ -20,7 +20,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,12 @@ import numba
 import numpy as np
 from scipy.optimize import minimize
 
+from analog_ep.calibration.fit import Estimate
+from analog_ep.calibration.population import Population, combine
 from analog_ep.calibration.pulse_adequacy import adequacy_of
 from analog_ep.calibration.pulse_fit import TrainFit, fit_train, most_likely_fit
 from analog_ep.calibration.pulse_likelihood import PulseTrain
+from analog_ep.calibration.pulse_parameters import pulse_estimates
 from analog_ep.calibration.step_families import FAMILIES
 
 PULSES, CYCLES = 200, 2
@@ -225,7 +228,7 @@ def reads_of(number: int, draw: int) -> np.ndarray:
 
 
 def study(number: int, draw: int) -> dict[str, Any]:
-    """Shortfall, seconds of the fit, errors in σ of what the data tell, and whether the fit is rejected."""
+    """Shortfall, seconds of the fit, errors in σ of what its card states, and whether the fit is rejected."""
     kind, reads = KINDS[number], reads_of(number, draw)
     train = train_of(reads)
     began = time.process_time()
@@ -235,11 +238,18 @@ def study(number: int, draw: int) -> dict[str, Any]:
     truth = list(TRUTH[kind.name])
     truth += [np.log(kind.noise)] if fit.cycle_noise else []
     truth += [np.log(kind.write or np.nan)] if fit.write_noise else []
-    deviations = np.sqrt(np.diag(fit.covariance))
-    errors = (fit.coordinates - truth) / deviations
-    told = [float(e) for e, d in zip(errors, deviations, strict=True) if np.isfinite(d) and np.isfinite(e)]
+    found = combine([fit])
+    stated, right = card_of(found, kind), card_of(replace(found, mean=np.array(truth)), kind)
+    told = {name: each for name, each in stated.items() if 0 < each.uncertainty < np.inf}
+    errors = {name: (each.value - right[name].value) / each.uncertainty for name, each in told.items()}
     short = shortfall(kind, reads, likeliest, draw)
-    return {"short": short, "seconds": seconds, "errors": told, "rejected": not adequacy_of(fit).adequate}
+    return {"short": short, "seconds": seconds, "errors": errors, "rejected": not adequacy_of(fit).adequate}
+
+
+def card_of(population: Population, kind: Kind) -> dict[str, Estimate]:
+    """Parameters and their uncertainties as a card has them."""
+    estimates, constants, *_ = pulse_estimates(population, FAMILIES[kind.name], (-1.0, 1.0))
+    return constants | estimates
 
 
 def wrong_models(number: int, draw: int) -> dict[str, Any]:
@@ -285,7 +295,7 @@ class Records:
 
 def row(kind: Kind, found: list[dict[str, Any]]) -> str:
     """A kind's line of the table."""
-    errors = np.concatenate([each["errors"] for each in found])
+    errors = np.array([error for each in found for error in each["errors"].values()])
     short, share = max(each["short"] for each in found), float((np.abs(errors) < 1).mean())
     rejected, seconds = (np.mean([each[name] for each in found]) for name in ("rejected", "seconds"))
     return (

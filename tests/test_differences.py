@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analog_ep.calibration.differences import most_likely
+from analog_ep.calibration.differences import curvature, inverse, most_likely
 
 
 @pytest.mark.parametrize("begin", [0.0, -3.0, -8.0])
@@ -27,3 +27,27 @@ def test_a_coordinate_that_runs_away_does_not_hold_up_the_others(begin: float):
 
     found = most_likely(surprise, innovations, np.array([0.0, 1.0, begin]))
     assert surprise(found) == pytest.approx(surprise(np.array([data.mean(), np.log(data.std()), -50.0])), abs=1e-3)
+
+
+@pytest.mark.parametrize("edge", ["above", "below", "beside another"])
+def test_a_parameter_at_an_edge_of_what_makes_sense_is_untold_and_the_others_are_told(edge: str):
+    information = np.array([[4.0, 1.0, 0.5, 0.0], [1.0, 3.0, 0.2, 0.1], [0.5, 0.2, 2.0, 0.3], [0.0, 0.1, 0.3, 1.0]])
+    x = np.array([1.0, 2.0, -1.0, 0.5])
+    beyond = {
+        "above": lambda step: step[1] > 1e-6,
+        "below": lambda step: step[1] < -1e-6,
+        "beside another": lambda step: step[1] > 1e-6 and abs(step[2]) > 1e-6,
+    }[edge]
+
+    def surprise(at: np.ndarray) -> float:
+        return np.inf if beyond(at - x) else 0.5 * float((at - x) @ information @ (at - x))
+
+    covariance = inverse(curvature(surprise, x, 1e-3)[1])
+    told = np.isfinite(np.diag(covariance))
+    assert (~told).sum() == 1
+    assert not told[1:3].all()
+    assert told[[0, 3]].all()
+    np.testing.assert_allclose(
+        covariance[np.ix_(told, told)], np.linalg.inv(information[np.ix_(told, told)]), rtol=1e-6
+    )
+    assert not covariance[~told][:, told].any()

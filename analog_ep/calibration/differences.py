@@ -77,6 +77,8 @@ def _limited(information: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     return step
 
 
+# Beyond an edge the function may be infinite: what that leaves is not a number, and the caller's to judge.
+@np.errstate(invalid="ignore")
 def derivatives(
     function: Callable[[np.ndarray], float] | Callable[[np.ndarray], np.ndarray], x: np.ndarray, step: float = 1e-5
 ) -> np.ndarray:
@@ -85,6 +87,7 @@ def derivatives(
     return np.stack([(function(x + p) - function(x - p)) / (2 * p.max()) for p in points], axis=-1)
 
 
+@np.errstate(invalid="ignore")
 def curvature(function: Callable[[np.ndarray], float], x: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
     """Gradient by central differences, and the matrix of second differences."""
     n, h = len(x), step * np.maximum(np.abs(x), 0.1)
@@ -101,7 +104,16 @@ def curvature(function: Callable[[np.ndarray], float], x: np.ndarray, step: floa
 
 
 def inverse(hessian: np.ndarray) -> np.ndarray:
-    """Covariance; directions without positive curvature leave their parameters untold."""
+    """Covariance; directions without positive curvature leave their parameters untold.
+
+    So do parameters at an edge beyond which there is no likelihood, whose second differences are not finite.
+    """
+    inner = _finite(hessian)
+    if not inner.all():
+        covariance = np.diag(np.full(len(hessian), np.inf))
+        if inner.any():
+            covariance[np.ix_(inner, inner)] = inverse(hessian[np.ix_(inner, inner)])
+        return covariance
     scale = np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
     eigenvalues, vectors = np.linalg.eigh(hessian / np.outer(scale, scale))
     seen = eigenvalues > 1e-8 * max(eigenvalues.max(), 1e-300)
@@ -110,3 +122,14 @@ def inverse(hessian: np.ndarray) -> np.ndarray:
     covariance[lost, :], covariance[:, lost] = 0.0, 0.0
     covariance[lost, lost] = np.inf
     return covariance
+
+
+def _finite(hessian: np.ndarray) -> np.ndarray:
+    """Parameters that are left when those with the most numbers that are not finite go, one after the other."""
+    left = np.ones(len(hessian), dtype=bool)
+    while left.any():
+        wrong = np.where(left, (~np.isfinite(hessian[:, left])).sum(axis=1), 0)
+        if not wrong.any():
+            break
+        left[wrong.argmax()] = False
+    return left

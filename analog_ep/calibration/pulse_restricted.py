@@ -49,8 +49,13 @@ def restricted(likelihood: PulseLikelihood, x: np.ndarray, covariance: np.ndarra
     finite = np.where(np.isfinite(covariance), covariance, 0.0)
     for _ in range(_ROUNDS):
         slope = derivatives(likelihood.surprise, x, 1e-4) + derivatives(_taken(likelihood, x), x, 1e-3)
+        # A coordinate at an edge beyond which there is no likelihood stays.
+        slope = np.where(np.isfinite(slope), slope, 0.0)
         step = -finite @ slope
-        x = x + step * min(1.0, 0.5 / max(np.abs(step).max(), 1e-300))
+        ahead = x + step * min(1.0, 0.5 / max(np.abs(step).max(), 1e-300))
+        if not np.isfinite(likelihood.surprise(ahead)):
+            break
+        x = ahead
         # What was left to win, in units of ln likelihood.
         if -slope @ step < _CLOSE:
             break
@@ -67,7 +72,10 @@ def _taken(likelihood: PulseLikelihood, x: np.ndarray) -> Callable[[np.ndarray],
     basis = u[:, s > 1e-8 * s[0]]
 
     def half_log_determinant(at: np.ndarray) -> float:
-        whitened = likelihood.at(at).whitened(basis)
+        try:
+            whitened = likelihood.at(at).whitened(basis)
+        except np.linalg.LinAlgError:
+            return np.inf
         return 0.5 * float(np.linalg.slogdet(whitened.T @ whitened)[1])
 
     return half_log_determinant
