@@ -26,7 +26,8 @@ from analog_ep.equilibrium.nodal import error_bound
 from analog_ep.equilibrium.nodal.double_double import Double
 from analog_ep.equilibrium.nodal.exact_state import exact_state
 from analog_ep.equilibrium.nodal.reduction import reduced_system
-from analog_ep.equilibrium.nodal.tableau import Sample, Tableau
+from analog_ep.equilibrium.nodal.samples import Sample, Stimulus
+from analog_ep.equilibrium.nodal.tableau import Tableau
 from analog_ep.errors import ConvergenceError, NetworkError, StimulusError
 from analog_ep.networks import ResistiveNetwork
 from analog_ep.stimulus import Nudge, SquaredError
@@ -191,7 +192,7 @@ def test_large_circuits_have_an_estimate(monkeypatch):
     assert np.abs(state.voltages[0] - divided(siemens)).max() <= state.error_bound[0]
     well = ladder([1e-3, 2e-3, 1e-3])
     bound = error_bound.ErrorBounds(well, reduced_system(well)).near(
-        error_bound.Stimulus(NO_INPUT), divided([1e-3, 2e-3, 1e-3])[None], np.array([np.inf]), np.zeros(1)
+        Stimulus(NO_INPUT), divided([1e-3, 2e-3, 1e-3])[None], np.array([np.inf]), np.zeros(1)
     )
     assert 0 < bound.bound[0] < 1e-13
 
@@ -303,7 +304,7 @@ def test_the_bound_by_energy_knows_no_unit(top, middle):
             circuit = ladder([2.0**power] * 2, volts)
             bounds = error_bound.ErrorBounds(circuit, reduced_system(circuit))
             state = volts * np.array([[0.0, top, middle]])
-            found.append(float(bounds.far(error_bound.Stimulus(NO_INPUT), state)[0]) / volts)
+            found.append(float(bounds.far(Stimulus(NO_INPUT), state)[0]) / volts)
     error = max(abs(top - 1.0), abs(middle - 0.5))
     np.testing.assert_allclose(found, found[0], rtol=1e-9)
     assert max(error, 1e-17) < found[0] < 10 * error + 1e-14

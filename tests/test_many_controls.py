@@ -11,8 +11,8 @@ from scipy.optimize import brentq
 
 from analog_ep.circuit import Circuit, CircuitBuilder, Conductances, CurrentLaw, VoltageSources
 from analog_ep.equilibrium import Newton, solve
+from analog_ep.equilibrium.nodal.bends import bends
 from analog_ep.equilibrium.nodal.reduction import reduced_system
-from analog_ep.equilibrium.nodal.tableau import Branching, Sample, Tableau
 
 AMPERES, VOLTS = 1e-6, 0.3
 
@@ -63,8 +63,7 @@ def test_no_corner_of_a_move_bends_more(count, move):
     circuit = circuit_of(exponential(count))
     random = np.random.default_rng(count)
     volts, moved = random.normal(scale=0.1, size=count), move * random.uniform(0.5, 1.0, count)
-    tableau = Tableau(Branching(circuit, reduced_system(circuit)), Sample(np.zeros(0)), np.zeros(circuit.n_nodes))
-    found = tableau._bends(volts, moved)[0]
+    found = bends(reduced_system(circuit), volts[None], moved[None])[0, 0]
     # By its formula, at every corner: each control's slope is ± AMPERES/VOLTS exp(Σ ± u/VOLTS).
     sign = signs(count)
     corners = np.array(list(product((-1.0, 1.0), repeat=count)))

@@ -14,9 +14,10 @@ from analog_ep.circuit import Circuit, CurrentLaw, check_circuit
 from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.equilibrium.circuit_solver import CircuitSolver, CircuitState
 from analog_ep.equilibrium.inexactness import allowed_error, inexact_message, outside_of_laws
-from analog_ep.equilibrium.nodal.error_bound import ErrorBounds, Stimulus, error_bounds
+from analog_ep.equilibrium.nodal.error_bound import ErrorBounds, error_bounds
 from analog_ep.equilibrium.nodal.newton import unstable_samples
 from analog_ep.equilibrium.nodal.residual import KirchhoffLaw
+from analog_ep.equilibrium.nodal.samples import Stimulus
 from analog_ep.equilibrium.oscillation import Oscillation
 from analog_ep.errors import StimulusError
 from analog_ep.netlist.netlist import SpiceOptions

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from analog_ep.circuit import Circuit
 from analog_ep.equilibrium.inexactness import allowed_error, inexact_message
-from analog_ep.equilibrium.nodal.error_bound import Stimulus, error_bounds
+from analog_ep.equilibrium.nodal.error_bound import error_bounds
+from analog_ep.equilibrium.nodal.samples import Stimulus
 from analog_ep.errors import StimulusError
 from analog_ep.stimulus import Nudge
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from weakref import WeakKeyDictionary
 
@@ -13,55 +13,29 @@ from scipy.sparse.linalg import LinearOperator, onenormest
 
 from analog_ep.circuit import Circuit
 from analog_ep.equilibrium.nodal.assembly import apply
+from analog_ep.equilibrium.nodal.enclosure import enclosed
 from analog_ep.equilibrium.nodal.energy_bound import EnergyBound
 from analog_ep.equilibrium.nodal.equations import Equations
 from analog_ep.equilibrium.nodal.exact_state import exact_state
 from analog_ep.equilibrium.nodal.jacobian import jacobian_of
 from analog_ep.equilibrium.nodal.reduction import ReducedSystem, reduced_system, system_of_origin
 from analog_ep.equilibrium.nodal.residual import KirchhoffLaw
+from analog_ep.equilibrium.nodal.samples import Stimulus
 from analog_ep.equilibrium.nodal.spectrum import nearest_weights
-from analog_ep.equilibrium.nodal.tableau import Branching, Sample
+from analog_ep.equilibrium.nodal.tableau import Branching
 from analog_ep.equilibrium.nodal.uncertainty import current_uncertainty, sum_uncertainty
-from analog_ep.stimulus import Nudge
 
 _REFINED = 2500
 """Nodes and sources' currents up to which a sample is refined and its solution enclosed."""
+
+_CLOSE = 1e-3
+"""Share of the error allowed within which states stay as they are that may be replaced by more exact ones."""
 
 _STEPS = 60
 """Of Newton's method to the solution next to a state."""
 
 _ESTIMATED = 3.0
 """Factor on estimates of a norm, which are lower bounds that hardly ever are this far from the truth."""
-
-
-@dataclass(frozen=True, eq=False)
-class Stimulus:
-    """What is done to the circuit in a batch.
-
-    Attributes
-    ----------
-    inputs : ndarray (n_samples, n_inputs)
-        Inputs. [V]
-    nudge : Nudge or None
-        An elastic one, with targets `(n_samples, n_outputs)`.
-    injected : ndarray (n_samples, n_outputs) or None
-        Currents of a frozen one. [A]
-    """
-
-    inputs: np.ndarray
-    nudge: Nudge | None = None
-    injected: np.ndarray | None = None
-
-    def select(self, samples: np.ndarray) -> Stimulus:
-        """Some samples."""
-        nudge, injected = self.nudge, None if self.injected is None else self.injected[samples]
-        if nudge is not None:
-            nudge = replace(nudge, target=nudge.target[torch.from_numpy(samples)])
-        return Stimulus(self.inputs[samples], nudge, injected)
-
-    def sample(self) -> Sample:
-        """The first sample alone."""
-        return Sample(self.inputs[0], self.nudge, None if self.injected is None else self.injected[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,14 +58,15 @@ class ErrorBounds:
     """The bounds of one circuit, for any solver.
 
     The bound is on the distance of every node voltage from the solution of the circuit as it is described: its
-    conductances, gains and device parameters as float64 numbers, the diodes by their laws. It is formed at one of three
+    conductances, gains and device parameters as float64 numbers, the diodes by their laws. It is formed at one of four
     levels, the first one that is good enough:
 
     1. `EnergyBound`, a matrix product a batch, where the circuit has an energy (chips with mismatch of their gains
        included): it holds for any distance.
-    2. `exact_state`, up to 2,500 nodes and sources: the sample is solved anew with twice the digits, in tree voltages,
-       and the solution next to it enclosed. This too holds.
-    3. An estimate of the norm of the inverse Jacobian, in larger circuits: no proof; estimates this large, three times
+    2. `enclosed`, up to 2,500 nodes and sources: the solutions next to all samples are enclosed in float64, in tree
+       voltages. This too holds.
+    3. `exact_state`, up to that size: the sample is solved anew with twice the digits before its solution is enclosed.
+    4. An estimate of the norm of the inverse Jacobian, in larger circuits: no proof; estimates this large, three times
        what the norm is found to be, are hardly ever exceeded.
 
     In all of them the rounding of long sums counts as eight of its standard deviations, not as its worst case.
@@ -202,12 +177,16 @@ class ErrorBounds:
         allowed : ndarray (n_samples,)
             Error that is small enough. [V]
         max_steps : int
-            Where it is not 0, these states are replaced by more exact ones that Newton's method reaches from them in so
-            many steps.
+            Where it is not 0, states that are not known a thousand times better than allowed are replaced by more exact
+            ones that Newton's method reaches from them in so many steps.
         """
         bound, found = bound.copy(), voltages.copy()
         known = np.isfinite(voltages).all(axis=1)
-        for sample in np.flatnonzero(known & ~(bound <= allowed)):
+        rest = np.flatnonzero(known & ~(bound <= allowed))
+        if len(rest) and self.branching.size <= _REFINED:
+            bound[rest] = np.minimum(bound[rest], enclosed(self.branching, stimulus.select(rest), voltages[rest]))
+        enough = _CLOSE * allowed if max_steps else allowed
+        for sample in rest[~(bound[rest] <= enough[rest])]:
             one = stimulus.select(np.array([sample]))
             if self.branching.size > _REFINED:
                 bound[sample] = min(bound[sample], self._estimate(one, voltages[sample]))

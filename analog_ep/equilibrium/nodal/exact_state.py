@@ -8,7 +8,9 @@ import numpy as np
 
 from analog_ep.circuit import GROUND
 from analog_ep.equilibrium.nodal.double_double import Double
-from analog_ep.equilibrium.nodal.tableau import Branching, Sample, Tableau
+from analog_ep.equilibrium.nodal.samples import Sample
+from analog_ep.equilibrium.nodal.scaling import scales
+from analog_ep.equilibrium.nodal.tableau import Branching, Tableau
 from analog_ep.equilibrium.nodal.uncertainty import EPSILON, sum_uncertainty
 
 _ROUNDS = 12
@@ -84,24 +86,10 @@ def _length(tableau: Tableau, x: Double, step: np.ndarray) -> float:
     return float(np.where(moved > allowed, allowed / np.where(moved > allowed, moved, 1.0), 1.0).min(initial=1.0))
 
 
-def _scales(magnitude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Powers of two for rows and columns that bring the largest entries near one."""
-    rows, columns = np.ones(len(magnitude)), np.ones(len(magnitude))
-    for _ in range(4):
-        scaled = rows[:, None] * magnitude * columns
-        rows *= _root(scaled.max(1, initial=0.0))
-        columns *= _root(scaled.max(0, initial=0.0))
-    return rows, columns
-
-
-def _root(size: np.ndarray) -> np.ndarray:
-    return np.where((size > 0) & np.isfinite(size), 2.0 ** -np.round(0.5 * np.log2(size)), 1.0)
-
-
 def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray | None:
     if not np.isfinite(matrix).all() or not np.isfinite(right).all():
         return None
-    rows, columns = _scales(np.abs(matrix))
+    rows, columns = scales(np.abs(matrix))
     try:
         solution = columns * np.linalg.solve(rows[:, None] * matrix * columns, rows * right)
     except np.linalg.LinAlgError:
@@ -117,7 +105,7 @@ def _enclosure(tableau: Tableau, x: Double) -> np.ndarray:
     matrix, magnitude = tableau.jacobian(state.slopes)
     if not np.isfinite(matrix).all():
         return hopeless
-    rows, columns = _scales(np.abs(matrix))
+    rows, columns = scales(np.abs(matrix))
     scaled = rows[:, None] * matrix * columns
     try:
         inverse = np.linalg.inv(scaled)

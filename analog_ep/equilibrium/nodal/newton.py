@@ -11,10 +11,11 @@ from analog_ep.equilibrium.circuit_solver import CircuitSolver, CircuitState
 from analog_ep.equilibrium.inexactness import allowed_error, inexact_message, outside_of_laws
 from analog_ep.equilibrium.nodal.assembly import apply
 from analog_ep.equilibrium.nodal.equations import Equations, State
-from analog_ep.equilibrium.nodal.error_bound import Stimulus, error_bounds
+from analog_ep.equilibrium.nodal.error_bound import error_bounds
 from analog_ep.equilibrium.nodal.jacobian import Jacobian, jacobian_of
 from analog_ep.equilibrium.nodal.line_search import search_convex, search_residual
 from analog_ep.equilibrium.nodal.reduction import ReducedSystem, reduced_system
+from analog_ep.equilibrium.nodal.samples import Stimulus
 from analog_ep.equilibrium.nodal.spectrum import stable_samples
 from analog_ep.equilibrium.nodal.trials import Trials
 from analog_ep.stimulus import Nudge

@@ -16,7 +16,6 @@ as an uncertainty of the currents.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import torch
@@ -25,38 +24,17 @@ from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 
 from analog_ep.circuit import GROUND, Circuit, CurrentFollower, CurrentLaw, VoltageLaw
 from analog_ep.equilibrium.nodal.assembly import Entries, incidence
+from analog_ep.equilibrium.nodal.bends import bends, nudge_bends
 from analog_ep.equilibrium.nodal.double_double import Double, ExactMatrix
 from analog_ep.equilibrium.nodal.reduction import ReducedSystem
+from analog_ep.equilibrium.nodal.samples import Sample
 from analog_ep.equilibrium.nodal.uncertainty import EPSILON, current_uncertainty, nudge_uncertainty
-from analog_ep.stimulus import Nudge
 
 _TINY = 1e-30
 """Relative rounding of sums and products with twice the digits."""
 
 _KEPT = 8
 """Structures of trees of one circuit that are kept."""
-
-_CORNERS = 8
-"""Controls of a branch up to which the slopes are taken at every corner of a move; the corners double with each."""
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """What is done to the circuit: one sample of a batch.
-
-    Attributes
-    ----------
-    inputs : ndarray (n_inputs,)
-        Inputs. [V]
-    nudge : Nudge or None
-        An elastic one, with targets `(1, n_outputs)`.
-    injected : ndarray (n_outputs,) or None
-        Constant current into v₊ and out of v₋ of each output. [A]
-    """
-
-    inputs: np.ndarray
-    nudge: Nudge | None = None
-    injected: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -331,61 +309,17 @@ class Tableau:
         """Most that the residual is off its tangent where the tree voltages move by `reach` at most. [A]"""
         tree, near = unknowns.at(slice(0, self.n_tree)), reach[: self.n_tree]
         total = np.zeros(len(unknowns.high))
-        bend = self._bends((self._nonlinear.voltage @ tree).high, self._nonlinear.voltage.magnitude @ near)
-        total[: self.n_tree] = self._nonlinear.law.magnitude @ bend
+        volts, moved = (self._nonlinear.voltage @ tree).high, self._nonlinear.voltage.magnitude @ near
+        total[: self.n_tree] = self._nonlinear.law.magnitude @ bends(self.branching.system, volts[None], moved[None])[0]
         if self.sample.nudge is not None:
-            total[: self.n_tree] += self._output.law.magnitude @ self._nudge_bend(tree, near)
+            outputs, moved = (self._output.voltage @ tree).high, self._output.voltage.magnitude @ near
+            bend = nudge_bends(self.sample.nudge, outputs[None], moved[None])[0]
+            total[: self.n_tree] += self._output.law.magnitude @ bend
         return total
 
     def _currents(self, volts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         current, slopes = self.branching.system.currents(volts[None])
         return current[0], slopes[0]
-
-    def _bends(self, volts: np.ndarray, moved: np.ndarray) -> np.ndarray:
-        """Change of the slopes over a move, times the move, at the worst corner of it. [A]"""
-        system = self.branching.system
-        here, bend = self._currents(volts)[1], np.zeros(system.n_nonlinear)
-        few = [group for group in system.groups if len(group.controls) <= _CORNERS]
-        for corner in product((-1.0, 1.0), repeat=max((len(group.controls) for group in few), default=0)):
-            side = np.zeros_like(volts)
-            for group in few:
-                for place, sign in zip(group.controls, corner, strict=False):
-                    side[place] = sign
-            bend = np.maximum(bend, self._bend(np.abs(self._currents(volts + side * moved)[1] - here), moved))
-        many = [group.controls for group in system.groups if len(group.controls) > _CORNERS]
-        return np.maximum(bend, self._bend(self._changes(volts, moved, here, many), moved)) if many else bend
-
-    def _bend(self, change: np.ndarray, moved: np.ndarray) -> np.ndarray:
-        found = np.zeros(self.branching.system.n_nonlinear)
-        np.add.at(found, self.branching.system.controlled, np.where(moved > 0, change * moved, 0.0))
-        return found
-
-    def _changes(
-        self, volts: np.ndarray, moved: np.ndarray, here: np.ndarray, groups: list[tuple[slice, ...]]
-    ) -> np.ndarray:
-        """Most that the slopes of these groups of controls change, by moves of one control after the other. [S]"""
-        # A move to a corner is one of each control in turn, while the others are here or at the corner already. That
-        # is looked at with all of them here, at either end, and where the slopes point up or down; what a mixed
-        # setting adds is of second order in the move, and an enclosure needs a small one: twice the sum is enough.
-        chosen = np.zeros_like(volts)
-        for place in (place for controls in groups for place in controls):
-            chosen[place] = 1.0
-        up = np.sign(here) * chosen
-        settings = [0.0 * chosen, chosen, -chosen, up, -up]
-        corners = [np.abs(self._currents(volts + setting * moved)[1] - here) * chosen for setting in settings[1:]]
-        total = np.zeros_like(volts)
-        for number in range(max(map(len, groups))):
-            own = np.zeros(len(volts), dtype=bool)
-            for controls in groups:
-                own[controls[number] if number < len(controls) else slice(0)] = True
-            worst = np.zeros_like(volts)
-            for setting in settings:
-                middle, *ends = (
-                    self._currents(volts + np.where(own, side, setting) * moved)[1] for side in (0.0, -1.0, 1.0)
-                )
-                worst = np.maximum(worst, np.max([np.abs(end - middle) for end in ends], axis=0))
-            total += worst * chosen
-        return 2 * np.max([total, *corners], axis=0)
 
     def _nudge(self, tree: Double) -> tuple[Double, np.ndarray, np.ndarray] | None:
         nudge, injected = self.sample.nudge, self.sample.injected
@@ -398,18 +332,6 @@ class Tableau:
         curvature = nudge.strength * nudge.cost.hessian(volts)[0].numpy()
         doubt = nudge_uncertainty(nudge, current[None], np.abs(outputs)[None])[0]
         return Double.of(current), doubt, curvature.ravel()
-
-    def _nudge_bend(self, tree: Double, reach: np.ndarray) -> np.ndarray:
-        nudge = self.sample.nudge
-        assert nudge is not None
-        outputs = torch.from_numpy((self._output.voltage @ tree).high[None])
-        moved = self._output.voltage.magnitude @ reach
-        here = nudge.cost.hessian(outputs)[0].numpy()
-        bend = np.zeros_like(moved)
-        for side in (-1, 1):
-            there = nudge.cost.hessian(outputs + side * torch.from_numpy(moved))[0].numpy()
-            bend = np.maximum(bend, abs(nudge.strength) * np.abs(there - here) @ moved)
-        return bend
 
 
 class _Port:
