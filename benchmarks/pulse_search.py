@@ -120,13 +120,20 @@ UP = np.tile(np.repeat([True, False], PULSES), CYCLES)
 
 
 def drawn(
-    name: str, x: np.ndarray, noise: float, write: float, random: np.random.Generator, begin: float = -0.8
+    name: str,
+    x: np.ndarray,
+    noise: float,
+    write: float,
+    random: np.random.Generator,
+    begin: float = -0.8,
+    end: float = math.inf,
 ) -> np.ndarray:
-    """Reads `(n_pulses + 1,)` of cycles up and down."""
+    """Reads `(n_pulses + 1,)` of cycles up and down, of states no farther from 0 than `end`."""
     size, state = STEPS[name], begin
     path = [state]
     for sign, fluctuation in zip(UP, random.normal(size=len(UP)), strict=True):
         state += (1 if sign else -1) * size(x, state, sign) * (1 + noise * fluctuation)
+        state = min(max(state, -end), end)
         path.append(state)
     return np.array(path) + write * random.normal(size=len(path))
 
@@ -257,7 +264,8 @@ def wrong_models(number: int, draw: int) -> dict[str, Any]:
     kind, train, found = KINDS[number], train_of(reads_of(number, draw)), {}
     for wrong in FAMILIES.keys() - {kind.name}:
         random = np.random.default_rng([99, number, draw])
-        null = train_of(drawn(wrong, *made_by(number, wrong), random, reads_of(number, 0)[0]))
+        # Outside the window, which the fit has seen, exponentials and lines may lead anywhere.
+        null = train_of(drawn(wrong, *made_by(number, wrong), random, reads_of(number, 0)[0], end=2.0))
         called = not adequacy_of(fit_train(train, FAMILIES[wrong])).adequate
         ratios = [
             most_likely_fit(each, FAMILIES[wrong]).surprise - most_likely_fit(each, FAMILIES[kind.name]).surprise
