@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from analog_ep.circuit import ChargeLaw, Circuit, check_circuit
 from analog_ep.errors import NgspiceError, StimulusError
@@ -190,6 +189,9 @@ def nudged_pairs(circuit: Circuit, amplitudes: np.ndarray, frequency: float) -> 
 def _read(plot: RawFile, sweep: Sweep, batch: Batch, at: np.ndarray) -> np.ndarray:
     """Node voltages `(n_times, n_nodes)` [V] at some times [s], between ngspice's own."""
     times, index = np.unique(plot.columns(["time"])[:, 0], return_index=True)
+    # Loaded where it is used: every command would wait for scipy.interpolate.
+    from scipy.interpolate import CubicSpline
+
     n_nodes = sweep.circuit.n_nodes
     voltages = np.empty((len(at), n_nodes))
     voltages[:, ~np.isin(np.arange(n_nodes), sweep.free)] = sweep.held(batch)

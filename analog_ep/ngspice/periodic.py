@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from analog_ep.circuit import Circuit, VoltageLaw
 from analog_ep.errors import StimulusError
@@ -123,6 +122,9 @@ def periodic_steady_state(
     """
     _require_tones(driven, period)
     deck = _deck(driven, period)
+    # Loaded where it is used: every command would wait for scipy.interpolate.
+    from scipy.interpolate import CubicSpline
+
     (plot,) = run_twice(lambda: run_plots(deck, executable, timeout))
     names = [f"v({name})" for name in driven.circuit.node_names[1:]]
     times, index = np.unique(plot.columns(["time"])[:, 0], return_index=True)
