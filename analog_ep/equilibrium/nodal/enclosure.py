@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -91,15 +92,17 @@ class _Batch:
         found = (first + rest[:, :n_tree] @ lengths.T + moved).max(axis=1)
         return np.where(holds & (failed.numpy() == 0), found, np.inf)
 
-    @property
-    def _rounding(self) -> float:
-        """Of the sums over branches that an entry of the equations is made of."""
-        terms = len(self.branching.siemens) + self.branching.size
-        return float(sum_uncertainty(terms))
+    @cached_property
+    def _rounding(self) -> np.ndarray:
+        """Relative to the magnitudes in each equation, of the sums that it is, `(n_unknowns,)`."""
+        terms = np.diff(self.structure.matrix.indptr)
+        terms[: self.structure.n_tree] += np.diff(self.structure.linear.law.matrix.indptr)
+        terms[: self.structure.n_tree] += np.diff(self.structure.nonlinear.law.matrix.indptr)
+        return sum_uncertainty(terms)
 
     def _at(self, tree: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """F without currents c, its uncertainty, the Jacobian, and the sums of magnitudes in its entries."""
-        b, common, n_tree, rounding = self.branching, self.structure, self.structure.n_tree, self._rounding
+        b, common, n_tree = self.branching, self.structure, self.structure.n_tree
         matrix, magnitude = common.matrix.toarray(), common.magnitude.toarray()
         residual = tree @ matrix[:, :n_tree].T
         terms = np.abs(tree) @ magnitude[:, :n_tree].T
@@ -112,10 +115,11 @@ class _Batch:
         volts, sums = tree @ voltage.T, np.abs(tree) @ np.abs(voltage).T
         current, slopes = b.system.currents(volts)
         doubt = current_uncertainty(b.system.groups, volts, current, slopes, sums)
-        np.add.at(doubt.T, b.system.controlled, (rounding * np.abs(slopes) * sums).T)
+        along = sum_uncertainty(np.diff(common.nonlinear.voltage.matrix.indptr))
+        np.add.at(doubt.T, b.system.controlled, (along * np.abs(slopes) * sums).T)
         residual[:, :n_tree] += current @ law.T
         terms[:, :n_tree] += np.abs(current) @ np.abs(law).T
-        uncertainty = rounding * terms
+        uncertainty = self._rounding * terms
         uncertainty[:, :n_tree] += doubt @ np.abs(law).T
         by_control = common.by_control.toarray() * slopes[:, None, :]
         jacobian, magnitude = (np.tile(m, (len(tree), 1, 1)) for m in (matrix, magnitude))
@@ -147,11 +151,13 @@ class _Batch:
             volts = torch.from_numpy(outputs)
             current = nudge.current(volts).numpy()
             square = nudge.strength * nudge.cost.hessian(volts).numpy()
-            doubt = nudge_uncertainty(nudge, current, sums) + self._rounding * _times(np.abs(square), sums)
+            along = sum_uncertainty(np.diff(self.structure.output.voltage.matrix.indptr))
+            doubt = nudge_uncertainty(nudge, current, sums) + _times(np.abs(square), along * sums)
             jacobian[:, :n_tree, :n_tree] += law @ square @ voltage
             magnitude[:, :n_tree, :n_tree] += np.abs(law) @ np.abs(square) @ np.abs(voltage)
         residual[:, :n_tree] -= current @ law.T
-        uncertainty[:, :n_tree] += (doubt + self._rounding * np.abs(current)) @ np.abs(law).T
+        doubt += sum_uncertainty(law.shape[1]) * np.abs(current)
+        uncertainty[:, :n_tree] += doubt @ np.abs(law).T
 
     def _curvature(self, tree: np.ndarray, reach: np.ndarray, size: int) -> np.ndarray:
         """Most that F is off its tangent where y moves by `reach` at most, `(n_samples, size)`. [A]"""

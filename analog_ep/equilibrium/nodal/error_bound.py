@@ -28,6 +28,9 @@ from analog_ep.equilibrium.nodal.uncertainty import current_uncertainty, sum_unc
 _REFINED = 2500
 """Nodes and sources' currents up to which a sample is refined and its solution enclosed."""
 
+_ENCLOSED = 600
+"""Of these, up to which a batch is enclosed in float64 first: larger inverses cost what twice the digits do."""
+
 _CLOSE = 1e-3
 """Share of the error allowed within which states stay as they are that may be replaced by more exact ones."""
 
@@ -63,9 +66,10 @@ class ErrorBounds:
 
     1. `EnergyBound`, a matrix product a batch, where the circuit has an energy (chips with mismatch of their gains
        included): it holds for any distance.
-    2. `enclosed`, up to 2,500 nodes and sources: the solutions next to all samples are enclosed in float64, in tree
+    2. `enclosed`, up to 600 nodes and sources: the solutions next to all samples are enclosed in float64, in tree
        voltages. This too holds.
-    3. `exact_state`, up to that size: the sample is solved anew with twice the digits before its solution is enclosed.
+    3. `exact_state`, up to 2,500 nodes and sources: the sample is solved anew with twice the digits, and the solution
+       next to it enclosed.
     4. An estimate of the norm of the inverse Jacobian, in larger circuits: no proof; estimates this large, three times
        what the norm is found to be, are hardly ever exceeded.
 
@@ -183,7 +187,7 @@ class ErrorBounds:
         bound, found = bound.copy(), voltages.copy()
         known = np.isfinite(voltages).all(axis=1)
         rest = np.flatnonzero(known & ~(bound <= allowed))
-        if len(rest) and self.branching.size <= _REFINED:
+        if len(rest) and self.branching.size <= _ENCLOSED:
             bound[rest] = np.minimum(bound[rest], enclosed(self.branching, stimulus.select(rest), voltages[rest]))
         enough = _CLOSE * allowed if max_steps else allowed
         for sample in rest[~(bound[rest] <= enough[rest])]:
