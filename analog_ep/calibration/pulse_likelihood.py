@@ -162,8 +162,10 @@ class PulseLikelihood:
 
     def innovations(self, x: np.ndarray) -> np.ndarray:
         """Log of the deviation of each change given those before it, and the change in these deviations, `(2, n)`."""
-        linear = self.at(x)
-        return np.stack([np.log(linear.factor[0]), linear.whitened(linear.residuals)])
+        # A search that comes to where they overflow ends there.
+        with np.errstate(all="ignore"):
+            linear = self.at(x)
+            return np.stack([np.log(linear.factor[0]), linear.whitened(linear.residuals)])
 
     def smooth(self, x: np.ndarray) -> float:
         """Move `states` to what the data say at these parameters; returns the largest move."""
