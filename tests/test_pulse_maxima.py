@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.linalg.lapack import dtbtrs  # pyright: ignore[reportAttributeAccessIssue]
 
+from analog_ep.calibration import pulse_likelihood
 from analog_ep.calibration.pulse_fit import _maximise, fit_train, most_likely_fit
 from analog_ep.calibration.pulse_likelihood import PulseLikelihood, PulseTrain
 from analog_ep.calibration.step_families import FAMILIES
@@ -66,3 +68,21 @@ def test_the_restricted_likelihood_leaves_the_steps_where_they_are(drowned: Puls
     for sign in (up, down):
         most_likely, restricted = (family.step(f.steps, drowned.before, drowned.up)[0][sign].mean() for f in fits)
         assert restricted == pytest.approx(most_likely, rel=0.1)
+
+
+def test_a_train_that_tells_of_no_step_at_all_leaves_every_step_untold(monkeypatch: pytest.MonkeyPatch):
+    """Its likelihood grows towards steps of nothing with noise of infinitely many of them."""
+    random, up = np.random.default_rng([2, 11]), np.tile(np.repeat([True, False], 200), 2)
+    moved = np.where(up, 0.006, -0.007) * (1 + 10 * random.normal(size=len(up)))
+    reads = -0.8 + np.concatenate([[0.0], np.cumsum(moved)])
+    train = PulseTrain(reads[:-1], reads[1:], up, np.arange(len(up)) > 0)
+
+    def solved(factor: np.ndarray, columns: np.ndarray, **options):
+        assert columns.size
+        return dtbtrs(factor, columns, **options)
+
+    # Of no columns SciPy's wrapper writes outside its memory, and the process ends somewhere else.
+    monkeypatch.setattr(pulse_likelihood, "dtbtrs", solved)
+    fit = fit_train(train, FAMILIES["SoftBounds"])
+    assert np.exp(fit.steps[:2]).max() < 1e-12
+    assert np.isinf(np.diag(fit.covariance)).all()

@@ -90,6 +90,9 @@ class Linearised:
 
     def whitened(self, columns: np.ndarray) -> np.ndarray:
         """L⁻¹ columns: what has unit covariance."""
+        # Of no columns SciPy's wrapper writes outside its memory.
+        if not columns.size:
+            return np.zeros_like(columns)
         return dtbtrs(self.factor, columns, uplo="L")[0]
 
     def read_noise_so_far(self, follows: np.ndarray) -> np.ndarray:
