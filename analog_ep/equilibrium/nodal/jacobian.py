@@ -25,11 +25,12 @@ _SMALL = 96
 _DENSE_LIMIT = 6000
 _DENSE_FILL = 0.05
 
-_LAYERED_FILL = 0.5
-"""Part of the entries that two layers fill at most, which are joined to each other alone."""
-
 _FRONTS_SLOWER = 8
 """Multiplications that dense factors make in the time of one by fronts."""
+
+_LAYERED_FILL = (8 / (6 * _FRONTS_SLOWER)) ** 0.5
+"""Part of the entries up to which an elimination by fronts may pay: without any fill, f n²/2 entries of a triangle take
+at least f² n³/8 multiplications, where dense factors take n³/6. To find an order takes longer than to solve."""
 
 
 class Jacobian:
