@@ -129,3 +129,11 @@ def test_a_tensor_beside_an_array_is_refused_in_a_line():
     times = np.linspace(0.0, 1.0, 3)
     with pytest.raises(StimulusError, match="two tensors or two arrays"):
         integrate(memristor("vteam"), torch.from_numpy(times), times[:, None])
+
+
+@pytest.mark.parametrize("arrays", [True, False])
+def test_parameters_of_another_kind_than_the_voltages_are_refused_in_a_line(arrays: bool):
+    times, voltages, resistance = np.linspace(0.0, 1.0, 3), np.zeros((3, 2)), np.array([1e3, 2e3])
+    model = memristor("vteam", r_off=torch.from_numpy(resistance) if arrays else resistance)
+    with pytest.raises(StimulusError, match=r"parameters must be numbers or of the voltages' kind.*found r_off"):
+        integrate(model, *((times, voltages) if arrays else (torch.from_numpy(times), torch.from_numpy(voltages))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -86,11 +86,11 @@ def integrate(
     Raises
     ------
     StimulusError
-        If the times do not increase, or the shapes do not fit.
+        If the times do not increase, the shapes do not fit, or tensors and arrays are mixed.
     ConvergenceError
         If steps become too short, where a rate is not finite.
     """
-    _check(times, voltages)
+    _check(memristor, times, voltages)
     arrays = isinstance(voltages, np.ndarray)
     eps = (np.finfo if arrays else torch.finfo)(voltages.dtype).eps
     low, high = (like(bound, voltages) for bound in memristor.bounds)
@@ -140,9 +140,16 @@ def pulse_train(heights: Tensor, width: float, edge: float | None = None) -> tup
     return times, torch.cat([zero[:1], corners, zero[:1]])
 
 
-def _check(times: Values, voltages: Values) -> None:
+def _check(memristor: Memristor, times: Values, voltages: Values) -> None:
     if isinstance(times, Tensor) != isinstance(voltages, Tensor):
         raise StimulusError("times and voltages must be two tensors or two arrays, found one of each")
+    other = np.ndarray if isinstance(voltages, Tensor) else Tensor
+    for field in fields(memristor):
+        if isinstance(getattr(memristor, field.name), other):
+            raise StimulusError(
+                f"parameters must be numbers or of the voltages' kind, {type(voltages).__name__}, found {field.name} "
+                f"of {other.__name__}"
+            )
     if times.ndim != 1 or len(times) < 2 or len(times) != len(voltages):
         raise StimulusError(
             f"voltages must have a row for each of at least two times, found {tuple(voltages.shape)} and "
