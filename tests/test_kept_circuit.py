@@ -10,6 +10,7 @@ import torch
 from analog_ep import Chip, CircuitBuilder, CircuitNetwork, Newton, ResistiveNetwork, ShockleyDiode, solve
 from analog_ep.circuit import Circuit, Conductances, VoltageSources
 from analog_ep.networks import Wires
+from analog_ep.networks.kept import KeptCircuit
 
 
 def layered(**changes) -> ResistiveNetwork:
@@ -42,6 +43,27 @@ def test_the_object_stays_and_a_copy_has_its_own(make):
     for twin in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
         assert twin.circuit() is not first
         assert twin.circuit() is twin.circuit()
+
+
+def test_a_circuit_that_another_thread_asks_for_meanwhile_is_not_taken_for_that_on_a_chip():
+    kept, network = KeptCircuit(), layered()
+    first, second = ({"w": np.array([value])} for value in (1.0, 2.0))
+    circuits = {1.0: network.circuit(), 2.0: copy.deepcopy(network).circuit()}
+
+    def ask(values: dict[str, np.ndarray], chip: Chip | None) -> Circuit:
+        return kept.circuit(values, lambda: circuits[float(values["w"][0])], chip)
+
+    class Interrupted(Chip):
+        """As if another thread, which has learnt, asked while this one applies its variation."""
+
+        def apply(self, circuit: Circuit) -> Circuit:
+            ask(second, None)
+            return circuit
+
+    chip = Interrupted({})
+    assert ask(first, chip) is circuits[1.0]
+    assert ask(second, chip) is circuits[2.0]
+    assert ask(first, chip) is circuits[1.0]
 
 
 @pytest.mark.parametrize("make", MADE)

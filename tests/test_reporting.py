@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import subprocess
+import threading
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from analog_ep.errors import CheckpointError, StimulusError
 from analog_ep.networks import HopfieldNetwork, ResistiveNetwork
 from analog_ep.ngspice.engines import ENVIRONMENT_VARIABLE
 from analog_ep.reporting import report
+from analog_ep.reporting.subject import RunSubject
 from analog_ep.runs.choosing import choose_spec
 from analog_ep.runs.folder import Run
 from analog_ep.spec import default_spec, parse_spec, with_values
@@ -145,6 +147,18 @@ def test_a_training_that_has_not_begun(tmp_path, monkeypatch):
     assert page.left_out["Learning curve"] == "no epoch is complete yet"
     assert "This training is not finished: 0 of 3 epochs are done." in page.to_html()
     parsed(page.to_html())
+
+
+def test_what_is_found_beside_the_sections_has_networks_of_its_own(tmp_path, monkeypatch):
+    # A network notes what is found in it: its copy fails where it is solved at the same time.
+    Run.create(tmp_path / "run", with_values(default_spec("xor"), training={"epochs": 1})).train()
+    asked = set()
+    for name in ("network", "begun", "chip", "test"):
+        own = vars(RunSubject)[name].func
+        spied = property(lambda self, own=own: asked.add(threading.current_thread()) or own(self))
+        monkeypatch.setattr(RunSubject, name, spied)
+    assert not report(tmp_path / "run").left_out
+    assert asked == {threading.current_thread()}
 
 
 def test_a_hopfield_network_has_no_crossbars_to_map(tmp_path, monkeypatch):

@@ -52,6 +52,9 @@ OF_SAMPLES: tuple[Study, ...] = ("corners", "wires", "nudging", "lock-in", "mont
 _NOISE_INTERVAL, _NOISE_DURATION, _NOISE_START = 1 / 5, 200, 10
 """Times of transient noise in time constants: of the fastest output, and twice of the slowest."""
 
+_NOISE_POINTS = 20
+"""Frequencies a decade of a study of noise."""
+
 
 class StudyReport(Protocol):
     """Figures of a study."""
@@ -126,6 +129,10 @@ class RunStudies:
             trained_conductances(self.path)  # which refuses what has no conductances, as it does for every study
             return _monte_carlo(self.path, self.sample, self.conditions, self.workplace)
         return _STUDIES[study](self._several if study in OF_SAMPLES else self._one)
+
+    def noise(self, points_per_decade: int = _NOISE_POINTS) -> OutputNoise:
+        """As `find("noise")`, whose errors are raised, at so many frequencies a decade."""
+        return _noise(self._one, points_per_decade)
 
     @cached_property
     def _one(self) -> _Subject:
@@ -227,8 +234,9 @@ def _gradient(subject: _Subject) -> SmallSignalGradient:
     return small_signal_gradient(subject.network, cost, subject.inputs, subject.targets, subject.solver, subject.chip)
 
 
-def _noise(subject: _Subject) -> OutputNoise:
-    return output_noise(subject.loaded, subject.values, reduced=True, processes=subject.jobs)
+def _noise(subject: _Subject, points: int = _NOISE_POINTS) -> OutputNoise:
+    jobs = subject.jobs
+    return output_noise(subject.loaded, subject.values, points_per_decade=points, reduced=True, processes=jobs)
 
 
 def _transient_noise(subject: _Subject) -> TransientNoise:

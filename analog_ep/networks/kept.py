@@ -11,6 +11,9 @@ from analog_ep.circuit import Chip, Circuit
 _MOST_VALUES = 200_000
 """Parameters up to which a circuit is kept: beyond, memory counts for more than the time to form equations again."""
 
+_Made = tuple[dict[str, np.ndarray], tuple[object, ...], Circuit]
+"""What was learnt, what else it is made of, and the circuit."""
+
 
 class KeptCircuit:
     """The same object as long as all that it is made of stays as it is, so that solvers form its equations once.
@@ -19,8 +22,8 @@ class KeptCircuit:
     """
 
     def __init__(self):
-        self._made: tuple[dict[str, np.ndarray], tuple[object, ...], Circuit] | None = None
-        self._on_chip: tuple[Chip, Circuit] | None = None
+        self._made: _Made | None = None
+        self._on_chip: tuple[Circuit, Chip, Circuit] | None = None
 
     def __deepcopy__(self, memo: object) -> KeptCircuit:
         return KeptCircuit()
@@ -48,29 +51,25 @@ class KeptCircuit:
         made_of : tuple
             What else the circuit is made of; another object makes another circuit.
         """
-        nominal = self._nominal(values, make, made_of)
+        # What is kept is read and written at once each: two threads may ask, and one forms equations for nothing.
+        made = self._made
+        if made is not None and self._is_made_of(made, values, made_of):
+            nominal = made[2]
+        else:
+            nominal = make()
+            few = sum(value.size for value in values.values()) <= _MOST_VALUES
+            self._made = ({name: value.copy() for name, value in values.items()}, made_of, nominal) if few else None
         if chip is None:
             return nominal
-        if self._made is None:
-            return chip.apply(nominal)
-        if self._on_chip is None or self._on_chip[0] is not chip:
-            self._on_chip = chip, chip.apply(nominal)
-        return self._on_chip[1]
+        on_chip = self._on_chip
+        if on_chip is None or on_chip[0] is not nominal or on_chip[1] is not chip:
+            on_chip = nominal, chip, chip.apply(nominal)
+            self._on_chip = on_chip if self._made is not None else None
+        return on_chip[2]
 
-    def _nominal(
-        self, values: Mapping[str, np.ndarray], make: Callable[[], Circuit], made_of: tuple[object, ...]
-    ) -> Circuit:
-        if self._made is not None and self._is_made_of(values, made_of):
-            return self._made[2]
-        self._made = self._on_chip = None
-        circuit = make()
-        if sum(value.size for value in values.values()) <= _MOST_VALUES:
-            self._made = {name: value.copy() for name, value in values.items()}, made_of, circuit
-        return circuit
-
-    def _is_made_of(self, values: Mapping[str, np.ndarray], made_of: tuple[object, ...]) -> bool:
-        assert self._made is not None  # the caller's condition
-        known, others, _ = self._made
+    @staticmethod
+    def _is_made_of(made: _Made, values: Mapping[str, np.ndarray], made_of: tuple[object, ...]) -> bool:
+        known, others, _ = made
         return (
             known.keys() == values.keys()
             and all(np.array_equal(known[name], value) for name, value in values.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from analog_ep.reporting.page import Section, paragraph, picture, rich_table, ro
 from analog_ep.reporting.subject import ConductancesOf, RunSubject
 from analog_ep.runs.building import build_dataset
 from analog_ep.runs.trained import cross_checked
+from analog_ep.spec import Spec
 from analog_ep.support.si import si
 
 
@@ -73,10 +75,9 @@ def diodes(subject: RunSubject) -> Section:
     return Section("Diodes", body + paragraph(words) + rich_table(found.table()), json.loads(found.to_json()))
 
 
-def checked(subject: RunSubject) -> CrossCheck | HopfieldCrossCheck:
-    """Test samples compared with ngspice."""
-    available = len(build_dataset(subject.spec, subject.network).test_labels)
-    return cross_checked(subject.path, min(subject.samples, available), decks=False)
+def checked(path: Path, spec: Spec, samples: int) -> CrossCheck | HopfieldCrossCheck:
+    """That many test samples, or all where there are fewer, compared with ngspice."""
+    return cross_checked(path, min(samples, len(build_dataset(spec).test_labels)), decks=False)
 
 
 def agreement(found: CrossCheck | HopfieldCrossCheck) -> Section:

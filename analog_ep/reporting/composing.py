@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -12,11 +11,9 @@ import numpy as np
 
 from analog_ep.analyses.analyse import RunStudies, StudyReport
 from analog_ep.analyses.conditions import Conditions, Study, Workplace
-from analog_ep.analyses.noise import OutputNoise, output_noise
+from analog_ep.analyses.noise import OutputNoise
 from analog_ep.analyses.plots import study_plot
-from analog_ep.circuit.node_capacitance import with_node_capacitance
 from analog_ep.errors import AnalogEPError, CheckpointError
-from analog_ep.networks.needs import conductances_of
 from analog_ep.reporting import circuits, facts
 from analog_ep.reporting.page import Report, Section, paragraph, picture, rich_table, rows_table
 from analog_ep.reporting.study import is_study, study_report
@@ -27,7 +24,8 @@ from analog_ep.spec import Spec
 from analog_ep.support.si import si
 
 _POINTS = 4
-"""Frequencies a decade at which the noise is found: its rms is then within 1 %, wherever one corner lies."""
+"""Frequencies a decade at which the noise is found: its rms is then within 1 %, wherever one corner lies, and does not
+take as long as all other sections together."""
 
 
 def settling(found: StudyReport, sample: int) -> Section:
@@ -44,17 +42,6 @@ def _study(found: StudyReport, sample: int, study: Study, title: str, alt: str) 
     words = f"Test sample {sample}; the conditions are the usual ones of analog-ep analyse RUN {study}."
     body = picture(study_plot(found, ""), alt) + paragraph(words) + rich_table(found.table())
     return Section(title, body, json.loads(found.to_json()))
-
-
-def noise_of(subject: RunSubject) -> OutputNoise:
-    """Noise of the outputs for the sample that is shown."""
-    network = conductances_of(
-        subject.network, "noise needs a circuit of conductances", "look at its settling"
-    ).as_built()
-    circuit = with_node_capacitance(network.circuit(subject.chip), Conditions().capacitance)
-    # Fewer points than `analyse`, where it takes as long as all other sections together.
-    jobs = os.cpu_count() or 1
-    return output_noise(circuit, subject.one.numpy(), points_per_decade=_POINTS, reduced=True, processes=jobs)
 
 
 def noise(found: OutputNoise) -> Section:
@@ -76,15 +63,20 @@ def noise(found: OutputNoise) -> Section:
 
 
 def _parts(subject: RunSubject, pool: ThreadPoolExecutor) -> dict[str, Callable[[], Section]]:
-    """Sections of a run, in the order of the page; what ngspice finds is begun at once."""
+    """Sections of a run, in the order of the page; what ngspice finds is begun at once.
+
+    What is found beside the sections has networks of its own: one that is solved and copied at once, both of which
+    note what they find in it, is not safe.
+    """
     studies = RunStudies(subject.path, subject.sample, Conditions(), Workplace())
 
     def after_settling() -> StudyReport:
         wait([settled])
         return studies.find("power")
 
-    settled, spectra = pool.submit(studies.find, "settling"), pool.submit(noise_of, subject)
-    agreed, dissipated = pool.submit(circuits.checked, subject), pool.submit(after_settling)
+    settled, spectra = pool.submit(studies.find, "settling"), pool.submit(studies.noise, _POINTS)
+    agreed = pool.submit(circuits.checked, subject.path, subject.spec, subject.samples)
+    dissipated = pool.submit(after_settling)
     return {
         "What it is": lambda: facts.overview(subject),
         "Network": lambda: facts.diagram(subject),
