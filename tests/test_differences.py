@@ -51,3 +51,12 @@ def test_a_parameter_at_an_edge_of_what_makes_sense_is_untold_and_the_others_are
         covariance[np.ix_(told, told)], np.linalg.inv(information[np.ix_(told, told)]), rtol=1e-6
     )
     assert not covariance[~told][:, told].any()
+
+
+def test_a_parameter_that_changes_nothing_is_untold_and_its_roundings_leave_the_others_as_they_are():
+    information = np.array([[4.0, 1.0, -4e-11], [1.0, 3.0, 0.0], [-4e-11, 0.0, 0.0]])
+    covariance = inverse(information)
+    np.testing.assert_allclose(covariance[:2, :2], np.linalg.inv(information[:2, :2]), rtol=1e-12)
+    assert covariance[2, 2] == np.inf
+    assert not covariance[2, :2].any()
+    assert np.isinf(np.diag(inverse(np.zeros((2, 2))))).all()

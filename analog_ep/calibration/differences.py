@@ -106,15 +106,16 @@ def curvature(function: Callable[[np.ndarray], float], x: np.ndarray, step: floa
 def inverse(hessian: np.ndarray) -> np.ndarray:
     """Covariance; directions without positive curvature leave their parameters untold.
 
-    So do parameters at an edge beyond which there is no likelihood, whose second differences are not finite.
+    So do parameters at an edge beyond which there is no likelihood, whose second differences are not finite, and those
+    that change nothing: their own is 0, and mixed ones are roundings.
     """
-    inner = _finite(hessian)
+    inner = _finite(hessian) & (np.diag(hessian) != 0)
     if not inner.all():
         covariance = np.diag(np.full(len(hessian), np.inf))
         if inner.any():
             covariance[np.ix_(inner, inner)] = inverse(hessian[np.ix_(inner, inner)])
         return covariance
-    scale = np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
+    scale = np.sqrt(np.abs(np.diag(hessian)))
     eigenvalues, vectors = np.linalg.eigh(hessian / np.outer(scale, scale))
     seen = eigenvalues > 1e-8 * max(eigenvalues.max(), 1e-300)
     covariance = (vectors[:, seen] / eigenvalues[seen]) @ vectors[:, seen].T / np.outer(scale, scale)

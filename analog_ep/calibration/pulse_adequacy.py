@@ -19,7 +19,6 @@ import numpy as np
 from scipy.special import chdtrc
 
 from analog_ep.calibration.adequacy import Adequacy, judge, lack_of_fit, waves
-from analog_ep.calibration.differences import derivatives
 from analog_ep.calibration.pulse_fit import TrainFit
 from analog_ep.calibration.pulse_likelihood import PulseLikelihood, PulseTrain
 
@@ -51,11 +50,7 @@ def _tests(likelihood: PulseLikelihood, coordinates: np.ndarray) -> Adequacy:
     n = family.n_coordinates
     linear = likelihood.at(coordinates)
     z = linear.whitened(linear.residuals)
-
-    def residuals(x: np.ndarray) -> np.ndarray:
-        return likelihood.at(np.concatenate([x, coordinates[n:]])).residuals
-
-    slopes = linear.whitened(-derivatives(residuals, coordinates[:n]))
+    slopes = linear.whitened(-likelihood.slopes(coordinates))
     # Smoothed states hold the future, and with it the residual itself: what orders the tests must not.
     states = train.before - linear.read_noise_so_far(train.follows)
     size = train.sign * family.step(coordinates[:n], states, train.up)[0]

@@ -21,6 +21,7 @@ from scipy.linalg.lapack import (  # pyright: ignore[reportAttributeAccessIssue]
     dtbtrs,  # pyright: ignore[reportAttributeAccessIssue]
 )
 
+from analog_ep.calibration.differences import derivatives
 from analog_ep.calibration.step_families import StepFamily
 
 RESOLUTION = 1e-7
@@ -137,14 +138,15 @@ class PulseLikelihood:
         """Parameters of the steps and of the noise."""
         return self.family.n_coordinates + self.cycle + self.write
 
+    @np.errstate(all="ignore")
     def at(self, x: np.ndarray) -> Linearised:
-        """Residuals and covariance about the present `states`."""
-        n = self.family.n_coordinates
-        cycle = np.exp(x[n]) if self.cycle else 0.0
+        """Residuals and covariance about the present `states`.
+
+        Searches turn back where these overflow, and begin there at times, which is nothing to warn of.
+        """
+        cycle = np.exp(x[self.family.n_coordinates]) if self.cycle else 0.0
         write = np.exp(x[-1]) if self.write else 0.0
-        size, slope = self.family.step(x[:n], self.states, self.train.up)
-        share = 1 + self._sign * slope
-        mean = self._sign * size + (share - 1) * (self.train.before - self.states)
+        residuals, size, share = self._about(x)
         variance = (cycle * size) ** 2 + RESOLUTION**2 + write**2 * (1 + share**2)
         band = np.zeros((2, len(size)))
         band[0] = variance
@@ -152,7 +154,24 @@ class PulseLikelihood:
         factor, fault = dpbtrf(band, lower=1)
         if fault:
             raise np.linalg.LinAlgError("the covariance is not positive definite")
-        return Linearised(self.train.after - self.train.before - mean, share, factor, write**2)
+        return Linearised(residuals, share, factor, write**2)
+
+    @np.errstate(all="ignore")
+    def slopes(self, x: np.ndarray) -> np.ndarray:
+        """Derivatives of the residuals by the steps' parameters, `(n, family.n_coordinates)`.
+
+        Those at an edge beyond which steps make no sense are 0, as of parameters that the data do not see.
+        """
+        n = self.family.n_coordinates
+        found = derivatives(lambda steps: self._about(np.concatenate([steps, x[n:]]))[0], x[:n])
+        return np.where(np.isfinite(found).all(axis=0), found, 0.0)
+
+    def _about(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Residuals, step sizes, and shares, see `Linearised`."""
+        size, slope = self.family.step(x[: self.family.n_coordinates], self.states, self.train.up)
+        share = 1 + self._sign * slope
+        mean = self._sign * size + (share - 1) * (self.train.before - self.states)
+        return self.train.after - self.train.before - mean, size, share
 
     def surprise(self, x: np.ndarray) -> float:
         """−ln likelihood; infinite where the parameters make no sense."""
@@ -165,9 +184,8 @@ class PulseLikelihood:
 
     def innovations(self, x: np.ndarray) -> np.ndarray:
         """Log of the deviation of each change given those before it, and the change in these deviations, `(2, n)`."""
-        # A search that comes to where they overflow ends there.
+        linear = self.at(x)
         with np.errstate(all="ignore"):
-            linear = self.at(x)
             return np.stack([np.log(linear.factor[0]), linear.whitened(linear.residuals)])
 
     def smooth(self, x: np.ndarray) -> float:

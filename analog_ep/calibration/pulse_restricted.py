@@ -65,8 +65,7 @@ def restricted(likelihood: PulseLikelihood, x: np.ndarray, covariance: np.ndarra
 
 def _taken(likelihood: PulseLikelihood, x: np.ndarray) -> Callable[[np.ndarray], float]:
     """½ ln det JᵀV⁻¹J as a function of V, which is one of steps and noise, up to a constant."""
-    n = likelihood.family.n_coordinates
-    slopes = derivatives(lambda steps: likelihood.at(np.concatenate([steps, x[n:]])).residuals, x[:n])
+    slopes = likelihood.slopes(x)
     u, s, _ = np.linalg.svd(slopes / np.maximum(np.linalg.norm(slopes, axis=0), 1e-300), full_matrices=False)
     # An orthonormal basis spans the same, and leaves out what the data do not see.
     basis = u[:, s > 1e-8 * s[0]]
