@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ from vacask import VACASK_CMD
 
 from analog_ep.errors import NgspiceNotFoundError
 from analog_ep.ngspice.engines import WasmNgspice
+from analog_ep.support import png
 
 
 def _has_wasm() -> bool:
@@ -42,6 +44,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker in missing:
             if item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=f"{marker} is not on this machine"))
+
+
+def pytest_collection_finish() -> None:
+    # Modules and tests stay: no collection of garbage has to look at them again.
+    gc.freeze()
+
+
+_DRAWN = png._drawn
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    # Figures are made by every test, and drawn for those that look at them: drawing was an eighth of all tests' time.
+    drawn = item.get_closest_marker("pictures") is not None
+    png._drawn = _DRAWN if drawn else lambda figure: b"not drawn: the test is not marked 'pictures'"
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ def point(study: AmplitudeStudy, method: str, nudging: float):
     return found
 
 
+@pytest.mark.pictures
 def test_holomorphic_study():
     study = holomorphic_study((0.2, 0.3))
     assert point(study, "2 points", 0.2).cosine < 0.98
@@ -35,6 +36,7 @@ def test_holomorphic_study():
     assert study.plot().startswith(b"\x89PNG")
 
 
+@pytest.mark.pictures
 def test_a_method_that_refused_has_no_figures():
     points = (AmplitudePoint("a", 0.1, 1e-3, 0.999), AmplitudePoint("a", 0.2, None, None))
     study = AmplitudeStudy("t", points)
@@ -43,6 +45,7 @@ def test_a_method_that_refused_has_no_figures():
     assert json.loads(study.to_json())["points"][1]["cosine"] is None
 
 
+@pytest.mark.pictures
 def test_commands(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("analog_ep.cli.stationary.holomorphic_study", lambda: holomorphic_study((0.1,)))
     plot = tmp_path / "amplitudes.png"

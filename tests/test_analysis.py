@@ -117,6 +117,7 @@ def test_noise_over_time_is_that_over_the_frequency(analyse):
     assert found == pytest.approx(expected, rel=0.2)
 
 
+@pytest.mark.pictures
 def test_every_study_is_written(analyse, run):
     for study in ("operating-point", "gradient", "settling", "noise", "transient-noise", "power", "corners"):
         printed = analyse(study, "--sample", 1)

@@ -195,6 +195,7 @@ def test_units_carry_prefixes_and_celsius(tmp_path: Path):
     assert table["temperature"][0] == pytest.approx(300.15)
 
 
+@pytest.mark.pictures
 def test_the_card_and_its_picture_are_written_together(tmp_path: Path):
     fit = fit_diode(measured(0))
     write_card(fit, tmp_path / "My Diode.toml", Path("measured.csv"))

@@ -156,6 +156,7 @@ def test_every_family_is_a_model_of_its_name():
             np.testing.assert_allclose(ours, theirs(state, drawn).expand(len(w)).numpy(), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.pictures
 def test_a_pulse_card_trains_a_network(tmp_path: Path):
     model = SoftBounds(step=0.02, step_noise=0.2)
     fit = fit_pulses(simulated(model, 2), model="SoftBounds")

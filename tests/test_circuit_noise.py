@@ -190,6 +190,7 @@ def test_noise_follows_the_seed_and_is_shared_by_phases():
     assert np.abs(free[:, 1] - free[:, 0]).max() > 0.2 * np.abs(free).max()
 
 
+@pytest.mark.pictures
 @pytest.mark.ngspice
 def test_covariance_of_johnson_noise_in_torch_and_ngspice():
     study = thermal_study(1, samples=2500)

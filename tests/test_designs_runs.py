@@ -309,6 +309,7 @@ other = { network = { netlist = "sub/other.cir" } }
 """
 
 
+@pytest.mark.pictures
 def test_a_study_over_keys_of_a_netlists_spec(folder: Path):
     Path("spec.toml").write_text(xor(training={"epochs": 3, "batch_size": 2}).to_toml())
     Path("sub").mkdir()

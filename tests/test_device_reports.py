@@ -116,6 +116,7 @@ def test_transfers_and_fast_pulses_are_counted():
     assert update.total_pulses == 32 * (12 + row["mean_pulses"])
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize("hardware", [{}, {"chip": {"stuck": 0.1}}, {"converters": {"adc_bits": 10, "adc_range": 1.0}}])
 def test_a_run_tells_of_its_devices_after_every_epoch(hardware: dict[str, Any], tmp_path: Path):
     tables = default_spec("xor").to_dict() | {"diode": {"model": "ideal", "upper": 0.3, "lower": -0.3}}

@@ -256,6 +256,7 @@ def test_a_spec_names_it():
     )
 
 
+@pytest.mark.pictures
 def test_the_study_of_a_run(tmp_path, capsys):
     spec = parse_spec(tables_of("lock_in", "shockley"), "test")
     Run.create(tmp_path / "run", spec).train([])

@@ -165,6 +165,7 @@ def called(capsys, *arguments):
     return ended.value.code, capsys.readouterr()
 
 
+@pytest.mark.pictures
 @pytest.mark.ngspice
 def test_the_command(run, capsys):
     code, said = called(capsys, run, "monte-carlo", "--chips", 3, "--check-chips", 1, "--jobs", 1, "--json")

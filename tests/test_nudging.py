@@ -154,6 +154,7 @@ def run(tmp_path_factory):
     return path
 
 
+@pytest.mark.pictures
 def test_the_study_is_written_and_says_the_same(run, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["analyse", str(run), "nudging", "--samples", "5", "--json"])

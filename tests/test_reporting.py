@@ -100,6 +100,7 @@ def run(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.mark.pictures
 @pytest.mark.ngspice
 def test_a_run_has_every_section_in_one_file(run, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
@@ -221,6 +222,7 @@ def test_neither_a_run_nor_a_study(tmp_path, capsys):
     assert not (tmp_path / "r.html").exists()
 
 
+@pytest.mark.pictures
 def test_a_study_has_intervals_and_pairs(tmp_path):
     rows = ["write,seed,train_accuracy,test_accuracy,cost,pulses,write_energy,error"]
     for name, values in {"ideal": (0.96, 0.97, 0.98), "pulsed": (0.94, 0.96, 0.965)}.items():
@@ -330,6 +332,7 @@ def test_diodes_lie_on_shockleys_law():
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+@pytest.mark.pictures
 @pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
 def test_a_browser_opens_it_without_a_word(run, tmp_path, monkeypatch):
     monkeypatch.setenv(ENVIRONMENT_VARIABLE, "/nowhere/ngspice")

@@ -69,6 +69,7 @@ def test_grids_that_do_not_hold_the_distribution():
         GibbsGrid.fitted(linear(), INPUTS, TEMPERATURE, layers, points=3)
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize("estimator", ["contrast", "covariance"])
 def test_the_rule_on_random_networks(estimator):
     study = stochastic_study(2, estimator, chains=1024, steps=200)

@@ -101,7 +101,10 @@ def test_a_row_is_what_its_spec_gives_when_it_is_trained_alone(study: Study, who
     assert table[0]["pulses"] == table[0]["error"] == ""
 
 
-def test_summary_and_picture(whole: Path):
+@pytest.mark.pictures
+def test_summary_and_picture(study: Study, whole: Path):
+    # A complete one is summed up anew, and drawn here.
+    run_study(study, whole, 1, lambda *progress: None)
     table, lines = rows(whole), (whole / SUMMARY).read_text().splitlines()
     assert lines[0] == "| device | gain | test accuracy [%] | seeds |"
     for number, line in enumerate(lines[2:6]):

@@ -113,6 +113,7 @@ def test_networks_that_cannot_be():
         check_theory([3])
 
 
+@pytest.mark.pictures
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     # Coarse steps, on which a weak nudge keeps the bounds and a strong one does not.
     monkeypatch.setattr(report, "check_plasticity", partial(check_plasticity, time_steps=(0.1, 0.05)))

@@ -142,6 +142,7 @@ def test_xor_is_learnt_and_conductances_stay_in_range():
         assert float(siemens.max()) <= high * (1 + 1e-6)
 
 
+@pytest.mark.pictures
 def test_a_run_folder_holds_all_its_files(tmp_path: Path):
     run, observer = Run.create(tmp_path / "deep" / "run", xor()), Silent()
     run.train([observer])
@@ -346,6 +347,7 @@ def test_conductances_out_of_range_set_nothing(tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.pictures
 def test_learning_curves_of_one_epoch_and_of_a_solved_problem():
     record = EpochRecord(1, 1.0, 1.0, 0.0, 0.1)
     assert learning_curve([record], "one").startswith(b"\x89PNG")

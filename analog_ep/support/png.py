@@ -19,11 +19,18 @@ def png_of(figure: Figure, dpi: int = 120) -> bytes:
     dpi : int
         Dots an inch.
     """
+    figure.set_dpi(dpi)
+    return _drawn(figure)
+
+
+def _drawn(figure: Figure) -> bytes:
+    # Loaded where something is drawn: no other command waits for it.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     if (engine := figure.get_layout_engine()) is not None:
-        # `savefig` draws a figure with an engine twice, the first time for the places alone.
-        figure.set_dpi(dpi)
         engine.execute(figure)
         figure.set_layout_engine("none")
     image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=dpi)
+    # `savefig` draws a figure that ever had an engine twice, the first time for its places alone.
+    FigureCanvasAgg(figure).print_png(image)
     return image.getvalue()
