@@ -8,11 +8,11 @@ from scipy import stats
 from scipy.optimize import minimize
 
 from analog_ep.calibration import Table, fit_amplifier, pulse_adequacy
-from analog_ep.calibration.adequacy import lack_of_fit, waves
+from analog_ep.calibration.adequacy import Adequacy, lack_of_fit, waves
 from analog_ep.calibration.pulse_adequacy import adequacy_of
 from analog_ep.calibration.pulse_fit import TrainFit, fit_train
 from analog_ep.calibration.pulse_likelihood import PulseLikelihood, PulseTrain
-from analog_ep.calibration.step_families import ConstantFamily, SoftBoundsFamily
+from analog_ep.calibration.step_families import ConstantFamily, ExpFamily, LinearFamily, SoftBoundsFamily
 
 POINTS = 120
 
@@ -114,10 +114,42 @@ def soft_train(noise: float, seed: int, after_a_reversal: float = 1.0) -> TrainF
 def test_states_that_walk_with_the_noise_do_not_reject_the_true_model(monkeypatch: pytest.MonkeyPatch):
     trains = [soft_train(10.0, seed) for seed in range(20)]
     # At a level of 1 %, three of twenty come about once in a thousand such tests.
-    assert sum(not adequacy_of(train).adequate for train in trains) <= 2
+    assert sum(not adequacy_of(train, richer=False).adequate for train in trains) <= 2
     monkeypatch.setattr(pulse_adequacy, "_DROWNED", np.inf)
-    assert sum(not adequacy_of(train).adequate for train in trains) >= 3
+    assert sum(not adequacy_of(train, richer=False).adequate for train in trains) >= 3
 
 
 def test_trains_that_walk_still_show_what_the_model_lacks():
     assert not adequacy_of(soft_train(3.0, 0, after_a_reversal=20.0)).adequate
+
+
+def bent_train(noise: float, seed: int) -> PulseTrain:
+    """Steps that fall off exponentially with the state."""
+    random = np.random.default_rng(seed)
+    up = np.tile(np.repeat([True, False], 200), 2)
+    states = [-0.8]
+    for sign in up:
+        w = states[-1]
+        step = 0.006 * (1 - 0.5 * np.expm1(w)) if sign else 0.007 * (1 - 0.4 * np.expm1(-1.2 * w) / 1.2)
+        states.append(w + (1 if sign else -1) * max(step, 0.0) * (1 + noise * random.normal()))
+    path = np.array(states)
+    return PulseTrain(path[:-1], path[1:], up, np.arange(len(up)) > 0)
+
+
+def test_a_shape_that_a_richer_family_has_is_seen_where_steps_drown():
+    # The noise, of ten steps, tells their shape by its spread alone.
+    train = bent_train(10.0, 0)
+    straight, bent = (adequacy_of(fit_train(train, family)) for family in (LinearFamily(), ExpFamily()))
+    assert not straight.adequate
+    assert bent.adequate
+    assert straight.comparisons.keys() == {"ExpStep", "PowStep", "PiecewiseStep"}
+    assert bent.comparisons.keys() == {"PiecewiseStep"}
+    assert Adequacy(straight.p_values).adequate
+
+
+def test_tests_and_comparisons_share_the_level():
+    assert Adequacy({"a": 0.0051, "b": 1.0}).adequate
+    assert not Adequacy({"a": 0.0049, "b": 1.0}).adequate
+    found = Adequacy({"a": 0.0051, "b": 1.0}, comparisons={"ExpStep": 0.0049})
+    assert found.corrected == {"a": pytest.approx(0.0204), "b": 1.0, "comparison with ExpStep": pytest.approx(0.0098)}
+    assert "the comparison with ExpStep rejects it at 1% (p 9.8e-03, corrected for 3 tests)" in found.sentence("m")

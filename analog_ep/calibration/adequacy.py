@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import chdtrc, fdtrc
@@ -23,9 +23,12 @@ model holds to 99 % is the noise of the reads in its derivatives, which the resi
 model twice as often as stated."""
 
 
+_COMPARISON = "comparison with "
+
+
 @dataclass(frozen=True)
 class Adequacy:
-    """Outcome of the residual tests.
+    """Outcome of the residual tests, and of comparisons with richer models.
 
     Attributes
     ----------
@@ -33,29 +36,40 @@ class Adequacy:
         By test. A test's p-value is how often noise alone gives residuals that speak at least as loudly.
     level : float
         Chance of rejecting an adequate model, shared by the tests (Bonferroni).
+    comparisons : dict of str to float
+        By richer model: how often noise alone makes it so much likelier. They share one half of the level, the tests of
+        residuals the other.
     """
 
     p_values: Mapping[str, float]
     level: float = LEVEL
+    comparisons: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def corrected(self) -> dict[str, float]:
+        """Of each test and comparison: how often any of them speaks so loudly, at most."""
+        compared = {f"{_COMPARISON}{name}": p for name, p in self.comparisons.items()}
+        groups = [group for group in (self.p_values, compared) if group]
+        return {name: min(1.0, len(groups) * len(group) * p) for group in groups for name, p in group.items()}
 
     @property
     def adequate(self) -> bool:
         """Whether no test speaks against the model."""
-        return all(p >= self.level / len(self.p_values) for p in self.p_values.values())
+        return all(p >= self.level for p in self.corrected.values())
 
     def sentence(self, model: str) -> str:
         """What the tests say, in one sentence."""
-        if not self.p_values:
+        if not self.corrected:
             return f"{model} is not tested: no residual test has the {_POINTS_PER_WAVE} points that it needs"
-        name, p = min(self.p_values.items(), key=lambda item: item[1])
-        # As often as one of so many tests speaks so loudly.
-        n = len(self.p_values)
-        p = min(1.0, n * p)
+        name, p = min(self.corrected.items(), key=lambda item: item[1])
+        n = len(self.corrected)
         corrected = f", corrected for {n} tests" if n > 1 else ""
         if self.adequate:
             found = f"smallest p {p:.2g}{corrected}, {name}"
-            return f"{model} is adequate: no residual test rejects it at {self.level:.0%} ({found})"
-        return f"{model} is NOT adequate: the {name} test rejects it at {self.level:.0%} (p {p:.1e}{corrected})"
+            tests = "test or comparison" if self.comparisons else "residual test"
+            return f"{model} is adequate: no {tests} rejects it at {self.level:.0%} ({found})"
+        test = name if name.startswith(_COMPARISON) else f"{name} test"
+        return f"{model} is NOT adequate: the {test} rejects it at {self.level:.0%} (p {p:.1e}{corrected})"
 
 
 def waves(order: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:

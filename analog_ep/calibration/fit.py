@@ -167,6 +167,7 @@ class Fit(Tabled):
                 **{what: {name: asdict(each) for name, each in found.items()} for what, found in entries.items()},
                 "adequate": self.adequacy.adequate,
                 "p_values": dict(self.adequacy.p_values),
+                "comparisons": dict(self.adequacy.comparisons),
                 "untold": list(self.untold),
                 "noise": self.noise,
                 "points": self.n_points,

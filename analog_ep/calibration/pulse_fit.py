@@ -91,6 +91,14 @@ def most_likely_fit(train: PulseTrain, family: StepFamily) -> TrainFit:
     return min(written, _fit_steady(train, family, x, variance, inner), key=lambda f: f.bayes_information)
 
 
+def richer_fit(own: TrainFit, family: StepFamily) -> TrainFit:
+    """Fit of a richer family with the noises of a simpler one's: where the likelihood rises to from near the latter."""
+    likelihood = own.likelihood.of(family)
+    inner = most_likely_fit(likelihood.train, family.inner or own.family)
+    noises = own.coordinates[own.family.n_coordinates :]
+    return _maximise(likelihood, np.concatenate([family.around(inner.steps), noises]))
+
+
 def _fit_steady(
     train: PulseTrain, family: StepFamily, x: np.ndarray, variance: float, inner: TrainFit | None
 ) -> TrainFit:

@@ -129,7 +129,11 @@ class PulseLikelihood:
 
     def copy(self) -> PulseLikelihood:
         """The same at its present states."""
-        twin = PulseLikelihood(self.train, self.family, self.cycle, self.write)
+        return self.of(self.family)
+
+    def of(self, family: StepFamily) -> PulseLikelihood:
+        """That of another family, at the present states."""
+        twin = PulseLikelihood(self.train, family, self.cycle, self.write)
         twin.states = self.states
         return twin
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,10 +58,19 @@ class Candidate:
         return sum(fit.bayes_information for fit in self.fits)
 
     def adequacy(self) -> Adequacy:
-        """Tests of all devices; the smallest p-value of each, corrected for their number."""
-        each = [adequacy_of(fit).p_values for fit in self.fits]
-        names = sorted({name for p_values in each for name in p_values})
-        return Adequacy({n: min(1.0, len(each) * min(p.get(n, 1.0) for p in each)) for n in names})
+        """Tests of all devices.
+
+        Richer families are fitted to those devices alone on which models compete.
+        """
+        each = [adequacy_of(fit, richer=number < _JUDGES) for number, fit in enumerate(self.fits)]
+        compared = _smallest([found.comparisons for found in each[:_JUDGES]])
+        return Adequacy(_smallest([found.p_values for found in each]), comparisons=compared)
+
+
+def _smallest(each: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The smallest p-value of each test, corrected for the number of devices."""
+    names = sorted({name for p_values in each for name in p_values})
+    return {name: min(1.0, len(each) * min(p.get(name, 1.0) for p in each)) for name in names}
 
 
 def fit_pulses(
