@@ -50,6 +50,20 @@ def drowned() -> PulseTrain:
     return train_of("ConstantStep", np.log([0.0015, 0.0015]), 22.0, 0.08, 3)
 
 
+@pytest.mark.parametrize("seed", [36, 149, 153])
+def test_a_closed_form_that_leads_nowhere_does_not_lead_the_fit(seed: int):
+    """Power laws through the few steps that noise left positive: full steps of e^100 and more."""
+    random = np.random.default_rng(seed)
+    up = np.tile(np.repeat([True, False], 200), 2)
+    steps = np.where(up, 0.006, -0.007) * (1 + 1.05 * random.standard_normal(len(up)))
+    path = np.concatenate([[-0.8], -0.8 + np.cumsum(steps)])
+    train = PulseTrain(path[:-1], path[1:], up, np.arange(len(up)) > 0)
+    family = FAMILIES["PowStep"]
+    assert np.abs(family.start(train.before, train.size, train.up)[:2]).max() > 80
+    # Constant steps are power laws whose bounds are far away.
+    assert most_likely_fit(train, family).surprise < most_likely_fit(train, FAMILIES["ConstantStep"]).surprise + 0.01
+
+
 @pytest.mark.parametrize("name", ["LinearStep", "ExpStep", "PowStep", "PiecewiseStep"])
 def test_a_family_fits_as_well_as_the_one_within_it(drowned: PulseTrain, name: str):
     family = FAMILIES[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -83,12 +84,15 @@ def fit_train(train: PulseTrain, family: StepFamily) -> TrainFit:
 @lru_cache(maxsize=64)
 def most_likely_fit(train: PulseTrain, family: StepFamily) -> TrainFit:
     """Largest likelihood; kept, since the fit of a family begins at that of a simpler one too."""
-    x, variance, correlation = _start(train, family)
     inner = most_likely_fit(train, family.inner) if family.inner else None
+    starts = [family.start(train.before, train.size, train.up), _flat(family, train)]
+    starts += [family.around(inner.steps)] if inner else []
+    # Where steps drown, the closed form may lead anywhere: the noise is that about the best start.
+    variance, correlation = min(_left_by(x, train, family) for x in starts)
     written = _fit_written(train, family, variance, min(correlation, -_LEAST_WRITTEN), inner)
     if correlation < _CLEARLY_WRITTEN:
         return written
-    return min(written, _fit_steady(train, family, x, variance, inner), key=lambda f: f.bayes_information)
+    return min(written, _fit_steady(train, family, starts, variance), key=lambda f: f.bayes_information)
 
 
 def richer_fit(own: TrainFit, family: StepFamily) -> TrainFit:
@@ -99,12 +103,9 @@ def richer_fit(own: TrainFit, family: StepFamily) -> TrainFit:
     return _maximise(likelihood, np.concatenate([family.around(inner.steps), noises]))
 
 
-def _fit_steady(
-    train: PulseTrain, family: StepFamily, x: np.ndarray, variance: float, inner: TrainFit | None
-) -> TrainFit:
+def _fit_steady(train: PulseTrain, family: StepFamily, starts: Sequence[np.ndarray], variance: float) -> TrainFit:
     """Without write noise."""
     likelihood = PulseLikelihood(train, family, write=False)
-    starts = [x, _flat(family, train), *([family.around(inner.steps)] if inner else [])]
     return _best(likelihood, [np.append(start, _log_noise(variance, start, likelihood)) for start in starts])
 
 
@@ -145,14 +146,16 @@ def standardised(fit: TrainFit) -> tuple[np.ndarray, Linearised]:
     return linear.whitened(linear.residuals), linear
 
 
-def _start(train: PulseTrain, family: StepFamily) -> tuple[np.ndarray, float, float]:
-    """Coordinates, variance of the residuals, and the correlation of neighbours."""
-    x = family.start(train.before, train.size, train.up)
+@np.errstate(all="ignore")
+def _left_by(x: np.ndarray, train: PulseTrain, family: StepFamily) -> tuple[float, float]:
+    """Variance of the residuals, infinite where they are none, and the correlation of neighbours."""
     residuals = train.sign * (train.size - family.step(x, train.before, train.up)[0])
     variance = float(residuals @ residuals) / len(train) + 1e-16
+    if not np.isfinite(variance):
+        return np.inf, 0.0
     pairs = train.follows[1:]
     covariance = float((residuals[1:] * residuals[:-1])[pairs].mean()) if pairs.any() else 0.0
-    return x, variance, max(covariance / variance, -0.499)
+    return variance, max(covariance / variance, -0.499)
 
 
 def _flat(family: StepFamily, train: PulseTrain) -> np.ndarray:
@@ -177,6 +180,7 @@ def _following(states: np.ndarray, train: PulseTrain) -> np.ndarray:
     return np.where(np.append(train.follows[1:], False), following, train.after)
 
 
+@np.errstate(all="ignore")
 def _log_noise(variance: float, x: np.ndarray, likelihood: PulseLikelihood) -> float:
     size = likelihood.family.step(x, likelihood.states, likelihood.train.up)[0]
     return 0.5 * float(np.log(variance / max((size**2).mean(), 1e-16)))
