@@ -46,6 +46,7 @@ def test_held_samples_take_the_place_of_the_test_part(monkeypatch: pytest.Monkey
     assert sizes == [1137, 300]
 
 
+@pytest.mark.pictures
 def test_report():
     others = [
         replace(OUTCOME, seed=1, test_accuracy=[0.6, 0.8], cosine_before=0.75),

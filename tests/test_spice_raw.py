@@ -85,6 +85,15 @@ def test_several_plots_of_real_and_complex_vectors(tmp_path):
     np.testing.assert_array_equal(found[1].values, [[1, 2], [3, 4]])
 
 
+def test_what_memory_held_in_a_frequencys_imaginary_part_is_no_result(tmp_path):
+    data = plot([[complex(1e5, np.nan), 2 + 3j]], "<c16").replace(b"v(v-sweep)", b"frequency")
+    (found,) = read_plots(plots(tmp_path, data))
+    np.testing.assert_array_equal(found.columns(["frequency", "v(a)"]), [[1e5, 2 + 3j]])
+    (found,) = read_plots(plots(tmp_path, plot([[1, complex(0, np.nan)]], "<c16").replace(b"v(v-sweep)", b"frequency")))
+    with pytest.raises(NgspiceResultError, match=r"must be finite, found .* for v\(a\)"):
+        found.columns(["v(a)"])
+
+
 def test_plots_that_must_not_be_believed(tmp_path):
     with pytest.raises(NgspiceResultError, match="must hold 96 bytes and some, found 64"):
         read_plots(plots(tmp_path, plot([[1, 2], [3, 4]], "<c16", points=3)))

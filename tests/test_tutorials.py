@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 OF_NGSPICE = {"netlist", "own_circuit", "hardware"}
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.ngspice if name in OF_NGSPICE else ()) for name in tutorials.ORDER]
 )

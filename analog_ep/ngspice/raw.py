@@ -143,7 +143,12 @@ def _values(file: BinaryIO, names: Sequence[str], points: int, is_complex: bool)
         raise NgspiceResultError(
             "ngspice's result must not change while it is read, found that it shrank; run it again"
         )
-    return np.frombuffer(data, kind).reshape(points, len(names))
+    values = np.frombuffer(data, kind).reshape(points, len(names))
+    if is_complex and "frequency" in names:
+        # ngspice leaves its imaginary part as the memory was, at times NaN.
+        values = values.copy()
+        values.imag[:, names.index("frequency")] = 0.0
+    return values
 
 
 def _finite(names: tuple[str, ...], values: np.ndarray) -> np.ndarray:
