@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Protocol
 
 import numpy as np
@@ -112,6 +113,8 @@ def analyse(
 class RunStudies:
     """Studies of one run from a test sample on; what several of them need, such as its settling, is found once.
 
+    Several threads may ask, for settling and what needs it one after the other.
+
     Attributes
     ----------
     path, sample, conditions, workplace
@@ -122,6 +125,7 @@ class RunStudies:
     sample: int
     conditions: Conditions
     workplace: Workplace
+    _turn: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def find(self, study: Study) -> StudyReport:
         """Figures of a study, see `analyse`, whose errors are raised."""
@@ -134,8 +138,14 @@ class RunStudies:
         """As `find("noise")`, whose errors are raised, at so many frequencies a decade."""
         return _noise(self._one, points_per_decade)
 
-    @cached_property
+    @property
     def _one(self) -> _Subject:
+        # `cached_property` locks itself up to Python 3.11 alone.
+        with self._turn:
+            return self._first
+
+    @cached_property
+    def _first(self) -> _Subject:
         return self._subject(1)
 
     @cached_property
